@@ -1,0 +1,346 @@
+//! What a directory is to the engine: something that gives pages of entries and takes batches of changes.
+//!
+//! A connector knows its protocol and nothing of metaverse, store or rules. It decodes straight from the wire
+//! into an [`ImportPage`], so that the engine can hash and compare an entry before any object is built.
+
+use crate::context::Context;
+use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Value, ValueKind};
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use std::time::Duration;
+
+mod page;
+
+pub use page::{DiscoveryError, EntryRef, EntryValues, ImportPage, Operation, PageBuilder, PageItem};
+
+/// A directory, as the engine sees it.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// What the connector can do; decides which steps a run profile may contain.
+    fn capabilities(&self) -> Capabilities;
+    /// The object types and attributes that the directory has.
+    async fn schema(&self, cx: &Context) -> Result<Schema, ConnectorError>;
+    /// Reads the directory. The last page of a complete stream has [`ImportPage::completion`] set; a stream that
+    /// ends without it was cut off.
+    async fn import(&self, cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError>;
+    /// Sends one batch. An `Err` means that nothing is known of the whole batch (every outcome is unknown) unless
+    /// [`ConnectorError::nothing_sent`] says otherwise.
+    async fn export(&self, cx: &Context, batch: &ExportBatch) -> Result<ExportReply, ConnectorError>;
+    /// Called before the first batch of an export step; learns what the target allows.
+    async fn begin_export(&self, _cx: &Context) -> Result<ExportTerms, ConnectorError> {
+        Ok(ExportTerms::default())
+    }
+    /// Called once after the last batch of an export step.
+    async fn finish_export(&self, _cx: &Context, _totals: ExportTotals) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+/// A stream of pages.
+pub type ImportStream = BoxStream<'static, Result<ImportPage, ConnectorError>>;
+
+/// What a connector can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Can read everything.
+    pub full_import: bool,
+    /// Can read what changed since a watermark.
+    pub delta_import: bool,
+    /// Can write.
+    pub export: bool,
+    /// How many objects a batch should hold.
+    pub batch_objects: usize,
+    /// How many references a batch may hold in sum.
+    pub batch_references: usize,
+    /// How many batches may be under way at once.
+    pub batches_in_flight: usize,
+    /// The target takes single reference changes; without it a changed reference attribute is sent whole.
+    pub reference_deltas: bool,
+}
+
+/// What an import should read.
+#[derive(Clone, Debug)]
+pub struct ImportRequest {
+    /// All of it, or what changed.
+    pub kind: ImportKind,
+    /// The attributes to read. Others are neither read nor hashed nor stored.
+    pub attributes: Vec<AttrId>,
+}
+
+/// All, or what changed since a watermark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportKind {
+    /// Every object in scope.
+    Full,
+    /// Changes since the watermark of an earlier import.
+    Delta {
+        /// As an earlier [`Completion`] gave it.
+        since: Vec<u8>,
+    },
+}
+
+/// A stream was complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Completion {
+    /// Where the next delta import begins; committed with the last page.
+    pub watermark: Option<Vec<u8>>,
+    /// The directory answered a delta request with everything: what it did not name is gone.
+    pub answered_in_full: bool,
+}
+
+/// The types and attributes of a directory.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    /// Names of object types.
+    pub object_types: Vec<String>,
+    /// Attributes by name.
+    pub attributes: Vec<AttributeSchema>,
+}
+
+/// One attribute of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttributeSchema {
+    /// The name as the directory spells it.
+    pub name: String,
+    /// The type of its values.
+    pub kind: ValueKind,
+    /// May have several values.
+    pub multi_valued: bool,
+    /// Imports show it. What is not readable counts as confirmed when it was accepted.
+    pub readable: bool,
+}
+
+/// Changes to send, in the order in which they should be applied.
+#[derive(Clone, Debug, Default)]
+pub struct ExportBatch {
+    /// One operation per object.
+    pub operations: Vec<ExportOperation>,
+}
+
+/// What to do to one object of the target.
+#[derive(Clone, Debug)]
+pub struct ExportOperation {
+    /// Our number for the object; outcomes name it.
+    pub id: CsId,
+    /// What to do.
+    pub kind: ExportKind,
+    /// The type in the target.
+    pub object_type: String,
+    /// The name in the target.
+    pub dn: String,
+    /// The new name when the operation renames or moves.
+    pub rename: Option<String>,
+    /// The key in the target, once it exists there.
+    pub anchor: Option<Anchor>,
+    /// Attributes to set or clear; no reference attributes.
+    pub attributes: Vec<AttributeChange>,
+    /// Reference attributes to change.
+    pub references: Vec<ReferenceChange>,
+}
+
+/// The kind of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportKind {
+    /// Create the object.
+    Add,
+    /// Change the object.
+    Update,
+    /// Remove the object.
+    Delete,
+    /// Remove the object and create it as another type.
+    Replace,
+}
+
+/// A change of one attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttributeChange {
+    /// The attribute's name in the target.
+    pub name: String,
+    /// All values the attribute shall have; empty clears it.
+    pub wanted: Vec<Value>,
+    /// The values that are new.
+    pub added: Vec<Value>,
+    /// The values that go.
+    pub removed: Vec<Value>,
+}
+
+/// A change of one reference attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferenceChange {
+    /// The attribute's name in the target.
+    pub name: String,
+    /// True when `added` is all the attribute shall have (an add, or a target without reference deltas).
+    pub replace: bool,
+    /// Names of objects to refer to.
+    pub added: Vec<String>,
+    /// Names of objects to refer to no longer.
+    pub removed: Vec<String>,
+}
+
+/// Exactly one outcome per object of a batch.
+#[derive(Clone, Debug)]
+pub struct ExportReply {
+    outcomes: Vec<(CsId, ExportOutcome)>,
+}
+
+/// What became of one operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExportOutcome {
+    /// The target has it. `anchor` is the key it gave, when it gave one.
+    Accepted {
+        /// The object's key in the target.
+        anchor: Option<Anchor>,
+    },
+    /// The target refused; the change stays pending and is tried again by every export.
+    Rejected(ExportRejection),
+    /// Nobody knows; the next import decides.
+    Unknown,
+}
+
+/// Why a target refused one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportRejection {
+    /// The stable name.
+    pub code: ObjectErrorCode,
+    /// A sentence for people, naming attribute and the other object where the target told.
+    pub detail: String,
+    /// The other object of a conflict, as the target names it.
+    pub conflicting_object: Option<String>,
+    /// The attribute of the conflict.
+    pub attribute: Option<String>,
+}
+
+impl ExportReply {
+    /// A reply for `batch`: gaps are filled with [`ExportOutcome::Unknown`], strangers and second outcomes dropped.
+    pub fn new(batch: &ExportBatch, outcomes: impl IntoIterator<Item = (CsId, ExportOutcome)>) -> Self {
+        let mut given: std::collections::HashMap<CsId, ExportOutcome> = std::collections::HashMap::new();
+        for (id, outcome) in outcomes {
+            given.entry(id).or_insert(outcome);
+        }
+        let outcomes = batch
+            .operations
+            .iter()
+            .map(|operation| (operation.id, given.remove(&operation.id).unwrap_or(ExportOutcome::Unknown)))
+            .collect();
+        Self { outcomes }
+    }
+
+    /// The outcomes in the order of the batch.
+    pub fn outcomes(&self) -> &[(CsId, ExportOutcome)] {
+        &self.outcomes
+    }
+}
+
+/// What the target allows in an export.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExportTerms {
+    /// The target's own limit of deletes per run.
+    pub deletes_max: Option<u64>,
+    /// The target's own limit of deletes, as a share of its objects in percent.
+    pub delete_percent_max: Option<u32>,
+}
+
+/// The numbers of an export step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExportTotals {
+    /// Objects sent.
+    pub sent: u64,
+    /// Objects accepted.
+    pub accepted: u64,
+}
+
+/// A problem of a whole run: connection, authentication, throttling. Object problems are outcomes or rejects.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectorError {
+    /// What kind of problem; decides the step's result.
+    pub kind: ConnectorErrorKind,
+    /// For people: what happened, where, and what to do. Without secrets.
+    pub message: String,
+    /// When trying again makes sense.
+    pub retry: Retry,
+    /// True when the call surely changed nothing in the target.
+    pub nothing_sent: bool,
+}
+
+/// Kinds of run problems, with Microsoft's result strings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectorErrorKind {
+    /// `failed-connection`: unreachable, refused, unknown certificate.
+    Connection,
+    /// `dropped-connection`: lost on the way.
+    Dropped,
+    /// `failed-authentication`: wrong name, password, secret.
+    Authentication,
+    /// `failed-permission`: the account lacks a right.
+    Permission,
+    /// `failed-search`: the base does not exist, the server refused the search.
+    Search,
+    /// The target is busy and the retries are used up.
+    Busy,
+    /// Directory synchronization is switched off in the tenant.
+    Disabled,
+    /// The file cannot be read, or is damaged.
+    File,
+    /// The watermark is unknown to the directory: a full import is needed.
+    WatermarkLost,
+    /// The other side broke the protocol.
+    Protocol,
+    /// The configuration cannot work.
+    Configuration,
+    /// The run was told to stop.
+    Cancelled,
+}
+
+impl ConnectorErrorKind {
+    /// The connection result string of the specification (sync engine, section 2.4).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connection => "failed-connection",
+            Self::Dropped => "dropped-connection",
+            Self::Authentication => "failed-authentication",
+            Self::Permission => "failed-permission",
+            Self::Search => "failed-search",
+            Self::Busy => "busy",
+            Self::Disabled => "synchronization-disabled",
+            Self::File => "failed-file",
+            Self::WatermarkLost => "warning-no-watermark",
+            Self::Protocol => "protocol-error",
+            Self::Configuration => "configuration-error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// When trying again makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Not before somebody changes something.
+    Never,
+    /// After this time.
+    After(Duration),
+    /// With growing pauses.
+    Backoff,
+}
+
+impl ConnectorError {
+    /// A problem of a kind, not to be tried again by itself.
+    pub fn new(kind: ConnectorErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retry: Retry::Never, nothing_sent: false }
+    }
+
+    /// The same problem with a retry class.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// The same problem, known to have changed nothing in the target.
+    #[must_use]
+    pub fn unsent(mut self) -> Self {
+        self.nothing_sent = true;
+        self
+    }
+}

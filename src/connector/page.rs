@@ -1,0 +1,348 @@
+//! A page of imported entries: one heap of octets and three tables, filled straight from the wire.
+
+use super::Completion;
+use crate::model::{Anchor, AttrId, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
+use std::ops::Range;
+
+/// What an entry says about one attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// These are all values; none means that the attribute is absent.
+    Replace,
+    /// These values are new.
+    Add,
+    /// These values are gone.
+    Remove,
+}
+
+/// An entry that could not be understood: counted, shown, never guessed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveryError {
+    /// The stable name.
+    pub code: ObjectErrorCode,
+    /// For people: which attribute or line, and what to do.
+    pub detail: String,
+    /// The entry's name, when it was legible.
+    pub dn: Option<String>,
+    /// The entry's anchor, when it was legible. With a name or an anchor the object counts as seen.
+    pub anchor: Option<Anchor>,
+}
+
+/// One thing a page tells.
+#[derive(Clone, Debug)]
+pub enum PageItem<'a> {
+    /// A whole object: attributes that it does not name are absent.
+    Entry(EntryRef<'a>),
+    /// Only what changed.
+    Change(EntryRef<'a>),
+    /// The object is gone.
+    Gone(EntryRef<'a>),
+    /// Not understood.
+    Rejected(&'a DiscoveryError),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ItemKind {
+    Entry,
+    Change,
+    Gone,
+}
+
+#[derive(Clone, Debug)]
+enum Item {
+    Known { kind: ItemKind, anchor: Option<(u32, u32)>, dn: (u32, u32), object_type: Option<ObjectType>, attributes: (u32, u32) },
+    Rejected(DiscoveryError),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Attribute {
+    attr: AttrId,
+    operation: Operation,
+    values: (u32, u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PlacedValue {
+    kind: ValueKind,
+    content: (u32, u32),
+}
+
+/// A page of an import stream.
+#[derive(Clone, Debug, Default)]
+pub struct ImportPage {
+    heap: Vec<u8>,
+    values: Vec<PlacedValue>,
+    attributes: Vec<Attribute>,
+    items: Vec<Item>,
+    /// Entries that the connector saw and dropped because they are out of scope.
+    pub filtered: u64,
+    /// Set on the last page of a complete stream.
+    pub completion: Option<Completion>,
+}
+
+impl ImportPage {
+    /// A page without items that ends a stream.
+    pub fn last(completion: Completion) -> Self {
+        Self { completion: Some(completion), ..Self::default() }
+    }
+
+    /// How many items the page has.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// True without items.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Octets of content, for bounds on memory.
+    pub fn octets(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// The item at `index`, which must be below [`Self::len`].
+    pub fn item(&self, index: usize) -> PageItem<'_> {
+        match &self.items[index] {
+            Item::Rejected(error) => PageItem::Rejected(error),
+            Item::Known { kind, .. } => {
+                let entry = EntryRef { page: self, index };
+                match kind {
+                    ItemKind::Entry => PageItem::Entry(entry),
+                    ItemKind::Change => PageItem::Change(entry),
+                    ItemKind::Gone => PageItem::Gone(entry),
+                }
+            }
+        }
+    }
+
+    /// All items in order.
+    pub fn items(&self) -> impl Iterator<Item = PageItem<'_>> {
+        (0..self.items.len()).map(|index| self.item(index))
+    }
+
+    fn slice(&self, (start, end): (u32, u32)) -> &[u8] {
+        &self.heap[start as usize..end as usize]
+    }
+
+    fn text(&self, span: (u32, u32)) -> &str {
+        // Only `&str` contents are written into spans that are read as text.
+        std::str::from_utf8(self.slice(span)).unwrap_or_default()
+    }
+}
+
+/// An entry of a page, read in place.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryRef<'a> {
+    page: &'a ImportPage,
+    index: usize,
+}
+
+impl<'a> EntryRef<'a> {
+    /// The anchor, if the directory gave one.
+    pub fn anchor(&self) -> Option<&'a [u8]> {
+        match &self.page.items[self.index] {
+            Item::Known { anchor, .. } => anchor.map(|span| self.page.slice(span)),
+            Item::Rejected(_) => None,
+        }
+    }
+
+    /// The name as the directory spelt it; empty when a change or tombstone carries an anchor only.
+    pub fn dn(&self) -> &'a str {
+        match &self.page.items[self.index] {
+            Item::Known { dn, .. } => self.page.text(*dn),
+            Item::Rejected(_) => "",
+        }
+    }
+
+    /// The most derived type, when the entry says it.
+    pub fn object_type(&self) -> Option<ObjectType> {
+        match &self.page.items[self.index] {
+            Item::Known { object_type, .. } => *object_type,
+            Item::Rejected(_) => None,
+        }
+    }
+
+    /// Attributes in the order in which they came: what happens, to which, with which values. A value of kind
+    /// `Reference` is given as [`ValueRef::Text`] with `ValueKind::Reference`: the name of the other object.
+    pub fn attributes(&self) -> impl Iterator<Item = (AttrId, Operation, EntryValues<'a>)> + use<'a> {
+        let page = self.page;
+        let (start, end) = match &page.items[self.index] {
+            Item::Known { attributes, .. } => *attributes,
+            Item::Rejected(_) => (0, 0),
+        };
+        page.attributes[start as usize..end as usize].iter().map(move |attribute| {
+            (attribute.attr, attribute.operation, EntryValues { page, range: attribute.values.0 as usize..attribute.values.1 as usize })
+        })
+    }
+}
+
+/// The values an entry gives for one attribute: kind, decoded value, raw octets (for hashing).
+#[derive(Clone, Debug)]
+pub struct EntryValues<'a> {
+    page: &'a ImportPage,
+    range: Range<usize>,
+}
+
+impl<'a> Iterator for EntryValues<'a> {
+    type Item = (ValueKind, ValueRef<'a>, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let placed = self.page.values[self.range.next()?];
+        let content = self.page.slice(placed.content);
+        let value = match placed.kind {
+            ValueKind::Text | ValueKind::Reference | ValueKind::LargeText => ValueRef::Text(self.page.text(placed.content)),
+            ValueKind::Number => ValueRef::Number(i64::from_le_bytes(content.try_into().unwrap_or_default())),
+            ValueKind::Boolean => ValueRef::Boolean(content == [1]),
+            ValueKind::Binary | ValueKind::LargeBinary => ValueRef::Binary(content),
+        };
+        Some((placed.kind, value, content))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.range.size_hint()
+    }
+}
+
+/// Fills a page. An entry is open from `begin_*` to `finish` or `abandon`.
+#[derive(Debug, Default)]
+pub struct PageBuilder {
+    page: ImportPage,
+    open: Option<(usize, usize, usize)>,
+}
+
+impl PageBuilder {
+    /// An empty page.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens a whole object.
+    pub fn begin_entry(&mut self, dn: &str) {
+        self.begin(ItemKind::Entry, dn);
+    }
+
+    /// Opens an object of which only changes are told.
+    pub fn begin_change(&mut self, dn: &str) {
+        self.begin(ItemKind::Change, dn);
+    }
+
+    /// Opens a tombstone.
+    pub fn begin_gone(&mut self, dn: &str) {
+        self.begin(ItemKind::Gone, dn);
+    }
+
+    /// Sets the anchor of the open entry.
+    pub fn anchor(&mut self, octets: &[u8]) {
+        let span = self.place(octets);
+        if let Some(Item::Known { anchor, .. }) = self.page.items.last_mut() {
+            *anchor = Some(span);
+        }
+    }
+
+    /// Sets the object type of the open entry.
+    pub fn object_type(&mut self, object_type: ObjectType) {
+        if let Some(Item::Known { object_type: slot, .. }) = self.page.items.last_mut() {
+            *slot = Some(object_type);
+        }
+    }
+
+    /// Begins an attribute of the open entry; values follow.
+    pub fn attribute(&mut self, attr: AttrId, operation: Operation) {
+        let at = offset(self.page.values.len());
+        self.page.attributes.push(Attribute { attr, operation, values: (at, at) });
+        let end = offset(self.page.attributes.len());
+        if let Some(Item::Known { attributes, .. }) = self.page.items.last_mut() {
+            attributes.1 = end;
+        }
+    }
+
+    /// Adds a value to the attribute begun last.
+    pub fn value(&mut self, value: ValueRef<'_>) {
+        match value {
+            ValueRef::Text(text) => self.push(ValueKind::Text, text.as_bytes()),
+            ValueRef::Number(number) => self.push(ValueKind::Number, &number.to_le_bytes()),
+            ValueRef::Boolean(boolean) => self.push(ValueKind::Boolean, &[u8::from(boolean)]),
+            ValueRef::Binary(octets) => self.push(ValueKind::Binary, octets),
+            // Handles and numbers of objects are the engine's; a connector has contents and names.
+            ValueRef::LargeText(_) | ValueRef::LargeBinary(_) | ValueRef::Reference(_) => {}
+        }
+    }
+
+    /// Adds a reference, by the name of the other object, to the attribute begun last.
+    pub fn reference(&mut self, dn: &str) {
+        self.push(ValueKind::Reference, dn.as_bytes());
+    }
+
+    /// Closes the open entry.
+    pub fn finish(&mut self) {
+        self.open = None;
+    }
+
+    /// Takes the open entry back, as if it had never been begun, and notes why.
+    pub fn reject(&mut self, error: DiscoveryError) {
+        self.abandon();
+        self.page.items.push(Item::Rejected(error));
+    }
+
+    /// Takes the open entry back and counts it as filtered.
+    pub fn filter(&mut self) {
+        self.abandon();
+        self.page.filtered += 1;
+    }
+
+    /// How many items the page has so far.
+    pub fn len(&self) -> usize {
+        self.page.len()
+    }
+
+    /// True without items.
+    pub fn is_empty(&self) -> bool {
+        self.page.is_empty()
+    }
+
+    /// Octets of content so far.
+    pub fn octets(&self) -> usize {
+        self.page.octets()
+    }
+
+    /// The page.
+    pub fn build(self, completion: Option<Completion>) -> ImportPage {
+        ImportPage { completion, ..self.page }
+    }
+
+    fn begin(&mut self, kind: ItemKind, dn: &str) {
+        self.open = Some((self.page.heap.len(), self.page.values.len(), self.page.attributes.len()));
+        let dn = self.place(dn.as_bytes());
+        let at = offset(self.page.attributes.len());
+        self.page.items.push(Item::Known { kind, anchor: None, dn, object_type: None, attributes: (at, at) });
+    }
+
+    fn abandon(&mut self) {
+        if let Some((heap, values, attributes)) = self.open.take() {
+            self.page.heap.truncate(heap);
+            self.page.values.truncate(values);
+            self.page.attributes.truncate(attributes);
+            self.page.items.pop();
+        }
+    }
+
+    fn push(&mut self, kind: ValueKind, octets: &[u8]) {
+        let content = self.place(octets);
+        self.page.values.push(PlacedValue { kind, content });
+        let end = offset(self.page.values.len());
+        if let Some(attribute) = self.page.attributes.last_mut() {
+            attribute.values.1 = end;
+        }
+    }
+
+    fn place(&mut self, octets: &[u8]) -> (u32, u32) {
+        let start = offset(self.page.heap.len());
+        self.page.heap.extend_from_slice(octets);
+        (start, offset(self.page.heap.len()))
+    }
+}
+
+fn offset(length: usize) -> u32 {
+    u32::try_from(length).expect("a page stays below 4 GiB")
+}

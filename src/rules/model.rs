@@ -1,0 +1,145 @@
+//! The rule model as configured (specification: default rules, section 10; sync engine, section 3).
+
+use crate::model::{AttrId, ConnectorId, ObjectType, RuleId, Value};
+
+/// Which way a rule works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// From a connector space to the metaverse.
+    Inbound,
+    /// From the metaverse to a connector space.
+    Outbound,
+}
+
+/// What a rule does to links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkType {
+    /// Neither creates nor holds.
+    Join,
+    /// Does not create; once joined, holds until the source object is gone.
+    StickyJoin,
+    /// Creates and holds.
+    Provision,
+}
+
+/// A synchronization rule.
+#[derive(Clone, Debug)]
+pub struct SyncRule {
+    /// Stable number, derived from tag (or name) and connector.
+    pub id: RuleId,
+    /// The name people see; once per connector.
+    pub name: String,
+    /// Immutable tag of a built-in rule.
+    pub tag: Option<String>,
+    /// Which way it works.
+    pub direction: Direction,
+    /// The connector whose space it reads or writes.
+    pub connector: ConnectorId,
+    /// The type in the connector space.
+    pub cs_type: ObjectType,
+    /// The type in the metaverse; `None` is `*`, any type (joins only).
+    pub mv_type: Option<ObjectType>,
+    /// What it does to links.
+    pub link: LinkType,
+    /// Lower wins. Computed from group order and connector order for built-in rules.
+    pub precedence: u32,
+    /// When it applies.
+    pub scope: Scope,
+    /// How it finds partners; groups in order.
+    pub join: Vec<Vec<JoinClause>>,
+    /// What it flows.
+    pub flows: Vec<Flow>,
+    /// Objects in its scope take part in password hash synchronization.
+    pub password_sync: bool,
+    /// Disabled rules are kept and shown, not applied.
+    pub enabled: bool,
+    /// File and line it came from, for messages.
+    pub origin: String,
+}
+
+/// Groups of clauses: any group, all clauses of it. No group: every object of the type.
+#[derive(Clone, Debug, Default)]
+pub struct Scope(pub Vec<Vec<ScopeClause>>);
+
+/// One test of a scope.
+#[derive(Clone, Debug)]
+pub struct ScopeClause {
+    /// The attribute tested.
+    pub attr: AttrId,
+    /// The test.
+    pub operator: ScopeOperator,
+    /// The operand, parameters not yet replaced; empty for `ISNULL` and `ISNOTNULL`.
+    pub value: String,
+}
+
+/// Tests of a scope (specification: sync engine, section 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the specification's own")]
+pub enum ScopeOperator {
+    Equal,
+    NotEqual,
+    LessThan,
+    LessThanOrEqual,
+    GreaterThan,
+    GreaterThanOrEqual,
+    Contains,
+    NotContains,
+    StartsWith,
+    NotStartsWith,
+    EndsWith,
+    NotEndsWith,
+    IsNull,
+    IsNotNull,
+    IsIn,
+    IsNotIn,
+    IsBitSet,
+    IsNotBitSet,
+    IsMemberOf,
+    IsNotMemberOf,
+}
+
+/// One pair of a join group.
+#[derive(Clone, Debug)]
+pub struct JoinClause {
+    /// The attribute in the connector space.
+    pub cs: AttrId,
+    /// The attribute in the metaverse.
+    pub mv: AttrId,
+    /// Compare text exactly.
+    pub case_sensitive: bool,
+}
+
+/// One attribute flow.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// The attribute written.
+    pub target: AttrId,
+    /// Where the value comes from.
+    pub source: FlowSource,
+    /// Only when the link (inbound) or the object (outbound) is made.
+    pub once: bool,
+    /// How it goes together with other flows into the same attribute.
+    pub merge: MergeType,
+}
+
+/// Where a flow's value comes from.
+#[derive(Clone, Debug)]
+pub enum FlowSource {
+    /// An attribute as it is.
+    Direct(AttrId),
+    /// A fixed value.
+    Constant(Value),
+    /// An expression, as written.
+    Expression(String),
+}
+
+/// How several flows into one attribute go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MergeType {
+    /// One winner.
+    Update,
+    /// Union.
+    Merge,
+    /// Union, values equal but for case once.
+    MergeCaseInsensitive,
+}
