@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod connector;
 pub mod context;
+pub mod directory_generator;
 pub mod engine;
 pub mod events;
 pub mod model;

@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::time::Duration;
 
+pub mod directory;
+pub mod ldif;
 mod page;
 
 pub use page::{DiscoveryError, EntryRef, EntryValues, ImportPage, Operation, PageBuilder, PageItem};

@@ -1,0 +1,288 @@
+//! Turns the octets of an entry into an entry of a page: by kind, filtered, with every problem named.
+
+use super::{KindTable, Scope, most_derived};
+use crate::connector::{DiscoveryError, Operation, PageBuilder};
+use crate::model::{Anchor, AttrId, Dn, Names, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
+use std::collections::HashMap;
+
+/// Entries in a page.
+pub const PAGE_ENTRIES: usize = 1_000;
+/// Octets after which a page ends early.
+pub const PAGE_OCTETS: usize = 16 << 20;
+/// Pages that may wait for the engine.
+pub const PAGES_AHEAD: usize = 4;
+
+/// Longest anchor of the specification (sync engine, section 2.4: `anchor-too-long`).
+const ANCHOR_MAX: usize = 398;
+
+/// What the connector does with an attribute it met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Position among the selected attributes.
+    slot: Option<u16>,
+    /// Position among the anchor candidates; the first one present is the anchor.
+    anchor: Option<u8>,
+    class: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    attr: AttrId,
+    kind: ValueKind,
+    name: Box<str>,
+}
+
+/// Everything an import needs to judge entries: selected attributes, anchor, types, containers.
+#[derive(Clone, Debug)]
+pub struct ImportPlan {
+    slots: Vec<Slot>,
+    by_name: HashMap<Box<str>, Known>,
+    types: HashMap<Box<str>, ObjectType>,
+    scope: Scope,
+    anchors: Vec<Box<str>>,
+}
+
+/// What was found in one entry, borrowed from where it was read. Reused between entries by its owner.
+#[derive(Debug, Default)]
+pub struct Gathered<'a> {
+    values: Vec<(u16, &'a [u8])>,
+    anchors: Vec<(u8, &'a [u8])>,
+    classes: Vec<&'a [u8]>,
+}
+
+impl<'a> Gathered<'a> {
+    /// Adds a value of an attribute.
+    pub fn push(&mut self, known: Known, octets: &'a [u8]) {
+        if let Some(slot) = known.slot {
+            self.values.push((slot, octets));
+        }
+        if let Some(anchor) = known.anchor {
+            self.anchors.push((anchor, octets));
+        }
+        if known.class {
+            self.classes.push(octets);
+        }
+    }
+}
+
+impl ImportPlan {
+    /// A plan for the attributes of a request.
+    pub fn new(names: &Names, attributes: &[AttrId], kinds: &KindTable, anchors: &[&str], object_types: &[String], scope: Scope) -> Self {
+        let mut plan = Self {
+            slots: Vec::with_capacity(attributes.len()),
+            by_name: HashMap::new(),
+            types: HashMap::new(),
+            scope,
+            anchors: anchors.iter().map(|anchor| (*anchor).into()).collect(),
+        };
+        for attr in attributes {
+            if *attr == AttrId::DN {
+                continue;
+            }
+            let name = names.name(*attr);
+            let known = plan.by_name.entry(kinds.first_name(&name).into()).or_default();
+            if known.slot.is_none() {
+                known.slot = u16::try_from(plan.slots.len()).ok();
+                plan.slots.push(Slot { attr: *attr, kind: kinds.kind(&name), name: (*name).into() });
+            }
+        }
+        for (position, anchor) in (0..).zip(anchors) {
+            plan.by_name.entry(kinds.first_name(anchor).into()).or_default().anchor = Some(position);
+        }
+        plan.by_name.entry("objectclass".into()).or_default().class = true;
+        // Every other spelling of the names, too, so that a lookup is one step.
+        for (alias, first) in kinds.aliases() {
+            if let Some(known) = plan.by_name.get(first).copied() {
+                plan.by_name.entry(alias.into()).or_insert(known);
+            }
+        }
+        for name in object_types {
+            plan.types.insert(name.to_ascii_lowercase().into(), names.object_type(name));
+        }
+        plan
+    }
+
+    /// Names to ask a server for, each once.
+    pub fn requested(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.slots.iter().map(|slot| slot.name.to_string()).collect();
+        for extra in std::iter::once("objectClass").chain(self.anchors.iter().map(AsRef::as_ref)) {
+            if !names.iter().any(|name| name.eq_ignore_ascii_case(extra)) {
+                names.push(extra.to_owned());
+            }
+        }
+        names
+    }
+
+    /// What to do with an attribute by its description: options such as `;binary` and `;range=0-1499` do not count,
+    /// values in other languages (`;lang-de`) are other attributes.
+    pub fn known(&self, description: &str) -> Option<Known> {
+        let (name, mut options) = match description.split_once(';') {
+            Some((name, options)) => (name, options.split(';')),
+            None => (description, "".split(';')),
+        };
+        if !options.all(|option| option.is_empty() || option.eq_ignore_ascii_case("binary") || is_range(option)) {
+            return None;
+        }
+        if let Some(known) = self.by_name.get(name) {
+            return Some(*known);
+        }
+        if name.bytes().any(|octet| octet.is_ascii_uppercase()) {
+            return self.by_name.get(name.to_ascii_lowercase().as_str()).copied();
+        }
+        None
+    }
+
+    /// The selected attribute of a known name, with its kind.
+    pub fn attribute(&self, known: Known) -> Option<(AttrId, ValueKind)> {
+        let slot = &self.slots[usize::from(known.slot?)];
+        Some((slot.attr, slot.kind))
+    }
+
+    /// The container filter.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Adds a whole entry to a page: as an entry, as filtered, or as a problem. `place` says where the entry was read
+    /// ("file, line 7"), for problems; `gathered` is empty afterwards.
+    pub fn entry(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>, place: &dyn Fn() -> String) {
+        // Opened with its name before the name is judged, so that every way out closes the same entry.
+        builder.begin_entry(std::str::from_utf8(dn_octets).map_or("", strip_extended));
+        match self.fill(builder, dn_octets, gathered) {
+            Ok(true) => builder.finish(),
+            Ok(false) => builder.filter(),
+            Err((code, detail)) => {
+                let dn = std::str::from_utf8(dn_octets).ok().filter(|dn| Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0));
+                let anchor = self.anchor(gathered).ok().map(Anchor::new);
+                let named = String::from_utf8_lossy(dn_octets);
+                let detail = format!("{}: '{named}': {detail}", place());
+                builder.reject(DiscoveryError { code, detail, dn: dn.map(str::to_owned), anchor });
+            }
+        }
+        gathered.values.clear();
+        gathered.anchors.clear();
+        gathered.classes.clear();
+    }
+
+    fn fill(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>) -> Result<bool, Problem> {
+        let dn = parse_name(dn_octets)?;
+        if !self.scope.is_everything() && !self.scope.wants(&dn.key()) {
+            return Ok(false);
+        }
+        if gathered.classes.is_empty() {
+            return Err((
+                ObjectErrorCode::MISSING_OBJECT_CLASS,
+                "the entry has no objectClass; the account may lack the right to read it".into(),
+            ));
+        }
+        let Some(object_type) = most_derived(&gathered.classes).and_then(|class| self.type_of(class)) else {
+            return Ok(false);
+        };
+        let anchor = self.anchor(gathered)?;
+        builder.object_type(object_type);
+        builder.anchor(anchor);
+        if !gathered.values.is_sorted_by_key(|(slot, _)| *slot) {
+            gathered.values.sort_by_key(|(slot, _)| *slot);
+        }
+        let mut open = None;
+        for (slot, octets) in &gathered.values {
+            let attribute = &self.slots[usize::from(*slot)];
+            if open != Some(*slot) {
+                builder.attribute(attribute.attr, Operation::Replace);
+                open = Some(*slot);
+            }
+            add_value(builder, attribute.kind, &attribute.name, octets)?;
+        }
+        Ok(true)
+    }
+
+    fn type_of(&self, class: &str) -> Option<ObjectType> {
+        self.types.get(class).or_else(|| self.types.get(class.to_ascii_lowercase().as_str())).copied()
+    }
+
+    fn anchor<'a>(&self, gathered: &Gathered<'a>) -> Result<&'a [u8], Problem> {
+        let Some(position) = gathered.anchors.iter().map(|(position, _)| *position).min() else {
+            let wanted = self.anchors.join(" nor ");
+            return Err((ObjectErrorCode::MISSING_ANCHOR_COMPONENT, format!("the entry has no {wanted}")));
+        };
+        let mut values = gathered.anchors.iter().filter(|(other, _)| *other == position).map(|(_, octets)| *octets);
+        let name = self.anchors.get(usize::from(position)).map_or("", AsRef::as_ref);
+        match (values.next(), values.next()) {
+            (Some([]), None) => Err((ObjectErrorCode::MISSING_ANCHOR_COMPONENT, format!("{name} is empty"))),
+            (Some(value), None) if value.len() > ANCHOR_MAX => {
+                Err((ObjectErrorCode::ANCHOR_TOO_LONG, format!("{name} has {} octets, {ANCHOR_MAX} are allowed", value.len())))
+            }
+            (Some(value), None) => Ok(value),
+            _ => {
+                Err((ObjectErrorCode::MULTI_VALUED_ANCHOR_COMPONENT, format!("{name} has several values; choose another anchor attribute")))
+            }
+        }
+    }
+}
+
+/// A problem of one entry: its code and a sentence.
+pub(crate) type Problem = (ObjectErrorCode, String);
+
+fn parse_name(octets: &[u8]) -> Result<Dn, Problem> {
+    let text = std::str::from_utf8(octets).map_err(|_| (ObjectErrorCode::INVALID_DN, "the name is not valid UTF-8".to_owned()))?;
+    let dn = Dn::parse(text).map_err(|error| (ObjectErrorCode::INVALID_DN, error.to_string()))?;
+    if dn.depth() == 0 {
+        return Err((ObjectErrorCode::MISSING_DN, "the entry has no name".to_owned()));
+    }
+    Ok(dn)
+}
+
+/// Decodes one value by kind and adds it to the attribute begun last.
+pub(crate) fn add_value(builder: &mut PageBuilder, kind: ValueKind, name: &str, octets: &[u8]) -> Result<(), Problem> {
+    if kind == ValueKind::Binary {
+        builder.value(ValueRef::Binary(octets));
+        return Ok(());
+    }
+    let text = std::str::from_utf8(octets).map_err(|_| {
+        (ObjectErrorCode::INVALID_ATTRIBUTE_VALUE, format!("a value of {name} is not valid UTF-8; correct it in the directory"))
+    })?;
+    match kind {
+        ValueKind::Number => {
+            let number = text.trim().parse().map_err(|_| {
+                (ObjectErrorCode::INVALID_NUMERIC_VALUE, format!("the value '{}' of {name} is no 64-bit number", shortened(text)))
+            })?;
+            builder.value(ValueRef::Number(number));
+        }
+        ValueKind::Boolean => {
+            let boolean = match text.trim() {
+                text if text.eq_ignore_ascii_case("TRUE") => true,
+                text if text.eq_ignore_ascii_case("FALSE") => false,
+                _ => {
+                    return Err((
+                        ObjectErrorCode::INVALID_BOOLEAN_VALUE,
+                        format!("the value '{}' of {name} is neither TRUE nor FALSE", shortened(text)),
+                    ));
+                }
+            };
+            builder.value(ValueRef::Boolean(boolean));
+        }
+        ValueKind::Reference => builder.reference(strip_extended(text)),
+        _ => builder.value(ValueRef::Text(text)),
+    }
+    Ok(())
+}
+
+/// Cuts `<GUID=…>;<SID=…>;` off, which Active Directory puts before names of some attributes unasked.
+fn strip_extended(text: &str) -> &str {
+    let mut rest = text;
+    while rest.starts_with('<') {
+        match rest.split_once(">;") {
+            Some((_, behind)) => rest = behind,
+            None => break,
+        }
+    }
+    rest
+}
+
+fn is_range(option: &str) -> bool {
+    option.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("range="))
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(60).collect()
+}

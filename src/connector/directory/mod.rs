@@ -1,0 +1,11 @@
+//! What the directory connectors (LDIF, Active Directory, OpenLDAP) have in common: which attributes are of which
+//! kind, which objects are wanted, and how an entry's octets become an entry of a page.
+
+mod entry;
+mod selection;
+mod syntax;
+
+pub(crate) use entry::add_value;
+pub use entry::{Gathered, ImportPlan, Known, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD};
+pub use selection::{Scope, Selection};
+pub use syntax::{KindTable, known_attributes, most_derived};

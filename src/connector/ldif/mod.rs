@@ -1,0 +1,99 @@
+//! The connector for LDIF files: a directory is a file, or every `*.ldif` file of a folder; exports are change records.
+//!
+//! A full import reads content records and `changetype: add`. A delta import reads a file of change records beside
+//! it. Files are streamed: memory does not depend on their size.
+
+mod export;
+mod import;
+
+use crate::connector::directory::{Scope, Selection, known_attributes};
+use crate::connector::{
+    Capabilities, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind, ImportRequest, ImportStream, Schema,
+};
+use crate::context::Context;
+use crate::model::Names;
+use async_trait::async_trait;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where a directory of files lives, and what is wanted of it.
+#[derive(Clone, Debug, Default)]
+pub struct LdifSettings {
+    /// The file with all entries, or a folder of which every `*.ldif` file is read in the order of their names.
+    pub path: PathBuf,
+    /// A file, or folder of files, with change records for delta imports.
+    pub changes: Option<PathBuf>,
+    /// The file to which exports append change records.
+    pub export: Option<PathBuf>,
+    /// The attribute that identifies an entry for good; without it `objectGUID`, and `entryUUID` where that is absent.
+    pub anchor: Option<String>,
+    /// Which objects are wanted.
+    pub selection: Selection,
+}
+
+/// A directory in files.
+#[derive(Debug)]
+pub struct LdifConnector {
+    names: Arc<Names>,
+    settings: LdifSettings,
+    scope: Scope,
+}
+
+impl LdifConnector {
+    /// A connector for the files that `settings` name. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// Containers that are no names.
+    pub fn new(settings: LdifSettings, names: Arc<Names>) -> Result<Self, ConnectorError> {
+        let scope = Scope::new(&settings.selection)?;
+        Ok(Self { names, settings, scope })
+    }
+}
+
+#[async_trait]
+impl Connector for LdifConnector {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            full_import: true,
+            delta_import: self.settings.changes.is_some(),
+            export: self.settings.export.is_some(),
+            batch_objects: 1_000,
+            batch_references: 100_000,
+            // Changes of one file must keep their order.
+            batches_in_flight: 1,
+            reference_deltas: true,
+        }
+    }
+
+    async fn schema(&self, _cx: &Context) -> Result<Schema, ConnectorError> {
+        Ok(Schema { object_types: self.settings.selection.object_types.clone(), attributes: known_attributes() })
+    }
+
+    async fn import(&self, cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
+        let path = match (&request.kind, &self.settings.changes) {
+            (ImportKind::Full, _) => self.settings.path.clone(),
+            (ImportKind::Delta { .. }, Some(changes)) => changes.clone(),
+            (ImportKind::Delta { .. }, None) => {
+                return Err(ConnectorError::new(
+                    ConnectorErrorKind::Configuration,
+                    format!("{}: no file of changes is configured, so only full imports are possible", self.settings.path.display()),
+                ));
+            }
+        };
+        import::start(self, cx.clone(), path, request).await
+    }
+
+    async fn export(&self, _cx: &Context, batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {
+        let Some(path) = self.settings.export.clone() else {
+            return Err(ConnectorError::new(
+                ConnectorErrorKind::Configuration,
+                format!("{}: no file for exports is configured", self.settings.path.display()),
+            )
+            .unsent());
+        };
+        let batch = batch.clone();
+        tokio::task::spawn_blocking(move || export::append(&path, &batch)).await.map_err(|_| {
+            ConnectorError::new(ConnectorErrorKind::File, "writing the export file ended unexpectedly; run the export again")
+        })?
+    }
+}
