@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::time::Duration;
 
+pub mod ad;
 pub mod directory;
+pub mod ldap;
 pub mod ldif;
 mod page;
 

@@ -1,3 +1,4 @@
 //! protocol
 
+pub mod ldap;
 pub mod ldif;

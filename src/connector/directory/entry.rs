@@ -102,15 +102,18 @@ impl ImportPlan {
         plan
     }
 
-    /// Names to ask a server for, each once.
-    pub fn requested(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.slots.iter().map(|slot| slot.name.to_string()).collect();
-        for extra in std::iter::once("objectClass").chain(self.anchors.iter().map(AsRef::as_ref)) {
-            if !names.iter().any(|name| name.eq_ignore_ascii_case(extra)) {
-                names.push(extra.to_owned());
+    /// Descriptions to ask a server for, each attribute once; with a `portion` references in ranges of that many.
+    pub fn requested(&self, portion: Option<u32>) -> Vec<String> {
+        let own = self.slots.iter().map(|slot| slot.name.as_ref());
+        let extras = std::iter::once("objectClass").chain(self.anchors.iter().map(AsRef::as_ref));
+        let extras = extras.filter(|extra| !self.slots.iter().any(|slot| slot.name.eq_ignore_ascii_case(extra)));
+        let ranged = |name: &str| match portion {
+            Some(portion) if self.slots.iter().any(|slot| slot.kind == ValueKind::Reference && *slot.name == *name) => {
+                format!("{name};range=0-{}", portion.max(1) - 1)
             }
-        }
-        names
+            _ => name.to_owned(),
+        };
+        own.map(ranged).chain(extras.map(str::to_owned)).collect()
     }
 
     /// What to do with an attribute by its description: options such as `;binary` and `;range=0-1499` do not count,

@@ -7,5 +7,5 @@ mod syntax;
 
 pub(crate) use entry::add_value;
 pub use entry::{Gathered, ImportPlan, Known, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD};
-pub use selection::{Scope, Selection};
+pub use selection::{Scope, Selection, class_filter, roots_below};
 pub use syntax::{KindTable, known_attributes, most_derived};

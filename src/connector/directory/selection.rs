@@ -35,6 +35,9 @@ impl Scope {
     /// # Errors
     /// A container that is no distinguished name, or that both lists hold.
     pub fn new(selection: &Selection) -> Result<Self, ConnectorError> {
+        if selection.object_types.is_empty() {
+            return Err(configuration("no object type is selected; nothing could be imported".to_owned()));
+        }
         let mut scope = Self { marks: Vec::new(), outside: selection.include.is_empty(), includes: Vec::new() };
         for (list, wanted) in [(&selection.include, true), (&selection.exclude, false)] {
             for text in list {
@@ -94,6 +97,43 @@ impl Scope {
         self.marks.push((key, wanted));
         Ok(())
     }
+}
+
+/// Where searches must begin to see everything in scope: the included containers, or the bases when none is included.
+///
+/// # Errors
+/// An included container that lies below no base: it could never be found.
+pub fn roots_below(scope: &Scope, bases: &[Dn]) -> Result<Vec<String>, ConnectorError> {
+    let roots = scope.roots();
+    if roots.is_empty() {
+        return Ok(bases.iter().map(|base| base.as_str().to_owned()).collect());
+    }
+    let keys: Vec<DnKey> = bases.iter().map(Dn::key).collect();
+    let mut names = Vec::with_capacity(roots.len());
+    for root in roots {
+        let key = root.key();
+        if keys.iter().any(|base| key.is_within(base)) {
+            names.push(root.as_str().to_owned());
+        } else {
+            let known: Vec<&str> = bases.iter().map(Dn::as_str).collect();
+            return Err(configuration(format!("included container '{root}' does not lie below {}", known.join(" or "))));
+        }
+    }
+    Ok(names)
+}
+
+/// A filter (RFC 4515) that lets the wanted object types through, and objects derived from them.
+pub fn class_filter(object_types: &[String]) -> String {
+    let mut filter = "(|".to_owned();
+    for name in object_types {
+        // Class names are letters, digits and hyphens; anything else would be part of the filter's own syntax.
+        let plain: String = name.chars().filter(|character| character.is_ascii_alphanumeric() || *character == '-').collect();
+        filter.push_str("(objectClass=");
+        filter.push_str(&plain);
+        filter.push(')');
+    }
+    filter.push(')');
+    filter
 }
 
 fn configuration(message: String) -> ConnectorError {

@@ -324,7 +324,7 @@ impl<R: BufRead> Reader<R> {
             let parts = self.split(None)?;
             let name = self.line[parts.name.clone()].to_ascii_lowercase();
             match name.as_slice() {
-                b"dn" => return self.body(parts).map(Some),
+                b"dn" => return self.body(&parts).map(Some),
                 b"version" if self.records == 0 => {
                     let value = self.decode(&parts, None)?;
                     if value != b"1" {
@@ -362,9 +362,9 @@ impl<R: BufRead> Reader<R> {
         Err(self.file(format!("the search that wrote this file ended with '{text}', so the file is not complete; repeat the search")))
     }
 
-    fn body(&mut self, dn_parts: Parts) -> Result<Record, Stop> {
+    fn body(&mut self, dn_parts: &Parts) -> Result<Record, Stop> {
         let line = self.begins;
-        let octets = self.decode(&dn_parts, None)?;
+        let octets = self.decode(dn_parts, None)?;
         let Ok(dn) = String::from_utf8(octets) else {
             return Err(self.bad(ObjectErrorCode::INVALID_DN, None, "the name is not valid UTF-8".to_owned()));
         };
@@ -411,14 +411,14 @@ impl<R: BufRead> Reader<R> {
         }
         match record.kind {
             RecordKind::Content if record.lines.is_empty() => {
-                return Err(self.incomplete(&record, "a record without attributes; separate records by exactly one blank line"));
+                return Err(incomplete(&record, "a record without attributes; separate records by exactly one blank line"));
             }
             RecordKind::Modify if rename.part_open => {
-                return Err(self.incomplete(&record, "the last part of a modify record is not closed by a line '-': the record is cut off"));
+                return Err(incomplete(&record, "the last part of a modify record is not closed by a line '-': the record is cut off"));
             }
             RecordKind::Rename { .. } => {
                 let (Some(new_rdn), Some(delete_old_rdn)) = (rename.new_rdn, rename.delete_old_rdn) else {
-                    return Err(self.incomplete(&record, "a rename record needs 'newrdn:' and 'deleteoldrdn:'"));
+                    return Err(incomplete(&record, "a rename record needs 'newrdn:' and 'deleteoldrdn:'"));
                 };
                 record.kind = RecordKind::Rename { new_rdn, delete_old_rdn, new_superior: rename.new_superior };
             }
@@ -735,16 +735,16 @@ impl<R: BufRead> Reader<R> {
     fn bad(&self, code: ObjectErrorCode, dn: Option<&str>, detail: String) -> Stop {
         Stop::Record(RecordError { code, line: self.begins, dn: dn.map(str::to_owned), detail })
     }
+}
 
-    /// A problem that shows only at the end of the record.
-    fn incomplete(&self, record: &Record, detail: &str) -> Stop {
-        Stop::Record(RecordError {
-            code: ObjectErrorCode::PARSE_ERROR,
-            line: record.line,
-            dn: Some(record.dn.clone()),
-            detail: detail.to_owned(),
-        })
-    }
+/// A problem that shows only at the end of the record.
+fn incomplete(record: &Record, detail: &str) -> Stop {
+    Stop::Record(RecordError {
+        code: ObjectErrorCode::PARSE_ERROR,
+        line: record.line,
+        dn: Some(record.dn.clone()),
+        detail: detail.to_owned(),
+    })
 }
 
 /// State of a change record while its lines come in.

@@ -52,9 +52,9 @@ fn main() -> io::Result<()> {
     };
     let mut out = BufWriter::with_capacity(1 << 20, target);
     if options.openldap {
-        recipe.write_openldap_ldif(&mut out)?
+        recipe.write_openldap_ldif(&mut out)?;
     } else {
-        recipe.write_ldif(&mut out)?
+        recipe.write_ldif(&mut out)?;
     }
     out.flush()
 }

@@ -1,0 +1,389 @@
+//! One bound connection: settings, encryption, bind, searches, and what their failures mean.
+
+use super::raw::RawEntry;
+use super::tls;
+use crate::connector::{ConnectorError, ConnectorErrorKind, Retry};
+use crate::context::Context;
+use crate::protocol::ldap::{PAGED_RESULTS, PagedReply, bind_detail, code_name, paged_request};
+use ldap3::controls::RawControl;
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The sentence with which a connection without encryption is refused.
+pub const PLAIN_REFUSED: &str = "the password would go over the network in clear text; use an ldaps:// address or start_tls (or set allow_plain if that is really wanted)";
+
+/// How to reach a directory, and as whom.
+#[derive(Clone, Debug)]
+pub struct LdapSettings {
+    /// `ldaps://host[:port]` or `ldap://host[:port]`.
+    pub url: String,
+    /// Encrypt an `ldap://` connection by StartTLS (RFC 4511 section 4.14).
+    pub start_tls: bool,
+    /// Allow an `ldap://` connection without encryption.
+    pub allow_plain: bool,
+    /// PEM file with the certificate authorities to trust; those of the machine without it.
+    pub ca_file: Option<PathBuf>,
+    /// The account: a distinguished name, or for Active Directory also `user@domain` or `DOMAIN\user`.
+    pub bind_name: String,
+    /// Its password.
+    pub bind_password: SecretString,
+    /// Longest wait for a connection with its encryption.
+    pub connect_timeout: Duration,
+    /// Longest wait for the next piece of an answer.
+    pub answer_timeout: Duration,
+    /// Entries to ask for in one page. Active Directory gives 1,000 at most.
+    pub page_size: u32,
+    /// Ask for attributes that refer to other objects in portions of this many values, so that no message gets large;
+    /// without it the server decides.
+    pub value_range: Option<u32>,
+}
+
+impl LdapSettings {
+    /// Settings with the usual limits.
+    pub fn new(url: impl Into<String>, bind_name: impl Into<String>, bind_password: SecretString) -> Self {
+        Self {
+            url: url.into(),
+            start_tls: false,
+            allow_plain: false,
+            ca_file: None,
+            bind_name: bind_name.into(),
+            bind_password,
+            connect_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_mins(2),
+            page_size: 1_000,
+            value_range: None,
+        }
+    }
+}
+
+/// A bound connection.
+pub(crate) struct Client {
+    ldap: Ldap,
+    pub(super) settings: Arc<LdapSettings>,
+    driver: tokio::task::JoinHandle<()>,
+    pages: bool,
+}
+
+/// What one page of a search brought.
+pub(crate) struct Found {
+    pub(crate) entries: Vec<RawEntry>,
+    /// For the next page; empty behind the last.
+    pub(super) cookie: Vec<u8>,
+}
+
+impl Client {
+    /// Connects and binds.
+    pub(crate) async fn connect(settings: Arc<LdapSettings>) -> Result<Self, ConnectorError> {
+        let encrypted = check(&settings)?;
+        let url = settings.url.as_str();
+        let mut options = LdapConnSettings::new().set_conn_timeout(settings.connect_timeout).set_starttls(settings.start_tls);
+        if encrypted {
+            options = options.set_config(tls::configuration(settings.ca_file.as_deref())?);
+        }
+        let (connection, ldap) = LdapConnAsync::with_settings(options, url).await.map_err(|error| connect_error(&settings, &error))?;
+        // A task of its own: a panic of the decoder on a malformed message ends the connection and nothing else.
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.drive().await {
+                tracing::debug!(%error, "LDAP connection ended");
+            }
+        });
+        let mut client = Self { ldap, settings, driver, pages: false };
+        client.bind().await?;
+        Ok(client)
+    }
+
+    async fn bind(&mut self) -> Result<(), ConnectorError> {
+        let settings = self.settings.clone();
+        self.ldap.with_timeout(settings.answer_timeout);
+        let result = self
+            .ldap
+            .simple_bind(&settings.bind_name, settings.bind_password.expose_secret())
+            .await
+            .map_err(|error| lost(&settings, &error, "the bind"))?;
+        if result.rc == 0 {
+            return Ok(());
+        }
+        Err(bind_error(&settings, &result))
+    }
+
+    /// Reads the root entry (RFC 4512 section 5.1) and learns from it whether the server can page.
+    pub(crate) async fn root(&mut self, attributes: &[&str]) -> Result<RawEntry, ConnectorError> {
+        let mut wanted: Vec<&str> = attributes.to_vec();
+        wanted.push("supportedControl");
+        let found = self.read("", &wanted).await?;
+        let root = found.ok_or_else(|| {
+            ConnectorError::new(ConnectorErrorKind::Search, format!("{}: the server shows no root entry (rootDSE)", self.settings.url))
+        })?;
+        self.pages = root.texts("supportedControl").contains(&PAGED_RESULTS);
+        Ok(root)
+    }
+
+    /// Reads one object; `None` when the account cannot see it.
+    pub(crate) async fn read(&mut self, dn: &str, attributes: &[&str]) -> Result<Option<RawEntry>, ConnectorError> {
+        let (found, result) = self.search_once(dn, Scope::Base, "(objectClass=*)", attributes, None).await?;
+        match result.rc {
+            0 => Ok(found.entries.into_iter().next()),
+            _ => Err(self.search_error(dn, &result)),
+        }
+    }
+
+    /// All entries of a small search, page by page.
+    pub(crate) async fn search(
+        &mut self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+        attributes: &[&str],
+    ) -> Result<Vec<RawEntry>, ConnectorError> {
+        let mut entries = Vec::new();
+        let mut cookie = Vec::new();
+        loop {
+            let mut found = self.page(base, scope, filter, attributes, &cookie).await?;
+            entries.append(&mut found.entries);
+            if found.cookie.is_empty() {
+                return Ok(entries);
+            }
+            cookie = found.cookie;
+        }
+    }
+
+    /// One page of a search; everything when the server cannot page.
+    pub(crate) async fn page(
+        &mut self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+        attributes: &[&str],
+        cookie: &[u8],
+    ) -> Result<Found, ConnectorError> {
+        let control = self.pages.then(|| RawControl {
+            ctype: PAGED_RESULTS.to_owned(),
+            crit: true,
+            val: Some(paged_request(self.settings.page_size.max(1), cookie)),
+        });
+        let (found, result) = self.search_once(base, scope, filter, attributes, control).await?;
+        if result.rc != 0 {
+            return Err(self.search_error(base, &result));
+        }
+        Ok(found)
+    }
+
+    /// Makes sure that a container exists and can be read: an empty answer about what cannot be seen would look like
+    /// an empty directory.
+    pub(crate) async fn check_base(&mut self, base: &str) -> Result<(), ConnectorError> {
+        match self.read(base, &["objectClass"]).await? {
+            Some(_) => Ok(()),
+            None => Err(ConnectorError::new(
+                ConnectorErrorKind::Permission,
+                format!(
+                    "{}: account '{}' may not read '{base}'; give it the right to list and read there",
+                    self.settings.url, self.settings.bind_name
+                ),
+            )),
+        }
+    }
+
+    /// Says good-bye and ends the connection.
+    pub(crate) async fn close(mut self) {
+        self.ldap.with_timeout(self.settings.connect_timeout);
+        // The server may have gone already, which is as good.
+        let _ = self.ldap.unbind().await;
+    }
+
+    async fn search_once(
+        &mut self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+        attributes: &[&str],
+        control: Option<RawControl>,
+    ) -> Result<(Found, LdapResult), ConnectorError> {
+        let settings = self.settings.clone();
+        let broken = |error: &LdapError| lost(&settings, error, &format!("the search below '{base}'"));
+        self.ldap.with_timeout(settings.answer_timeout);
+        if let Some(control) = control {
+            self.ldap.with_controls(vec![control]);
+        }
+        let mut stream = self.ldap.streaming_search(base, scope, filter, attributes.to_vec()).await.map_err(|error| broken(&error))?;
+        let mut entries = Vec::new();
+        while let Some(entry) = stream.next().await.map_err(|error| broken(&error))? {
+            // References to other servers are for those who follow them.
+            if !entry.is_ref() && !entry.is_intermediate() {
+                entries.push(RawEntry::new(entry.0));
+            }
+        }
+        let result = stream.finish().await;
+        let reply = result.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS).and_then(|control| control.1.val.as_deref());
+        let cookie = match reply {
+            Some(value) => {
+                let reply = PagedReply::parse(value).ok_or_else(|| {
+                    ConnectorError::new(ConnectorErrorKind::Protocol, format!("{}: the server's paging control is malformed", settings.url))
+                })?;
+                reply.cookie
+            }
+            None => Vec::new(),
+        };
+        Ok((Found { entries, cookie }, result))
+    }
+
+    fn search_error(&self, base: &str, result: &LdapResult) -> ConnectorError {
+        let url = &self.settings.url;
+        let said = said(result);
+        let (kind, advice) = match result.rc {
+            1 | 8 | 13 | 50 => (ConnectorErrorKind::Permission, format!("account '{}' may not search there", self.settings.bind_name)),
+            3 | 4 | 11 => (
+                ConnectorErrorKind::Search,
+                "the server's limits end the search before it is complete; raise them for this account".to_owned(),
+            ),
+            10 => (ConnectorErrorKind::Search, "the server does not hold this part of the directory; ask the one that does".to_owned()),
+            32 => (
+                ConnectorErrorKind::Search,
+                format!("'{base}' does not exist, or the account may not see it; correct the base or container (was it renamed?)"),
+            ),
+            34 => (ConnectorErrorKind::Search, format!("'{base}' is not a name that the server understands")),
+            51 | 52 => (ConnectorErrorKind::Busy, "the server is busy; try again later".to_owned()),
+            _ => (ConnectorErrorKind::Search, "the server refused the search".to_owned()),
+        };
+        let error = ConnectorError::new(kind, format!("{url}: search below '{base}': {advice} ({said})"));
+        if kind == ConnectorErrorKind::Busy { error.retry(Retry::Backoff) } else { error }
+    }
+
+    /// Waits for `work` unless the run is told to stop first.
+    pub(crate) async fn unless_cancelled<T>(
+        cx: &Context,
+        work: impl Future<Output = Result<T, ConnectorError>>,
+    ) -> Result<T, ConnectorError> {
+        tokio::select! {
+            biased;
+            () = cx.cancel.cancelled() => Err(ConnectorError::new(ConnectorErrorKind::Cancelled, "the import was told to stop")),
+            done = work => done,
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // What a server still sends after the import ended is for nobody. `close` has waited for its good-bye.
+        self.driver.abort();
+    }
+}
+
+/// True when the connection will be encrypted.
+fn check(settings: &LdapSettings) -> Result<bool, ConnectorError> {
+    let wrong = |message: String| Err(ConnectorError::new(ConnectorErrorKind::Configuration, message).unsent());
+    let url = &settings.url;
+    let (secure, rest) = match (url.strip_prefix("ldaps://"), url.strip_prefix("ldap://")) {
+        (Some(rest), _) => (true, rest),
+        (_, Some(rest)) => (false, rest),
+        _ => return wrong(format!("'{url}' is not an ldap:// or ldaps:// address")),
+    };
+    let host = rest.trim_end_matches('/');
+    if host.is_empty() || host.starts_with(':') || host.contains(['/', '?', '#', '@', ' ']) {
+        return wrong(format!("'{url}' must be ldap://host, ldap://host:port, or the same with ldaps"));
+    }
+    if secure && settings.start_tls {
+        return wrong(format!("{url}: start_tls goes with ldap:// addresses; ldaps:// is encrypted from the start"));
+    }
+    if settings.bind_name.is_empty() || settings.bind_password.expose_secret().is_empty() {
+        // A bind without password succeeds anonymously (RFC 4513 section 5.1.2), and reads next to nothing.
+        return wrong(format!("{url}: an account and its password are needed"));
+    }
+    if !secure && !settings.start_tls && !settings.allow_plain {
+        return wrong(format!("{url}: {PLAIN_REFUSED}"));
+    }
+    Ok(secure || settings.start_tls)
+}
+
+fn said(result: &LdapResult) -> String {
+    // Samba ends its texts with an octet 0, others with line breaks.
+    let text = result.text.trim_matches(|character: char| character.is_control() || character == ' ');
+    let name = code_name(result.rc);
+    if text.is_empty() { format!("{} {name}", result.rc) } else { format!("{} {name}: {text}", result.rc) }
+}
+
+fn bind_error(settings: &LdapSettings, result: &LdapResult) -> ConnectorError {
+    let (url, account) = (&settings.url, &settings.bind_name);
+    let said = said(result);
+    let (kind, advice) = match result.rc {
+        8 | 13 => {
+            (ConnectorErrorKind::Authentication, "the server takes passwords over encrypted connections only; use ldaps:// or start_tls")
+        }
+        32 | 34 | 48 | 49 => (ConnectorErrorKind::Authentication, bind_detail(&result.text).unwrap_or("the name or the password is wrong")),
+        51 | 52 => {
+            return ConnectorError::new(ConnectorErrorKind::Busy, format!("{url}: the server is busy ({said})"))
+                .retry(Retry::Backoff)
+                .unsent();
+        }
+        50 | 53 => (ConnectorErrorKind::Authentication, bind_detail(&result.text).unwrap_or("the server does not let this account in")),
+        _ => (ConnectorErrorKind::Authentication, "the server refused the bind"),
+    };
+    ConnectorError::new(kind, format!("{url}: account '{account}': {advice} ({said})")).unsent()
+}
+
+fn connect_error(settings: &LdapSettings, error: &LdapError) -> ConnectorError {
+    let url = &settings.url;
+    let connection = |message: String| ConnectorError::new(ConnectorErrorKind::Connection, message).retry(Retry::Backoff).unsent();
+    match error {
+        LdapError::Timeout { .. } => connection(format!(
+            "{url}: no connection within {} seconds; is the address right, and does a firewall let it through?",
+            settings.connect_timeout.as_secs()
+        )),
+        LdapError::Io { source } => match tls_reason(source) {
+            Some(reason) => connection(format!("{url}: {reason}")).retry(Retry::Never),
+            None => connection(format!("{url}: no connection: {source}")),
+        },
+        LdapError::Rustls { source } => connection(format!("{url}: {}", explain(source))).retry(Retry::Never),
+        LdapError::LdapResult { result } => {
+            connection(format!("{url}: the server refuses StartTLS ({}); use an ldaps:// address", said(result))).retry(Retry::Never)
+        }
+        LdapError::ResultRecv { .. } | LdapError::OpSend { .. } | LdapError::EndOfStream => {
+            connection(format!("{url}: the server closed the connection before it was encrypted"))
+        }
+        other => connection(format!("{url}: no connection: {other}")),
+    }
+}
+
+fn tls_reason(error: &std::io::Error) -> Option<String> {
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return Some(explain(tls));
+    }
+    (error.kind() == std::io::ErrorKind::UnexpectedEof).then(|| "the server closed the connection during the TLS handshake".to_owned())
+}
+
+fn explain(error: &rustls::Error) -> String {
+    use rustls::CertificateError;
+    match error {
+        rustls::Error::InvalidCertificate(problem) => match problem {
+            CertificateError::UnknownIssuer => {
+                "the server's certificate was issued by an authority that is not trusted; name the authority's PEM file as ca_file"
+                    .to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "the server's certificate is for another name; use the name that is in it".to_owned()
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "the server's certificate has expired".to_owned(),
+            other => format!("the server's certificate is not valid: {other}"),
+        },
+        other => format!("TLS failed: {other}"),
+    }
+}
+
+/// What a broken conversation means.
+fn lost(settings: &LdapSettings, error: &LdapError, during: &str) -> ConnectorError {
+    let url = &settings.url;
+    match error {
+        LdapError::Timeout { .. } => ConnectorError::new(
+            ConnectorErrorKind::Dropped,
+            format!("{url}: no answer for {} seconds during {during}", settings.answer_timeout.as_secs()),
+        )
+        .retry(Retry::Backoff),
+        LdapError::FilterParsing => {
+            ConnectorError::new(ConnectorErrorKind::Configuration, format!("{url}: {during}: the filter is not valid"))
+        }
+        _ => ConnectorError::new(ConnectorErrorKind::Dropped, format!("{url}: the server closed the connection during {during}"))
+            .retry(Retry::Backoff),
+    }
+}

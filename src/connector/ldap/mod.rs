@@ -1,0 +1,13 @@
+//! LDAP: the client that all LDAP connectors share, and the connector for OpenLDAP and its like.
+
+mod client;
+mod openldap;
+mod raw;
+mod stream;
+mod tls;
+
+pub use client::{LdapSettings, PLAIN_REFUSED};
+pub use openldap::{LdapConnector, LdapConnectorSettings};
+
+pub(crate) use client::Client;
+pub(crate) use stream::{SearchRoot, StreamPlan, stream};

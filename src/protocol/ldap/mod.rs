@@ -1,0 +1,9 @@
+//! Pieces of LDAP that have nothing to do with connections: control values, schema descriptions, diagnostics.
+
+mod controls;
+mod diagnostics;
+mod schema;
+
+pub use controls::{PAGED_RESULTS, PagedReply, paged_request};
+pub use diagnostics::{bind_detail, code_name, range_of};
+pub use schema::{AttributeType, parse_attribute_type};
