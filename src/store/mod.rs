@@ -3,26 +3,28 @@
 //! Reading is by [`Snapshot`] (many, never block), writing by [`Store::apply`] of one [`ChangeSet`] (one at a time,
 //! one transaction, all or nothing). Nothing of redb or rkyv is visible outside.
 
+mod apply;
 mod changes;
+mod database;
 mod history;
+mod record;
+mod snapshot;
+mod tables;
 
 pub use changes::{ChangeSet, DirtyReason};
 pub use history::{AttributeDelta, CounterName, RunRecord, RunResult, StepKind, StepObject, StepRecord};
+pub use snapshot::Snapshot;
 
-use crate::model::{
-    AttrId, Blob, ConnectorId, CsId, CsObject, CsReference, DnKey, ErrorSide, Link, MvId, MvObject, MvReference, Names, ObjectError, RunId,
-    Stage, ValueRef,
-};
+use crate::model::{AttrId, ConnectorId, Names};
+use database::Database;
 use std::path::Path;
 use std::sync::Arc;
 
-/// An open store. One process per file.
-#[derive(Debug, Clone)]
-pub struct Store {}
-
-/// A consistent view that never changes and never blocks a writer. Keep it short-lived: it pins old pages.
-#[derive(Debug)]
-pub struct Snapshot {}
+/// An open store. One process per file; clones share it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    database: Arc<Database>,
+}
 
 /// How to open a store.
 #[derive(Clone, Copy, Debug)]
@@ -77,191 +79,68 @@ pub enum StoreError {
     },
 }
 
+impl Default for StoreOptions {
+    /// 64 MiB of cache: enough up to 200,000 objects.
+    fn default() -> Self {
+        Self { cache_octets: 64 << 20 }
+    }
+}
+
+/// Rows and commits since the store was opened; what tests hold "work depends on changes alone" against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoCounts {
+    /// Records and rows read one by one or by scan.
+    pub rows_read: u64,
+    /// Rows inserted, replaced or removed.
+    pub rows_written: u64,
+    /// Durable commits.
+    pub commits: u64,
+}
+
 impl Store {
     /// Opens a store, making it if the file does not exist. Migrates an older format after a backup beside it.
-    pub fn open(_path: &Path, _options: StoreOptions) -> Result<Store, StoreError> {
-        unreachable!()
+    pub fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
+        Ok(Store { database: Arc::new(Database::open(path, options)?) })
     }
 
     /// A store that lives in memory, for tests and previews.
     pub fn in_memory() -> Result<Store, StoreError> {
-        unreachable!()
+        Self::open_with_backend(redb::backends::InMemoryBackend::new(), StoreOptions::default())
+    }
+
+    /// A store on a storage of the caller's; simulations give one that forgets unsynced writes.
+    pub fn open_with_backend(backend: impl redb::StorageBackend, options: StoreOptions) -> Result<Store, StoreError> {
+        Ok(Store { database: Arc::new(Database::with_backend(backend, options)?) })
     }
 
     /// The interned names. New names become durable with the next [`Store::apply`].
     pub fn names(&self) -> &Arc<Names> {
-        unreachable!()
+        self.database.names()
+    }
+
+    /// The secret of this installation that seeds canonical hashes, so that nobody can make colliding values.
+    pub fn hash_seed(&self) -> u64 {
+        self.database.secret()
+    }
+
+    /// Rows and commits since the store was opened.
+    pub fn io_counts(&self) -> IoCounts {
+        self.database.io_counts()
     }
 
     /// A view of the last commit.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        unreachable!()
+        Snapshot::new(&self.database)
     }
 
     /// Writes a set of changes in one durable transaction. Indexes, queues and counters follow by themselves.
-    pub fn apply(&self, _changes: ChangeSet) -> Result<(), StoreError> {
-        unreachable!()
+    pub fn apply(&self, changes: ChangeSet) -> Result<(), StoreError> {
+        apply::apply(&self.database, changes)
     }
 
     /// Says which attributes joins look up: of the metaverse, and of connector spaces for reverse joins. An index
     /// that was not there before is filled now.
-    pub fn index_attributes(&self, _metaverse: &[AttrId], _spaces: &[(ConnectorId, AttrId)]) -> Result<(), StoreError> {
-        unreachable!()
-    }
-}
-
-/// Reading. All lists are in ascending order of their keys; `after` and `limit` page through them.
-impl Snapshot {
-    /// One connector-space object with its link.
-    pub fn cs_object(&self, _id: CsId) -> Result<Option<CsObject>, StoreError> {
-        unreachable!()
-    }
-    /// Objects of a connector in the order of their ids, at most `limit`, beginning behind `after`.
-    pub fn cs_scan(&self, _connector: ConnectorId, _after: Option<CsId>, _limit: usize) -> Result<Vec<CsObject>, StoreError> {
-        unreachable!()
-    }
-    /// How many objects a connector space holds, placeholders included.
-    pub fn cs_count(&self, _connector: ConnectorId) -> Result<u64, StoreError> {
-        unreachable!()
-    }
-    /// The sequence number that the next new object of the connector gets.
-    pub fn cs_next_sequence(&self, _connector: ConnectorId) -> Result<u64, StoreError> {
-        unreachable!()
-    }
-    /// How an object stands to the metaverse, without reading the object.
-    pub fn cs_link(&self, _id: CsId) -> Result<Option<Link>, StoreError> {
-        unreachable!()
-    }
-    /// The canonical hash of the last imported image, if it may be trusted.
-    pub fn cs_hash(&self, _id: CsId) -> Result<Option<u128>, StoreError> {
-        unreachable!()
-    }
-    /// Calls `each` for every stored hash of a connector.
-    pub fn cs_hashes(&self, _connector: ConnectorId, _each: &mut dyn FnMut(CsId, u128)) -> Result<(), StoreError> {
-        unreachable!()
-    }
-    /// Calls `each` for every anchor of a connector.
-    pub fn cs_anchors(&self, _connector: ConnectorId, _each: &mut dyn FnMut(&[u8], CsId)) -> Result<(), StoreError> {
-        unreachable!()
-    }
-    /// Calls `each` for every name of a connector.
-    pub fn cs_names(&self, _connector: ConnectorId, _each: &mut dyn FnMut(&[u8], CsId)) -> Result<(), StoreError> {
-        unreachable!()
-    }
-    /// The object with an anchor.
-    pub fn cs_by_anchor(&self, _connector: ConnectorId, _anchor: &[u8]) -> Result<Option<CsId>, StoreError> {
-        unreachable!()
-    }
-    /// The object with a name.
-    pub fn cs_by_dn(&self, _connector: ConnectorId, _dn: &DnKey) -> Result<Option<CsId>, StoreError> {
-        unreachable!()
-    }
-    /// An object and everything below it, parents before children.
-    pub fn cs_subtree(&self, _connector: ConnectorId, _dn: &DnKey) -> Result<Vec<CsId>, StoreError> {
-        unreachable!()
-    }
-    /// Objects whose indexed attribute may have the value, compared folded; verify against the object.
-    pub fn cs_join_candidates(&self, _connector: ConnectorId, _attr: AttrId, _value: ValueRef<'_>) -> Result<Vec<CsId>, StoreError> {
-        unreachable!()
-    }
-    /// All references of an object, in all states.
-    pub fn cs_references(&self, _owner: CsId) -> Result<Vec<CsReference>, StoreError> {
-        unreachable!()
-    }
-    /// How many references of one attribute are in the base image, in one read.
-    pub fn cs_reference_count(&self, _owner: CsId, _attr: AttrId) -> Result<u64, StoreError> {
-        unreachable!()
-    }
-    /// Who refers to an object, and by which attribute.
-    pub fn cs_referrers(&self, _target: CsId) -> Result<Vec<(AttrId, CsId)>, StoreError> {
-        unreachable!()
-    }
-    /// The octets behind a large value.
-    pub fn blob(&self, _blob: Blob) -> Result<Option<Vec<u8>>, StoreError> {
-        unreachable!()
-    }
-    /// Objects of a connector with something in a stage.
-    pub fn queue(&self, _stage: Stage, _connector: ConnectorId, _after: Option<CsId>, _limit: usize) -> Result<Vec<CsId>, StoreError> {
-        unreachable!()
-    }
-    /// Connector-space objects marked for a new evaluation for another reason than a pending import.
-    pub fn dirty(&self, _connector: ConnectorId, _after: Option<CsId>, _limit: usize) -> Result<Vec<(CsId, DirtyReason)>, StoreError> {
-        unreachable!()
-    }
-    /// One metaverse object.
-    pub fn mv_object(&self, _id: MvId) -> Result<Option<MvObject>, StoreError> {
-        unreachable!()
-    }
-    /// Metaverse objects in the order of their ids.
-    pub fn mv_scan(&self, _after: Option<MvId>, _limit: usize) -> Result<Vec<MvObject>, StoreError> {
-        unreachable!()
-    }
-    /// How many metaverse objects there are.
-    pub fn mv_count(&self) -> Result<u64, StoreError> {
-        unreachable!()
-    }
-    /// The number that the next new metaverse object gets.
-    pub fn mv_next(&self) -> Result<MvId, StoreError> {
-        unreachable!()
-    }
-    /// The object of a connector that is linked to a metaverse object.
-    pub fn mv_link(&self, _mv: MvId, _connector: ConnectorId) -> Result<Option<CsId>, StoreError> {
-        unreachable!()
-    }
-    /// All objects linked to a metaverse object, by connector.
-    pub fn mv_links(&self, _mv: MvId) -> Result<Vec<CsId>, StoreError> {
-        unreachable!()
-    }
-    /// All references of a metaverse object.
-    pub fn mv_references(&self, _owner: MvId) -> Result<Vec<MvReference>, StoreError> {
-        unreachable!()
-    }
-    /// Who refers to a metaverse object, and by which attribute.
-    pub fn mv_referrers(&self, _target: MvId) -> Result<Vec<(AttrId, MvId)>, StoreError> {
-        unreachable!()
-    }
-    /// Metaverse objects whose indexed attribute may have the value, compared folded; verify against the object.
-    pub fn mv_join_candidates(&self, _attr: AttrId, _value: ValueRef<'_>) -> Result<Vec<MvId>, StoreError> {
-        unreachable!()
-    }
-    /// The problem of an object on one side.
-    pub fn error(&self, _id: CsId, _side: ErrorSide) -> Result<Option<ObjectError>, StoreError> {
-        unreachable!()
-    }
-    /// Problems of a connector's objects.
-    pub fn errors(
-        &self,
-        _connector: ConnectorId,
-        _after: Option<(CsId, ErrorSide)>,
-        _limit: usize,
-    ) -> Result<Vec<(CsId, ErrorSide, ObjectError)>, StoreError> {
-        unreachable!()
-    }
-    /// A watermark or other small state of a connector, by name.
-    pub fn state(&self, _connector: ConnectorId, _name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        unreachable!()
-    }
-    /// The newest runs first.
-    pub fn runs(&self, _before: Option<RunId>, _limit: usize) -> Result<Vec<RunRecord>, StoreError> {
-        unreachable!()
-    }
-    /// One run with its steps.
-    pub fn run(&self, _id: RunId) -> Result<Option<RunRecord>, StoreError> {
-        unreachable!()
-    }
-    /// The objects behind a counter of a step.
-    pub fn step_objects(
-        &self,
-        _run: RunId,
-        _step: u32,
-        _counter: CounterName,
-        _after: Option<CsId>,
-        _limit: usize,
-    ) -> Result<Vec<StepObject>, StoreError> {
-        unreachable!()
-    }
-    /// The number that the next run gets.
-    pub fn next_run(&self) -> Result<RunId, StoreError> {
-        unreachable!()
+    pub fn index_attributes(&self, metaverse: &[AttrId], spaces: &[(ConnectorId, AttrId)]) -> Result<(), StoreError> {
+        apply::index_attributes(&self.database, metaverse, spaces)
     }
 }
