@@ -223,7 +223,10 @@ impl DirectoryRecipe {
     }
 
     fn write(&self, out: &mut dyn Write, shape: Shape) -> io::Result<()> {
-        let mut writer = Writer::new(out)?;
+        let mut writer = match shape {
+            Shape::ActiveDirectory => Writer::new(out)?,
+            Shape::OpenLdap => Writer::without_version(out)?,
+        };
         self.root(&mut writer, shape)?;
         for index in 0..self.users {
             self.user(&mut writer, shape, index)?;

@@ -9,7 +9,7 @@ mod writer;
 pub use reader::{Change, LdifError, Limits, ModifyOperation, Reader, Record, RecordError, RecordKind, RecordValue};
 pub use writer::Writer;
 
-/// First line of files that promise to end with [`END_MARK`], so that a reader can tell a complete file from one
+/// A line near the start of files that promise to end with [`END_MARK`], so that a reader can tell a complete file from one
 /// that was cut off between two lines. An ordinary comment to every other tool.
 pub(crate) const CLOSED_MARK: &str = "# syncline: this file ends with a line that counts its records";
 

@@ -309,7 +309,7 @@ impl<R: BufRead> Reader<R> {
                 "the file says that it holds {count} records, but {} were found: it is damaged; write it anew",
                 self.records
             ))),
-            None => Err(self.file("the file is cut off: its first line promises a closing line that is not there; write it anew")),
+            None => Err(self.file("the file is cut off: its beginning promises a closing line that is not there; write it anew")),
         }
     }
 

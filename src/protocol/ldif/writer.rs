@@ -19,8 +19,14 @@ pub struct Writer<W: Write> {
 impl<W: Write> Writer<W> {
     /// Begins a file that [`Self::finish`] will close.
     pub fn new(mut out: W) -> io::Result<Self> {
-        writeln!(out, "{CLOSED_MARK}")?;
         out.write_all(b"version: 1\n\n")?;
+        Self::without_version(out)
+    }
+
+    /// The same without the version line, which `slapadd` takes for a broken entry.
+    pub fn without_version(mut out: W) -> io::Result<Self> {
+        // No blank line behind it: to slapadd a comment that stands alone is an entry without a name.
+        writeln!(out, "{CLOSED_MARK}")?;
         Ok(Self { out, line: Vec::new(), records: 0, open: false, closing: true })
     }
 
