@@ -106,6 +106,8 @@ pub struct Contribution {
     pub lineage: Vec<Lineage>,
     /// Reference attributes and where their targets come from.
     pub references: Vec<ReferenceFlow>,
+    /// Contents that expressions made and that `values` holds by handle; they go with the change set.
+    pub blobs: Vec<Vec<u8>>,
 }
 
 /// Where the targets of a reference attribute come from.
@@ -115,7 +117,7 @@ pub struct ReferenceFlow {
     pub target: AttrId,
     /// Index within the attribute's lineage entries (inbound); 0 outbound.
     pub contributor: u8,
-    /// The object read: a `CsId` inbound, the metaverse object's `MvId` outbound.
+    /// The object read: a `CsId` inbound; 0 outbound, where it is the metaverse object that was given.
     pub owner: u64,
     /// The targets.
     pub source: ReferenceSource,
@@ -141,12 +143,14 @@ pub struct Wanted {
     pub values: FlatValues,
     /// Attributes that a flow decided, ascending: present in `values`, or to be empty. Others are not touched.
     pub managed: Vec<AttrId>,
-    /// Of `managed`: values are added to what the target has, and only our own are removed.
+    /// Of `managed` and of `references`: values are added to what the target has, and only our own are removed.
     pub merged: Vec<AttrId>,
-    /// Reference attributes decided.
+    /// Reference attributes decided; not in `managed`. Empty `Targets` take all references away.
     pub references: Vec<ReferenceFlow>,
     /// The rule that decided each managed attribute, same order as `managed`; for explanations.
     pub decided_by: Vec<RuleId>,
+    /// Contents that expressions made and that `values` holds by handle; they go with the change set.
+    pub blobs: Vec<Vec<u8>>,
 }
 
 /// Why a flow, scope or join of an object failed. The whole object is left as it was.
@@ -170,7 +174,7 @@ impl std::fmt::Debug for Contributor<'_> {
 }
 
 /// Text form of a source for error details; kept here so that every error shows values the same way.
-pub(crate) fn describe(source: &dyn AttributeSource, attr: AttrId) -> String {
+pub(super) fn describe(source: &dyn AttributeSource, attr: AttrId) -> String {
     let values: Vec<String> = source.values(attr).take(4).map(|value| format!("{value:?}")).collect();
     if values.is_empty() { "absent".to_owned() } else { values.join(", ") }
 }

@@ -1,0 +1,698 @@
+//! Attribute flow: which flow decides an attribute, and what it gives (specification: sync engine, 3.6 and 3.8).
+//!
+//! Flows of every rule are kept in the order of their targets, so that one pass over all rules in scope sees the
+//! flows into one attribute side by side, and values come out in the order in which records hold them.
+
+use super::evaluation::{Contribution, Contributor, FlowError, ReferenceFlow, ReferenceSource, RunParameters, ScopeSet, Wanted};
+use super::expr::{AttributeRef, Context, Expression, Fault, Scalar, Val, load, parse_boolean, parse_number};
+use super::schema::{AttributeType, INDEXED_MAX};
+use super::{CompiledRule, MergeType, RuleSet, describe};
+use crate::model::{
+    AttrId, AttributeSource, Blob, ConnectorId, CsId, FlatBuilder, INLINE_VALUE_MAX, Lineage, MvObject, ObjectErrorCode, ObjectType,
+    Timestamp, Value, ValueKind, ValueRef, fold,
+};
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// A flow, ready to be evaluated.
+#[derive(Debug)]
+pub(super) struct CompiledFlow {
+    pub(super) target: AttrId,
+    pub(super) kind: AttributeType,
+    pub(super) source: CompiledSource,
+    pub(super) once: bool,
+    pub(super) merge: MergeType,
+}
+
+/// Where a flow's value comes from. The first five forms are nine tenths of the built-in flows.
+#[derive(Debug)]
+pub(super) enum CompiledSource {
+    /// Values as they are.
+    Direct(AttributeRef),
+    /// References of this attribute; the engine reads the rows.
+    References(AttributeRef),
+    Constant(Value),
+    /// `Trim([x])`
+    Trim(AttributeRef),
+    /// `Left(Trim([x]), 448)`
+    TrimCut(AttributeRef),
+    /// The first value, trimmed and cut to 448 characters.
+    FirstCut(AttributeRef),
+    Expression(Box<Expression>),
+}
+
+impl CompiledSource {
+    /// The attribute of the forms that read one and give nothing exactly when it is absent.
+    fn plain_attribute(&self) -> Option<AttrId> {
+        match self {
+            Self::Direct(attribute) | Self::References(attribute) | Self::Trim(attribute) | Self::TrimCut(attribute) => Some(attribute.id),
+            Self::FirstCut(_) | Self::Constant(_) | Self::Expression(_) => None,
+        }
+    }
+}
+
+/// What one flow gives.
+enum Produced<'a> {
+    /// Nothing; the next rule may decide.
+    Nothing,
+    /// Nothing, and no other rule decides.
+    Removed,
+    /// As if the flow did not exist.
+    Ignored,
+    /// Values; never empty.
+    Values(Val<'a>),
+    /// All references of an attribute.
+    References(AttrId),
+    /// These references; never empty.
+    Targets(Vec<u64>),
+}
+
+/// One rule at work on one object.
+struct Origin<'a> {
+    rule: &'a CompiledRule,
+    position: u32,
+    context: Context<'a>,
+    source: CsId,
+    /// `once` flows run.
+    fresh: bool,
+    cursor: usize,
+}
+
+impl<'a> Origin<'a> {
+    fn next_target(&self) -> Option<AttrId> {
+        self.rule.flows.get(self.cursor).map(|flow| flow.target)
+    }
+
+    fn flow_into(&self, target: AttrId) -> Option<&'a CompiledFlow> {
+        self.rule.flows.get(self.cursor).filter(|flow| flow.target == target)
+    }
+}
+
+/// The merge type of all flows into an attribute.
+fn merge_of(rules: &RuleSet, origins: &[Origin<'_>], target: AttrId) -> Result<MergeType, FlowError> {
+    let mut found: Option<(MergeType, &CompiledRule)> = None;
+    for origin in origins {
+        let Some(flow) = origin.flow_into(target) else { continue };
+        match found {
+            Some((merge, first)) if merge != flow.merge => {
+                return Err(FlowError {
+                    code: ObjectErrorCode::MERGE_TYPE_CONFLICT,
+                    rule: Some(origin.rule.id),
+                    target: Some(target),
+                    detail: format!(
+                        "attribute {}: rule \"{}\" flows with merge type {merge:?} and rule \"{}\" with {:?}; give both the same merge type",
+                        rules.names.name(target),
+                        rules.name_of(first),
+                        rules.name_of(origin.rule),
+                        flow.merge
+                    ),
+                });
+            }
+            Some(_) => {}
+            None => found = Some((flow.merge, origin.rule)),
+        }
+    }
+    Ok(found.map_or(MergeType::Update, |(merge, _)| merge))
+}
+
+/// See [`RuleSet::contribute`].
+pub(super) fn contribute(
+    rules: &RuleSet,
+    object_type: ObjectType,
+    contributors: &[Contributor<'_>],
+    current: Option<&MvObject>,
+    run: &RunParameters,
+) -> Result<Contribution, FlowError> {
+    let mut origins: Vec<Origin<'_>> = Vec::with_capacity(12);
+    for contributor in contributors {
+        let context = Context { source: contributor.source, run, connector: contributor.id.connector() };
+        for scoped in &contributor.scope.rules {
+            let Some(rule) = rules.compiled.get(scoped.position as usize) else { continue };
+            if rule.id == scoped.id && rule.mv_type.is_none_or(|wanted| wanted == object_type) && !rule.flows.is_empty() {
+                let (position, source, fresh) = (scoped.position, contributor.id, contributor.new_link);
+                origins.push(Origin { rule, position, context, source, fresh, cursor: 0 });
+            }
+        }
+    }
+    origins.sort_unstable_by_key(|origin| (origin.position, origin.source));
+    let flows: usize = origins.iter().map(|origin| origin.rule.flows.len()).sum();
+    let mut inbound = Inbound {
+        rules,
+        current,
+        now: run.now,
+        values: FlatBuilder::with_capacity(flows.min(96), 4096),
+        contribution: Contribution { lineage: Vec::with_capacity(flows.min(96)), ..Contribution::default() },
+    };
+    while let Some(target) = origins.iter().filter_map(Origin::next_target).min() {
+        match merge_of(rules, &origins, target)? {
+            MergeType::Update => inbound.update(&origins, target)?,
+            merge => inbound.merge(&origins, target, merge == MergeType::MergeCaseInsensitive)?,
+        }
+        for origin in &mut origins {
+            if origin.next_target() == Some(target) {
+                origin.cursor += 1;
+            }
+        }
+    }
+    let mut contribution = inbound.contribution;
+    contribution.values = inbound.values.finish();
+    Ok(contribution)
+}
+
+struct Inbound<'r> {
+    rules: &'r RuleSet,
+    current: Option<&'r MvObject>,
+    now: Timestamp,
+    values: FlatBuilder,
+    contribution: Contribution,
+}
+
+impl Inbound<'_> {
+    /// What the metaverse object had as origins of an attribute.
+    fn former(&self, target: AttrId) -> &[Lineage] {
+        let Some(current) = self.current else { return &[] };
+        let start = current.lineage.partition_point(|entry| entry.attr < target);
+        let length = current.lineage[start..].partition_point(|entry| entry.attr == target);
+        &current.lineage[start..start + length]
+    }
+
+    fn lineage(&mut self, target: AttrId, origin: &Origin<'_>) {
+        let former = self.former(target).iter().find(|entry| entry.rule == origin.rule.id && entry.source == origin.source);
+        let since = former.map_or(self.now, |entry| entry.since);
+        self.contribution.lineage.push(Lineage { attr: target, rule: origin.rule.id, source: origin.source, since });
+    }
+
+    fn was_origin(&self, target: AttrId, origin: &Origin<'_>) -> bool {
+        self.former(target).iter().any(|entry| entry.rule == origin.rule.id && entry.source == origin.source)
+    }
+
+    fn update(&mut self, origins: &[Origin<'_>], target: AttrId) -> Result<(), FlowError> {
+        let mut keep = false;
+        let mut absent: Option<(AttrId, CsId)> = None;
+        for origin in origins {
+            let Some(flow) = origin.flow_into(target) else { continue };
+            if flow.once && !origin.fresh {
+                // It ran when the link was made; what it gave then still counts at its place in the precedence.
+                if self.was_origin(target, origin) {
+                    keep = true;
+                    break;
+                }
+                continue;
+            }
+            // Several rules often flow the same attribute of the same object: absent once is absent for all.
+            let plain = flow.source.plain_attribute().map(|attribute| (attribute, origin.source));
+            if plain.is_some() && plain == absent {
+                continue;
+            }
+            match produce(self.rules, origin, flow)? {
+                Produced::Nothing => absent = plain.or(absent),
+                Produced::Ignored => keep = true,
+                Produced::Removed => return Ok(()),
+                Produced::Values(values) => {
+                    for scalar in checked(self.rules, origin, flow, values)? {
+                        put(&mut self.values, &mut self.contribution.blobs, target, &scalar, 0);
+                    }
+                    self.lineage(target, origin);
+                    return Ok(());
+                }
+                Produced::References(attribute) => {
+                    self.reference(target, origin, 0, ReferenceSource::Attribute(attribute));
+                    self.lineage(target, origin);
+                    return Ok(());
+                }
+                Produced::Targets(targets) => {
+                    self.reference(target, origin, 0, ReferenceSource::Targets(targets));
+                    self.lineage(target, origin);
+                    return Ok(());
+                }
+            }
+        }
+        if keep {
+            self.keep(origins, target);
+        }
+        Ok(())
+    }
+
+    fn reference(&mut self, target: AttrId, origin: &Origin<'_>, contributor: u8, source: ReferenceSource) {
+        self.contribution.references.push(ReferenceFlow { target, contributor, owner: origin.source.0, source });
+    }
+
+    /// Leaves an attribute as it is, with its former origins, as far as those are still linked and in scope: what a
+    /// vanished origin gave is withdrawn all the same (specification: sync engine 3.6, recall).
+    fn keep(&mut self, origins: &[Origin<'_>], target: AttrId) {
+        let Some(current) = self.current else { return };
+        let mut renumbered: Vec<Option<u8>> = Vec::new();
+        let mut kept: Vec<Lineage> = Vec::new();
+        for entry in self.former(target) {
+            let alive = origins.iter().any(|origin| origin.rule.id == entry.rule && origin.source == entry.source);
+            renumbered.push(alive.then(|| index(kept.len())));
+            if alive {
+                kept.push(*entry);
+            }
+        }
+        let Some(first) = kept.first() else { return };
+        if self.rules.is_reference(target) {
+            let owner = first.source.0;
+            self.contribution.references.push(ReferenceFlow { target, contributor: 0, owner, source: ReferenceSource::Keep });
+        }
+        for item in current.values.attribute(target) {
+            if let Some(Some(number)) = renumbered.get(usize::from(item.flags)) {
+                self.values.push(target, item.value, *number);
+            }
+        }
+        self.contribution.lineage.append(&mut kept);
+    }
+
+    fn merge(&mut self, origins: &[Origin<'_>], target: AttrId, ignore_case: bool) -> Result<(), FlowError> {
+        let mut keep = false;
+        let mut seen: HashSet<Scalar<'static>> = HashSet::new();
+        let mut contributors = 0;
+        for origin in origins {
+            let Some(flow) = origin.flow_into(target) else { continue };
+            if flow.once && !origin.fresh {
+                keep |= self.was_origin(target, origin);
+                continue;
+            }
+            let number = index(contributors);
+            let mut gave = false;
+            match produce(self.rules, origin, flow)? {
+                Produced::Nothing => {}
+                Produced::Ignored => keep = true,
+                Produced::Removed => break,
+                Produced::Values(values) => {
+                    for scalar in checked(self.rules, origin, flow, values)? {
+                        let key = match &scalar {
+                            Scalar::Text(text) if ignore_case => Scalar::text(fold(text)),
+                            other => other.clone().into_owned(),
+                        };
+                        // An equal value of a higher rule stands already, and keeps its spelling and its origin.
+                        if seen.insert(key) {
+                            put(&mut self.values, &mut self.contribution.blobs, target, &scalar, number);
+                            gave = true;
+                        }
+                    }
+                }
+                Produced::References(attribute) => {
+                    self.reference(target, origin, number, ReferenceSource::Attribute(attribute));
+                    gave = true;
+                }
+                Produced::Targets(targets) => {
+                    self.reference(target, origin, number, ReferenceSource::Targets(targets));
+                    gave = true;
+                }
+            }
+            if gave {
+                self.lineage(target, origin);
+                contributors += 1;
+            }
+        }
+        if contributors == 0 && keep {
+            self.keep(origins, target);
+        }
+        Ok(())
+    }
+}
+
+/// See [`RuleSet::want`].
+pub(super) fn want(
+    rules: &RuleSet,
+    scope: &ScopeSet,
+    object: &dyn AttributeSource,
+    creating: bool,
+    run: &RunParameters,
+) -> Result<Wanted, FlowError> {
+    let mut origins: Vec<Origin<'_>> = Vec::with_capacity(scope.rules.len());
+    for scoped in &scope.rules {
+        let Some(rule) = rules.compiled.get(scoped.position as usize).filter(|rule| rule.id == scoped.id) else { continue };
+        let context = Context { source: object, run, connector: rule.connector };
+        let source = CsId::new(ConnectorId(0), 0);
+        origins.push(Origin { rule, position: scoped.position, context, source, fresh: creating, cursor: 0 });
+    }
+    origins.sort_unstable_by_key(|origin| origin.position);
+    let flows: usize = origins.iter().map(|origin| origin.rule.flows.len()).sum();
+    let mut wanted =
+        Wanted { managed: Vec::with_capacity(flows.min(160)), decided_by: Vec::with_capacity(flows.min(160)), ..Wanted::default() };
+    let mut values = FlatBuilder::with_capacity(flows.min(96), 4096);
+    while let Some(target) = origins.iter().filter_map(Origin::next_target).min() {
+        let merge = merge_of(rules, &origins, target)?;
+        decide(rules, &origins, target, merge, &mut wanted, &mut values)?;
+        for origin in &mut origins {
+            if origin.next_target() == Some(target) {
+                origin.cursor += 1;
+            }
+        }
+    }
+    wanted.values = values.finish();
+    Ok(wanted)
+}
+
+fn decide(
+    rules: &RuleSet,
+    origins: &[Origin<'_>],
+    target: AttrId,
+    merge: MergeType,
+    wanted: &mut Wanted,
+    values: &mut FlatBuilder,
+) -> Result<(), FlowError> {
+    let mut keep = false;
+    let mut first = None;
+    let mut decided: Option<&CompiledRule> = None;
+    let mut absent: Option<AttrId> = None;
+    let mut reference = false;
+    let mut seen: HashSet<Scalar<'static>> = HashSet::new();
+    let mut contributors = 0;
+    for origin in origins {
+        let Some(flow) = origin.flow_into(target) else { continue };
+        reference = flow.kind.kind == Some(ValueKind::Reference);
+        if flow.once && !origin.fresh {
+            keep = true;
+            continue;
+        }
+        first = first.or(Some(origin.rule));
+        let plain = flow.source.plain_attribute();
+        if plain.is_some() && plain == absent {
+            continue;
+        }
+        match produce(rules, origin, flow)? {
+            Produced::Nothing => {
+                absent = plain.or(absent);
+                continue;
+            }
+            Produced::Ignored => {
+                keep = true;
+                continue;
+            }
+            Produced::Removed => {
+                decided = decided.or(Some(origin.rule));
+                break;
+            }
+            Produced::Values(found) if target == AttrId::DN => {
+                if let Some(Scalar::Text(name)) = checked(rules, origin, flow, found)?.into_iter().next() {
+                    wanted.dn = Some(name.into_owned());
+                }
+                return Ok(());
+            }
+            Produced::Values(found) => {
+                for scalar in checked(rules, origin, flow, found)? {
+                    let new = match (&scalar, merge) {
+                        (_, MergeType::Update) => true,
+                        (Scalar::Text(text), MergeType::MergeCaseInsensitive) => seen.insert(Scalar::text(fold(text))),
+                        _ => seen.insert(scalar.clone().into_owned()),
+                    };
+                    if new {
+                        put(values, &mut wanted.blobs, target, &scalar, 0);
+                    }
+                }
+            }
+            Produced::References(attribute) => {
+                let source = ReferenceSource::Attribute(attribute);
+                wanted.references.push(ReferenceFlow { target, contributor: index(contributors), owner: 0, source });
+            }
+            Produced::Targets(targets) => {
+                let source = ReferenceSource::Targets(targets);
+                wanted.references.push(ReferenceFlow { target, contributor: index(contributors), owner: 0, source });
+            }
+        }
+        contributors += 1;
+        decided = decided.or(Some(origin.rule));
+        if merge == MergeType::Update {
+            break;
+        }
+    }
+    if target == AttrId::DN {
+        return Ok(());
+    }
+    let by = match (decided, keep, first) {
+        (Some(rule), _, _) => rule,
+        // Nothing decided and somebody said to leave it alone, or nobody was asked.
+        (None, true, _) | (None, _, None) => return Ok(()),
+        (None, false, Some(rule)) => rule,
+    };
+    if merge != MergeType::Update {
+        wanted.merged.push(target);
+    }
+    if reference {
+        if contributors == 0 {
+            let source = ReferenceSource::Targets(Vec::new());
+            wanted.references.push(ReferenceFlow { target, contributor: 0, owner: 0, source });
+        }
+        return Ok(());
+    }
+    wanted.managed.push(target);
+    wanted.decided_by.push(by.id);
+    Ok(())
+}
+
+fn index(count: usize) -> u8 {
+    u8::try_from(count).unwrap_or(u8::MAX)
+}
+
+/// Evaluates one flow. Empty text counts as nothing: a directory has no such value.
+fn produce<'a>(rules: &RuleSet, origin: &Origin<'a>, flow: &'a CompiledFlow) -> Result<Produced<'a>, FlowError> {
+    let context = &origin.context;
+    let fail = |fault: Fault| failure(rules, origin, flow, &fault);
+    let values = match &flow.source {
+        CompiledSource::References(attribute) => {
+            return Ok(match context.source.count(attribute.id) {
+                0 => Produced::Nothing,
+                count if count > 1 && !flow.kind.multi => {
+                    let message = format!("{count} references flow to an attribute of one value");
+                    return Err(fail(Fault { code: ObjectErrorCode::FLOW_MULTI_VALUES_TO_SINGLE_VALUE, message, span: None }));
+                }
+                _ => Produced::References(attribute.id),
+            });
+        }
+        CompiledSource::Constant(value) => Val::One(Scalar::from(value.as_ref())),
+        CompiledSource::Direct(attribute) => each(context, *attribute, |scalar| Ok(Some(scalar))).map_err(fail)?,
+        CompiledSource::Trim(attribute) => each(context, *attribute, |scalar| trim(context, scalar, usize::MAX)).map_err(fail)?,
+        CompiledSource::TrimCut(attribute) => each(context, *attribute, |scalar| trim(context, scalar, INDEXED_MAX)).map_err(fail)?,
+        CompiledSource::FirstCut(attribute) => match context.source.values(attribute.id).next() {
+            Some(first) => trim(context, first.into(), INDEXED_MAX).map_err(fail)?.map_or(Val::Null, Val::One),
+            None => Val::Null,
+        },
+        CompiledSource::Expression(expression) => match expression.evaluate(context).map_err(fail)? {
+            Val::AuthoritativeNull => return Ok(Produced::Removed),
+            Val::Ignore => return Ok(Produced::Ignored),
+            other => without_empty(other),
+        },
+    };
+    if values == Val::Null {
+        return Ok(Produced::Nothing);
+    }
+    if flow.kind.kind == Some(ValueKind::Reference) {
+        let mut targets = Vec::with_capacity(values.as_slice().len());
+        for scalar in values.into_list() {
+            match scalar {
+                Scalar::Reference(id) => targets.push(id),
+                other => {
+                    let message = format!("{} flows to a reference; only references of the object itself can", other.type_name());
+                    return Err(fail(Fault { code: ObjectErrorCode::CS_ATTRIBUTE_TYPE_MISMATCH, message, span: None }));
+                }
+            }
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        if targets.len() > 1 && !flow.kind.multi {
+            let message = format!("{} references flow to an attribute of one value", targets.len());
+            return Err(fail(Fault { code: ObjectErrorCode::FLOW_MULTI_VALUES_TO_SINGLE_VALUE, message, span: None }));
+        }
+        return Ok(Produced::Targets(targets));
+    }
+    Ok(Produced::Values(values))
+}
+
+fn without_empty(value: Val<'_>) -> Val<'_> {
+    match value {
+        Val::One(scalar) if scalar.is_empty_text() => Val::Null,
+        Val::Many(mut list) if list.iter().any(Scalar::is_empty_text) => {
+            list.retain(|scalar| !scalar.is_empty_text());
+            Val::from_list(list)
+        }
+        other => other,
+    }
+}
+
+fn each<'a>(
+    context: &Context<'a>,
+    attribute: AttributeRef,
+    mut step: impl FnMut(Scalar<'a>) -> Result<Option<Scalar<'a>>, Fault>,
+) -> Result<Val<'a>, Fault> {
+    let mut values = context.source.values(attribute.id);
+    let Some(first) = values.next() else { return Ok(Val::Null) };
+    let first = step(first.into())?.filter(|scalar| !scalar.is_empty_text());
+    let Some(second) = values.next() else { return Ok(first.map_or(Val::Null, Val::One)) };
+    let mut list: Vec<Scalar<'a>> = first.into_iter().collect();
+    for value in std::iter::once(second).chain(values) {
+        list.extend(step(value.into())?.filter(|scalar| !scalar.is_empty_text()));
+    }
+    Ok(Val::from_list(list))
+}
+
+fn trim<'a>(context: &Context<'a>, scalar: Scalar<'a>, length: usize) -> Result<Option<Scalar<'a>>, Fault> {
+    let text = match context.plain_text(scalar)? {
+        Ok(text) => super::expr::trimmed(text),
+        Err(other) => return Err(Fault::mismatch(format!("Trim takes text, this is {}", other.type_name()))),
+    };
+    let end = super::expr::offset(&text, length);
+    let text = if end < text.len() { super::expr::cut(text, 0, end) } else { text };
+    Ok((!text.is_empty()).then_some(Scalar::Text(text)))
+}
+
+/// Values brought to the target's type, and held against its limits.
+fn checked<'a>(
+    rules: &RuleSet,
+    origin: &Origin<'a>,
+    flow: &'a CompiledFlow,
+    values: Val<'a>,
+) -> Result<impl IntoIterator<Item = Scalar<'a>> + use<'a>, FlowError> {
+    let fail = |fault: Fault| failure(rules, origin, flow, &fault);
+    let one = |scalar: Scalar<'a>| -> Result<Scalar<'a>, FlowError> {
+        let scalar = match flow.kind.kind {
+            Some(kind) => convert(scalar, kind).map_err(|scalar| {
+                let message = format!("{} flows to an attribute that holds {}", scalar.type_name(), kind_name(kind));
+                fail(Fault { code: ObjectErrorCode::CS_ATTRIBUTE_TYPE_MISMATCH, message, span: None })
+            })?,
+            None => scalar,
+        };
+        if matches!(scalar, Scalar::Date(_) | Scalar::Name(_) | Scalar::Reference(_)) {
+            let message = format!("{} is no value of an attribute", scalar.type_name());
+            return Err(fail(Fault { code: ObjectErrorCode::CS_ATTRIBUTE_TYPE_MISMATCH, message, span: None }));
+        }
+        if flow.kind.indexed
+            && let Some(length) = too_long(&origin.context, &scalar).map_err(fail)?
+        {
+            let message = format!("{length} characters flow to an indexed attribute, which holds {INDEXED_MAX}: cut the value with Left");
+            return Err(fail(Fault { code: ObjectErrorCode::MV_CONSTRAINT_VIOLATION, message, span: None }));
+        }
+        Ok(scalar)
+    };
+    Ok(match values {
+        Val::One(scalar) => OneOrMany::One(Some(one(scalar)?)),
+        Val::Many(list) if !flow.kind.multi => {
+            let message = format!("{} values flow to an attribute of one value", list.len());
+            return Err(fail(Fault { code: ObjectErrorCode::FLOW_MULTI_VALUES_TO_SINGLE_VALUE, message, span: None }));
+        }
+        Val::Many(list) => OneOrMany::Many(list.into_iter().map(one).collect::<Result<Vec<_>, _>>()?.into_iter()),
+        Val::Null | Val::AuthoritativeNull | Val::Ignore => OneOrMany::One(None),
+    })
+}
+
+/// Values without an allocation for the usual single one.
+enum OneOrMany<'a> {
+    One(Option<Scalar<'a>>),
+    Many(std::vec::IntoIter<Scalar<'a>>),
+}
+
+impl<'a> Iterator for OneOrMany<'a> {
+    type Item = Scalar<'a>;
+
+    fn next(&mut self) -> Option<Scalar<'a>> {
+        match self {
+            Self::One(scalar) => scalar.take(),
+            Self::Many(list) => list.next(),
+        }
+    }
+}
+
+/// The value in another type, where nothing is lost. Text becomes a number, a Boolean or octets: files and servers
+/// without a schema give everything as text.
+pub(super) fn convert(scalar: Scalar<'_>, kind: ValueKind) -> Result<Scalar<'_>, Scalar<'_>> {
+    match (scalar, kind) {
+        (scalar @ (Scalar::Text(_) | Scalar::LargeText(_)), ValueKind::Text | ValueKind::LargeText)
+        | (scalar @ Scalar::Number(_), ValueKind::Number)
+        | (scalar @ Scalar::Boolean(_), ValueKind::Boolean)
+        | (scalar @ (Scalar::Binary(_) | Scalar::LargeBinary(_)), ValueKind::Binary | ValueKind::LargeBinary)
+        | (scalar @ Scalar::Reference(_), ValueKind::Reference) => Ok(scalar),
+        (Scalar::Text(text), ValueKind::Number) => match parse_number(&text) {
+            Some(number) => Ok(Scalar::Number(number)),
+            None => Err(Scalar::Text(text)),
+        },
+        (Scalar::Text(text), ValueKind::Boolean) => match parse_boolean(&text) {
+            Some(boolean) => Ok(Scalar::Boolean(boolean)),
+            None => Err(Scalar::Text(text)),
+        },
+        (Scalar::Text(text), ValueKind::Binary | ValueKind::LargeBinary) => Ok(Scalar::Binary(match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        })),
+        (Scalar::LargeText(blob), ValueKind::Binary | ValueKind::LargeBinary) => Ok(Scalar::LargeBinary(blob)),
+        (other, _) => Err(other),
+    }
+}
+
+fn too_long<'a>(context: &Context<'a>, scalar: &Scalar<'a>) -> Result<Option<usize>, Fault> {
+    let count = |text: &str| if text.len() <= INDEXED_MAX { 0 } else { text.chars().count() };
+    let length = match scalar {
+        Scalar::Text(text) => count(text),
+        Scalar::LargeText(_) => match load(context, scalar.clone())? {
+            Scalar::Text(text) => count(&text),
+            _ => 0,
+        },
+        _ => 0,
+    };
+    Ok((length > INDEXED_MAX).then_some(length))
+}
+
+fn kind_name(kind: ValueKind) -> &'static str {
+    match kind {
+        ValueKind::Text | ValueKind::LargeText => "text",
+        ValueKind::Number => "numbers",
+        ValueKind::Boolean => "Booleans",
+        ValueKind::Binary | ValueKind::LargeBinary => "octets",
+        ValueKind::Reference => "references",
+    }
+}
+
+/// Writes a value; what an expression made larger than a record takes goes beside it.
+fn put(values: &mut FlatBuilder, blobs: &mut Vec<Vec<u8>>, target: AttrId, scalar: &Scalar<'_>, flags: u8) {
+    let large = |content: &[u8], blobs: &mut Vec<Vec<u8>>| {
+        blobs.push(content.to_vec());
+        Blob::of(content)
+    };
+    let value = match scalar {
+        Scalar::Text(text) if text.len() > INLINE_VALUE_MAX => ValueRef::LargeText(large(text.as_bytes(), blobs)),
+        Scalar::Text(text) => ValueRef::Text(text),
+        Scalar::Binary(bytes) if bytes.len() > INLINE_VALUE_MAX => ValueRef::LargeBinary(large(bytes, blobs)),
+        Scalar::Binary(bytes) => ValueRef::Binary(bytes),
+        Scalar::Number(number) => ValueRef::Number(*number),
+        Scalar::Boolean(boolean) => ValueRef::Boolean(*boolean),
+        Scalar::LargeText(blob) => ValueRef::LargeText(*blob),
+        Scalar::LargeBinary(blob) => ValueRef::LargeBinary(*blob),
+        // `checked` lets none of these through.
+        Scalar::Date(_) | Scalar::Name(_) | Scalar::Reference(_) => return,
+    };
+    values.push(target, value, flags);
+}
+
+/// An error that names rule, target, expression with a caret, and what was read.
+fn failure(rules: &RuleSet, origin: &Origin<'_>, flow: &CompiledFlow, fault: &Fault) -> FlowError {
+    let mut detail = format!("rule \"{}\", attribute {}: {}", rules.name_of(origin.rule), rules.names.name(flow.target), fault.message);
+    let reads: Vec<AttributeRef> = match &flow.source {
+        CompiledSource::Expression(expression) => {
+            detail.push('\n');
+            detail.push_str(&expression.point_at(fault));
+            expression.reads().to_vec()
+        }
+        CompiledSource::Constant(_) => Vec::new(),
+        CompiledSource::Direct(attribute)
+        | CompiledSource::References(attribute)
+        | CompiledSource::Trim(attribute)
+        | CompiledSource::TrimCut(attribute)
+        | CompiledSource::FirstCut(attribute) => vec![*attribute],
+    };
+    for attribute in reads {
+        let source = origin.context.source;
+        let read = if attribute.id == AttrId::DN {
+            source.dn().to_owned()
+        } else if attribute.is_reference() {
+            format!("{} references", source.count(attribute.id))
+        } else {
+            describe(source, attribute.id).chars().take(200).collect()
+        };
+        detail.push_str("\nread [");
+        detail.push_str(&rules.names.name(attribute.id));
+        detail.push_str("]: ");
+        detail.push_str(&read);
+    }
+    FlowError { code: fault.code.clone(), rule: Some(origin.rule.id), target: Some(flow.target), detail }
+}
