@@ -216,7 +216,7 @@ struct Reader<'f> {
     rule: Option<String>,
 }
 
-impl<'f> Reader<'f> {
+impl Reader<'_> {
     fn place(&self, offset: usize) -> Place {
         let (line, column) = line_and_column(&self.file.text, offset);
         Place { line, column }
@@ -260,7 +260,7 @@ impl<'f> Reader<'f> {
             return Vec::new();
         };
         let mut tables = Vec::new();
-        for item in array.iter() {
+        for item in array {
             match item.get_ref().as_table() {
                 Some(inner) => tables.push(Spanned::new(item.span(), inner)),
                 None => self.wrong(item, "a table"),
@@ -283,7 +283,7 @@ impl<'f> Reader<'f> {
             return Vec::new();
         };
         let mut texts = Vec::new();
-        for item in array.iter() {
+        for item in array {
             texts.extend(self.text(item));
         }
         texts
@@ -295,13 +295,11 @@ impl<'f> Reader<'f> {
     }
 
     fn required(&mut self, table: &DeTable<'_>, span: Range<usize>, key: &str) -> Option<Located> {
-        match get(table, key) {
-            Some(value) => self.text(value),
-            None => {
-                self.error(&span, format!("the key \"{key}\" is missing"), None);
-                None
-            }
-        }
+        let Some(value) = get(table, key) else {
+            self.error(&span, format!("the key \"{key}\" is missing"), None);
+            return None;
+        };
+        self.text(value)
     }
 
     fn flag(&mut self, table: &DeTable<'_>, key: &str, default: bool) -> bool {
@@ -418,13 +416,13 @@ impl<'f> Reader<'f> {
             self.wrong(value, "an array of groups [[{ … }]]");
             return groups;
         };
-        for group in outer.iter() {
+        for group in outer {
             let Some(inner) = group.get_ref().as_array() else {
                 self.wrong(group, "a group of clauses in brackets of its own: [[{ … }]]");
                 continue;
             };
             let mut clauses = Vec::new();
-            for clause in inner.iter() {
+            for clause in inner {
                 match clause.get_ref().as_table() {
                     Some(table) => clauses.push(Spanned::new(clause.span(), table)),
                     None => self.wrong(clause, "a clause in braces"),
@@ -448,13 +446,11 @@ impl<'f> Reader<'f> {
                 let table = table.into_inner();
                 self.keys(table, CLAUSE_KEYS, "a clause of a scope");
                 let attr = self.required(table, span.clone(), "attr");
-                let operator = match get(table, "op") {
-                    Some(value) => self.word(value, OPERATORS),
-                    None => {
-                        self.error(&span, "the key \"op\" is missing".to_owned(), None);
-                        None
-                    }
-                };
+                let operator = get(table, "op").map(|value| self.word(value, OPERATORS));
+                if operator.is_none() {
+                    self.error(&span, "the key \"op\" is missing".to_owned(), None);
+                }
+                let operator = operator.flatten();
                 let value = get(table, "value").and_then(|value| self.text(value));
                 let (Some(attr), Some(operator)) = (attr, operator) else { continue };
                 let without = matches!(operator, ScopeOperator::IsNull | ScopeOperator::IsNotNull);
@@ -522,7 +518,7 @@ impl<'f> Reader<'f> {
                 self.wrong(value, "an array of flows [{ to = …, from = … }]");
                 return flows;
             };
-            for item in array.iter() {
+            for item in array {
                 match item.get_ref().as_table() {
                     Some(inner) => flows.extend(self.flow(inner, item.span())),
                     None => self.wrong(item, "a flow in braces"),

@@ -422,12 +422,8 @@ fn decide(
     if target == AttrId::DN {
         return Ok(());
     }
-    let by = match (decided, keep, first) {
-        (Some(rule), _, _) => rule,
-        // Nothing decided and somebody said to leave it alone, or nobody was asked.
-        (None, true, _) | (None, _, None) => return Ok(()),
-        (None, false, Some(rule)) => rule,
-    };
+    // Nothing decided, and somebody said to leave the attribute alone or nobody was asked: it is not touched.
+    let Some(by) = decided.or(if keep { None } else { first }) else { return Ok(()) };
     if merge != MergeType::Update {
         wanted.merged.push(target);
     }

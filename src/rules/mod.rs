@@ -325,9 +325,9 @@ impl RuleSet {
         let name = |attr: AttrId| self.names.name(attr);
         // Writing to a String cannot fail.
         for rule in &self.rules {
-            let _ = write!(
+            let _ = writeln!(
                 text,
-                "rule {:?} {:?} {:?} {} {} {:?} {:?} {} {}\n",
+                "rule {:?} {:?} {:?} {} {} {:?} {:?} {} {}",
                 rule.name,
                 rule.tag,
                 rule.direction,

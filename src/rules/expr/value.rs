@@ -58,7 +58,7 @@ impl<'a> From<ValueRef<'a>> for Scalar<'a> {
     }
 }
 
-impl<'a> Scalar<'a> {
+impl Scalar<'_> {
     /// Owned text.
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self::Text(Cow::Owned(text.into()))
@@ -310,7 +310,7 @@ pub(crate) fn compare<'a>(context: &Context<'a>, left: Scalar<'a>, right: Scalar
             // The usual case by far is an equality test of two short texts.
             if l == r { Some(Ordering::Equal) } else { Some(texts(l, r)) }
         }
-        (Scalar::Number(l), Scalar::Number(r)) => Some(l.cmp(r)),
+        (Scalar::Number(l), Scalar::Number(r)) | (Scalar::Date(l), Scalar::Date(r)) => Some(l.cmp(r)),
         (Scalar::Number(number), Scalar::Text(text)) => Some(numeric(*number, text, false)),
         (Scalar::Text(text), Scalar::Number(number)) => Some(numeric(*number, text, true)),
         (Scalar::Boolean(l), Scalar::Boolean(r)) => Some(l.cmp(r)),
@@ -318,7 +318,6 @@ pub(crate) fn compare<'a>(context: &Context<'a>, left: Scalar<'a>, right: Scalar
             (parse_boolean(text) == Some(*boolean)).then_some(Ordering::Equal)
         }
         (Scalar::Binary(l), Scalar::Binary(r)) => Some(l.cmp(r)),
-        (Scalar::Date(l), Scalar::Date(r)) => Some(l.cmp(r)),
         (Scalar::Reference(l), Scalar::Reference(r)) => Some(l.cmp(r)),
         (Scalar::Reference(_) | Scalar::Name(_), Scalar::Text(_) | Scalar::Name(_) | Scalar::Reference(_))
         | (Scalar::Text(_), Scalar::Reference(_) | Scalar::Name(_)) => {
