@@ -1,1 +1,56 @@
-//! engine
+//! The circle: import and confirm, synchronize, export, and the runs that string them together.
+//!
+//! The engine is synchronous and knows neither protocol nor terminal. Connectors are reached through one bridge
+//! ([`bridge`]); everything it remembers goes through change sets of the store.
+
+pub mod bridge;
+
+mod hash;
+pub mod import;
+mod recorder;
+
+pub use recorder::{Progress, Silent, StepRecorder};
+
+use crate::connector::{ConnectorError, ConnectorErrorKind};
+use crate::store::StoreError;
+
+/// Why a step could not go on. What it committed before stays; nothing is half-written.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The directory or the way to it failed.
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
+    /// A guard stopped the step before it did harm.
+    #[error("{message}")]
+    Guard {
+        /// The result string of the step.
+        result: &'static str,
+        /// What was stopped, how many, and the commands that review or allow it.
+        message: String,
+    },
+    /// The step was told to end.
+    #[error("stopped on request")]
+    Cancelled,
+}
+
+impl EngineError {
+    /// The result string of a step that ends with this error (specification: sync engine, section 5.2).
+    pub fn result(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "stopped-database-connection-lost",
+            Self::Guard { result, .. } => result,
+            Self::Cancelled => "stopped-user",
+            Self::Connector(error) => match error.kind {
+                ConnectorErrorKind::Authentication => "no-start-credentials",
+                ConnectorErrorKind::Connection => "no-start-connection",
+                ConnectorErrorKind::Configuration => "no-start-configuration",
+                ConnectorErrorKind::File => "stopped-file",
+                ConnectorErrorKind::Cancelled => "stopped-user",
+                _ => "stopped-connectivity",
+            },
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The end of an import: what nobody reported, and whether to believe that it is gone.
+
+use super::{EngineError, Import, StepRecorder};
+use crate::connector::Completion;
+use crate::model::{CsId, CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageDelta, StageMask, ValueState};
+use crate::store::{ChangeSet, DirtyReason, Snapshot};
+
+/// Objects per transaction.
+const BATCH: usize = 1_000;
+
+impl Import<'_> {
+    pub(super) fn finish(mut self, completion: &Completion, recorder: &mut StepRecorder<'_>) -> Result<&'static str, EngineError> {
+        if (self.options.full || completion.answered_in_full) && self.unidentified == 0 {
+            self.obsolete(recorder)?;
+        }
+        let mut changes = ChangeSet::new();
+        self.final_states(completion, &mut changes);
+        self.commit(changes, recorder)?;
+        Ok(if self.problems > 0 { "completed-discovery-errors" } else { "success" })
+    }
+
+    /// Stages deletes for what was not reported, after the guard has had its say.
+    fn obsolete(&mut self, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let unseen = self.lookup.unseen();
+        let snapshot = self.store.snapshot()?;
+        let mut missing = 0u64;
+        let mut sample = Vec::new();
+        for id in &unseen {
+            let Some(object) = snapshot.cs_object(*id)? else { continue };
+            // A delete that we asked for is no surprise.
+            let asked = [Stage::Unconfirmed, Stage::InProgress].iter().any(|stage| object.stage(*stage).kind == DeltaKind::Delete);
+            if object.link != Link::Placeholder && object.imported() && !asked {
+                missing += 1;
+                if sample.len() < 3 {
+                    sample.push(object.dn);
+                }
+            }
+        }
+        self.guard(missing, &sample)?;
+        for chunk in unseen.chunks(BATCH) {
+            let mut changes = ChangeSet::new();
+            for id in chunk {
+                if let Some(object) = snapshot.cs_object(*id)? {
+                    self.leave(object, &snapshot, &mut changes, recorder)?;
+                }
+            }
+            self.commit(changes, recorder)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to believe that a directory lost much of what it had.
+    fn guard(&self, missing: u64, sample: &[Box<str>]) -> Result<(), EngineError> {
+        let known = self.lookup.anchored;
+        if missing == 0 || self.options.allow_shrink {
+            return Ok(());
+        }
+        let share = missing.saturating_mul(100) > known.saturating_mul(u64::from(self.options.shrink_percent_max));
+        let empty = missing >= known && known > 1;
+        if !empty && (!share || missing <= self.options.shrink_objects_min) {
+            return Ok(());
+        }
+        let what = if empty {
+            "the directory reported none of the objects it had".to_owned()
+        } else {
+            format!("the directory no longer reports {missing} of {known} objects")
+        };
+        let message = format!(
+            "{what}, among them {}; nothing was staged as deleted. Look at the account's rights, the base and the filters; \
+             if they are really gone, allow it once with `--allow-shrink`",
+            sample.join("; ")
+        );
+        Err(EngineError::Guard { result: "stopped-shrink-guard", message })
+    }
+
+    fn leave(
+        &self,
+        object: CsObject,
+        snapshot: &Snapshot,
+        changes: &mut ChangeSet,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(), EngineError> {
+        if object.link == Link::Placeholder {
+            if snapshot.cs_referrers(object.id)?.is_empty() {
+                changes.cs_delete.push(object.id);
+            }
+            return Ok(());
+        }
+        if object.imported() {
+            self.stage_delete(object, changes, recorder);
+            return Ok(());
+        }
+        let sent = [Stage::Unconfirmed, Stage::InProgress].into_iter().find(|stage| object.stage(*stage).is_some());
+        if let Some(stage) = sent {
+            self.not_arrived(object, stage, snapshot, changes)?;
+        }
+        Ok(())
+    }
+
+    /// An add that the target acknowledged, or never answered, and does not have: it is wanted again.
+    fn not_arrived(&self, mut object: CsObject, stage: Stage, snapshot: &Snapshot, changes: &mut ChangeSet) -> Result<(), EngineError> {
+        let id = object.id;
+        let again = |state: ValueState| {
+            let wanted = state.present(StageMask::WANTED);
+            let cleared = state.without(Stage::Unconfirmed).without(Stage::InProgress).without(Stage::PendingExport);
+            cleared.with_target(StageMask::EXPECTED, Stage::PendingExport, wanted)
+        };
+        for index in 0..object.values.entries().len() {
+            let state = ValueState(object.values.entries()[index].flags);
+            object.values.set_flags(index, again(state).0);
+        }
+        for mut row in snapshot.cs_references(id)? {
+            row.state = again(row.state);
+            changes.cs_reference.push(row);
+        }
+        let deleted = object.stage(Stage::PendingExport).kind == DeltaKind::Delete
+            || [Stage::Unconfirmed, Stage::InProgress].iter().any(|stage| object.stage(*stage).kind == DeltaKind::Delete);
+        for stage in [Stage::Unconfirmed, Stage::InProgress] {
+            *object.stage_mut(stage) = StageDelta::default();
+        }
+        if deleted {
+            // Sent as an add and as a delete, and not there: nothing is left to do.
+            changes.cs_delete.push(id);
+            return Ok(());
+        }
+        object.anchor = None;
+        object.stage_mut(Stage::PendingExport).kind = DeltaKind::Add;
+        if stage == Stage::Unconfirmed {
+            changes.errors.push((id, ErrorSide::Import, Some(self.unconfirmed_add(id))));
+        }
+        changes.dirty.push((id, Some(DirtyReason::Consequence)));
+        changes.cs_put.push(object);
+        Ok(())
+    }
+
+    fn unconfirmed_add(&self, _id: CsId) -> ObjectError {
+        let detail = "the target accepted the object and does not show it; it is sent again with the next export";
+        ObjectError::new(ObjectErrorCode::EXPORTED_CHANGE_NOT_REIMPORTED, detail, self.cx.now())
+    }
+}

@@ -1,0 +1,246 @@
+//! From a page's entry to an image, and from an image to an object's new state.
+
+use crate::connector::{EntryRef, Operation};
+use crate::model::{
+    AttrId, Blob, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, FlatBuilder, FlatValues, INLINE_VALUE_MAX, Names, ObjectErrorCode,
+    Stage, StageMask, ValueKind, ValueRef, ValueState,
+};
+use crate::store::AttributeDelta;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What an entry says, ready to be compared.
+#[derive(Debug, Default)]
+pub(super) struct Image {
+    /// All values but references.
+    pub(super) values: FlatValues,
+    /// References by attribute and name.
+    pub(super) references: Vec<(AttrId, Target)>,
+    /// Contents of large values.
+    pub(super) blobs: Vec<Vec<u8>>,
+    /// The first value that could not be understood.
+    pub(super) flaw: Option<(ObjectErrorCode, String)>,
+}
+
+/// The name of an object referred to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Target {
+    pub(super) key: DnKey,
+    pub(super) dn: Box<str>,
+}
+
+/// The image that a whole entry gives.
+pub(super) fn of_entry(entry: &EntryRef<'_>, names: &Names) -> Image {
+    let mut builder = FlatBuilder::with_capacity(48, 1536);
+    let mut image = Image::default();
+    for (attr, _, values) in entry.attributes() {
+        for (kind, value, octets) in values {
+            take(&mut image, &mut builder, names, attr, kind, value, octets);
+        }
+    }
+    image.values = builder.finish();
+    image
+}
+
+/// The image that a change gives on top of what was last imported.
+pub(super) fn of_change(entry: &EntryRef<'_>, names: &Names, object: &CsObject, references: &[(AttrId, Target)]) -> Image {
+    let mut image = Image { references: references.to_vec(), ..Image::default() };
+    let mut kept: BTreeMap<AttrId, BTreeSet<crate::model::Value>> = BTreeMap::new();
+    for item in object.values.iter().filter(|item| ValueState(item.flags).present(StageMask::IMPORTED)) {
+        kept.entry(item.attr).or_default().insert(item.value.to_value());
+    }
+    for (attr, operation, values) in entry.attributes() {
+        let mut told = Image::default();
+        let mut builder = FlatBuilder::new();
+        for (kind, value, octets) in values {
+            take(&mut told, &mut builder, names, attr, kind, value, octets);
+        }
+        let told_values = builder.finish();
+        let slot = kept.entry(attr).or_default();
+        match operation {
+            Operation::Replace => {
+                *slot = told_values.iter().map(|item| item.value.to_value()).collect();
+                image.references.retain(|(other, _)| *other != attr);
+                image.references.append(&mut told.references);
+            }
+            Operation::Add => {
+                slot.extend(told_values.iter().map(|item| item.value.to_value()));
+                image.references.append(&mut told.references);
+            }
+            Operation::Remove => {
+                told_values.iter().for_each(|item| {
+                    slot.remove(&item.value.to_value());
+                });
+                image.references.retain(|row| !told.references.iter().any(|gone| gone.0 == row.0 && gone.1.key == row.1.key));
+            }
+        }
+        image.blobs.append(&mut told.blobs);
+        image.flaw = image.flaw.or(told.flaw);
+    }
+    let mut builder = FlatBuilder::new();
+    for (attr, values) in &kept {
+        values.iter().for_each(|value| builder.push(*attr, value.as_ref(), 0));
+    }
+    image.values = builder.finish();
+    image
+}
+
+fn take(image: &mut Image, builder: &mut FlatBuilder, names: &Names, attr: AttrId, kind: ValueKind, value: ValueRef<'_>, octets: &[u8]) {
+    match value {
+        ValueRef::Text(dn) if kind == ValueKind::Reference => match Dn::parse(dn) {
+            Ok(parsed) => image.references.push((attr, Target { key: parsed.key(), dn: parsed.as_str().into() })),
+            Err(error) => {
+                let detail = format!("{}: {dn:?}: {error}", names.name(attr));
+                image.flaw.get_or_insert((ObjectErrorCode::INVALID_REFERENCE_VALUE, detail));
+            }
+        },
+        ValueRef::Text(_) if octets.len() > INLINE_VALUE_MAX => {
+            builder.push(attr, ValueRef::LargeText(Blob::of(octets)), 0);
+            image.blobs.push(octets.to_vec());
+        }
+        ValueRef::Binary(_) if octets.len() > INLINE_VALUE_MAX => {
+            builder.push(attr, ValueRef::LargeBinary(Blob::of(octets)), 0);
+            image.blobs.push(octets.to_vec());
+        }
+        other => builder.push(attr, other, 0),
+    }
+}
+
+/// What comparing an object with its new image found.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    /// Attributes that an export had changed, that the target acknowledged, and that the import does not show.
+    pub(super) not_reimported: BTreeSet<AttrId>,
+    /// Something was put back to be exported again.
+    pub(super) wanted_again: bool,
+    /// The state of any value or reference changed.
+    pub(super) changed: bool,
+    /// Any value or reference differs from the base image.
+    pub(super) differs: bool,
+}
+
+/// Lays a new image over an object's values: sets the pending import, confirms exports.
+///
+/// Values of attributes in `unreadable` are never shown by the directory and count as it had shown them.
+pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, unreadable: &BTreeSet<AttrId>, found: &mut Comparison) {
+    let before_values = std::mem::take(&mut object.values);
+    let mut merged = FlatBuilder::with_capacity(before_values.entries().len().max(image.entries().len()), before_values.heap().len());
+    let mut old = before_values.iter().peekable();
+    let mut new = image.iter().peekable();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(left), Some(right)) => (left.attr, left.value).cmp(&(right.attr, right.value)),
+        };
+        let (attr, value, before, mut shown) = if order == Ordering::Greater {
+            let Some(item) = new.next() else { break };
+            (item.attr, item.value, ValueState::ABSENT, true)
+        } else {
+            let Some(item) = old.next() else { break };
+            let shown = order == Ordering::Equal && new.next().is_some();
+            (item.attr, item.value, ValueState(item.flags), shown)
+        };
+        if unreadable.contains(&attr) {
+            shown = before.present(StageMask::EXPECTED);
+        }
+        let after = settle(before, shown, attr, found);
+        if !after.is_absent() {
+            merged.push(attr, value, after.0);
+        }
+    }
+    object.values = merged.finish();
+}
+
+/// The same for references. `shown` are the targets that the directory reported.
+pub(super) fn compare_references(
+    owner: CsId,
+    stored: &[CsReference],
+    shown: &BTreeSet<(AttrId, CsId)>,
+    unreadable: &BTreeSet<AttrId>,
+    found: &mut Comparison,
+) -> Vec<CsReference> {
+    let mut rows = Vec::new();
+    let known: BTreeSet<(AttrId, CsId)> = stored.iter().map(|row| (row.attr, row.target)).collect();
+    for row in stored {
+        let is_shown =
+            if unreadable.contains(&row.attr) { row.state.present(StageMask::EXPECTED) } else { shown.contains(&(row.attr, row.target)) };
+        let after = settle(row.state, is_shown, row.attr, found);
+        if after != row.state {
+            rows.push(CsReference { state: after, ..*row });
+        }
+    }
+    for (attr, target) in shown.difference(&known) {
+        let state = settle(ValueState::ABSENT, true, *attr, found);
+        rows.push(CsReference { owner, attr: *attr, target: *target, state });
+    }
+    rows
+}
+
+/// One value's new state when the directory shows it, or does not.
+fn settle(before: ValueState, shown: bool, attr: AttrId, found: &mut Comparison) -> ValueState {
+    let mut wanted = None;
+    for stage in [Stage::Unconfirmed, Stage::InProgress] {
+        let arrived = (before.added(stage) && shown) || (before.removed(stage) && !shown);
+        if before.touched(stage) && !arrived {
+            wanted = Some(before.added(stage));
+            if stage == Stage::Unconfirmed {
+                found.not_reimported.insert(attr);
+            }
+        }
+    }
+    let mut after = before.without(Stage::Unconfirmed).without(Stage::InProgress).with_target(StageMask::BASE, Stage::PendingImport, shown);
+    if before.touched(Stage::PendingExport) {
+        // A newer wish stands; it is moot when the directory shows it already.
+        after = after.with_target(StageMask::EXPECTED, Stage::PendingExport, before.added(Stage::PendingExport));
+    } else if let Some(present) = wanted {
+        after = after.with_target(StageMask::EXPECTED, Stage::PendingExport, present);
+        found.wanted_again = true;
+    }
+    found.changed |= after != before;
+    found.differs |= after.touched(Stage::PendingImport);
+    after
+}
+
+/// True when any value, or any of the reference rows, is touched by a stage.
+pub(super) fn touched(object: &CsObject, rows: &[CsReference], stage: Stage) -> bool {
+    object.values.entries().iter().any(|entry| ValueState(entry.flags).touched(stage)) || rows.iter().any(|row| row.state.touched(stage))
+}
+
+/// What a pending import changes, as text for the history.
+pub(super) fn describe(object: &CsObject, names: &Names) -> Vec<AttributeDelta> {
+    let mut changes: BTreeMap<AttrId, AttributeDelta> = BTreeMap::new();
+    for item in object.values.iter() {
+        let state = ValueState(item.flags);
+        if !state.touched(Stage::PendingImport) {
+            continue;
+        }
+        let change = changes.entry(item.attr).or_insert_with(|| AttributeDelta {
+            attribute: names.name(item.attr).to_string(),
+            removed: Vec::new(),
+            added: Vec::new(),
+        });
+        let side = if state.added(Stage::PendingImport) { &mut change.added } else { &mut change.removed };
+        side.push(shorten(item.value));
+    }
+    changes.into_values().collect()
+}
+
+fn shorten(value: ValueRef<'_>) -> String {
+    const SHOWN: usize = 120;
+    match value {
+        ValueRef::Text(text) if text.chars().count() > SHOWN => text.chars().take(SHOWN).chain(['…']).collect(),
+        ValueRef::Text(text) => text.to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Sets the object-level kind of a stage from what its values and references say.
+pub(super) fn refresh_kind(object: &mut CsObject, rows: &[CsReference], stage: Stage) {
+    let any = touched(object, rows, stage);
+    let delta = object.stage_mut(stage);
+    if matches!(delta.kind, DeltaKind::None | DeltaKind::Update) {
+        delta.kind = if any || delta.rename.is_some() { DeltaKind::Update } else { DeltaKind::None };
+    }
+}

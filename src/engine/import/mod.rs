@@ -1,0 +1,158 @@
+//! Import: stages what a directory says, confirms what was exported, and never deletes on a doubt.
+//!
+//! A page at a time: hashes of all entries are computed in parallel straight from the page; what says the same as
+//! last time only sets a bit. The rest is compared with the stored object and written as pending import, one
+//! transaction per page. (Specification: sync engine, section 2.)
+
+mod finish;
+mod image;
+mod lookup;
+mod page;
+#[cfg(test)]
+mod tests;
+
+use super::{EngineError, StepRecorder, hash};
+use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage};
+use crate::context::Context;
+use crate::model::{AttrId, ConnectorId, CsId, ErrorSide, RunId};
+use crate::store::{ChangeSet, Store};
+use lookup::Lookup;
+use std::collections::{BTreeSet, HashSet};
+
+/// The name under which a connector's watermark is kept.
+pub const WATERMARK: &str = "watermark";
+/// The name under which the epoch of a connector's hashes is kept.
+const EPOCH: &str = "import-epoch";
+/// More problems of objects than this end a step.
+const ERRORS_MAX: u64 = 5_000;
+
+/// What to import and how careful to be.
+#[derive(Clone, Debug)]
+pub struct ImportOptions {
+    /// The connector whose space is filled.
+    pub connector: ConnectorId,
+    /// Everything is reported; what is not reported is gone.
+    pub full: bool,
+    /// The attributes read; part of the epoch of hashes.
+    pub attributes: Vec<AttrId>,
+    /// Attributes that the directory accepts and never shows.
+    pub unreadable: BTreeSet<AttrId>,
+    /// Compare every body, whatever the hashes say.
+    pub verify: bool,
+    /// A full import that misses more than this share of the known objects is not believed, in percent.
+    pub shrink_percent_max: u32,
+    /// Up to this many missing objects are believed in any case.
+    pub shrink_objects_min: u64,
+    /// Believe it this once.
+    pub allow_shrink: bool,
+    /// The run and the step, for the history.
+    pub step: (RunId, u32),
+}
+
+impl ImportOptions {
+    /// A full import with the default guard: 30 percent, at least 10 objects.
+    pub fn full(connector: ConnectorId, attributes: Vec<AttrId>, step: (RunId, u32)) -> Self {
+        Self {
+            connector,
+            full: true,
+            attributes,
+            unreadable: BTreeSet::new(),
+            verify: false,
+            shrink_percent_max: 30,
+            shrink_objects_min: 10,
+            allow_shrink: false,
+            step,
+        }
+    }
+}
+
+/// Imports from a stream of pages. Gives the step's result string.
+///
+/// A stream that fails or ends without completion leaves what was staged so far (it is true), deletes nothing and
+/// saves no watermark.
+pub fn import(
+    store: &Store,
+    pages: impl Iterator<Item = Result<ImportPage, ConnectorError>>,
+    options: &ImportOptions,
+    cx: &Context,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<&'static str, EngineError> {
+    let mut import = Import::begin(store, options, cx)?;
+    recorder.expect((import.lookup.anchored > 0).then_some(import.lookup.anchored));
+    let mut completion = None;
+    for page in pages {
+        let page = page?;
+        if cx.cancelled() {
+            return Err(EngineError::Cancelled);
+        }
+        import.page(&page, recorder)?;
+        recorder.advance(page.len() as u64);
+        if import.problems > ERRORS_MAX {
+            let message = format!("more than {ERRORS_MAX} entries could not be read; see `syncline errors`");
+            return Err(EngineError::Guard { result: "stopped-error-limit", message });
+        }
+        if page.completion.is_some() {
+            completion = page.completion;
+            break;
+        }
+    }
+    let Some(completion) = completion else {
+        return Err(ConnectorError::new(
+            ConnectorErrorKind::Dropped,
+            "the directory's answer ended before it was complete; nothing was deleted",
+        )
+        .into());
+    };
+    import.finish(&completion, recorder)
+}
+
+/// A running import.
+struct Import<'a> {
+    store: &'a Store,
+    options: &'a ImportOptions,
+    cx: &'a Context,
+    lookup: Lookup,
+    /// Objects with a noted import problem when the import began.
+    with_error: HashSet<CsId>,
+    epoch: u64,
+    secret: u64,
+    problems: u64,
+    /// Entries that could be neither read nor identified: nothing may be taken for gone.
+    unidentified: u64,
+}
+
+impl<'a> Import<'a> {
+    fn begin(store: &'a Store, options: &'a ImportOptions, cx: &'a Context) -> Result<Self, EngineError> {
+        let snapshot = store.snapshot()?;
+        let secret = store.hash_seed();
+        let epoch = hash::epoch(&options.attributes, secret);
+        let known = snapshot.state(options.connector, EPOCH)?;
+        let trust = !options.verify && known.as_deref() == Some(&epoch.to_le_bytes()[..]);
+        let lookup = Lookup::load(&snapshot, options.connector, trust)?;
+        let errors = snapshot.errors(options.connector, None, usize::MAX)?;
+        let with_error = errors.into_iter().filter(|(_, side, _)| *side == ErrorSide::Import).map(|(id, ..)| id).collect();
+        Ok(Self { store, options, cx, lookup, with_error, epoch, secret, problems: 0, unidentified: 0 })
+    }
+
+    fn commit(&self, mut changes: ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let (run, step) = self.options.step;
+        changes.step_objects.extend(recorder.take_objects().into_iter().map(|object| (run, step, object)));
+        if !changes.is_empty() {
+            self.store.apply(changes)?;
+        }
+        Ok(())
+    }
+
+    /// States to be written with the last commit of a complete import.
+    fn final_states(&self, completion: &Completion, changes: &mut ChangeSet) {
+        let connector = self.options.connector;
+        if self.options.full {
+            changes.states.push((connector, EPOCH.to_owned(), Some(self.epoch.to_le_bytes().to_vec())));
+        }
+        if self.unidentified == 0 {
+            if let Some(watermark) = &completion.watermark {
+                changes.states.push((connector, WATERMARK.to_owned(), Some(watermark.clone())));
+            }
+        }
+    }
+}
