@@ -2,7 +2,7 @@
 and stopped, and addresses that no other lab has. Linux only."""
 
 import argparse
-import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -29,14 +28,15 @@ def install():
 
 
 def hold(name):
-    """Keeps a name for this process alone, among all labs of the machine; False when another one has it."""
-    file = open(os.path.join(tempfile.gettempdir(), "syncline-lab-%s.lock" % name), "w")
+    """Keeps a name for this process alone, among all labs of the machine; False when another one has it. The lock is a
+    socket in Linux's abstract name space, which leaves nothing behind."""
+    lock = socket.socket(socket.AF_UNIX)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.bind("\0syncline-lab-" + name)
     except OSError:
-        file.close()
+        lock.close()
         return False
-    _held.append(file)
+    _held.append(lock)
     return True
 
 
@@ -183,7 +183,7 @@ def main(kind, description, options, up, start):
     lab = Lab(kind, arguments.dir)
     if arguments.command == "up":
         install()
-        if not hold("folder-" + lab.folder.replace(os.sep, "-")[-150:]):
+        if not hold("folder-" + hashlib.sha256(lab.folder.encode()).hexdigest()[:32]):
             fail("another `up` is at work in %s" % lab.folder)
         state = lab.state() if lab.exists() else None
         if state is None:

@@ -175,8 +175,9 @@ impl Client {
     /// an empty directory.
     pub(crate) async fn check_base(&mut self, base: &str) -> Result<(), ConnectorError> {
         match self.read(base, &["objectClass"]).await? {
-            Some(_) => Ok(()),
-            None => Err(ConnectorError::new(
+            // Without rights a name may still show, and nothing behind it.
+            Some(entry) if !entry.values("objectClass").is_empty() => Ok(()),
+            _ => Err(ConnectorError::new(
                 ConnectorErrorKind::Permission,
                 format!(
                     "{}: account '{}' may not read '{base}'; give it the right to list and read there",

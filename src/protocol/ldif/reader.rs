@@ -6,6 +6,9 @@ use base64::Engine as _;
 use std::io::BufRead;
 use std::ops::Range;
 
+/// Octets that are kept of a line that is too long.
+const NAMED_START: usize = 256;
+
 /// How much a file may ask for. A damaged or hostile file then costs a record error instead of the memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -522,7 +525,7 @@ impl<R: BufRead> Reader<R> {
         let middle = record.heap.len();
         self.decode_into(parts, Some(&record.dn), &mut record.heap)?;
         if record.heap.len() > self.limits.record {
-            return Err(self.parse(&record.dn, &format!("the record is larger than {} MiB", self.limits.record >> 20)));
+            return Err(self.parse(&record.dn, &format!("the record is larger than {} octets", self.limits.record)));
         }
         record.lines.push(PlacedLine { number: self.begins, name: start..middle, value: middle..record.heap.len() });
         Ok(())
@@ -689,8 +692,10 @@ impl<R: BufRead> Reader<R> {
             let taken = end.unwrap_or(buffer.len());
             if self.line.len() + taken > self.limits.line {
                 fits = false;
-                // The start stays: it may name the attribute.
-                self.line.truncate(256);
+                // The start stays: it names the attribute.
+                let start = NAMED_START.saturating_sub(self.line.len()).min(taken);
+                self.line.extend_from_slice(&buffer[..start]);
+                self.line.truncate(NAMED_START);
             } else if fits {
                 self.line.extend_from_slice(&buffer[..taken]);
             }
@@ -721,7 +726,7 @@ impl<R: BufRead> Reader<R> {
 
     fn too_long(&self) -> Stop {
         let name: String = self.line.iter().take(40).take_while(|octet| **octet != b':').map(|octet| char::from(*octet)).collect();
-        self.bad(ObjectErrorCode::PARSE_ERROR, None, format!("the value of '{name}' is longer than {} MiB", self.limits.line >> 20))
+        self.bad(ObjectErrorCode::PARSE_ERROR, None, format!("the value of '{name}' is longer than {} octets", self.limits.line))
     }
 
     fn file(&self, detail: impl Into<String>) -> LdifError {

@@ -1,0 +1,313 @@
+//! Directories in files: whole ones, damaged ones, several, and change records in both directions.
+
+use crate::labs::recipe;
+use crate::seen::{self, SeenEntry};
+use crate::{contract, seen::names};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use syncline::connector::directory::Selection;
+use syncline::connector::ldif::{LdifConnector, LdifSettings};
+use syncline::connector::{
+    AttributeChange, Connector as _, ConnectorErrorKind, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ImportKind,
+    ReferenceChange,
+};
+use syncline::context::Context;
+use syncline::model::{ConnectorId, CsId, Names, Value, ValueKind};
+use tempfile::TempDir;
+
+const ATTRIBUTES: &[&str] = &[
+    "cn",
+    "sn",
+    "givenName",
+    "userPrincipalName",
+    "userAccountControl",
+    "proxyAddresses",
+    "thumbnailPhoto",
+    "objectSid",
+    "manager",
+    "member",
+    "accountExpires",
+    "groupType",
+    "targetAddress",
+];
+
+struct Files {
+    folder: TempDir,
+    names: Arc<Names>,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), names: names() }
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> std::path::PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn connector(&self, path: &Path, change: impl FnOnce(&mut LdifSettings)) -> LdifConnector {
+        let mut settings = LdifSettings { path: path.to_owned(), ..LdifSettings::default() };
+        change(&mut settings);
+        LdifConnector::new(settings, self.names.clone()).unwrap()
+    }
+
+    async fn import(&self, content: &str) -> seen::Seen {
+        let path = self.write("content.ldif", content);
+        seen::import(&self.connector(&path, |_| {}), &self.names, ATTRIBUTES).await.unwrap()
+    }
+}
+
+fn person(number: u32, more: &str) -> String {
+    format!("dn: CN=p{number},OU=People,DC=x\nobjectClass: top\nobjectClass: user\nobjectGUID: guid-{number}\ncn: p{number}\n{more}\n")
+}
+
+#[tokio::test]
+async fn a_generated_directory_comes_in_whole() {
+    let files = Files::new();
+    let recipe = recipe(2_500, 40, 15);
+    let mut content = Vec::new();
+    recipe.write_ldif(&mut content).unwrap();
+    let path = files.write("corp.ldif", &content);
+    let seen = contract::holds(&files.connector(&path, |_| {}), &files.names, ATTRIBUTES).await;
+    assert_eq!((seen.of_type("user"), seen.of_type("group"), seen.of_type("contact")), (2_500, 40, 15));
+    // The root and twelve containers.
+    assert_eq!((seen.filtered, seen.rejected.len()), (13, 0));
+    assert_eq!(seen.pages, 3);
+    let entry = &seen.entries[&recipe.user_dn(700)];
+    assert_eq!(entry.anchor, recipe.user_guid(700));
+    assert_eq!(entry.text("userPrincipalName"), Some(recipe.user_principal_name(700)));
+    assert_eq!(entry.text("manager"), Some(recipe.user_dn(699 / 8)));
+    assert_eq!(entry.text("accountExpires").as_deref(), Some("9223372036854775807"));
+    let kinds = ["cn", "userAccountControl", "objectSid", "manager"].map(|name| entry.kinds[name]);
+    assert_eq!(kinds, [ValueKind::Text, ValueKind::Number, ValueKind::Binary, ValueKind::Reference]);
+    assert_eq!(seen.entries["CN=All Employees,OU=Groups,DC=corp,DC=example"].count("member"), 2_500);
+}
+
+#[tokio::test]
+async fn containers_and_types_are_selected() {
+    let files = Files::new();
+    let mut content = Vec::new();
+    recipe(400, 10, 10).write_ldif(&mut content).unwrap();
+    let path = files.write("corp.ldif", &content);
+    let selected = |selection: Selection| files.connector(&path, |settings| settings.selection = selection);
+    let own = |list: &[&str]| -> Vec<String> { list.iter().map(|text| (*text).to_owned()).collect() };
+    let people = selected(Selection {
+        include: own(&["ou=people,dc=corp,dc=example"]),
+        exclude: own(&["OU=Lyon,OU=People,DC=corp,DC=example"]),
+        ..Selection::default()
+    });
+    let seen = seen::import(&people, &files.names, &["cn"]).await.unwrap();
+    assert_eq!(seen.entries.len(), seen.of_type("user"));
+    assert!(seen.entries.len() > 200 && seen.entries.len() < 400);
+    assert!(seen.entries.keys().all(|dn| dn.contains("OU=People") && !dn.contains("OU=Lyon")));
+    let contacts = selected(Selection { object_types: own(&["Contact"]), ..Selection::default() });
+    assert_eq!(seen::import(&contacts, &files.names, &["cn"]).await.unwrap().entries.len(), 10);
+}
+
+#[tokio::test]
+async fn every_problem_of_an_entry_is_named_and_the_rest_comes_in() {
+    let files = Files::new();
+    let cases = [
+        ("dn: not a name\nobjectClass: user\nobjectGUID: a\n\n", "invalid-dn", "'not a name'"),
+        ("dn:\nobjectClass: user\nobjectGUID: a\n\n", "missing-dn", "no name"),
+        ("dn: CN=b,DC=x\nobjectGUID: b\ncn: b\n\n", "missing-object-class", "objectClass"),
+        ("dn: CN=c,DC=x\nobjectClass: user\ncn: c\n\n", "missing-anchor-component", "objectGUID nor entryUUID"),
+        ("dn: CN=d,DC=x\nobjectClass: user\nobjectGUID: 1\nobjectGUID: 2\n\n", "multi-valued-anchor-component", "objectGUID"),
+        ("dn: CN=e,DC=x\nobjectClass: user\nobjectGUID: e\nuserAccountControl: many\n\n", "invalid-numeric-value", "userAccountControl"),
+        ("dn: CN=f,DC=x\nobjectClass: user\nobjectGUID: f\nsn:: /w==\n\n", "invalid-attribute-value", "sn"),
+        ("dn: CN=g,DC=x\nobjectClass: user\nobjectGUID: g\ncn:: %%%\n\n", "invalid-base64-value", "line 4"),
+        ("dn: CN=h,DC=x\nchangetype: delete\n\n", "invalid-change-type", "delta import"),
+    ];
+    let long = format!("dn: CN=i,DC=x\nobjectClass: user\nobjectGUID: {}\n\n", "i".repeat(399));
+    for (bad, code, part) in cases.into_iter().chain([(long.as_str(), "anchor-too-long", "399")]) {
+        let seen = files.import(&format!("{bad}{}", person(1, ""))).await;
+        assert_eq!(seen.codes(), [code], "{bad}");
+        let detail = &seen.rejected[0].detail;
+        assert!(detail.contains(part) && detail.contains("content.ldif, line "), "{detail}");
+        assert_eq!(seen.entries.len(), 1, "{bad}");
+        assert!(seen.completed);
+    }
+    // With a name or an anchor the object counts as seen.
+    let seen = files.import("dn: CN=e,DC=x\nobjectClass: user\nobjectGUID: e\nuserAccountControl: many\n\n").await;
+    assert_eq!(seen.rejected[0].dn.as_deref(), Some("CN=e,DC=x"));
+    assert_eq!(seen.rejected[0].anchor.as_ref().map(|anchor| anchor.as_bytes().to_vec()), Some(b"e".to_vec()));
+}
+
+#[tokio::test]
+async fn anchors_are_object_guid_then_entry_uuid_or_what_is_configured() {
+    let files = Files::new();
+    let content = "dn: CN=a,DC=x\nobjectClass: user\nentryUUID: u\nobjectGUID:: AAE=\nemployeeID: 7\n\ndn: CN=b,DC=x\nobjectClass: user\nentryUUID: u2\nemployeeID: 8\n\n";
+    let seen = files.import(content).await;
+    assert_eq!(seen.entries.values().map(|entry| entry.anchor.clone()).collect::<Vec<_>>(), [vec![0, 1], b"u2".to_vec()]);
+    let path = files.write("content.ldif", content);
+    let connector = files.connector(&path, |settings| settings.anchor = Some("employeeID".into()));
+    let seen = seen::import(&connector, &files.names, &["employeeID"]).await.unwrap();
+    assert_eq!(
+        seen.entries["CN=b,DC=x"],
+        SeenEntry {
+            anchor: b"8".to_vec(),
+            object_type: "user".into(),
+            values: [("employeeID".to_owned(), [b"8".to_vec()].into())].into(),
+            kinds: [("employeeID".to_owned(), ValueKind::Text)].into(),
+        }
+    );
+}
+
+#[tokio::test]
+async fn scattered_values_options_and_extended_names_are_understood() {
+    let files = Files::new();
+    let more = "proxyAddresses: 1\nsn: s\nPROXYADDRESSES: 2\nsn;lang-de: andere\nthumbnailPhoto;binary:: /9g=\nmanager: <GUID=00>;<SID=01>;CN=m,DC=x\n";
+    let seen = files.import(&person(1, more)).await;
+    let entry = seen.entries.values().next().unwrap();
+    assert_eq!(entry.count("proxyAddresses"), 2);
+    assert_eq!((entry.count("sn"), entry.text("sn").as_deref()), (1, Some("s")));
+    assert_eq!(entry.values["thumbnailPhoto"].first().unwrap(), &[0xff, 0xd8]);
+    assert_eq!(entry.text("manager").as_deref(), Some("CN=m,DC=x"));
+}
+
+#[tokio::test]
+async fn a_value_of_ten_megabytes_and_a_group_of_250_000_members_come_in() {
+    let files = Files::new();
+    let mut group = String::from("dn: CN=g,DC=x\nobjectClass: group\nobjectGUID: g\n");
+    for number in 0..250_000 {
+        writeln!(group, "member: CN=m{number},OU=People,DC=x").unwrap();
+    }
+    let seen = files.import(&format!("{group}\n{}", person(1, &format!("thumbnailPhoto: {}\n", "p".repeat(10 << 20))))).await;
+    assert_eq!(seen.rejected, []);
+    assert_eq!(seen.entries["CN=g,DC=x"].count("member"), 250_000);
+    assert_eq!(seen.entries["CN=p1,OU=People,DC=x"].values["thumbnailPhoto"].first().unwrap().len(), 10 << 20);
+}
+
+#[tokio::test]
+async fn missing_unreadable_and_truncated_files_are_errors_that_name_file_and_line() {
+    let files = Files::new();
+    let missing = files.folder.path().join("nowhere.ldif");
+    let error = seen::import(&files.connector(&missing, |_| {}), &files.names, &["cn"]).await.unwrap_err();
+    assert_eq!(error.kind, ConnectorErrorKind::File);
+    assert!(error.message.contains("nowhere.ldif"), "{error}");
+    let empty = files.folder.path().join("folder");
+    std::fs::create_dir(&empty).unwrap();
+    let error = seen::import(&files.connector(&empty, |_| {}), &files.names, &["cn"]).await.unwrap_err();
+    assert!(error.message.contains("*.ldif"), "{error}");
+    let mut content = Vec::new();
+    recipe(1_200, 1, 0).write_ldif(&mut content).unwrap();
+    for cut in [content.len() / 2, content.len() - 3] {
+        let path = files.write("cut.ldif", &content[..cut]);
+        let error = seen::import(&files.connector(&path, |_| {}), &files.names, &["cn"]).await.unwrap_err();
+        assert_eq!(error.kind, ConnectorErrorKind::File);
+        assert!(error.message.contains("cut.ldif, line ") && error.message.contains("cut off"), "{error}");
+    }
+    // Cut between two records: nothing looks wrong but the promised closing line.
+    let border = content.windows(2).rposition(|window| window == b"\n\n").unwrap() + 2;
+    let path = files.write("cut.ldif", &content[..border]);
+    let error = seen::import(&files.connector(&path, |_| {}), &files.names, &["cn"]).await.unwrap_err();
+    assert!(error.message.contains("closing line"), "{error}");
+}
+
+#[tokio::test]
+async fn an_empty_file_is_an_empty_directory() {
+    let seen = Files::new().import("").await;
+    assert!(seen.completed && seen.entries.is_empty());
+}
+
+#[tokio::test]
+async fn a_folder_is_read_in_the_order_of_its_files() {
+    let files = Files::new();
+    let folder = files.folder.path().join("drop");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("2.ldif"), person(2, "")).unwrap();
+    std::fs::write(folder.join("1.LDIF"), person(1, "")).unwrap();
+    std::fs::write(folder.join("notes.txt"), "no LDIF").unwrap();
+    let seen = seen::import(&files.connector(&folder, |_| {}), &files.names, &["cn"]).await.unwrap();
+    assert_eq!((seen.entries.len(), seen.rejected.len()), (2, 0));
+    std::fs::write(folder.join("3.ldif"), "dn: CN=cut").unwrap();
+    let error = seen::import(&files.connector(&folder, |_| {}), &files.names, &["cn"]).await.unwrap_err();
+    assert!(error.message.contains("3.ldif, line 1"), "{error}");
+}
+
+#[tokio::test]
+async fn changes_are_read_by_delta_imports() {
+    let files = Files::new();
+    let full = files.write("full.ldif", person(1, ""));
+    let changes = files.write(
+        "changes.ldif",
+        "dn: CN=p1,OU=People,DC=x\nchangetype: modify\nreplace: sn\nsn: new\n-\nadd: member\nmember: CN=a\n-\ndelete: member\nmember: CN=b\n-\ndelete: givenName\n-\nadd: fax\nfax: 1\n-\n\n\
+         dn: CN=p2,DC=x\nchangetype: delete\n\n\
+         dn: CN=p3,DC=x\nchangetype: add\nobjectClass: user\nobjectGUID: 3\ncn: p3\n\n\
+         dn: CN=p4,DC=x\nchangetype: modrdn\nnewrdn: CN=p5\ndeleteoldrdn: 1\n\n",
+    );
+    let connector = files.connector(&full, |settings| settings.changes = Some(changes));
+    assert!(connector.capabilities().delta_import);
+    let seen = seen::run(&connector, &files.names, ATTRIBUTES, ImportKind::Delta { since: b"ldif".to_vec() }).await.unwrap();
+    assert_eq!(
+        seen.changes,
+        ["CN=p1,OU=People,DC=x: Replace sn [\"new\"]; Add member [\"CN=a\"]; Remove member [\"CN=b\"]; Replace givenName []"]
+    );
+    assert_eq!(seen.gone, ["CN=p2,DC=x"]);
+    assert_eq!(seen.entries.keys().collect::<Vec<_>>(), ["CN=p3,DC=x"]);
+    assert_eq!(seen.codes(), ["need-full-object"]);
+}
+
+fn operation(number: u64, kind: ExportKind, dn: &str) -> ExportOperation {
+    ExportOperation {
+        id: CsId::new(ConnectorId(1), number),
+        kind,
+        object_type: "user".into(),
+        dn: dn.into(),
+        rename: None,
+        anchor: None,
+        attributes: Vec::new(),
+        references: Vec::new(),
+    }
+}
+
+fn set(name: &str, wanted: Vec<Value>) -> AttributeChange {
+    AttributeChange { name: name.into(), wanted, added: Vec::new(), removed: Vec::new() }
+}
+
+#[tokio::test]
+async fn exports_append_change_records_that_read_back() {
+    let files = Files::new();
+    let path = files.write("full.ldif", person(1, ""));
+    let target = files.folder.path().join("out.ldif");
+    let connector = files.connector(&path, |settings| settings.export = Some(target.clone()));
+    let mut add = operation(1, ExportKind::Add, "CN=Łódź,DC=x");
+    add.attributes = vec![
+        set("sn", vec!["a".into()]),
+        set("userAccountControl", vec![Value::Number(512)]),
+        set("isDeleted", vec![Value::Boolean(false)]),
+        set("objectGUID", vec![Value::Binary(vec![0, 255].into())]),
+    ];
+    add.references = vec![ReferenceChange { name: "manager".into(), replace: true, added: vec!["CN=m,DC=x".into()], removed: vec![] }];
+    let mut update = operation(2, ExportKind::Update, "CN=b,DC=x");
+    update.rename = Some("CN=c,OU=y,DC=x".into());
+    update.attributes = vec![set("title", vec![])];
+    update.references =
+        vec![ReferenceChange { name: "member".into(), replace: false, added: vec!["CN=1".into()], removed: vec!["CN=2".into()] }];
+    let mut impossible = operation(3, ExportKind::Add, "CN=d,DC=x");
+    impossible.attributes = vec![set("manager", vec![Value::Reference(5)])];
+    let delete = operation(4, ExportKind::Delete, "CN=e,DC=x");
+    let cx = Context::system();
+    let batch = ExportBatch { operations: vec![add, update, impossible] };
+    let reply = connector.export(&cx, &batch).await.unwrap();
+    assert!(matches!(
+        reply.outcomes().iter().map(|(_, outcome)| outcome).collect::<Vec<_>>()[..],
+        [ExportOutcome::Accepted { .. }, ExportOutcome::Accepted { .. }, ExportOutcome::Rejected(_)]
+    ));
+    connector.export(&cx, &ExportBatch { operations: vec![delete] }).await.unwrap();
+    let written = std::fs::read_to_string(&target).unwrap();
+    assert_eq!(
+        written,
+        "dn:: Q049xYHDs2TFuixEQz14\n".to_owned()
+            + "changetype: add\nobjectClass: user\nsn: a\nuserAccountControl: 512\nisDeleted: FALSE\nobjectGUID:: AP8=\nmanager: CN=m,DC=x\n\n\
+               dn: CN=b,DC=x\nchangetype: modrdn\nnewrdn: CN=c\ndeleteoldrdn: 1\nnewsuperior: OU=y,DC=x\n\n\
+               dn: CN=c,OU=y,DC=x\nchangetype: modify\nreplace: title\n-\ndelete: member\nmember: CN=2\n-\nadd: member\nmember: CN=1\n-\n\n\
+               dn: CN=e,DC=x\nchangetype: delete\n\n"
+    );
+    let unwritable = files.connector(&path, |settings| settings.export = Some(files.folder.path().join("none/out.ldif")));
+    let error = unwritable.export(&cx, &batch).await.unwrap_err();
+    assert_eq!((error.kind, error.nothing_sent), (ConnectorErrorKind::File, true));
+}

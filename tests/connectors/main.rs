@@ -1,0 +1,16 @@
+//! Connectors against what they will meet: files of every sort, a real OpenLDAP, a real Active Directory domain
+//! controller (Samba), and a scripted server that does what real ones do only once in a while.
+//!
+//! The real servers are started by the tests through `tools/lab`. A machine that lacks them fails the tests; run
+//! `tools/test`, or `tools/lab/install` as root.
+
+#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+
+mod active_directory;
+mod contract;
+mod labs;
+mod ldif_connector;
+mod ldif_reader;
+mod openldap;
+mod scripted;
+mod seen;
