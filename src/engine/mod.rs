@@ -8,6 +8,7 @@ pub mod bridge;
 mod hash;
 pub mod import;
 mod recorder;
+pub mod sync;
 
 pub use recorder::{Progress, Silent, StepRecorder};
 

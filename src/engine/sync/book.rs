@@ -1,0 +1,168 @@
+//! What planning asks of the rules again and again, worked out once per step: which attributes joins look up, who
+//! must be woken when a metaverse value changes, which flows copy references.
+
+use super::keys::KeyHash;
+use crate::model::{AttrId, ConnectorId, CsId, Dn, DnKey, MvObject, Names, RuleId};
+use crate::rules::{Direction, FlowSource, MergeType, RuleSet, RunParameters, ScopeOperator};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// The rules with tables over them, for one step.
+pub(crate) struct Rulebook<'a> {
+    /// The rules.
+    pub(crate) rules: &'a RuleSet,
+    /// Time and parameters, the same for all objects.
+    pub(crate) run: &'a RunParameters,
+    /// Names, for messages.
+    pub(crate) names: &'a Names,
+    /// The connector whose objects the step processes.
+    pub(crate) connector: ConnectorId,
+    /// All objects are evaluated, not only those with news.
+    pub(crate) full: bool,
+    /// Metaverse attributes that any join looks at, in either direction; ascending.
+    pub(crate) metaverse_keys: Vec<AttrId>,
+    /// Space attributes that any join looks at, in either direction.
+    pub(crate) space_keys: Vec<(ConnectorId, AttrId)>,
+    wakes: BTreeMap<AttrId, Vec<(ConnectorId, AttrId)>>,
+    reverse: BTreeMap<ConnectorId, Vec<(AttrId, AttrId)>>,
+    own_keys: HashMap<RuleId, Vec<(AttrId, AttrId)>>,
+    watched_groups: HashSet<(ConnectorId, DnKey)>,
+    reference_sources: HashSet<(ConnectorId, AttrId)>,
+    inbound: HashSet<ConnectorId, KeyHash>,
+}
+
+impl<'a> Rulebook<'a> {
+    /// Reads the rules through once.
+    pub(crate) fn new(rules: &'a RuleSet, run: &'a RunParameters, names: &'a Names, connector: ConnectorId, full: bool) -> Self {
+        let mut metaverse_keys: BTreeSet<AttrId> = rules.metaverse_join_attributes().into_iter().collect();
+        let mut space_keys: BTreeSet<(ConnectorId, AttrId)> = rules.space_join_attributes().into_iter().collect();
+        let mut wakes: BTreeMap<AttrId, Vec<(ConnectorId, AttrId)>> = BTreeMap::new();
+        let mut reverse: BTreeMap<ConnectorId, Vec<(AttrId, AttrId)>> = BTreeMap::new();
+        let mut watched_groups = HashSet::new();
+        let mut reference_sources = HashSet::new();
+        let mut inbound = HashSet::default();
+        for rule in rules.rules() {
+            for clause in rule.join.iter().flatten() {
+                metaverse_keys.insert(clause.mv);
+                space_keys.insert((rule.connector, clause.cs));
+                match rule.direction {
+                    Direction::Inbound => push_once(wakes.entry(clause.mv).or_default(), (rule.connector, clause.cs)),
+                    Direction::Outbound => push_once(reverse.entry(rule.connector).or_default(), (clause.cs, clause.mv)),
+                }
+            }
+            if rule.direction == Direction::Inbound {
+                inbound.insert(rule.connector);
+                for flow in rule.flows.iter().filter(|flow| rules.is_reference(flow.target)) {
+                    if let FlowSource::Direct(source) = flow.source {
+                        reference_sources.insert((rule.connector, source));
+                    }
+                }
+                for clause in rule.scope.0.iter().flatten() {
+                    if matches!(clause.operator, ScopeOperator::IsMemberOf | ScopeOperator::IsNotMemberOf) {
+                        watched_groups.extend(Dn::parse(&clause.value).ok().map(|name| (rule.connector, name.key())));
+                    }
+                }
+            }
+        }
+        let mut own_keys: HashMap<RuleId, Vec<(AttrId, AttrId)>> = HashMap::new();
+        for rule in rules.rules().iter().filter(|rule| rule.direction == Direction::Inbound) {
+            for flow in rule.flows.iter().filter(|flow| metaverse_keys.contains(&flow.target)) {
+                if let FlowSource::Direct(source) = flow.source {
+                    push_once(own_keys.entry(rule.id).or_default(), (source, flow.target));
+                }
+            }
+        }
+        Self {
+            rules,
+            run,
+            names,
+            connector,
+            full,
+            metaverse_keys: metaverse_keys.into_iter().collect(),
+            space_keys: space_keys.into_iter().collect(),
+            wakes,
+            reverse,
+            own_keys,
+            watched_groups,
+            reference_sources,
+            inbound,
+        }
+    }
+
+    /// Which spaces look a metaverse attribute up in inbound joins, and by which attribute of theirs.
+    pub(crate) fn wakes(&self, metaverse: AttrId) -> &[(ConnectorId, AttrId)] {
+        self.wakes.get(&metaverse).map_or(&[], Vec::as_slice)
+    }
+
+    /// The pairs (space attribute, metaverse attribute) by which outbound rules look for objects of a connector.
+    pub(crate) fn reverse(&self, connector: ConnectorId) -> &[(AttrId, AttrId)] {
+        self.reverse.get(&connector).map_or(&[], Vec::as_slice)
+    }
+
+    /// The pairs (space attribute, metaverse attribute) by which a rule itself gives values that joins look up.
+    pub(crate) fn own_keys(&self, rule: RuleId) -> &[(AttrId, AttrId)] {
+        self.own_keys.get(&rule).map_or(&[], Vec::as_slice)
+    }
+
+    /// True when a scope asks for members of the group with this name.
+    pub(crate) fn is_watched(&self, connector: ConnectorId, name: &str) -> bool {
+        !self.watched_groups.is_empty() && Dn::parse(name).is_ok_and(|name| self.watched_groups.contains(&(connector, name.key())))
+    }
+
+    /// True when inbound rules carry this reference attribute of a space into the metaverse.
+    pub(crate) fn flows_in(&self, connector: ConnectorId, attr: AttrId) -> bool {
+        self.reference_sources.contains(&(connector, attr))
+    }
+
+    /// True when any inbound rule reads the connector's space.
+    pub(crate) fn has_inbound(&self, connector: ConnectorId) -> bool {
+        self.inbound.contains(&connector)
+    }
+
+    /// True when any outbound rule writes to the connector.
+    pub(crate) fn is_target(&self, connector: ConnectorId) -> bool {
+        self.rules.targets().contains(&connector)
+    }
+
+    /// The name of a rule, for messages.
+    pub(crate) fn rule_name(&self, id: RuleId) -> String {
+        self.rules.rule(id).map_or_else(|| format!("rule number {}", id.0), |rule| rule.name.clone())
+    }
+
+    /// Where a reference attribute of a contributor goes: for every lineage entry of that contributor whose rule
+    /// copies `source`, the metaverse attribute, the contributor's index, and whether others contribute too.
+    /// `None` when a flow computes its targets, so that only a new evaluation can tell.
+    pub(crate) fn reference_targets(&self, object: &MvObject, owner: CsId, source: AttrId) -> Option<Vec<(AttrId, u8, bool)>> {
+        let mut targets = Vec::new();
+        let mut index = 0u8;
+        for (position, entry) in object.lineage.iter().enumerate() {
+            let first = position == 0 || object.lineage[position - 1].attr != entry.attr;
+            index = if first { 0 } else { index.saturating_add(1) };
+            if entry.source != owner || !self.rules.is_reference(entry.attr) {
+                continue;
+            }
+            let shared = !first || object.lineage.get(position + 1).is_some_and(|next| next.attr == entry.attr);
+            let flows = self.rules.rule(entry.rule).map_or(&[][..], |rule| rule.flows.as_slice());
+            for flow in flows.iter().filter(|flow| flow.target == entry.attr) {
+                match &flow.source {
+                    FlowSource::Direct(read) if *read == source => targets.push((entry.attr, index, shared)),
+                    FlowSource::Direct(_) | FlowSource::Constant(_) => {}
+                    FlowSource::Expression(_) => return None,
+                }
+            }
+        }
+        Some(targets)
+    }
+
+    /// True when the rule that decided an attribute adds values without regard to case.
+    pub(crate) fn merges_folded(&self, rule: RuleId, target: AttrId) -> bool {
+        self.rules.rule(rule).is_some_and(|rule| {
+            rule.flows.iter().any(|flow| flow.target == target && flow.merge == MergeType::MergeCaseInsensitive)
+        })
+    }
+}
+
+fn push_once<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}

@@ -1,0 +1,170 @@
+//! What a metaverse object holds, worked out from everything that is linked to it, and what follows for its targets
+//! (specification: sync engine 3.6 to 3.8).
+
+use super::draft::{Draft, InboundReferences, UnitError};
+use super::image::CsImage;
+use super::link::{holds, ties};
+use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Link, MvId, MvObject, ObjectErrorCode, Stage};
+use crate::rules::{Contributor, Direction, LinkType, ScopeSet};
+use crate::store::DirtyReason;
+use std::sync::Arc;
+
+/// How often one unit may change its targets and look at the consequences (specification: sync engine 3.8).
+const PROVISIONING_ROUNDS: usize = 10;
+
+/// Which targets are compared although the metaverse object did not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compare {
+    /// None.
+    Changed,
+    /// The one whose object brought news.
+    One(ConnectorId),
+    /// All.
+    All,
+}
+
+/// What became of a metaverse object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// Its values changed.
+    pub(crate) changed: bool,
+    /// It is gone.
+    pub(crate) removed: bool,
+}
+
+struct Part {
+    id: CsId,
+    object: Arc<CsObject>,
+    scope: Arc<ScopeSet>,
+}
+
+impl Draft<'_> {
+    /// Brings a metaverse object and its targets into agreement with its contributors.
+    pub(crate) fn settle(&mut self, mv: MvId, compare: Compare) -> Result<Settled, UnitError> {
+        let mut settled = Settled::default();
+        let mut compare = compare;
+        let mut first = true;
+        for _ in 0..PROVISIONING_ROUNDS {
+            let Some(current) = self.mv(mv)? else { return Ok(Settled { removed: true, ..settled }) };
+            let (parts, held) = self.parts(mv, &current)?;
+            if !held {
+                self.dissolve(mv)?;
+                return Ok(Settled { changed: true, removed: true });
+            }
+            let changed = self.contribute(&current, &parts)?;
+            settled.changed |= changed;
+            drop(current);
+            drop(parts);
+            let Some(slot) = self.mv.iter_mut().find(|slot| slot.id == mv) else { return Ok(settled) };
+            let relinked = std::mem::take(&mut slot.relinked) && first;
+            first = false;
+            let compared = if changed || relinked { Compare::All } else { compare };
+            if !self.export_all(mv, compared)? {
+                return Ok(settled);
+            }
+            compare = Compare::Changed;
+        }
+        let subject = self.cs(self.subject)?.map_or_else(|| self.subject.to_string(), |subject| subject.dn.to_string());
+        let detail = format!(
+            "{subject} changed its target objects in {PROVISIONING_ROUNDS} rounds without coming to rest: two rules feed each other; look for an outbound flow whose result an inbound flow reads"
+        );
+        Self::problem(ObjectErrorCode::PROVISIONING_LOOP, detail)
+    }
+
+    /// The contributors with their scopes, and whether any of them holds the metaverse object.
+    fn parts(&mut self, mv: MvId, current: &MvObject) -> Result<(Vec<Part>, bool), UnitError> {
+        let mut parts = Vec::new();
+        let mut held = false;
+        for id in self.links(mv)? {
+            let Some(object) = self.cs(id)? else { continue };
+            if id != self.subject && matches!(object.stage(Stage::PendingImport).kind, DeltaKind::Delete | DeltaKind::DeleteAdd) {
+                // Its own unit takes it off; until then it neither gives nor lets go.
+                held = true;
+                continue;
+            }
+            let scope = self.inbound_scope(id, &object)?;
+            held |= scope.rules.iter().any(|rule| holds(rule, current.object_type));
+            if id != self.subject && self.lost_its_tie(&object, &scope) {
+                self.dirty.push((id, DirtyReason::Consequence));
+            }
+            parts.push(Part { id, object, scope });
+        }
+        Ok((parts, held))
+    }
+
+    /// A link made by an inbound rule that is no longer in scope: the object's own unit must look at it.
+    fn lost_its_tie(&self, object: &CsObject, scope: &ScopeSet) -> bool {
+        match object.link {
+            Link::Connected { by, .. } if scope.get(by).is_none() => {
+                self.book.rules.rule(by).is_none_or(|rule| rule.direction == Direction::Inbound) && !scope.rules.iter().any(ties)
+            }
+            _ => false,
+        }
+    }
+
+    fn contribute(&mut self, current: &Arc<MvObject>, parts: &[Part]) -> Result<bool, UnitError> {
+        let images: Vec<CsImage<'_>> =
+            parts.iter().map(|part| CsImage::new(self.view, &part.object, self.rows.get(&part.id).cloned())).collect();
+        let contributors: Vec<Contributor<'_>> = parts
+            .iter()
+            .zip(&images)
+            .map(|(part, image)| Contributor {
+                id: part.id,
+                source: image,
+                scope: &part.scope,
+                new_link: self.new_links.contains(&part.id),
+            })
+            .collect();
+        let fresh = current.lineage.is_empty() && current.values.is_empty();
+        let known = (!fresh).then_some(current.as_ref());
+        let contribution = self.book.rules.contribute(current.object_type, &contributors, known, self.book.run)?;
+        drop(contributors);
+        drop(images);
+        let values = self.inline(contribution.values);
+        let changed = values != current.values || contribution.lineage != current.lineage;
+        let subject_is_target = self.book.is_target(self.subject.connector());
+        let relinked = self.mv.iter().any(|slot| slot.id == current.id && slot.relinked);
+        let whole = self.book.full
+            || self.retrying
+            || relinked
+            || subject_is_target
+            || contribution.lineage != current.lineage
+            || contribution.references.iter().any(|flow| !matches!(flow.source, crate::rules::ReferenceSource::Attribute(_)));
+        let whole = whole || self.inbound.iter().any(|job| job.mv == current.id && job.whole);
+        self.inbound.retain(|job| job.mv != current.id);
+        let had = current.lineage.iter().any(|entry| self.book.rules.is_reference(entry.attr));
+        if had || !contribution.references.is_empty() {
+            self.inbound.push(InboundReferences { mv: current.id, flows: contribution.references, whole });
+        }
+        if changed {
+            self.put_mv(MvObject { id: current.id, object_type: current.object_type, values, lineage: contribution.lineage })?;
+        }
+        Ok(changed)
+    }
+
+    /// Deletes a metaverse object that nothing holds: what was provisioned for it is deleted, the rest set free
+    /// (specification: sync engine 3.7).
+    fn dissolve(&mut self, mv: MvId) -> Result<(), UnitError> {
+        for id in self.links(mv)? {
+            let Some(object) = self.cs(id)? else { continue };
+            let provisioned = match object.link {
+                Link::Connected { by, .. } => self
+                    .book
+                    .rules
+                    .rule(by)
+                    .is_some_and(|rule| rule.direction == Direction::Outbound && rule.link == LinkType::Provision),
+                _ => false,
+            };
+            drop(object);
+            self.unlink(id, Link::Disconnected)?;
+            self.let_go(id, provisioned)?;
+            if provisioned {
+                self.events.push((id, super::draft::TargetEvent::Disconnected));
+            } else if self.cs(id)?.is_some() {
+                self.dirty.push((id, DirtyReason::Consequence));
+            }
+        }
+        self.drop_mv(mv)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! Objects as rules read them: a connector-space object in the image that everything wanted will give, and a
+//! metaverse object. Values are read in place; reference rows are loaded only when a rule asks.
+
+use super::view::View;
+use crate::model::{
+    AttrId, AttributeSource, Blob, CsId, CsObject, CsReference, MvObject, MvReference, ObjectType, Stage, StageMask, Values,
+};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// A connector-space object with its own pending exports: the engine assumes that they will arrive.
+pub(crate) struct CsImage<'a> {
+    view: &'a View<'a>,
+    object: &'a CsObject,
+    rows: OnceLock<Arc<Vec<CsReference>>>,
+}
+
+impl<'a> CsImage<'a> {
+    /// `rows` gives the object's references when the caller has them in a newer state than the view.
+    pub(crate) fn new(view: &'a View<'a>, object: &'a CsObject, rows: Option<Arc<Vec<CsReference>>>) -> Self {
+        let cell = OnceLock::new();
+        if let Some(rows) = rows {
+            // The cell is new, so it takes the value.
+            let _ = cell.set(rows);
+        }
+        Self { view, object, rows: cell }
+    }
+
+    fn rows(&self) -> &[CsReference] {
+        self.rows.get_or_init(|| Arc::new(self.view.or_note(self.view.cs_rows(self.object.id))))
+    }
+
+    fn of_attribute(&self, attr: AttrId) -> impl Iterator<Item = &CsReference> {
+        let rows = self.rows();
+        let start = rows.partition_point(|row| row.attr < attr);
+        rows[start..].iter().take_while(move |row| row.attr == attr).filter(|row| row.state.present(StageMask::WANTED))
+    }
+}
+
+impl AttributeSource for CsImage<'_> {
+    fn object_type(&self) -> ObjectType {
+        self.object.object_type
+    }
+
+    fn dn(&self) -> &str {
+        &self.object.dn
+    }
+
+    fn values(&self, attr: AttrId) -> Values<'_> {
+        Values::staged(&self.object.values, attr, StageMask::WANTED)
+    }
+
+    fn imported_values(&self, attr: AttrId) -> Values<'_> {
+        Values::staged(&self.object.values, attr, StageMask::IMPORTED)
+    }
+
+    fn count(&self, attr: AttrId) -> u64 {
+        let values = self.values(attr).count() as u64;
+        if values > 0 {
+            return values;
+        }
+        let settled = self.rows.get().is_none() && Stage::ALL.into_iter().all(|stage| !self.object.stage(stage).is_some());
+        if settled && self.view.rows_untouched(self.object.id) {
+            self.view.or_note(self.view.snapshot.cs_reference_count(self.object.id, attr))
+        } else {
+            self.of_attribute(attr).count() as u64
+        }
+    }
+
+    fn references(&self, attr: AttrId) -> Vec<u64> {
+        self.of_attribute(attr).map(|row| row.target.0).collect()
+    }
+
+    fn reference_dn(&self, target: u64) -> Option<String> {
+        self.view.or_note(self.view.cs(CsId(target))).map(|object| object.dn.to_string())
+    }
+
+    fn blob(&self, blob: Blob) -> Option<Vec<u8>> {
+        self.view.or_note(self.view.snapshot.blob(blob))
+    }
+}
+
+/// A metaverse object. Its references are those of the batch before: the ones this batch changes are resolved after
+/// all its units, and `read_references` tells that a decision hung on them and must be taken again.
+pub(crate) struct MvImage<'a> {
+    view: &'a View<'a>,
+    object: &'a MvObject,
+    rows: OnceLock<Vec<MvReference>>,
+    read_references: AtomicBool,
+}
+
+impl<'a> MvImage<'a> {
+    pub(crate) fn new(view: &'a View<'a>, object: &'a MvObject) -> Self {
+        Self { view, object, rows: OnceLock::new(), read_references: AtomicBool::new(false) }
+    }
+
+    /// True when a rule looked at the targets themselves.
+    pub(crate) fn read_references(&self) -> bool {
+        self.read_references.load(Ordering::Relaxed)
+    }
+
+    fn rows(&self) -> &[MvReference] {
+        self.read_references.store(true, Ordering::Relaxed);
+        self.rows.get_or_init(|| self.view.or_note(self.view.mv_rows(self.object.id)))
+    }
+
+    fn of_attribute(&self, attr: AttrId) -> impl Iterator<Item = &MvReference> {
+        let rows = self.rows();
+        let start = rows.partition_point(|row| row.attr < attr);
+        rows[start..].iter().take_while(move |row| row.attr == attr)
+    }
+
+    fn contributed(&self, attr: AttrId) -> bool {
+        self.object.lineage.iter().any(|entry| entry.attr == attr)
+    }
+}
+
+impl AttributeSource for MvImage<'_> {
+    fn object_type(&self) -> ObjectType {
+        self.object.object_type
+    }
+
+    fn dn(&self) -> &'static str {
+        ""
+    }
+
+    fn values(&self, attr: AttrId) -> Values<'_> {
+        Values::all(&self.object.values, attr)
+    }
+
+    fn imported_values(&self, attr: AttrId) -> Values<'_> {
+        self.values(attr)
+    }
+
+    fn count(&self, attr: AttrId) -> u64 {
+        let values = self.values(attr).count() as u64;
+        if values > 0 || !self.contributed(attr) {
+            return values;
+        }
+        // A contributor without values gives references. One that none can be resolved of yet still decides the
+        // attribute, or precedence would depend on which objects came first.
+        (self.of_attribute(attr).count() as u64).max(1)
+    }
+
+    fn references(&self, attr: AttrId) -> Vec<u64> {
+        if !self.contributed(attr) {
+            return Vec::new();
+        }
+        self.of_attribute(attr).map(|row| row.target.0).collect()
+    }
+
+    fn reference_dn(&self, _target: u64) -> Option<String> {
+        None
+    }
+
+    fn blob(&self, blob: Blob) -> Option<Vec<u8>> {
+        self.view.or_note(self.view.snapshot.blob(blob))
+    }
+}

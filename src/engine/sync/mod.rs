@@ -1,0 +1,23 @@
+//! Synchronization: from connector spaces to the metaverse and on to the targets' pending exports.
+//!
+//! One connector-space object with everything that follows from it is a *unit* (`unit`): it is joined or projected
+//! (`link`), its metaverse object is worked out anew from all contributors (`contribute`), the targets are held
+//! against what they should be (`outbound`). Units are planned on a sheet of their own (`draft`), many at once, and
+//! laid down in order (`batch`); references follow when all units of a batch lie (`resolve`). A batch gives a
+//! [`SyncPlan`]: plain data, written in one transaction by the step or shown by a preview.
+
+mod batch;
+mod book;
+mod contribute;
+mod draft;
+mod image;
+mod keys;
+mod link;
+mod outbound;
+mod plan;
+mod resolve;
+mod stages;
+mod unit;
+mod view;
+
+pub use plan::SyncPlan;

@@ -1,0 +1,453 @@
+//! One connector-space object with everything that follows from it: the unit that is kept whole or not at all
+//! (specification: sync engine 3.2).
+
+use super::book::Rulebook;
+use super::contribute::{Compare, Settled};
+use super::draft::{CsSlot, Draft, InboundReferences, MvSlot, OutboundReferences, TargetEvent, UnitError};
+use super::image::CsImage;
+use super::keys::join_key;
+use super::link::{Decision, ties};
+use super::stages::{commit_import, commit_reference, wanted_exists};
+use super::view::View;
+use crate::model::{ConnectorId, CsId, CsObject, CsReference, DeltaKind, DnKey, Link, MvId, Stage, StageMask, ValueState, Values};
+use crate::rules::{Direction, JoinRequest, ScopeSet};
+use crate::store::{DirtyReason, StoreError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a batch is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Unit {
+    /// The object.
+    pub(crate) object: Arc<CsObject>,
+    /// Why it is evaluated again, when it has no news of its own.
+    pub(crate) dirty: Option<DirtyReason>,
+}
+
+/// What happened to the object itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inbound {
+    /// A placeholder: not processed and not counted.
+    Placeholder,
+    /// A disconnector that no rule wants.
+    Filtered,
+    /// A disconnector that stays one.
+    Remains,
+    /// Joined now.
+    Joined,
+    /// Projected now.
+    Projected,
+    /// A connector that left scope.
+    LeftScope,
+    /// A connector before and after.
+    Connected,
+    /// Gone from its directory.
+    Deleted,
+    /// Became another type.
+    Retyped,
+}
+
+/// A unit that could be planned: what is to be written, and what must be looked at after it. Owns everything.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// Objects read or changed.
+    pub(crate) cs: Vec<CsSlot>,
+    /// Metaverse objects read or changed.
+    pub(crate) mv: Vec<MvSlot>,
+    /// Reference rows changed.
+    pub(crate) rows: Vec<CsReference>,
+    /// Contents of large values.
+    pub(crate) blobs: Vec<Vec<u8>>,
+    /// Other objects that must be evaluated.
+    pub(crate) dirty: Vec<(CsId, DirtyReason)>,
+    /// Objects whose image hash is no longer true.
+    pub(crate) hashes: Vec<CsId>,
+    /// Names taken and freed.
+    pub(crate) names: Vec<(ConnectorId, DnKey, Option<CsId>)>,
+    /// References that the subject's import touched, as they were.
+    pub(crate) touched_rows: Vec<CsReference>,
+    /// References loaded, by owner, as they will be.
+    pub(crate) loaded_rows: BTreeMap<CsId, Arc<Vec<CsReference>>>,
+    /// References of the metaverse to follow.
+    pub(crate) inbound_references: Vec<InboundReferences>,
+    /// References of targets to follow.
+    pub(crate) outbound_references: Vec<OutboundReferences>,
+    /// What happened to targets.
+    pub(crate) events: Vec<(CsId, TargetEvent)>,
+    /// A decision hung on references that this batch may change.
+    pub(crate) read_references: bool,
+    /// The unit must be tried again.
+    pub(crate) retry: Option<DirtyReason>,
+    /// What happened to the object.
+    pub(crate) inbound: Inbound,
+    /// The metaverse object it has or had.
+    pub(crate) metaverse: Option<MvId>,
+    /// What happened to the metaverse object.
+    pub(crate) settled: Settled,
+    /// Join values that metaverse objects gained or lost.
+    pub(crate) changed_keys: Vec<u128>,
+    /// Join values of metaverse objects as they will be.
+    pub(crate) keys: Vec<(u128, MvId)>,
+    /// Join values that the object goes on waiting for.
+    pub(crate) open_keys: Vec<u128>,
+    /// Objects that wait for a value that appeared or went.
+    pub(crate) wakes: Vec<CsId>,
+    /// The rules in scope of the subject at last; for previews.
+    pub(crate) scope: Option<Arc<ScopeSet>>,
+}
+
+/// The outcome of planning one unit.
+#[derive(Debug)]
+pub(crate) struct UnitPlan {
+    /// The object.
+    pub(crate) id: CsId,
+    /// Why it was evaluated again.
+    pub(crate) dirty: Option<DirtyReason>,
+    /// Footprints of everything read.
+    pub(crate) reads: Vec<u64>,
+    /// The plan, or the object's problem.
+    pub(crate) result: Result<Box<Planned>, UnitError>,
+}
+
+/// Plans one unit against a view. Reads only.
+pub(crate) fn plan_unit(book: &Rulebook<'_>, view: &View<'_>, unit: Unit) -> UnitPlan {
+    let id = unit.object.id;
+    let mut draft = Draft::new(book, view, unit.object);
+    draft.retrying = unit.dirty.is_some();
+    let mut work = Work { draft, open_keys: Vec::new(), settled: Settled::default(), mv: None };
+    let inbound = work.run(unit.dirty);
+    let reads = std::mem::take(&mut work.draft.reads);
+    let result = inbound.and_then(|inbound| {
+        let scope = work.draft.known_scope(id);
+        let draft = work.draft;
+        let mut planned = Planned {
+            cs: draft.cs,
+            mv: draft.mv,
+            rows: draft.row_changes.into_values().collect(),
+            blobs: draft.blobs,
+            dirty: draft.dirty,
+            hashes: draft.hashes,
+            names: draft.names,
+            touched_rows: draft.touched_rows,
+            loaded_rows: draft.rows,
+            inbound_references: draft.inbound,
+            outbound_references: draft.outbound,
+            events: draft.events,
+            read_references: draft.read_references,
+            retry: draft.retry,
+            inbound,
+            metaverse: work.mv,
+            settled: work.settled,
+            changed_keys: Vec::new(),
+            keys: Vec::new(),
+            open_keys: work.open_keys,
+            wakes: Vec::new(),
+            scope,
+        };
+        planned.find_sleepers(book, view)?;
+        Ok(Box::new(planned))
+    });
+    UnitPlan { id, dirty: unit.dirty, reads, result }
+}
+
+struct Work<'v> {
+    draft: Draft<'v>,
+    open_keys: Vec<u128>,
+    settled: Settled,
+    mv: Option<MvId>,
+}
+
+impl Work<'_> {
+    fn run(&mut self, dirty: Option<DirtyReason>) -> Result<Inbound, UnitError> {
+        let id = self.draft.subject;
+        let Some(object) = self.draft.cs(id)? else { return Ok(Inbound::Placeholder) };
+        if object.link == Link::Placeholder {
+            return Ok(Inbound::Placeholder);
+        }
+        let news = object.stage(Stage::PendingImport).kind;
+        if news == DeltaKind::Delete {
+            drop(object);
+            return self.delete(id);
+        }
+        let mut left = None;
+        if news == DeltaKind::DeleteAdd {
+            left = object.link.mv();
+            if left.is_some() {
+                drop(object);
+                self.draft.unlink(id, Link::Disconnected)?;
+            }
+        } else {
+            drop(object);
+        }
+        if news != DeltaKind::None {
+            self.consume(id)?;
+        }
+        let Some(object) = self.draft.cs(id)? else { return Ok(Inbound::Placeholder) };
+        if object.link == Link::ExplicitlyDisconnected {
+            return Ok(Inbound::Remains);
+        }
+        if object.link.mv().is_none() && !wanted_exists(&object) {
+            // It is on its way out, and only a metaverse object that wants it back may stop that.
+            self.settle_left(left, None)?;
+            return Ok(Inbound::Remains);
+        }
+        let scope = self.draft.inbound_scope(id, &object)?;
+        let mut inbound = Inbound::Connected;
+        match object.link {
+            Link::Connected { mv, by } => {
+                let inbound_tie = self.draft.book.rules.rule(by).is_none_or(|rule| rule.direction == Direction::Inbound);
+                if inbound_tie && scope.get(by).is_none() {
+                    drop(object);
+                    if let Some(next) = scope.rules.iter().find(|rule| ties(rule)) {
+                        let by = next.id;
+                        self.draft.edit(id, |object| object.link = Link::Connected { mv, by })?;
+                    } else {
+                        self.draft.unlink(id, Link::DisconnectedByFilter)?;
+                        self.draft.let_go(id, false)?;
+                        left = Some(mv);
+                        inbound = Inbound::LeftScope;
+                    }
+                }
+            }
+            Link::Disconnected | Link::DisconnectedByFilter => {
+                inbound = self.connect(&object, &scope, left.is_some())?;
+            }
+            _ => {}
+        }
+        let now = self.draft.cs(id)?.and_then(|object| object.link.mv());
+        self.settle_left(left, now)?;
+        let compare = if self.draft.book.full || dirty.is_some() {
+            Compare::All
+        } else {
+            Compare::One(id.connector())
+        };
+        if let Some(mv) = now {
+            self.mv = Some(mv);
+            self.settled = self.draft.settle(mv, compare)?;
+        } else if matches!(inbound, Inbound::Remains | Inbound::Filtered) && self.offer(id)? {
+            inbound = Inbound::Joined;
+        }
+        if news == DeltaKind::DeleteAdd && left.is_some() {
+            inbound = Inbound::Retyped;
+        }
+        Ok(inbound)
+    }
+
+    /// Joins, projects or leaves an unlinked object.
+    fn connect(&mut self, object: &Arc<CsObject>, scope: &ScopeSet, relinking: bool) -> Result<Inbound, UnitError> {
+        let id = object.id;
+        let requests = self.requests(object, scope)?;
+        Ok(match self.draft.decide(object, scope, &requests)? {
+            Decision::Join(mv, by) => {
+                self.draft.link(id, Link::Connected { mv, by })?;
+                Inbound::Joined
+            }
+            Decision::Project(object_type, by) => {
+                let mv = self.draft.project(object_type);
+                self.draft.link(id, Link::Connected { mv, by })?;
+                Inbound::Projected
+            }
+            Decision::Remain => {
+                if object.link != Link::Disconnected {
+                    self.draft.edit(id, |object| object.link = Link::Disconnected)?;
+                }
+                self.open_keys = open_keys(&requests);
+                self.lapse(id, relinking)?;
+                Inbound::Remains
+            }
+            Decision::Filtered => {
+                if object.link != Link::DisconnectedByFilter {
+                    self.draft.edit(id, |object| object.link = Link::DisconnectedByFilter)?;
+                }
+                self.lapse(id, relinking)?;
+                Inbound::Filtered
+            }
+        })
+    }
+
+    /// An object that lost its metaverse object and found no other has nothing to wish for any more.
+    fn lapse(&mut self, id: CsId, relinking: bool) -> Result<(), UnitError> {
+        if relinking {
+            self.draft.let_go(id, false)?;
+        }
+        Ok(())
+    }
+
+    fn requests(&mut self, object: &Arc<CsObject>, scope: &ScopeSet) -> Result<Vec<JoinRequest>, UnitError> {
+        if !scope.rules.iter().any(|rule| rule.joins) {
+            return Ok(Vec::new());
+        }
+        let image = CsImage::new(self.draft.view, object, self.draft.rows.get(&object.id).cloned());
+        Ok(self.draft.book.rules.joins(scope, &image)?)
+    }
+
+    fn settle_left(&mut self, left: Option<MvId>, now: Option<MvId>) -> Result<(), UnitError> {
+        if let Some(mv) = left.filter(|mv| now != Some(*mv)) {
+            self.mv = Some(mv);
+            self.settled = self.draft.settle(mv, Compare::All)?;
+        }
+        Ok(())
+    }
+
+    /// The directory no longer has the object (specification: sync engine 3.2).
+    fn delete(&mut self, id: CsId) -> Result<Inbound, UnitError> {
+        let object = self.draft.cs(id)?;
+        let mv = object.as_ref().and_then(|object| object.link.mv());
+        let (object_type, name) = match &object {
+            Some(object) => (object.object_type, object.dn.clone()),
+            None => return Ok(Inbound::Placeholder),
+        };
+        drop(object);
+        self.draft.remove(id)?;
+        if let Some(mv) = mv {
+            self.mv = Some(mv);
+            self.settled = self.draft.settle(mv, Compare::All)?;
+        }
+        if self.draft.cs(id)?.is_none() && !self.draft.view.snapshot.cs_referrers(id)?.is_empty() {
+            // Others still name it: they keep the name until their own news arrive.
+            let mut placeholder = CsObject::new(id, object_type, name);
+            placeholder.link = Link::Placeholder;
+            self.draft.hashes.push(id);
+            self.draft.put_placeholder(placeholder);
+        }
+        Ok(Inbound::Deleted)
+    }
+
+    /// Makes what was imported the base, references included.
+    fn consume(&mut self, id: CsId) -> Result<(), UnitError> {
+        let rows = self.draft.rows(id)?;
+        self.draft.touched_rows = rows.iter().filter(|row| row.state.touched(Stage::PendingImport)).copied().collect();
+        drop(rows);
+        self.draft.edit(id, |object| {
+            commit_import(object);
+        })?;
+        if !self.draft.touched_rows.is_empty() {
+            self.draft.edit_rows(id, |row| commit_reference(*row))?;
+            let watched = self.draft.cs(id)?.is_some_and(|object| self.draft.book.is_watched(id.connector(), &object.dn));
+            if watched {
+                let members = self.draft.touched_rows.iter().map(|row| (row.target, DirtyReason::Consequence));
+                self.draft.dirty.extend(members);
+            }
+        }
+        Ok(())
+    }
+
+    /// Metaverse objects whose outbound rules look for an object like this one get their chance: without it, an
+    /// object that a target shows late would be found by a full synchronization of the source only.
+    fn offer(&mut self, id: CsId) -> Result<bool, UnitError> {
+        let connector = id.connector();
+        let pairs = self.draft.book.reverse(connector);
+        if pairs.is_empty() {
+            return Ok(false);
+        }
+        let Some(object) = self.draft.cs(id)? else { return Ok(false) };
+        let mut candidates = Vec::new();
+        for (space, metaverse) in pairs {
+            for value in Values::staged(&object.values, *space, StageMask::WANTED) {
+                let key = join_key(*metaverse, value);
+                self.draft.reads.push(super::keys::footprint_join(key));
+                candidates.extend(self.draft.metaverse_candidates(*metaverse, value, key)?);
+            }
+        }
+        drop(object);
+        candidates.sort_unstable();
+        candidates.dedup();
+        for mv in candidates {
+            if self.draft.link_in(mv, connector)?.is_some() || self.draft.mv(mv)?.is_none() {
+                continue;
+            }
+            let settled = self.draft.settle(mv, Compare::One(connector))?;
+            let linked = self.draft.cs(id)?.and_then(|object| object.link.mv());
+            if linked.is_some() {
+                self.mv = linked;
+                self.settled = settled;
+                self.open_keys.clear();
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn open_keys(requests: &[JoinRequest]) -> Vec<u128> {
+    let clauses = requests.iter().flat_map(|request| &request.groups).flat_map(|group| &group.clauses);
+    let mut keys: Vec<u128> = clauses.map(|clause| join_key(clause.partner, clause.value.as_ref())).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+impl Planned {
+    /// Join values that appeared or went, and who waits for them.
+    fn find_sleepers(&mut self, book: &Rulebook<'_>, view: &View<'_>) -> Result<(), StoreError> {
+        for slot in self.mv.iter().filter(|slot| slot.changed) {
+            for attr in &book.metaverse_keys {
+                let values = |object: &Option<Arc<crate::model::MvObject>>| match object {
+                    Some(object) => object.values.attribute(*attr).map(|item| item.value.to_value()).collect::<Vec<_>>(),
+                    None => Vec::new(),
+                };
+                let (before, after) = (values(&slot.before), values(&slot.object));
+                self.keys.extend(after.iter().map(|value| (join_key(*attr, value.as_ref()), slot.id)));
+                if before == after {
+                    continue;
+                }
+                let gone = before.iter().filter(|value| !after.contains(value));
+                let come = after.iter().filter(|value| !before.contains(value));
+                for value in gone.chain(come) {
+                    self.changed_keys.push(join_key(*attr, value.as_ref()));
+                    for (connector, space) in book.wakes(*attr) {
+                        if book.full && *connector == book.connector {
+                            // Everything of this connector is evaluated in this step; who is still to come sees the
+                            // value, and who came before is remembered by its open keys.
+                            continue;
+                        }
+                        self.wakes.extend(view.snapshot.cs_join_candidates(*connector, *space, value.as_ref())?);
+                    }
+                }
+            }
+        }
+        self.wakes.sort_unstable();
+        self.wakes.dedup();
+        Ok(())
+    }
+}
+
+/// What the order of linking needs to know of an unlinked object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Suitor {
+    /// Precedence of the first rule that could tie it.
+    pub(crate) precedence: u32,
+    /// The object.
+    pub(crate) id: CsId,
+    /// Join values it looks for or will give: two objects that share one want, perhaps, the same partner.
+    pub(crate) keys: Vec<u128>,
+}
+
+/// Looks at an object that may join or project. `None` when it can be planned at once: it is linked, deleted, or no
+/// rule would tie it, or its evaluation fails, which its unit will report.
+pub(crate) fn suitor(book: &Rulebook<'_>, view: &View<'_>, object: &CsObject) -> Option<Suitor> {
+    let news = object.stage(Stage::PendingImport).kind;
+    let free = match object.link {
+        Link::Disconnected | Link::DisconnectedByFilter => true,
+        Link::Connected { .. } | Link::ExplicitlyConnected { .. } => news == DeltaKind::DeleteAdd,
+        Link::Placeholder | Link::ExplicitlyDisconnected => false,
+    };
+    if !free || news == DeltaKind::Delete {
+        return None;
+    }
+    let image = CsImage::new(view, object, None);
+    let scope = book.rules.inbound_scope(object.id.connector(), &image, book.run).ok()?;
+    let first = scope.rules.iter().find(|rule| ties(rule))?;
+    let precedence = book.rules.rule(first.id).map_or(u32::MAX, |rule| rule.precedence);
+    let requests = if scope.rules.iter().any(|rule| rule.joins) { book.rules.joins(&scope, &image).ok()? } else { Vec::new() };
+    let mut keys = open_keys(&requests);
+    for rule in &scope.rules {
+        for (source, target) in book.own_keys(rule.id) {
+            let values = object.values.attribute(*source).filter(|item| ValueState(item.flags).present(StageMask::WANTED));
+            keys.extend(values.map(|item| join_key(*target, item.value)));
+        }
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    Some(Suitor { precedence, id: object.id, keys })
+}

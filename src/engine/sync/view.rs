@@ -1,0 +1,205 @@
+//! Reading while planning: a snapshot with what the batch has decided so far laid over it.
+
+use super::keys::{KeyHash, join_key};
+use crate::store::{Snapshot, StoreError};
+use crate::model::{AttrId, ConnectorId, CsId, CsObject, CsReference, DnKey, Link, MvId, MvObject, MvReference, ValueRef, ValueState};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Tables of one batch, keyed by numbers that hash well by themselves.
+pub(crate) type Table<K, V> = HashMap<K, V, KeyHash>;
+
+/// What the batch has decided so far.
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    /// Objects as they will be written; `None` goes.
+    pub(crate) cs: BTreeMap<CsId, Option<Arc<CsObject>>>,
+    /// Metaverse objects as they will be written; `None` goes.
+    pub(crate) mv: BTreeMap<MvId, Option<Arc<MvObject>>>,
+    /// All links of the metaverse objects whose links changed.
+    pub(crate) links: HashMap<MvId, Vec<CsId>>,
+    /// Changed reference rows of connector spaces; an absent state removes.
+    pub(crate) cs_rows: BTreeMap<CsId, BTreeMap<(AttrId, CsId), ValueState>>,
+    /// Changed references of the metaverse with their contributor; `None` removes.
+    pub(crate) mv_rows: BTreeMap<MvId, BTreeMap<(AttrId, MvId), Option<u8>>>,
+    /// Names taken and freed.
+    pub(crate) names: HashMap<(ConnectorId, DnKey), Option<CsId>>,
+    /// Join values of metaverse objects written.
+    pub(crate) join: Table<u128, Vec<MvId>>,
+    /// Footprints of everything written.
+    pub(crate) written: HashSet<u64, KeyHash>,
+}
+
+/// Join values of the whole metaverse, for steps that look up more than a table walk costs.
+#[derive(Debug, Default)]
+pub(crate) struct JoinIndex {
+    first: Table<u128, MvId>,
+    more: Table<u128, Vec<MvId>>,
+}
+
+impl JoinIndex {
+    /// Notes that a metaverse object has (or had: candidates are verified) a value.
+    pub(crate) fn insert(&mut self, key: u128, mv: MvId) {
+        match self.first.get(&key) {
+            None => {
+                self.first.insert(key, mv);
+            }
+            Some(first) if *first == mv => {}
+            Some(_) => {
+                let more = self.more.entry(key).or_default();
+                if !more.contains(&mv) {
+                    more.push(mv);
+                }
+            }
+        }
+    }
+
+    /// Notes all join values of a metaverse object.
+    pub(crate) fn insert_object(&mut self, object: &MvObject, attributes: &[AttrId]) {
+        for attr in attributes {
+            for item in object.values.attribute(*attr) {
+                self.insert(join_key(*attr, item.value), object.id);
+            }
+        }
+    }
+
+    fn get(&self, key: u128, found: &mut Vec<MvId>) {
+        found.extend(self.first.get(&key));
+        found.extend(self.more.get(&key).into_iter().flatten());
+    }
+}
+
+/// A place where reading that cannot return an error leaves it.
+#[derive(Debug, Default)]
+pub(crate) struct Failure(Mutex<Option<StoreError>>);
+
+impl Failure {
+    /// Keeps the first error.
+    pub(crate) fn note(&self, error: StoreError) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.get_or_insert(error);
+    }
+
+    /// The error that was left here, if any.
+    pub(crate) fn take(&self) -> Result<(), StoreError> {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A snapshot with a batch's decisions over it.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// What is committed.
+    pub(crate) snapshot: &'a Snapshot,
+    /// What the batch decided.
+    pub(crate) overlay: &'a Overlay,
+    /// Join values in memory, when the step looks up many.
+    pub(crate) index: Option<&'a JoinIndex>,
+    /// Where errors of reading go that have no other way out.
+    pub(crate) failure: &'a Failure,
+}
+
+impl View<'_> {
+    /// The value, or the default after noting the error; the caller of the whole plan looks at the note.
+    pub(crate) fn or_note<T: Default>(&self, result: Result<T, StoreError>) -> T {
+        result.unwrap_or_else(|error| {
+            self.failure.note(error);
+            T::default()
+        })
+    }
+
+    /// One connector-space object.
+    pub(crate) fn cs(&self, id: CsId) -> Result<Option<Arc<CsObject>>, StoreError> {
+        match self.overlay.cs.get(&id) {
+            Some(object) => Ok(object.clone()),
+            None => Ok(self.snapshot.cs_object(id)?.map(Arc::new)),
+        }
+    }
+
+    /// How an object stands to the metaverse, without reading all of it.
+    pub(crate) fn cs_link(&self, id: CsId) -> Result<Option<Link>, StoreError> {
+        match self.overlay.cs.get(&id) {
+            Some(object) => Ok(object.as_ref().map(|object| object.link)),
+            None => self.snapshot.cs_link(id),
+        }
+    }
+
+    /// One metaverse object.
+    pub(crate) fn mv(&self, id: MvId) -> Result<Option<Arc<MvObject>>, StoreError> {
+        match self.overlay.mv.get(&id) {
+            Some(object) => Ok(object.clone()),
+            None => Ok(self.snapshot.mv_object(id)?.map(Arc::new)),
+        }
+    }
+
+    /// All objects linked to a metaverse object, ascending.
+    pub(crate) fn links(&self, id: MvId) -> Result<Vec<CsId>, StoreError> {
+        match self.overlay.links.get(&id) {
+            Some(links) => Ok(links.clone()),
+            None => self.snapshot.mv_links(id),
+        }
+    }
+
+    /// The object of a connector that is linked to a metaverse object.
+    pub(crate) fn link_in(&self, id: MvId, connector: ConnectorId) -> Result<Option<CsId>, StoreError> {
+        match self.overlay.links.get(&id) {
+            Some(links) => Ok(links.iter().copied().find(|link| link.connector() == connector)),
+            None => self.snapshot.mv_link(id, connector),
+        }
+    }
+
+    /// The object with a name.
+    pub(crate) fn cs_by_dn(&self, connector: ConnectorId, name: &DnKey) -> Result<Option<CsId>, StoreError> {
+        if !self.overlay.names.is_empty() {
+            if let Some(found) = self.overlay.names.get(&(connector, name.clone())) {
+                return Ok(*found);
+            }
+        }
+        self.snapshot.cs_by_dn(connector, name)
+    }
+
+    /// All references of an object, in all states, ascending by attribute and target.
+    pub(crate) fn cs_rows(&self, owner: CsId) -> Result<Vec<CsReference>, StoreError> {
+        let stored = self.snapshot.cs_references(owner)?;
+        let Some(changes) = self.overlay.cs_rows.get(&owner) else { return Ok(stored) };
+        let mut rows: BTreeMap<(AttrId, CsId), ValueState> = stored.into_iter().map(|row| ((row.attr, row.target), row.state)).collect();
+        rows.extend(changes.iter().map(|(key, state)| (*key, *state)));
+        let present = rows.into_iter().filter(|(_, state)| !state.is_absent());
+        Ok(present.map(|((attr, target), state)| CsReference { owner, attr, target, state }).collect())
+    }
+
+    /// True when the batch did not change the references of an object.
+    pub(crate) fn rows_untouched(&self, owner: CsId) -> bool {
+        !self.overlay.cs_rows.contains_key(&owner)
+    }
+
+    /// All references of a metaverse object, ascending by attribute and target.
+    pub(crate) fn mv_rows(&self, owner: MvId) -> Result<Vec<MvReference>, StoreError> {
+        let stored = self.snapshot.mv_references(owner)?;
+        let Some(changes) = self.overlay.mv_rows.get(&owner) else { return Ok(stored) };
+        let mut rows: BTreeMap<(AttrId, MvId), u8> = stored.into_iter().map(|row| ((row.attr, row.target), row.contributor)).collect();
+        for (key, contributor) in changes {
+            match contributor {
+                Some(contributor) => rows.insert(*key, *contributor),
+                None => rows.remove(key),
+            };
+        }
+        Ok(rows.into_iter().map(|((attr, target), contributor)| MvReference { owner, attr, target, contributor }).collect())
+    }
+
+    /// Metaverse objects that may have a value; ascending, each once, to be verified.
+    pub(crate) fn mv_candidates(&self, attr: AttrId, value: ValueRef<'_>, key: u128) -> Result<Vec<MvId>, StoreError> {
+        let mut found = Vec::new();
+        match self.index {
+            Some(index) => index.get(key, &mut found),
+            None => found = self.snapshot.mv_join_candidates(attr, value)?,
+        }
+        found.extend(self.overlay.join.get(&key).into_iter().flatten());
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+}
