@@ -15,9 +15,13 @@ mod keys;
 mod link;
 mod outbound;
 mod plan;
+mod preview;
 mod resolve;
 mod stages;
+mod step;
 mod unit;
 mod view;
 
 pub use plan::SyncPlan;
+pub use preview::{Preview, PreviewDecision, PreviewFlow, PreviewRule, PreviewTarget, preview};
+pub use step::{SyncOutcome, SyncRequest, synchronize};

@@ -1,0 +1,321 @@
+//! A synchronization step: which objects it processes, in which order, in which batches.
+//!
+//! Linked, deleted and unwanted objects come first, in the order of their numbers. Objects that look for a partner
+//! come after them, by the precedence of the rule that could tie them; of those that may want the same partner, the
+//! one with the lower anchor comes first. So the winner of a contested join does not hang on the order of arrival
+//! (architecture 16.12).
+
+use super::batch::Sleepers;
+use super::book::Rulebook;
+use super::keys::KeyHash;
+use super::plan::{SyncPlan, plan};
+use super::unit::{Suitor, Unit, suitor};
+use super::view::{Failure, JoinIndex, Overlay, View};
+use crate::context::Context;
+use crate::model::{ConnectorId, CsId, Stage};
+use crate::rules::{RuleSet, RunParameters};
+use crate::store::{DirtyReason, Snapshot, Store, StoreError};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Objects per batch and transaction.
+const BATCH: usize = 1_000;
+/// How often a step goes on to objects that it made dirty itself.
+const ROUNDS: usize = 10;
+/// Looking up more than one in this many metaverse objects pays for reading all join values into memory.
+const INDEX_SHARE: u64 = 20;
+
+/// What to synchronize.
+#[derive(Clone, Debug)]
+pub struct SyncRequest {
+    /// The connector whose objects are processed.
+    pub connector: ConnectorId,
+    /// All of its objects, not only those with news.
+    pub full: bool,
+    /// Time and parameters for expressions.
+    pub parameters: RunParameters,
+    /// Names of connectors, for counters: `connector-flow/Entra`.
+    pub connectors: BTreeMap<ConnectorId, String>,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyncOutcome {
+    /// Objects processed.
+    pub processed: u64,
+    /// Of these, objects whose processing failed.
+    pub failed: u64,
+    /// The step was asked to end before it had processed all.
+    pub stopped: bool,
+}
+
+/// Runs a step. Every planned batch goes to `apply`, which writes it (with whatever it adds) before the next is
+/// planned. No other run may write to the store meanwhile.
+pub fn synchronize(
+    store: &Store,
+    rules: &RuleSet,
+    request: &SyncRequest,
+    cx: &Context,
+    apply: &mut dyn FnMut(SyncPlan) -> Result<(), StoreError>,
+) -> Result<SyncOutcome, StoreError> {
+    let names = Arc::clone(store.names());
+    let book = Rulebook::new(rules, &request.parameters, &names, request.connector, request.full);
+    store.index_attributes(&book.metaverse_keys, &book.space_keys)?;
+    let mut step = Step {
+        store,
+        book: &book,
+        request,
+        cx,
+        apply,
+        sleepers: Sleepers::default(),
+        index: None,
+        dirty: HashMap::default(),
+        outcome: SyncOutcome::default(),
+    };
+    step.run()?;
+    Ok(step.outcome)
+}
+
+struct Step<'a> {
+    store: &'a Store,
+    book: &'a Rulebook<'a>,
+    request: &'a SyncRequest,
+    cx: &'a Context,
+    apply: &'a mut dyn FnMut(SyncPlan) -> Result<(), StoreError>,
+    sleepers: Sleepers,
+    index: Option<JoinIndex>,
+    /// Marks of the connector's objects as they stand now.
+    dirty: HashMap<CsId, DirtyReason, KeyHash>,
+    outcome: SyncOutcome,
+}
+
+impl Step<'_> {
+    fn run(&mut self) -> Result<(), StoreError> {
+        let snapshot = self.store.snapshot()?;
+        self.dirty = all_dirty(&snapshot, self.request.connector)?;
+        if self.request.full {
+            let end = snapshot.cs_next_sequence(self.request.connector)?;
+            drop(snapshot);
+            self.scan(end)?;
+        } else {
+            let mut ids = queued(&snapshot, self.request.connector)?;
+            drop(snapshot);
+            ids.extend(self.dirty.keys().copied());
+            self.process(&ids.into_iter().collect::<Vec<_>>())?;
+        }
+        for _ in 1..ROUNDS {
+            // What failed waits for the next step, and what waits for a name or a target does, too.
+            let follows = |reason: &DirtyReason| matches!(reason, DirtyReason::Consequence | DirtyReason::ReferenceResolved);
+            let mut ids: Vec<CsId> = self.dirty.iter().filter(|(_, reason)| follows(reason)).map(|(id, _)| *id).collect();
+            if ids.is_empty() || self.outcome.stopped {
+                break;
+            }
+            ids.sort_unstable();
+            self.process(&ids)?;
+        }
+        Ok(())
+    }
+
+    /// All objects of the connector that existed when the step began.
+    fn scan(&mut self, end: u64) -> Result<(), StoreError> {
+        let mut suitors = Vec::new();
+        let mut after = None;
+        loop {
+            let snapshot = self.store.snapshot()?;
+            let objects = snapshot.cs_scan(self.request.connector, after, BATCH)?;
+            let Some(last) = objects.last().map(|object| object.id) else { break };
+            after = Some(last);
+            let units = objects.into_iter().filter(|object| object.id.sequence() < end).map(|object| self.unit(object)).collect();
+            let now = self.sort_out(&snapshot, units, &mut suitors)?;
+            self.batch(&snapshot, now)?;
+            if self.stop() || last.sequence() >= end {
+                break;
+            }
+        }
+        self.link_all(suitors)
+    }
+
+    /// The given objects, ascending.
+    fn process(&mut self, ids: &[CsId]) -> Result<(), StoreError> {
+        let mut suitors = Vec::new();
+        for chunk in ids.chunks(BATCH) {
+            let snapshot = self.store.snapshot()?;
+            let units = self.read(&snapshot, chunk)?;
+            let now = self.sort_out(&snapshot, units, &mut suitors)?;
+            self.batch(&snapshot, now)?;
+            if self.stop() {
+                break;
+            }
+        }
+        self.link_all(suitors)
+    }
+
+    fn read(&mut self, snapshot: &Snapshot, ids: &[CsId]) -> Result<Vec<Unit>, StoreError> {
+        let objects: Vec<_> = ids.par_iter().with_min_len(32).map(|id| snapshot.cs_object(*id)).collect::<Result<_, _>>()?;
+        for (id, object) in ids.iter().zip(&objects) {
+            if object.is_none() {
+                // Its mark has outlived it.
+                self.dirty.remove(id);
+            }
+        }
+        Ok(objects.into_iter().flatten().map(|object| self.unit(object)).collect())
+    }
+
+    fn unit(&self, object: crate::model::CsObject) -> Unit {
+        let dirty = self.dirty.get(&object.id).copied();
+        Unit { object: Arc::new(object), dirty }
+    }
+
+    /// Puts objects that look for a partner aside; they come when all others are done.
+    fn sort_out(&self, snapshot: &Snapshot, units: Vec<Unit>, suitors: &mut Vec<Suitor>) -> Result<Vec<Unit>, StoreError> {
+        let (overlay, failure) = (Overlay::default(), Failure::default());
+        let view = View { snapshot, overlay: &overlay, index: None, failure: &failure };
+        let found: Vec<Option<Suitor>> = units.par_iter().with_min_len(32).map(|unit| suitor(self.book, &view, &unit.object)).collect();
+        failure.take()?;
+        let mut now = Vec::with_capacity(units.len());
+        for (unit, suitor) in units.into_iter().zip(found) {
+            match suitor {
+                Some(suitor) => suitors.push(suitor),
+                None => now.push(unit),
+            }
+        }
+        Ok(now)
+    }
+
+    fn link_all(&mut self, suitors: Vec<Suitor>) -> Result<(), StoreError> {
+        if suitors.is_empty() || self.outcome.stopped {
+            return Ok(());
+        }
+        let ids = {
+            let snapshot = self.store.snapshot()?;
+            self.prepare_index(&snapshot, suitors.len() as u64)?;
+            in_order(&snapshot, suitors)?
+        };
+        for chunk in ids.chunks(BATCH) {
+            let snapshot = self.store.snapshot()?;
+            let units = self.read(&snapshot, chunk)?;
+            self.batch(&snapshot, units)?;
+            if self.stop() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare_index(&mut self, snapshot: &Snapshot, lookups: u64) -> Result<(), StoreError> {
+        if self.index.is_some() || lookups.saturating_mul(INDEX_SHARE) < snapshot.mv_count()? {
+            return Ok(());
+        }
+        let mut index = JoinIndex::default();
+        let mut after = None;
+        loop {
+            let objects = snapshot.mv_scan(after, BATCH)?;
+            let Some(last) = objects.last() else { break };
+            after = Some(last.id);
+            for object in &objects {
+                index.insert_object(object, &self.book.metaverse_keys);
+            }
+        }
+        self.index = Some(index);
+        Ok(())
+    }
+
+    fn batch(&mut self, snapshot: &Snapshot, units: Vec<Unit>) -> Result<(), StoreError> {
+        if units.is_empty() {
+            return Ok(());
+        }
+        let plan = plan(self.book, &self.request.connectors, snapshot, self.index.as_ref(), &mut self.sleepers, units)?;
+        for (id, reason) in plan.dirty.iter().filter(|(id, _)| id.connector() == self.request.connector) {
+            match reason {
+                Some(reason) => self.dirty.insert(*id, *reason),
+                None => self.dirty.remove(id),
+            };
+        }
+        for id in &plan.changes.cs_delete {
+            self.dirty.remove(id);
+        }
+        if let Some(index) = &mut self.index {
+            for (key, mv) in &plan.join_keys {
+                index.insert(*key, *mv);
+            }
+        }
+        self.outcome.processed += plan.processed;
+        self.outcome.failed += plan.failed;
+        (self.apply)(plan)
+    }
+
+    fn stop(&mut self) -> bool {
+        self.outcome.stopped |= self.cx.cancelled();
+        self.outcome.stopped
+    }
+}
+
+/// Objects with a pending import.
+fn queued(snapshot: &Snapshot, connector: ConnectorId) -> Result<BTreeSet<CsId>, StoreError> {
+    let mut ids = BTreeSet::new();
+    let mut after = None;
+    loop {
+        let page = snapshot.queue(Stage::PendingImport, connector, after, 10 * BATCH)?;
+        let Some(last) = page.last() else { break };
+        after = Some(*last);
+        ids.extend(page);
+    }
+    Ok(ids)
+}
+
+fn all_dirty(snapshot: &Snapshot, connector: ConnectorId) -> Result<HashMap<CsId, DirtyReason, KeyHash>, StoreError> {
+    let mut marks = HashMap::default();
+    let mut after = None;
+    loop {
+        let page = snapshot.dirty(connector, after, 10 * BATCH)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        marks.extend(page);
+    }
+    Ok(marks)
+}
+
+/// The order of linking: by precedence; within it objects that share no join value by number, then those that do by
+/// anchor.
+fn in_order(snapshot: &Snapshot, suitors: Vec<Suitor>) -> Result<Vec<CsId>, StoreError> {
+    let contested = contested(&suitors);
+    let mut order = Vec::with_capacity(suitors.len());
+    for (suitor, contested) in suitors.into_iter().zip(contested) {
+        let by = if contested {
+            let object = snapshot.cs_object(suitor.id)?;
+            object.map(|object| (object.anchor, object.dn))
+        } else {
+            None
+        };
+        order.push((suitor.precedence, by.is_some(), by, suitor.id));
+    }
+    order.sort_unstable();
+    Ok(order.into_iter().map(|(.., id)| id).collect())
+}
+
+/// Which objects share a join value with another.
+fn contested(suitors: &[Suitor]) -> Vec<bool> {
+    let mut keys: Vec<(u128, usize)> =
+        suitors.iter().enumerate().flat_map(|(index, suitor)| suitor.keys.iter().map(move |key| (*key, index))).collect();
+    keys.par_sort_unstable();
+    let mut contested = vec![false; suitors.len()];
+    for pair in keys.windows(2) {
+        if pair[0].0 == pair[1].0 {
+            contested[pair[0].1] = true;
+            contested[pair[1].1] = true;
+        }
+    }
+    contested
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_objects_that_share_a_value_are_contested() {
+        let suitor = |number, keys: &[u128]| Suitor { precedence: 1, id: CsId::new(ConnectorId(1), number), keys: keys.to_vec() };
+        assert_eq!(contested(&[suitor(1, &[5, 6]), suitor(2, &[7]), suitor(3, &[6])]), [true, false, true]);
+    }
+}
