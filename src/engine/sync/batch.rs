@@ -145,7 +145,7 @@ impl<'a> Batch<'a> {
 
     /// The batch as it stands.
     pub(crate) fn view(&self) -> View<'_> {
-        View { snapshot: self.snapshot, overlay: &self.overlay, index: self.index, failure: &self.failure }
+        View { snapshot: self.snapshot, overlay: &self.overlay, index: self.index, failure: &self.failure, memberships: self.book.memberships() }
     }
 
     /// The plan itself when nothing it read was written since; else a new one. `None` when the object is gone.

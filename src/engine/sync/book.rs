@@ -26,6 +26,7 @@ pub(crate) struct Rulebook<'a> {
     reverse: BTreeMap<ConnectorId, Vec<(AttrId, AttrId)>>,
     own_keys: HashMap<RuleId, Vec<(AttrId, AttrId)>>,
     watched_groups: HashSet<(ConnectorId, DnKey)>,
+    memberships: Option<(AttrId, AttrId)>,
     reference_sources: HashSet<(ConnectorId, AttrId)>,
     inbound: HashSet<ConnectorId, KeyHash>,
 }
@@ -82,6 +83,7 @@ impl<'a> Rulebook<'a> {
             wakes,
             reverse,
             own_keys,
+            memberships: (!watched_groups.is_empty()).then(|| (names.intern("memberOf"), names.intern("member"))),
             watched_groups,
             reference_sources,
             inbound,
@@ -101,6 +103,11 @@ impl<'a> Rulebook<'a> {
     /// The pairs (space attribute, metaverse attribute) by which a rule itself gives values that joins look up.
     pub(crate) fn own_keys(&self, rule: RuleId) -> &[(AttrId, AttrId)] {
         self.own_keys.get(&rule).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of back links and links, when any scope asks for members of groups.
+    pub(crate) fn memberships(&self) -> Option<(AttrId, AttrId)> {
+        self.memberships
     }
 
     /// True when a scope asks for members of the group with this name.

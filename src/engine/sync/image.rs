@@ -68,6 +68,9 @@ impl AttributeSource for CsImage<'_> {
     }
 
     fn references(&self, attr: AttrId) -> Vec<u64> {
+        if let Some(groups) = self.view.groups_of(self.object.id, attr) {
+            return groups;
+        }
         self.of_attribute(attr).map(|row| row.target.0).collect()
     }
 

@@ -100,6 +100,8 @@ pub(crate) struct View<'a> {
     pub(crate) index: Option<&'a JoinIndex>,
     /// Where errors of reading go that have no other way out.
     pub(crate) failure: &'a Failure,
+    /// The names of back links and links, when scopes ask for members of groups.
+    pub(crate) memberships: Option<(AttrId, AttrId)>,
 }
 
 impl View<'_> {
@@ -174,6 +176,15 @@ impl View<'_> {
     /// True when the batch did not change the references of an object.
     pub(crate) fn rows_untouched(&self, owner: CsId) -> bool {
         !self.overlay.cs_rows.contains_key(&owner)
+    }
+
+    /// The groups that name an object, when the attribute asks for them: directories compute the back link and tell
+    /// nobody that it changed, so it is read off the links.
+    pub(crate) fn groups_of(&self, member: CsId, attr: AttrId) -> Option<Vec<u64>> {
+        let (back_link, link) = self.memberships.filter(|(back_link, _)| *back_link == attr)?;
+        debug_assert_ne!(back_link, link);
+        let referrers = self.or_note(self.snapshot.cs_referrers(member));
+        Some(referrers.into_iter().filter(|(through, _)| *through == link).map(|(_, group)| group.0).collect())
     }
 
     /// All references of a metaverse object, ascending by attribute and target.
