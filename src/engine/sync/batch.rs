@@ -4,11 +4,11 @@
 
 use super::book::Rulebook;
 use super::draft::{CsSlot, InboundReferences, MvSlot, OutboundReferences, TargetEvent, UnitError, is_provisional_cs, is_provisional_mv};
-use super::keys::{KeyHash, footprint_join, footprint_metaverse, footprint_name, footprint_object};
+use super::keys::{footprint_join, footprint_metaverse, footprint_name, footprint_object};
 use super::resolve;
 use super::unit::{Inbound, Planned, Unit, UnitPlan, plan_unit};
 use super::view::{Failure, JoinIndex, Overlay, Table, View};
-use crate::model::{ConnectorId, CsId, CsObject, CsReference, Link, MvId, MvObject, ObjectErrorCode, ValueState};
+use crate::model::{AttrId, ConnectorId, CsId, CsObject, CsReference, Link, MvId, MvObject, ObjectErrorCode, ValueState};
 use crate::rules::ReferenceSource;
 use crate::store::{DirtyReason, Snapshot, StoreError};
 use rayon::prelude::*;
@@ -409,27 +409,13 @@ impl<'a> Batch<'a> {
     }
 
     /// The state of one reference as the batch leaves it.
-    pub(crate) fn row_state(&self, cache: &mut RowCache, owner: CsId, attr: crate::model::AttrId, target: CsId) -> Result<ValueState, StoreError> {
+    pub(crate) fn row_state(&self, owner: CsId, attr: AttrId, target: CsId) -> Result<ValueState, StoreError> {
         if let Some(state) = self.overlay.cs_rows.get(&owner).and_then(|rows| rows.get(&(attr, target))) {
             return Ok(*state);
         }
         if self.is_new_object(owner) {
             return Ok(ValueState::ABSENT);
         }
-        cache.state(self.snapshot, owner, attr, target)
-    }
-}
-
-/// Rows of owners that are asked about again and again.
-#[derive(Debug, Default)]
-pub(crate) struct RowCache(std::collections::HashMap<CsId, Vec<CsReference>, KeyHash>);
-
-impl RowCache {
-    fn state(&mut self, snapshot: &Snapshot, owner: CsId, attr: crate::model::AttrId, target: CsId) -> Result<ValueState, StoreError> {
-        let rows = match self.0.entry(owner) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(snapshot.cs_references(owner)?),
-        };
-        Ok(rows.binary_search_by_key(&(attr, target), |row| (row.attr, row.target)).map_or(ValueState::ABSENT, |index| rows[index].state))
+        self.snapshot.cs_reference(owner, attr, target)
     }
 }

@@ -59,8 +59,8 @@ impl AttributeSource for CsImage<'_> {
         if values > 0 {
             return values;
         }
-        let settled = self.rows.get().is_none() && Stage::ALL.into_iter().all(|stage| !self.object.stage(stage).is_some());
-        if settled && self.view.rows_untouched(self.object.id) {
+        if self.rows.get().is_none() && self.view.rows_untouched(self.object.id) {
+            // Consuming an import moves values between images and leaves the wanted one as it is.
             self.view.or_note(self.view.snapshot.cs_reference_count(self.object.id, attr))
         } else {
             self.of_attribute(attr).count() as u64

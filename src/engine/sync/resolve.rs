@@ -3,7 +3,7 @@
 //! target has no counterpart yet is withheld; it follows when the target's link appears, found through the rows that
 //! point at it (specification: sync engine 3.8, point 7).
 
-use super::batch::{Batch, InboundJob, RowCache};
+use super::batch::{Batch, InboundJob};
 use super::draft::OutboundReferences;
 use super::image::MvImage;
 use super::outbound::of_type;
@@ -57,7 +57,6 @@ fn metaverse_changes(batch: &mut Batch<'_>) -> Result<Vec<MetaverseChange>, Stor
         }
     }
     let mut again: BTreeSet<CsId> = BTreeSet::new();
-    let mut cache = RowCache::default();
     for (id, (before, after)) in &batch.presence {
         if batch.is_new_object(*id) {
             continue;
@@ -81,7 +80,7 @@ fn metaverse_changes(batch: &mut Batch<'_>) -> Result<Vec<MetaverseChange>, Stor
                     single.insert((owner, target, *before), None);
                 }
                 if let Some(after) = after {
-                    let state = batch.row_state(&mut cache, referrer, attr, *id)?;
+                    let state = batch.row_state(referrer, attr, *id)?;
                     if state.present(StageMask::WANTED) {
                         single.insert((owner, target, *after), Some(contributor));
                     }
@@ -211,14 +210,13 @@ fn target_changes(batch: &mut Batch<'_>, changes: &[MetaverseChange]) -> Result<
     for (target, mv, rows) in rows {
         apply_rows(batch, target, mv, rows)?;
     }
-    let mut cache = RowCache::default();
     let mut single: BTreeMap<CsId, Vec<CsReference>> = BTreeMap::new();
     for ((owner, attr, target), wanted) in work.single {
         if work.whole.contains(&owner) {
             continue;
         }
         let Some(object) = batch.view().cs(owner)? else { continue };
-        let state = batch.row_state(&mut cache, owner, attr, target)?;
+        let state = batch.row_state(owner, attr, target)?;
         let expected = expected_exists(&object) && state.present(StageMask::EXPECTED);
         let merged = batch.outbound.get(&owner).is_some_and(|job| job.merged.contains(&attr));
         let next = want_state(state, expected, wanted || merged && expected);
