@@ -38,7 +38,7 @@ pub type Counters = BTreeMap<String, u64>;
 
 impl World {
     /// Empty directories.
-    pub fn new(rules: impl FnOnce(&Names) -> RuleSet) -> Self {
+    pub fn new(rules: impl FnOnce(&Arc<Names>) -> RuleSet) -> Self {
         let store = Store::in_memory().unwrap();
         let rules = rules(store.names());
         Self { store, rules, directories: BTreeMap::new(), now: 1_000, objects: Vec::new(), written: 0, exported: 0 }

@@ -1,0 +1,39 @@
+//! What synchronization promises: laws on random histories, and one scenario per sentence of the specification.
+
+mod directory;
+mod invariants;
+mod laws;
+mod reference;
+mod scenarios;
+mod world;
+
+use std::sync::Arc;
+use syncline::model::{ConnectorId, Names};
+use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings};
+
+/// The first directory.
+pub const A: ConnectorId = ConnectorId(1);
+/// The second directory.
+pub const B: ConnectorId = ConnectorId(2);
+/// The target.
+pub const T: ConnectorId = ConnectorId(3);
+
+/// The rules of `rules.toml`.
+pub fn rules(names: &Arc<Names>) -> RuleSet {
+    rules_of(names, include_str!("rules.toml"))
+}
+
+/// Rules from a text, for the three connectors.
+pub fn rules_of(names: &Arc<Names>, text: &str) -> RuleSet {
+    let files = [RuleFile { name: "laws.toml".to_owned(), text: text.to_owned() }];
+    let profile = |id, name: &str| ConnectorProfile {
+        id,
+        name: name.to_owned(),
+        kind: ConnectorKind::Other,
+        attributes: None,
+        parameters: Vec::new(),
+    };
+    let connectors = [profile(A, "A"), profile(B, "B"), profile(T, "T")];
+    let settings = RuleSettings::default();
+    RuleSet::compile(&CompileInput { files: &files, connectors: &connectors, names, settings: &settings }).expect("the rules are right").0
+}
