@@ -1,6 +1,7 @@
 //! Objects as rules read them: a connector-space object in the image that everything wanted will give, and a
 //! metaverse object. Values are read in place; reference rows are loaded only when a rule asks.
 
+use super::draft::is_provisional_mv;
 use super::view::View;
 use crate::model::{
     AttrId, AttributeSource, Blob, CsId, CsObject, CsReference, MvObject, MvReference, ObjectType, Stage, StageMask, Values,
@@ -103,8 +104,12 @@ impl<'a> MvImage<'a> {
     }
 
     fn rows(&self) -> &[MvReference] {
-        self.read_references.store(true, Ordering::Relaxed);
-        self.rows.get_or_init(|| self.view.or_note(self.view.mv_rows(self.object.id)))
+        self.rows.get_or_init(|| {
+            if is_provisional_mv(self.object.id) {
+                return Vec::new();
+            }
+            self.view.or_note(self.view.mv_rows(self.object.id))
+        })
     }
 
     fn of_attribute(&self, attr: AttrId) -> impl Iterator<Item = &MvReference> {
@@ -149,6 +154,7 @@ impl AttributeSource for MvImage<'_> {
         if !self.contributed(attr) {
             return Vec::new();
         }
+        self.read_references.store(true, Ordering::Relaxed);
         self.of_attribute(attr).map(|row| row.target.0).collect()
     }
 
