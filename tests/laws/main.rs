@@ -35,5 +35,5 @@ pub fn rules_of(names: &Arc<Names>, text: &str) -> RuleSet {
     };
     let connectors = [profile(A, "A"), profile(B, "B"), profile(T, "T")];
     let settings = RuleSettings::default();
-    RuleSet::compile(&CompileInput { files: &files, connectors: &connectors, names, settings: &settings }).expect("the rules are right").0
+    RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names, settings: &settings }).expect("the rules are right")
 }

@@ -383,7 +383,7 @@ fn an_object_that_fails_keeps_its_news_until_it_is_set_right() {
     );
     let mut world = World::new(|names| rules_of(names, &text));
     world.put(A, "1", person(1, "ada").with("title", "first").with("displayName", "Ada"));
-    world.put(A, "2", person(2, "bob"));
+    world.put(A, "2", person(2, "bob").with("title", "first"));
     round_trip(&mut world);
     let before = world.metaverse_of(A, "CN=u1,DC=x").unwrap();
     let entry = world.directory(A).get_mut("1").unwrap();
@@ -493,7 +493,7 @@ fn an_object_that_only_joins_waits_for_its_partner_and_does_not_hold_it() {
 
 #[test]
 fn a_sticky_join_holds_the_metaverse_object() {
-    let text = format!("{}\n{}", include_str!("rules.toml"), JOIN_ONLY.replace("LINK", "stickyjoin"));
+    let text = format!("{}\n{}", include_str!("rules.toml"), JOIN_ONLY.replace("LINK", "sticky-join"));
     let mut world = World::new(|names| rules_of(names, &text));
     world.put(B, "1", Entry::new("card", "CN=card").with("badge", "ada").with("title", "card"));
     world.put(A, "1", person(1, "ada"));

@@ -140,6 +140,7 @@ impl<'a> Batch<'a> {
         batch.failure.take()?;
         resolve::follow_references(&mut batch)?;
         batch.failure.take()?;
+        batch.keep_names()?;
         Ok(batch)
     }
 
@@ -265,6 +266,25 @@ impl<'a> Batch<'a> {
                 events: planned.events,
                 before,
             });
+        }
+        Ok(())
+    }
+
+    /// Objects that go while others still refer to them leave their name behind, until those others' news arrive.
+    fn keep_names(&mut self) -> Result<(), StoreError> {
+        let gone: Vec<CsId> = self.overlay.cs.iter().filter(|(_, object)| object.is_none()).map(|(id, _)| *id).collect();
+        for id in gone {
+            let mut referred = false;
+            for (attr, owner) in self.snapshot.cs_referrers(id)? {
+                let owner_stays = !matches!(self.overlay.cs.get(&owner), Some(None));
+                referred |= owner_stays && !self.row_state(owner, attr, id)?.is_absent();
+            }
+            let Some(object) = self.snapshot.cs_object(id)?.filter(|_| referred) else { continue };
+            let mut placeholder = CsObject::new(id, object.object_type, object.dn);
+            placeholder.link = Link::Placeholder;
+            self.overlay.cs.insert(id, Some(Arc::new(placeholder)));
+            self.hashes.push(id);
+            self.dirty.insert(id, None);
         }
         Ok(())
     }

@@ -120,7 +120,7 @@ impl Draft<'_> {
         let contribution = self.book.rules.contribute(current.object_type, &contributors, known, self.book.run)?;
         drop(contributors);
         drop(images);
-        let values = self.inline(contribution.values);
+        let values = contribution.values;
         let changed = values != current.values || contribution.lineage != current.lineage;
         let subject_is_target = self.book.is_target(self.subject.connector());
         let relinked = self.mv.iter().any(|slot| slot.id == current.id && slot.relinked);
@@ -137,6 +137,7 @@ impl Draft<'_> {
             self.inbound.push(InboundReferences { mv: current.id, flows: contribution.references, whole });
         }
         if changed {
+            self.blobs.extend(contribution.blobs);
             self.put_mv(MvObject { id: current.id, object_type: current.object_type, values, lineage: contribution.lineage })?;
         }
         Ok(changed)

@@ -6,10 +6,9 @@ use super::keys::{footprint_metaverse, footprint_name, footprint_object};
 use super::stages::{self, expected_exists, under_way};
 use super::view::View;
 use crate::model::{
-    AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, INLINE_VALUE_MAX, Link, MvId, MvObject, ObjectErrorCode,
-    ObjectType, Stage, ValueRef,
+    AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, FlatValues, Link, MvId, MvObject, ObjectErrorCode,
+    ObjectType, Stage,
 };
-use crate::model::{Blob, FlatBuilder, FlatValues};
 use crate::rules::{FlowError, ReferenceFlow, ScopeSet};
 use crate::store::{DirtyReason, StoreError};
 use std::collections::BTreeMap;
@@ -327,18 +326,6 @@ impl<'v> Draft<'v> {
         Ok(id)
     }
 
-    /// Leaves a name where an object was.
-    pub(crate) fn put_placeholder(&mut self, placeholder: CsObject) {
-        let id = placeholder.id;
-        if let Ok(name) = Dn::parse(&placeholder.dn) {
-            self.names.push((id.connector(), name.key(), Some(id)));
-        }
-        if let Some(slot) = self.cs.iter_mut().find(|slot| slot.id == id) {
-            slot.object = Some(Arc::new(placeholder));
-            slot.changed = true;
-        }
-    }
-
     /// Makes a metaverse object without values.
     pub(crate) fn project(&mut self, object_type: ObjectType) -> MvId {
         self.created += 1;
@@ -464,34 +451,6 @@ impl<'v> Draft<'v> {
     /// The scope of an object, when it was worked out and the object is as it was then.
     pub(crate) fn known_scope(&self, id: CsId) -> Option<Arc<ScopeSet>> {
         self.scopes.iter().find(|(cached, ..)| *cached == id).map(|(.., scope)| Arc::clone(scope))
-    }
-
-    /// Moves contents that are too large for a record beside it.
-    pub(crate) fn inline(&mut self, values: FlatValues) -> FlatValues {
-        let mut start = 0;
-        let large = values.entries().iter().any(|entry| {
-            let length = entry.end as usize - std::mem::replace(&mut start, entry.end as usize);
-            length > INLINE_VALUE_MAX
-        });
-        if !large {
-            return values;
-        }
-        let mut builder = FlatBuilder::with_capacity(values.entries().len(), values.heap().len());
-        for item in values.iter() {
-            let value = match item.value {
-                ValueRef::Text(text) if text.len() > INLINE_VALUE_MAX => {
-                    self.blobs.push(text.as_bytes().to_vec());
-                    ValueRef::LargeText(Blob::of(text.as_bytes()))
-                }
-                ValueRef::Binary(bytes) if bytes.len() > INLINE_VALUE_MAX => {
-                    self.blobs.push(bytes.to_vec());
-                    ValueRef::LargeBinary(Blob::of(bytes))
-                }
-                value => value,
-            };
-            builder.push(item.attr, value, item.flags);
-        }
-        builder.finish()
     }
 
     /// An object problem.

@@ -4,7 +4,7 @@
 use super::draft::is_provisional_mv;
 use super::view::View;
 use crate::model::{
-    AttrId, AttributeSource, Blob, CsId, CsObject, CsReference, MvObject, MvReference, ObjectType, Stage, StageMask, Values,
+    AttrId, AttributeSource, Blob, CsId, CsObject, CsReference, MvObject, MvReference, ObjectType, StageMask, Values,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};

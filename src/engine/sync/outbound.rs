@@ -325,11 +325,11 @@ impl Draft<'_> {
                 rule.is_some_and(|rule| self.book.merges_folded(*rule, *attr))
             })
             .collect();
-        let values = self.inline(wanted.values);
         let Some(object) = self.cs(id)? else { return Ok(wanted.references) };
-        let wish = WantedValues { values: &values, managed: &wanted.managed, merged: &wanted.merged, folded: &folded };
+        let wish = WantedValues { values: &wanted.values, managed: &wanted.managed, merged: &wanted.merged, folded: &folded };
         if let Some(values) = stages::want_values(&object, wish) {
             drop(object);
+            self.blobs.extend(wanted.blobs);
             self.edit(id, |object| object.values = values)?;
         }
         Ok(wanted.references)

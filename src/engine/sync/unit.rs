@@ -291,24 +291,11 @@ impl Work<'_> {
 
     /// The directory no longer has the object (specification: sync engine 3.2).
     fn delete(&mut self, id: CsId) -> Result<Inbound, UnitError> {
-        let object = self.draft.cs(id)?;
-        let mv = object.as_ref().and_then(|object| object.link.mv());
-        let (object_type, name) = match &object {
-            Some(object) => (object.object_type, object.dn.clone()),
-            None => return Ok(Inbound::Placeholder),
-        };
-        drop(object);
+        let mv = self.draft.cs(id)?.and_then(|object| object.link.mv());
         self.draft.remove(id)?;
         if let Some(mv) = mv {
             self.mv = Some(mv);
             self.settled = self.draft.settle(mv, Compare::All)?;
-        }
-        if self.draft.cs(id)?.is_none() && !self.draft.view.snapshot.cs_referrers(id)?.is_empty() {
-            // Others still name it: they keep the name until their own news arrive.
-            let mut placeholder = CsObject::new(id, object_type, name);
-            placeholder.link = Link::Placeholder;
-            self.draft.hashes.push(id);
-            self.draft.put_placeholder(placeholder);
         }
         Ok(Inbound::Deleted)
     }
