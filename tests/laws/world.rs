@@ -79,7 +79,7 @@ impl World {
         self.now += 1;
         let parameters = RunParameters { now: Timestamp::from_seconds(self.now), ..RunParameters::default() };
         let connectors = BTreeMap::from([(ConnectorId(1), "A".to_owned()), (ConnectorId(2), "B".to_owned()), (ConnectorId(3), "T".to_owned())]);
-        let request = SyncRequest { connector, full, parameters, connectors };
+        let request = SyncRequest { connector, full, parameters, connectors, step: (RunId(1), 1) };
         let mut counters = Counters::new();
         let mut objects = Vec::new();
         let mut written = 0;

@@ -4,7 +4,7 @@
 use super::keys::KeyHash;
 use crate::model::{AttrId, ConnectorId, CsId, Dn, DnKey, MvObject, Names, RuleId};
 use crate::rules::{Direction, FlowSource, MergeType, RuleSet, RunParameters, ScopeOperator};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The rules with tables over them, for one step.
 pub(crate) struct Rulebook<'a> {
@@ -20,8 +20,6 @@ pub(crate) struct Rulebook<'a> {
     pub(crate) full: bool,
     /// Metaverse attributes that any join looks at, in either direction; ascending.
     pub(crate) metaverse_keys: Vec<AttrId>,
-    /// Space attributes that any join looks at, in either direction.
-    pub(crate) space_keys: Vec<(ConnectorId, AttrId)>,
     wakes: BTreeMap<AttrId, Vec<(ConnectorId, AttrId)>>,
     reverse: BTreeMap<ConnectorId, Vec<(AttrId, AttrId)>>,
     own_keys: HashMap<RuleId, Vec<(AttrId, AttrId)>>,
@@ -34,8 +32,7 @@ pub(crate) struct Rulebook<'a> {
 impl<'a> Rulebook<'a> {
     /// Reads the rules through once.
     pub(crate) fn new(rules: &'a RuleSet, run: &'a RunParameters, names: &'a Names, connector: ConnectorId, full: bool) -> Self {
-        let mut metaverse_keys: BTreeSet<AttrId> = rules.metaverse_join_attributes().into_iter().collect();
-        let mut space_keys: BTreeSet<(ConnectorId, AttrId)> = rules.space_join_attributes().into_iter().collect();
+        let metaverse_keys = super::step::indexed_attributes(rules).0;
         let mut wakes: BTreeMap<AttrId, Vec<(ConnectorId, AttrId)>> = BTreeMap::new();
         let mut reverse: BTreeMap<ConnectorId, Vec<(AttrId, AttrId)>> = BTreeMap::new();
         let mut watched_groups = HashSet::new();
@@ -43,8 +40,6 @@ impl<'a> Rulebook<'a> {
         let mut inbound = HashSet::default();
         for rule in rules.rules() {
             for clause in rule.join.iter().flatten() {
-                metaverse_keys.insert(clause.mv);
-                space_keys.insert((rule.connector, clause.cs));
                 match rule.direction {
                     Direction::Inbound => push_once(wakes.entry(clause.mv).or_default(), (rule.connector, clause.cs)),
                     Direction::Outbound => push_once(reverse.entry(rule.connector).or_default(), (clause.cs, clause.mv)),
@@ -78,8 +73,7 @@ impl<'a> Rulebook<'a> {
             names,
             connector,
             full,
-            metaverse_keys: metaverse_keys.into_iter().collect(),
-            space_keys: space_keys.into_iter().collect(),
+            metaverse_keys,
             wakes,
             reverse,
             own_keys,

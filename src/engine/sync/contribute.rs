@@ -130,9 +130,10 @@ impl Draft<'_> {
             || subject_is_target
             || contribution.lineage != current.lineage
             || contribution.references.iter().any(|flow| !matches!(flow.source, crate::rules::ReferenceSource::Attribute(_)));
-        let whole = whole || self.inbound.iter().any(|job| job.mv == current.id && job.whole);
-        self.inbound.retain(|job| job.mv != current.id);
-        let had = current.lineage.iter().any(|entry| self.book.rules.is_reference(entry.attr));
+        // What an earlier round found must not be lost when a later one looks at the object again.
+        let earlier = self.inbound.iter().position(|job| job.mv == current.id).map(|index| self.inbound.remove(index));
+        let whole = whole || earlier.as_ref().is_some_and(|job| job.whole);
+        let had = earlier.is_some() || current.lineage.iter().any(|entry| self.book.rules.is_reference(entry.attr));
         if had || !contribution.references.is_empty() {
             self.inbound.push(InboundReferences { mv: current.id, flows: contribution.references, whole });
         }

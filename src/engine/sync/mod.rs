@@ -24,4 +24,4 @@ mod view;
 
 pub use plan::SyncPlan;
 pub use preview::{Preview, PreviewDecision, PreviewFlow, PreviewRule, PreviewTarget, preview};
-pub use step::{SyncOutcome, SyncRequest, synchronize};
+pub use step::{SyncOutcome, SyncRequest, indexed_attributes, run_sync, synchronize};

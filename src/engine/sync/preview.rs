@@ -6,6 +6,7 @@ use super::book::Rulebook;
 use super::draft::TargetEvent;
 use super::image::CsImage;
 use super::plan::{shown, value_delta};
+use super::step::indexed_attributes;
 use super::unit::{Inbound, Unit};
 use crate::model::{
     AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, FlatValues, Lineage, Link, MvId, MvObject, ObjectErrorCode, RuleId, Stage,
@@ -130,7 +131,8 @@ pub fn preview(
 ) -> Result<Option<Preview>, StoreError> {
     let names = Arc::clone(store.names());
     let book = Rulebook::new(rules, parameters, &names, id.connector(), full);
-    store.index_attributes(&book.metaverse_keys, &book.space_keys)?;
+    let (metaverse, spaces) = indexed_attributes(rules);
+    store.index_attributes(&metaverse, &spaces)?;
     let snapshot = store.snapshot()?;
     let Some(object) = snapshot.cs_object(id)? else { return Ok(None) };
     let link = object.link;

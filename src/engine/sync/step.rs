@@ -12,7 +12,8 @@ use super::plan::{SyncPlan, plan};
 use super::unit::{Suitor, Unit, suitor};
 use super::view::{Failure, JoinIndex, Overlay, View};
 use crate::context::Context;
-use crate::model::{ConnectorId, CsId, Stage};
+use crate::engine::{EngineError, StepRecorder};
+use crate::model::{AttrId, ConnectorId, CsId, RunId, Stage};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{DirtyReason, Snapshot, Store, StoreError};
 use rayon::prelude::*;
@@ -37,6 +38,50 @@ pub struct SyncRequest {
     pub parameters: RunParameters,
     /// Names of connectors, for counters: `connector-flow/Entra`.
     pub connectors: BTreeMap<ConnectorId, String>,
+    /// The run and the number of the step, under which the objects behind counters are kept.
+    pub step: (RunId, u32),
+}
+
+/// Runs a step with its history: counters and progress go to `recorder`, the objects behind them are written with
+/// the batch that they belong to. No other run may write to the store meanwhile.
+pub fn run_sync(
+    store: &Store,
+    rules: &RuleSet,
+    request: &SyncRequest,
+    cx: &Context,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<SyncOutcome, EngineError> {
+    if request.full {
+        recorder.expect(Some(store.snapshot()?.cs_count(request.connector)?));
+    }
+    let (run, step) = request.step;
+    let outcome = synchronize(store, rules, request, cx, &mut |plan| {
+        for (counter, number) in &plan.counters {
+            recorder.count_named(counter, *number);
+        }
+        recorder.advance(plan.processed);
+        let SyncPlan { mut changes, objects, .. } = plan;
+        changes.step_objects.extend(objects.into_iter().map(|object| (run, step, object)));
+        if changes.is_empty() { Ok(()) } else { store.apply(changes) }
+    })?;
+    if outcome.stopped { Err(EngineError::Cancelled) } else { Ok(outcome) }
+}
+
+/// The attributes that joins look up, of the metaverse and of spaces, as [`Store::index_attributes`] takes them.
+/// Whoever opens a store with these rules says the same, or indexes are built back and forth.
+pub fn indexed_attributes(rules: &RuleSet) -> (Vec<AttrId>, Vec<(ConnectorId, AttrId)>) {
+    let (mut metaverse, mut spaces) = (rules.metaverse_join_attributes(), rules.space_join_attributes());
+    for rule in rules.rules() {
+        for clause in rule.join.iter().flatten() {
+            metaverse.push(clause.mv);
+            spaces.push((rule.connector, clause.cs));
+        }
+    }
+    metaverse.sort_unstable();
+    metaverse.dedup();
+    spaces.sort_unstable();
+    spaces.dedup();
+    (metaverse, spaces)
 }
 
 /// What a step came to.
@@ -61,7 +106,8 @@ pub fn synchronize(
 ) -> Result<SyncOutcome, StoreError> {
     let names = Arc::clone(store.names());
     let book = Rulebook::new(rules, &request.parameters, &names, request.connector, request.full);
-    store.index_attributes(&book.metaverse_keys, &book.space_keys)?;
+    let (metaverse, spaces) = indexed_attributes(rules);
+    store.index_attributes(&metaverse, &spaces)?;
     let mut step = Step {
         store,
         book: &book,
