@@ -161,10 +161,10 @@ fn assert_unchanging(world: &mut World) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_history_ends_where_starting_from_nothing_ends(events in proptest::collection::vec(event(), 1..40)) {
+    fn any_history_ends_where_starting_from_nothing_ends(events in proptest::collection::vec(event(), 1..60)) {
         let mut world = World::new(rules);
         let mut hired = 0;
         for event in &events {

@@ -725,3 +725,40 @@ fn marks_for_a_new_evaluation_go_when_it_has_happened() {
     assert_eq!(world.snapshot().dirty(A, None, 9).unwrap(), []);
     assert_eq!(world.runs().0, 1, "history is written by whoever runs the step");
 }
+
+#[test]
+fn news_that_are_taken_back_before_their_own_turn_leave_nothing() {
+    let mut world = World::new(rules);
+    world.put(A, "1", person(1, "ada"));
+    world.put(A, "g", Entry::new("group", "CN=g,DC=x").with("cn", "staff"));
+    round_trip(&mut world);
+    let without = world.directory(A)["g"].clone();
+    world.put(A, "g", without.clone().to("member", "1"));
+    world.import(A);
+    // The target's own news make the group's metaverse object be worked out from everything known, news included.
+    let entry = world.directory(T).values_mut().find(|entry| entry.dn == "CN=g-staff").unwrap();
+    entry.set("displayName", Some("changed there"));
+    world.import(T);
+    world.sync(T, false);
+    world.put(A, "g", without);
+    run(&mut world);
+    let group = world.object(T, "CN=g-staff").unwrap();
+    assert_eq!(world.wanted_references(&group, "member"), names(&[]));
+    assert_eq!(world.snapshot().mv_references(group.link.mv().unwrap()).unwrap(), []);
+}
+
+#[test]
+fn a_manager_given_by_a_contributor_goes_with_it() {
+    let mut world = World::new(rules);
+    world.put(B, "1", person(1, "ada").to("manager", "2"));
+    world.put(B, "2", person(2, "bob"));
+    world.put(A, "3", person(3, "ada"));
+    round_trip(&mut world);
+    let mv = world.metaverse_of(A, "CN=u3,DC=x").unwrap();
+    assert_eq!(world.snapshot().mv_references(mv.id).unwrap().len(), 1);
+    world.directory(B).remove("1");
+    round_trip(&mut world);
+    assert_eq!(world.snapshot().mv_references(mv.id).unwrap(), []);
+    let target = world.object(T, "CN=ada").unwrap();
+    assert_eq!(world.wanted_references(&target, "manager"), names(&[]));
+}

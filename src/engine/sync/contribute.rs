@@ -77,7 +77,13 @@ impl Draft<'_> {
         let mut held = false;
         for id in self.links(mv)? {
             let Some(object) = self.cs(id)? else { continue };
-            if id != self.subject && matches!(object.stage(Stage::PendingImport).kind, DeltaKind::Delete | DeltaKind::DeleteAdd) {
+            let news = object.stage(Stage::PendingImport).kind;
+            if id != self.subject && news != DeltaKind::None {
+                // Its news count already, although its own unit is still to come. Should its directory take them
+                // back before that, nothing but this mark would tell.
+                self.dirty.push((id, DirtyReason::Consequence));
+            }
+            if id != self.subject && matches!(news, DeltaKind::Delete | DeltaKind::DeleteAdd) {
                 // Its own unit takes it off; until then it neither gives nor lets go.
                 held = true;
                 continue;
