@@ -3,34 +3,92 @@
 //! Reading is by [`Snapshot`] (many, never block), writing by [`Store::apply`] of one [`ChangeSet`] (one at a time,
 //! one transaction, all or nothing). Nothing of redb or rkyv is visible outside.
 
-mod apply;
 mod changes;
-mod database;
+mod fault;
 mod history;
+mod index;
+mod migrate;
+mod open;
 mod record;
 mod snapshot;
 mod tables;
+mod write;
 
 pub use changes::{ChangeSet, DirtyReason};
 pub use history::{AttributeDelta, CounterName, RunRecord, RunResult, StepKind, StepObject, StepRecord};
 pub use snapshot::Snapshot;
 
 use crate::model::{AttrId, ConnectorId, Names};
-use database::Database;
-use std::path::Path;
-use std::sync::Arc;
+use fault::Fault;
+use index::Indexes;
+use redb::{Database, ReadableDatabase, WriteTransaction};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use write::Tally;
+
+/// The newest format this program writes and reads.
+pub const FORMAT: u32 = 1;
 
 /// An open store. One process per file; clones share it.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub struct Store {
-    database: Arc<Database>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    database: Database,
+    /// For messages; `None` in memory.
+    path: Option<PathBuf>,
+    names: Arc<Names>,
+    /// Derived from the installation secret.
+    seed: u64,
+    indexes: RwLock<Arc<Indexes>>,
+    /// Held while writing; how many names are durable.
+    durable_names: Mutex<usize>,
+    counts: Counts,
+    poisoned: AtomicBool,
 }
 
 /// How to open a store.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreOptions {
-    /// Octets of page cache.
+    /// Octets of page cache. 64–128 MiB serve up to 200,000 objects, 256 MiB a million
+    /// (storage and performance, section 4).
     pub cache_octets: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { cache_octets: 96 << 20 }
+    }
+}
+
+/// Work done since the store was opened. Counts do not depend on the clock, so tests can hold the cost of a run
+/// against them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoCounts {
+    /// Rows read, by snapshots and by writers.
+    pub rows_read: u64,
+    /// Rows inserted, changed or removed.
+    pub rows_written: u64,
+    /// Durable commits.
+    pub commits: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    read: AtomicU64,
+    written: AtomicU64,
+    commits: AtomicU64,
+}
+
+impl Counts {
+    fn add(&self, tally: Tally) {
+        self.read.fetch_add(tally.read, Ordering::Relaxed);
+        self.written.fetch_add(tally.written, Ordering::Relaxed);
+    }
 }
 
 /// Why the store could not be opened, read or written.
@@ -69,6 +127,16 @@ pub enum StoreError {
         /// What does not fit.
         reason: String,
     },
+    /// Two objects of one connector claim what only one can have; nothing of the set was written.
+    #[error("{claimant} wants {what} that {holder} holds; nothing was written")]
+    Conflict {
+        /// What both want.
+        what: &'static str,
+        /// The object that has it.
+        holder: String,
+        /// The object that wants it.
+        claimant: String,
+    },
     /// The database or the disk refused.
     #[error("the store could not {action}: {reason}")]
     Database {
@@ -79,68 +147,167 @@ pub enum StoreError {
     },
 }
 
-impl Default for StoreOptions {
-    /// 64 MiB of cache: enough up to 200,000 objects.
-    fn default() -> Self {
-        Self { cache_octets: 64 << 20 }
-    }
-}
-
-/// Rows and commits since the store was opened; what tests hold "work depends on changes alone" against.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct IoCounts {
-    /// Records and rows read one by one or by scan.
-    pub rows_read: u64,
-    /// Rows inserted, replaced or removed.
-    pub rows_written: u64,
-    /// Durable commits.
-    pub commits: u64,
-}
-
 impl Store {
     /// Opens a store, making it if the file does not exist. Migrates an older format after a backup beside it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`], [`StoreError::Foreign`], [`StoreError::NewerFormat`] and [`StoreError::Damaged`] leave
+    /// the file as it was, octet for octet.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
-        Ok(Store { database: Arc::new(Database::open(path, options)?) })
+        open::open(path, options).map(Self::from_inner)
     }
 
-    /// A store that lives in memory, for tests and previews.
+    /// A store that lives in memory, for tests and previews. Its secret is fixed, so that runs repeat exactly.
     pub fn in_memory() -> Result<Store, StoreError> {
-        Self::open_with_backend(redb::backends::InMemoryBackend::new(), StoreOptions::default())
+        open::in_memory().map(Self::from_inner)
     }
 
-    /// A store on a storage of the caller's; simulations give one that forgets unsynced writes.
+    /// A store on a backend of the caller's, new if the backend is empty: for simulations that lose what was
+    /// written and not synchronized.
     pub fn open_with_backend(backend: impl redb::StorageBackend, options: StoreOptions) -> Result<Store, StoreError> {
-        Ok(Store { database: Arc::new(Database::with_backend(backend, options)?) })
+        open::with_backend(backend, options).map(Self::from_inner)
+    }
+
+    fn from_inner(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
     }
 
     /// The interned names. New names become durable with the next [`Store::apply`].
     pub fn names(&self) -> &Arc<Names> {
-        self.database.names()
+        &self.inner.names
     }
 
-    /// The secret of this installation that seeds canonical hashes, so that nobody can make colliding values.
+    /// The seed of hashes that must not be guessed from outside; derived from the installation secret.
     pub fn hash_seed(&self) -> u64 {
-        self.database.secret()
+        self.inner.seed
     }
 
-    /// Rows and commits since the store was opened.
+    /// What was read and written since the store was opened.
     pub fn io_counts(&self) -> IoCounts {
-        self.database.io_counts()
+        let counts = &self.inner.counts;
+        IoCounts {
+            rows_read: counts.read.load(Ordering::Relaxed),
+            rows_written: counts.written.load(Ordering::Relaxed),
+            commits: counts.commits.load(Ordering::Relaxed),
+        }
     }
 
     /// A view of the last commit.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        Snapshot::new(&self.database)
+        self.inner.run("open a view", || {
+            let transaction = self.inner.database.begin_read()?;
+            Ok(Snapshot::new(tables::Tables::open(&transaction)?, self.inner.clone()))
+        })
     }
 
-    /// Writes a set of changes in one durable transaction. Indexes, queues and counters follow by themselves.
+    /// Writes a set of changes in one durable transaction. Indexes, queues and counters follow by themselves; rows
+    /// that are already as wanted are not written, and nothing is committed when no row changes.
+    ///
+    /// A removal of an object wins over everything else that the set says of it. A connector-space object that others
+    /// still refer to stays as a placeholder, so that no reference loses its target; a metaverse object takes the
+    /// references in both directions along. Contents in `blobs` that no value points to are not kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when two objects claim one anchor, or one connector's link to a metaverse object;
+    /// [`StoreError::Damaged`] when a record read on the way contradicts itself or a value points to a content that
+    /// nobody gave; [`StoreError::Database`] when the disk refuses. Nothing of the set is written then.
     pub fn apply(&self, changes: ChangeSet) -> Result<(), StoreError> {
-        apply::apply(&self.database, changes)
+        let inner = &*self.inner;
+        let mut durable_names = inner.durable_names.lock().unwrap_or_else(PoisonError::into_inner);
+        if changes.is_empty() && changes.blobs.is_empty() && inner.names.len() == *durable_names {
+            return inner.usable();
+        }
+        inner.run("write changes", || {
+            let transaction = begin(&inner.database)?;
+            let mut tally = Tally::default();
+            let known = write_names(inner, &transaction, *durable_names, &mut tally)?;
+            write::write_all(inner, &transaction, changes, &mut tally)?;
+            commit(inner, transaction, tally)?;
+            *durable_names = known;
+            Ok(())
+        })
     }
 
     /// Says which attributes joins look up: of the metaverse, and of connector spaces for reverse joins. An index
-    /// that was not there before is filled now.
+    /// that was not there before is filled now, one that is not named any more is removed.
     pub fn index_attributes(&self, metaverse: &[AttrId], spaces: &[(ConnectorId, AttrId)]) -> Result<(), StoreError> {
-        apply::index_attributes(&self.database, metaverse, spaces)
+        let inner = &*self.inner;
+        let mut durable_names = inner.durable_names.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.run("build indexes", || {
+            // First the names: an index must not outlive the number of its attribute.
+            if inner.names.len() > *durable_names {
+                let transaction = begin(&inner.database)?;
+                let mut tally = Tally::default();
+                let known = write_names(inner, &transaction, *durable_names, &mut tally)?;
+                commit(inner, transaction, tally)?;
+                *durable_names = known;
+            }
+            index::set(inner, metaverse, spaces)
+        })
     }
+}
+
+impl Inner {
+    fn indexes(&self) -> Arc<Indexes> {
+        self.indexes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_indexes(&self, indexes: Indexes) {
+        *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(indexes);
+    }
+
+    /// An error when an earlier failure left it unknown what the file holds.
+    fn usable(&self) -> Result<(), StoreError> {
+        if self.poisoned.load(Ordering::Acquire) {
+            let reason = "an earlier access to the disk failed; look after the disk, then start again".to_owned();
+            return Err(StoreError::Database { action: "go on", reason });
+        }
+        Ok(())
+    }
+
+    /// Does something with the database; a failure of the disk ends the use of the store until it is reopened.
+    fn run<T>(&self, action: &'static str, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.usable()?;
+        work().map_err(|fault| {
+            if fault.poisons() {
+                self.poisoned.store(true, Ordering::Release);
+            }
+            fault.into_error(action)
+        })
+    }
+}
+
+/// Begins a durable transaction after whose commit the file reopens at once, even after a crash
+/// (storage and performance, section 4).
+fn begin(database: &Database) -> Result<WriteTransaction, Fault> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}
+
+/// Commits, unless nothing was written.
+fn commit(inner: &Inner, transaction: WriteTransaction, tally: Tally) -> Result<(), Fault> {
+    inner.counts.add(tally);
+    if tally.written == 0 {
+        transaction.abort()?;
+    } else {
+        transaction.commit()?;
+        inner.counts.commits.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Writes names that are not durable yet; returns how many are now.
+fn write_names(inner: &Inner, transaction: &WriteTransaction, durable: usize, tally: &mut Tally) -> Result<usize, Fault> {
+    let known = inner.names.len();
+    if known > durable {
+        let mut names = Vec::with_capacity(known - durable);
+        for number in durable..known {
+            let number = u16::try_from(number).map_err(|_| Fault::damaged("attribute", "more names than numbers"))?;
+            names.push((number, inner.names.name(AttrId(number))));
+        }
+        let rows: Vec<_> = names.iter().map(|(number, name)| (*number, Some(&**name))).collect();
+        write::write_rows(&mut transaction.open_table(tables::ATTRIBUTE)?, &rows, tally)?;
+    }
+    Ok(known)
 }

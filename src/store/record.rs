@@ -1,63 +1,102 @@
-//! Records as they lie on disk: versioned, flat, little-endian, without alignment; and their way to and from the
-//! plain types. Structure is checked by rkyv, meaning once by us; a record that contradicts itself is
-//! [`StoreError::Damaged`], never an index out of bounds.
+//! Records as they lie on disk. Versioned, flat, read in place; never the types of the model.
+//!
+//! An object's record is a header, one table of entries `{attribute, kind, flags, end}` and one heap of octets: a
+//! third smaller and several times cheaper than a tree of vectors. Every record begins with one octet that says its
+//! version; the rest is an rkyv archive without alignment, because the database promises none. rkyv checks the
+//! structure, this module everything that structure alone does not say.
 
-use super::StoreError;
 use super::history::{AttributeDelta, CounterName, RunRecord, RunResult, StepKind, StepObject, StepRecord};
 use crate::model::{
-    Anchor, AttrId, Blob, ConnectorId, CsId, CsObject, DeltaKind, FlatEntry, FlatValues, Lineage, Link, MvId, MvObject, ObjectError,
-    ObjectErrorCode, ObjectType, RuleId, RunId, StageDelta, Timestamp, ValueKind, ValueRef,
+    Anchor, AttrId, Blob, ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, FlatEntry, FlatValues, Lineage, Link, MvId, MvObject,
+    ObjectError, ObjectErrorCode, ObjectType, RuleId, RunId, Stage, StageDelta, Timestamp, ValueKind, ValueRef, ValueState,
 };
-use rkyv::rancor::Error as RkyvError;
-use rkyv::{Archive, Deserialize, Serialize};
+use rkyv::rancor::Failure;
+use rkyv::with::InlineAsBox;
+use rkyv::{Archive, Portable, Serialize};
+use std::borrow::Cow;
 
-#[derive(Archive, Serialize, Deserialize, Debug)]
-struct EntryV1 {
+/// What is wrong with a record; the caller adds table and key.
+pub(super) type Flaw = &'static str;
+
+const VERSION_1: u8 = 1;
+
+#[derive(Archive, Serialize, Clone, Copy)]
+pub(super) struct EntryV1 {
     attr: u16,
     kind: u8,
     flags: u8,
     end: u32,
 }
 
-#[derive(Archive, Serialize, Deserialize, Debug)]
-struct CsRecordV1 {
+/// A connector-space object. `texts` holds name, anchor and renames one behind the other, `ends` where each ends.
+#[derive(Archive, Serialize)]
+struct CsRecordV1<'a> {
     object_type: u16,
-    /// Type in the base image; `u16::MAX` without.
     previous_type: u16,
-    /// 1 transient, 2 in base, 4 has an anchor.
+    /// See the constants of [`cs_flag`].
     flags: u8,
-    /// One kind per stage.
-    stages: [u8; 4],
-    /// Lengths of name, anchor and the four other names, which open the heap in this order.
-    lengths: [u16; 6],
-    entries: Vec<EntryV1>,
-    heap: Vec<u8>,
+    kinds: [u8; 4],
+    #[rkyv(with = InlineAsBox)]
+    ends: &'a [u32],
+    #[rkyv(with = InlineAsBox)]
+    texts: &'a [u8],
+    #[rkyv(with = InlineAsBox)]
+    entries: &'a [EntryV1],
+    #[rkyv(with = InlineAsBox)]
+    heap: &'a [u8],
 }
 
-#[derive(Archive, Serialize, Deserialize, Debug)]
-struct MvRecordV1 {
+mod cs_flag {
+    pub(super) const TRANSIENT: u8 = 1;
+    pub(super) const IN_BASE: u8 = 2;
+    pub(super) const PREVIOUS_TYPE: u8 = 4;
+    pub(super) const ANCHOR: u8 = 8;
+    /// Shifted by the stage: that stage has a rename.
+    pub(super) const RENAME: u8 = 16;
+}
+
+#[derive(Archive, Serialize)]
+struct MvRecordV1<'a> {
     object_type: u16,
-    entries: Vec<EntryV1>,
-    heap: Vec<u8>,
+    #[rkyv(with = InlineAsBox)]
+    entries: &'a [EntryV1],
+    #[rkyv(with = InlineAsBox)]
+    heap: &'a [u8],
 }
 
-#[derive(Archive, Serialize, Deserialize, Debug)]
-struct LineageV1 {
-    /// Attribute, rule, source, since.
-    rows: Vec<(u16, u32, u64, i64)>,
+/// Most attributes of an object come from one rule and one source, so origins stand once and rows point to them.
+#[derive(Archive, Serialize)]
+struct LineageRecordV1 {
+    origins: Vec<OriginV1>,
+    rows: Vec<LineageRowV1>,
 }
 
-#[derive(Archive, Serialize, Deserialize, Debug)]
-struct ErrorV1 {
-    code: String,
-    detail: String,
+#[derive(Archive, Serialize, Clone, Copy, PartialEq, Eq)]
+struct OriginV1 {
+    rule: u32,
+    source: u64,
+    since: i64,
+}
+
+#[derive(Archive, Serialize)]
+struct LineageRowV1 {
+    attr: u16,
+    origin: u16,
+}
+
+#[derive(Archive, Serialize)]
+struct ErrorRecordV1<'a> {
+    #[rkyv(with = InlineAsBox)]
+    code: &'a str,
+    #[rkyv(with = InlineAsBox)]
+    detail: &'a str,
     first_seen: i64,
     last_seen: i64,
     retry_count: u32,
 }
 
-#[derive(Archive, Serialize, Deserialize, Debug)]
-struct RunV1 {
+#[derive(Archive, Serialize)]
+struct RunRecordV1 {
     cycle: Option<u64>,
     connector: u16,
     connector_name: String,
@@ -65,11 +104,11 @@ struct RunV1 {
     started: i64,
     ended: Option<i64>,
     result: String,
-    steps: Vec<StepV1>,
+    steps: Vec<StepRecordV1>,
 }
 
-#[derive(Archive, Serialize, Deserialize, Debug)]
-struct StepV1 {
+#[derive(Archive, Serialize)]
+struct StepRecordV1 {
     number: u32,
     kind: u8,
     started: i64,
@@ -79,121 +118,438 @@ struct StepV1 {
     message: Option<String>,
 }
 
-#[derive(Archive, Serialize, Deserialize, Debug)]
-struct StepObjectV1 {
+#[derive(Archive, Serialize)]
+struct StepObjectRecordV1 {
     dn: String,
-    changes: Vec<(String, Vec<String>, Vec<String>)>,
+    changes: Vec<AttributeDeltaV1>,
 }
 
-const TRANSIENT: u8 = 1;
-const IN_BASE: u8 = 2;
-const ANCHORED: u8 = 4;
-const NO_TYPE: u16 = u16::MAX;
+#[derive(Archive, Serialize)]
+struct AttributeDeltaV1 {
+    attribute: String,
+    removed: Vec<String>,
+    added: Vec<String>,
+}
 
-/// A record's octets from a connector-space object.
-pub(super) fn cs_encode(object: &CsObject) -> Result<Vec<u8>, StoreError> {
-    let anchor = object.anchor.as_ref().map_or(&[][..], Anchor::as_bytes);
-    let mut parts: [&[u8]; 6] = [object.dn.as_bytes(), anchor, &[], &[], &[], &[]];
-    for (part, stage) in parts[2..].iter_mut().zip(&object.stages) {
-        *part = stage.rename.as_deref().unwrap_or_default().as_bytes();
+/// Makes records, reusing its buffers.
+#[derive(Default)]
+pub(super) struct Encoder {
+    entries: Vec<EntryV1>,
+    texts: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Encoder {
+    /// The record of a connector-space object, without its id and link, which are rows.
+    pub(super) fn cs_object(&mut self, object: &CsObject) -> Result<Vec<u8>, Flaw> {
+        self.texts.clear();
+        self.ends.clear();
+        let mut flags = 0;
+        let push = |part: &[u8], texts: &mut Vec<u8>, ends: &mut Vec<u32>| {
+            texts.extend_from_slice(part);
+            u32::try_from(texts.len()).map(|end| ends.push(end)).map_err(|_| "names of more than 4 GiB")
+        };
+        push(object.dn.as_bytes(), &mut self.texts, &mut self.ends)?;
+        if let Some(anchor) = &object.anchor {
+            flags |= cs_flag::ANCHOR;
+            push(anchor.as_bytes(), &mut self.texts, &mut self.ends)?;
+        }
+        for (index, stage) in object.stages.iter().enumerate() {
+            if let Some(rename) = &stage.rename {
+                flags |= cs_flag::RENAME << index;
+                push(rename.as_bytes(), &mut self.texts, &mut self.ends)?;
+            }
+        }
+        if object.transient {
+            flags |= cs_flag::TRANSIENT;
+        }
+        if object.in_base {
+            flags |= cs_flag::IN_BASE;
+        }
+        if object.previous_type.is_some() {
+            flags |= cs_flag::PREVIOUS_TYPE;
+        }
+        self.entries(&object.values);
+        let record = CsRecordV1 {
+            object_type: object.object_type.0,
+            previous_type: object.previous_type.map_or(0, |previous| previous.0),
+            flags,
+            kinds: [0, 1, 2, 3].map(|index: usize| delta_kind_code(object.stages[index].kind)),
+            ends: &self.ends,
+            texts: &self.texts,
+            entries: &self.entries,
+            heap: object.values.heap(),
+        };
+        let size = 64 + self.texts.len() + 8 * self.entries.len() + object.values.heap().len();
+        encode(&record, size)
     }
-    let mut lengths = [0u16; 6];
-    for (length, part) in lengths.iter_mut().zip(parts) {
-        *length = u16::try_from(part.len()).map_err(|_| StoreError::Database {
-            action: "write an object",
-            reason: format!("a name or anchor of {} is above 65,535 octets", object.id),
-        })?;
+
+    /// The record of a metaverse object, without its id and lineage, which are rows.
+    pub(super) fn mv_object(&mut self, object: &MvObject) -> Result<Vec<u8>, Flaw> {
+        self.entries(&object.values);
+        let record = MvRecordV1 { object_type: object.object_type.0, entries: &self.entries, heap: object.values.heap() };
+        let size = 32 + 8 * self.entries.len() + object.values.heap().len();
+        encode(&record, size)
     }
-    let prefix: usize = parts.iter().map(|part| part.len()).sum();
-    let mut heap = Vec::with_capacity(prefix + object.values.heap().len());
-    parts.iter().for_each(|part| heap.extend_from_slice(part));
-    heap.extend_from_slice(object.values.heap());
-    let flags = (if object.transient { TRANSIENT } else { 0 })
-        | (if object.in_base { IN_BASE } else { 0 })
-        | (if object.anchor.is_some() { ANCHORED } else { 0 });
-    encode(&CsRecordV1 {
-        object_type: object.object_type.0,
-        previous_type: object.previous_type.map_or(NO_TYPE, |kind| kind.0),
-        flags,
-        stages: std::array::from_fn(|index| delta_code(object.stages[index].kind)),
-        lengths,
-        entries: entries(&object.values),
-        heap,
-    })
-}
 
-/// A connector-space object from a record's octets; the link comes from its own table.
-pub(super) fn cs_decode(id: CsId, octets: &[u8], link: Link) -> Result<CsObject, StoreError> {
-    let damaged = |reason: &str| damaged_at(&format!("cs_object {id}"), reason);
-    let record = rkyv::access::<ArchivedCsRecordV1, RkyvError>(octets).map_err(|error| damaged(&error.to_string()))?;
-    let heap = record.heap.as_slice();
-    let mut at = 0usize;
-    let mut parts: [&[u8]; 6] = [&[]; 6];
-    for (part, length) in parts.iter_mut().zip(&record.lengths) {
-        let end = at + usize::from(length.to_native());
-        *part = heap.get(at..end).ok_or_else(|| damaged("a name ends outside the record"))?;
-        at = end;
+    fn entries(&mut self, values: &FlatValues) {
+        self.entries.clear();
+        self.entries.extend(values.entries().iter().map(|entry| EntryV1 {
+            attr: entry.attr.0,
+            kind: value_kind_code(entry.kind),
+            flags: entry.flags,
+            end: entry.end,
+        }));
     }
-    let text = |part: &[u8]| std::str::from_utf8(part).map(Box::<str>::from).map_err(|_| damaged("a name is not UTF-8"));
-    let mut stages: [StageDelta; 4] = Default::default();
-    for (index, stage) in stages.iter_mut().enumerate() {
-        stage.kind = delta_kind(record.stages[index]).ok_or_else(|| damaged("an unknown delta"))?;
-        stage.rename = if parts[index + 2].is_empty() { None } else { Some(text(parts[index + 2])?) };
+}
+
+fn encode<T>(record: &T, size: usize) -> Result<Vec<u8>, Flaw>
+where
+    T: for<'a> Serialize<rkyv::api::high::HighSerializer<Vec<u8>, rkyv::ser::allocator::ArenaHandle<'a>, Failure>>,
+{
+    let mut buffer = Vec::with_capacity(size);
+    buffer.push(VERSION_1);
+    rkyv::api::high::to_bytes_in::<_, Failure>(record, buffer).map_err(|_| "a record that cannot be serialized")
+}
+
+fn access<T>(bytes: &[u8]) -> Result<&T, Flaw>
+where
+    T: Portable + for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, Failure>>,
+{
+    match bytes.split_first() {
+        Some((&VERSION_1, archive)) => rkyv::access::<T, Failure>(archive).map_err(|_| "its structure is broken"),
+        Some(_) => Err("its version is unknown"),
+        None => Err("it is empty"),
     }
-    let previous_type = record.previous_type.to_native();
-    Ok(CsObject {
-        id,
-        object_type: ObjectType(record.object_type.to_native()),
-        previous_type: (previous_type != NO_TYPE).then_some(ObjectType(previous_type)),
-        dn: text(parts[0])?,
-        anchor: (record.flags & ANCHORED != 0).then(|| Anchor::new(parts[1])),
-        transient: record.flags & TRANSIENT != 0,
-        in_base: record.flags & IN_BASE != 0,
-        stages,
-        values: values(&record.entries, &heap[at..]).ok_or_else(|| damaged("the values do not fit together"))?,
-        link,
-    })
 }
 
-/// A record's octets from a metaverse object, without lineage.
-pub(super) fn mv_encode(object: &MvObject) -> Result<Vec<u8>, StoreError> {
-    encode(&MvRecordV1 { object_type: object.object_type.0, entries: entries(&object.values), heap: object.values.heap().to_vec() })
+/// A connector-space record read in place: what the writer needs of an old record without decoding it.
+pub(super) struct CsView<'a> {
+    record: &'a ArchivedCsRecordV1<'static>,
 }
 
-/// A metaverse object from its record and its lineage.
-pub(super) fn mv_decode(id: MvId, octets: &[u8], lineage: &[u8]) -> Result<MvObject, StoreError> {
-    let damaged = |reason: &str| damaged_at(&format!("mv_object {id}"), reason);
-    let record = rkyv::access::<ArchivedMvRecordV1, RkyvError>(octets).map_err(|error| damaged(&error.to_string()))?;
-    Ok(MvObject {
-        id,
-        object_type: ObjectType(record.object_type.to_native()),
-        values: values(&record.entries, &record.heap).ok_or_else(|| damaged("the values do not fit together"))?,
-        lineage: lineage_decode(id, lineage)?,
-    })
+impl<'a> CsView<'a> {
+    /// Checks the structure.
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Flaw> {
+        Ok(Self { record: access::<ArchivedCsRecordV1<'static>>(bytes)? })
+    }
+
+    /// The type as the directory last reported it.
+    pub(super) fn object_type(&self) -> ObjectType {
+        ObjectType(self.record.object_type.to_native())
+    }
+
+    /// The stored name.
+    pub(super) fn dn(&self) -> Result<&'a str, Flaw> {
+        std::str::from_utf8(self.part(0)?).map_err(|_| "its name is not UTF-8")
+    }
+
+    /// The stored anchor.
+    pub(super) fn anchor(&self) -> Result<Option<&'a [u8]>, Flaw> {
+        if self.flag(cs_flag::ANCHOR) { self.part(1).map(Some) } else { Ok(None) }
+    }
+
+    /// True when another object holds its name.
+    pub(super) fn transient(&self) -> bool {
+        self.flag(cs_flag::TRANSIENT)
+    }
+
+    /// The stages that hold something, as a set of bits.
+    pub(super) fn stages(&self) -> u8 {
+        self.record.kinds.iter().enumerate().fold(0, |set, (index, kind)| set | u8::from(*kind != 0) << index)
+    }
+
+    /// All values: attribute, kind, flags, content.
+    pub(super) fn values(&self) -> EntryIter<'a> {
+        EntryIter::new(&self.record.entries, &self.record.heap)
+    }
+
+    /// The whole object; `link` comes from its own row.
+    pub(super) fn decode(&self, id: CsId, link: Link) -> Result<CsObject, Flaw> {
+        let record = self.record;
+        let mut part = 1 + usize::from(self.flag(cs_flag::ANCHOR));
+        let mut stages: [StageDelta; 4] = Default::default();
+        for (index, stage) in stages.iter_mut().enumerate() {
+            stage.kind = delta_kind(record.kinds[index]).ok_or("a delta of an unknown kind")?;
+            if self.flag(cs_flag::RENAME << index) {
+                let rename = std::str::from_utf8(self.part(part)?).map_err(|_| "a new name is not UTF-8")?;
+                stage.rename = Some(rename.into());
+                part += 1;
+            }
+        }
+        if part != record.ends.len() || record.ends.as_ref().last().is_some_and(|end| end.to_native() as usize != record.texts.len()) {
+            return Err("names and their ends do not fit together");
+        }
+        if record.entries.iter().any(|entry| !ValueState(entry.flags).is_valid()) {
+            return Err("a value in an undefined state");
+        }
+        Ok(CsObject {
+            id,
+            object_type: ObjectType(record.object_type.to_native()),
+            previous_type: self.flag(cs_flag::PREVIOUS_TYPE).then(|| ObjectType(record.previous_type.to_native())),
+            dn: self.dn()?.into(),
+            anchor: self.anchor()?.map(Anchor::new),
+            transient: self.transient(),
+            in_base: self.flag(cs_flag::IN_BASE),
+            stages,
+            values: decode_values(&record.entries, &record.heap)?,
+            link,
+        })
+    }
+
+    fn flag(&self, flag: u8) -> bool {
+        self.record.flags & flag != 0
+    }
+
+    fn part(&self, index: usize) -> Result<&'a [u8], Flaw> {
+        let end = |index: usize| self.record.ends.as_ref().get(index).map(|end| end.to_native() as usize);
+        let start = if index == 0 { Some(0) } else { end(index - 1) };
+        start.zip(end(index)).and_then(|(start, end)| self.record.texts.as_ref().get(start..end)).ok_or("an end outside its names")
+    }
 }
 
-/// The lineage record of a metaverse object.
-pub(super) fn lineage_encode(lineage: &[Lineage]) -> Result<Vec<u8>, StoreError> {
-    encode(&LineageV1 { rows: lineage.iter().map(|row| (row.attr.0, row.rule.0, row.source.0, row.since.0)).collect() })
+/// A metaverse record read in place.
+pub(super) struct MvView<'a> {
+    record: &'a ArchivedMvRecordV1<'static>,
 }
 
-fn lineage_decode(id: MvId, octets: &[u8]) -> Result<Vec<Lineage>, StoreError> {
-    let record =
-        rkyv::access::<ArchivedLineageV1, RkyvError>(octets).map_err(|error| damaged_at(&format!("lineage {id}"), &error.to_string()))?;
-    Ok(record
+impl<'a> MvView<'a> {
+    /// Checks the structure.
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Flaw> {
+        Ok(Self { record: access::<ArchivedMvRecordV1<'static>>(bytes)? })
+    }
+
+    /// All values: attribute, kind, flags, content.
+    pub(super) fn values(&self) -> EntryIter<'a> {
+        EntryIter::new(&self.record.entries, &self.record.heap)
+    }
+
+    /// The whole object; `lineage` comes from its own row.
+    pub(super) fn decode(&self, id: MvId, lineage: Vec<Lineage>) -> Result<MvObject, Flaw> {
+        Ok(MvObject {
+            id,
+            object_type: ObjectType(self.record.object_type.to_native()),
+            values: decode_values(&self.record.entries, &self.record.heap)?,
+            lineage,
+        })
+    }
+}
+
+/// One value of a record as it lies there.
+#[derive(Clone, Copy)]
+pub(super) struct RawEntry<'a> {
+    /// The attribute.
+    pub(super) attr: AttrId,
+    /// The kind's code.
+    kind: u8,
+    /// The octets.
+    content: &'a [u8],
+}
+
+impl<'a> RawEntry<'a> {
+    /// The value.
+    pub(super) fn value(self) -> Result<ValueRef<'a>, Flaw> {
+        let kind = value_kind(self.kind).ok_or("a value of an unknown kind")?;
+        Ok(match kind {
+            ValueKind::Text => ValueRef::Text(std::str::from_utf8(self.content).map_err(|_| "a text that is not UTF-8")?),
+            ValueKind::Number => ValueRef::Number(i64::from_le_bytes(self.content.try_into().map_err(|_| "a number of the wrong length")?)),
+            ValueKind::Boolean => ValueRef::Boolean(self.content == [1]),
+            ValueKind::Binary => ValueRef::Binary(self.content),
+            ValueKind::LargeText => ValueRef::LargeText(decode_blob(self.content)?),
+            ValueKind::LargeBinary => ValueRef::LargeBinary(decode_blob(self.content)?),
+            ValueKind::Reference => return Err("a reference among the values"),
+        })
+    }
+
+    /// The large value it stands for, if it does.
+    pub(super) fn blob(self) -> Result<Option<Blob>, Flaw> {
+        match value_kind(self.kind) {
+            Some(ValueKind::LargeText | ValueKind::LargeBinary) => decode_blob(self.content).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Walks the values of a record; ends with a flaw when an end lies outside the heap.
+pub(super) struct EntryIter<'a> {
+    entries: std::slice::Iter<'a, ArchivedEntryV1>,
+    heap: &'a [u8],
+    start: usize,
+}
+
+impl<'a> EntryIter<'a> {
+    fn new(entries: &'a [ArchivedEntryV1], heap: &'a [u8]) -> Self {
+        Self { entries: entries.iter(), heap, start: 0 }
+    }
+}
+
+impl<'a> Iterator for EntryIter<'a> {
+    type Item = Result<RawEntry<'a>, Flaw>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.entries.next()?;
+        let end = entry.end.to_native() as usize;
+        let content = self.heap.get(self.start..end);
+        self.start = end;
+        Some(
+            content
+                .map(|content| RawEntry { attr: AttrId(entry.attr.to_native()), kind: entry.kind, content })
+                .ok_or("an end outside its heap"),
+        )
+    }
+}
+
+fn decode_values(entries: &[ArchivedEntryV1], heap: &[u8]) -> Result<FlatValues, Flaw> {
+    let mut list = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let kind = value_kind(entry.kind).ok_or("a value of an unknown kind")?;
+        list.push(FlatEntry { attr: AttrId(entry.attr.to_native()), kind, flags: entry.flags, end: entry.end.to_native() });
+    }
+    FlatValues::from_parts(list, heap.to_vec()).ok_or("its values do not fit together")
+}
+
+fn decode_blob(content: &[u8]) -> Result<Blob, Flaw> {
+    let (hash, length) = content.split_at_checked(16).ok_or("a handle of the wrong length")?;
+    match (hash.try_into(), length.try_into()) {
+        (Ok(hash), Ok(length)) => Ok(Blob { hash: u128::from_le_bytes(hash), length: u32::from_le_bytes(length) }),
+        _ => Err("a handle of the wrong length"),
+    }
+}
+
+/// The record of a metaverse object's origins.
+pub(super) fn encode_lineage(lineage: &[Lineage]) -> Result<Vec<u8>, Flaw> {
+    let mut record = LineageRecordV1 { origins: Vec::new(), rows: Vec::with_capacity(lineage.len()) };
+    for row in lineage {
+        let origin = OriginV1 { rule: row.rule.0, source: row.source.0, since: row.since.0 };
+        // From the end, since neighbours mostly share their origin.
+        let index = record.origins.iter().rposition(|known| *known == origin).unwrap_or_else(|| {
+            record.origins.push(origin);
+            record.origins.len() - 1
+        });
+        let origin = u16::try_from(index).map_err(|_| "more than 65,536 origins")?;
+        record.rows.push(LineageRowV1 { attr: row.attr.0, origin });
+    }
+    let size = 32 + 20 * record.origins.len() + 4 * record.rows.len();
+    encode(&record, size)
+}
+
+/// The origins in a record.
+pub(super) fn decode_lineage(bytes: &[u8]) -> Result<Vec<Lineage>, Flaw> {
+    let record = access::<ArchivedLineageRecordV1>(bytes)?;
+    record
         .rows
         .iter()
-        .map(|row| Lineage {
-            attr: AttrId(row.0.to_native()),
-            rule: RuleId(row.1.to_native()),
-            source: CsId(row.2.to_native()),
-            since: Timestamp(row.3.to_native()),
+        .map(|row| {
+            let origin = record.origins.get(usize::from(row.origin.to_native())).ok_or("an attribute without its origin")?;
+            Ok(Lineage {
+                attr: AttrId(row.attr.to_native()),
+                rule: RuleId(origin.rule.to_native()),
+                source: CsId(origin.source.to_native()),
+                since: Timestamp(origin.since.to_native()),
+            })
         })
-        .collect())
+        .collect()
 }
 
-/// A link as a row.
-pub(super) fn link_encode(link: Link) -> (u8, u64, u32) {
+/// The record of an object's problem.
+pub(super) fn encode_error(error: &ObjectError) -> Result<Vec<u8>, Flaw> {
+    let record = ErrorRecordV1 {
+        code: error.code.as_str(),
+        detail: &error.detail,
+        first_seen: error.first_seen.0,
+        last_seen: error.last_seen.0,
+        retry_count: error.retry_count,
+    };
+    encode(&record, 48 + error.detail.len() + error.code.as_str().len())
+}
+
+/// The problem in a record.
+pub(super) fn decode_error(bytes: &[u8]) -> Result<ObjectError, Flaw> {
+    let record = access::<ArchivedErrorRecordV1<'static>>(bytes)?;
+    Ok(ObjectError {
+        code: ObjectErrorCode::named(record.code.to_owned()),
+        detail: record.detail.to_owned(),
+        first_seen: Timestamp(record.first_seen.to_native()),
+        last_seen: Timestamp(record.last_seen.to_native()),
+        retry_count: record.retry_count.to_native(),
+    })
+}
+
+/// The record of a run, without its number, which is the key.
+pub(super) fn encode_run(run: &RunRecord) -> Result<Vec<u8>, Flaw> {
+    let steps = run.steps.iter().map(|step| StepRecordV1 {
+        number: step.number,
+        kind: step_kind_code(step.kind),
+        started: step.started.0,
+        ended: step.ended.map(|ended| ended.0),
+        result: step.result.0.to_string(),
+        counters: step.counters.iter().map(|(name, count)| (name.0.to_string(), *count)).collect(),
+        message: step.message.clone(),
+    });
+    let record = RunRecordV1 {
+        cycle: run.cycle.map(|cycle| cycle.0),
+        connector: run.connector.0,
+        connector_name: run.connector_name.clone(),
+        profile: run.profile.clone(),
+        started: run.started.0,
+        ended: run.ended.map(|ended| ended.0),
+        result: run.result.0.to_string(),
+        steps: steps.collect(),
+    };
+    encode(&record, 256)
+}
+
+/// The run in a record.
+pub(super) fn decode_run(id: RunId, bytes: &[u8]) -> Result<RunRecord, Flaw> {
+    let record = access::<ArchivedRunRecordV1>(bytes)?;
+    let steps = record.steps.iter().map(|step| {
+        Ok(StepRecord {
+            number: step.number.to_native(),
+            kind: step_kind(step.kind).ok_or("a step of an unknown kind")?,
+            started: Timestamp(step.started.to_native()),
+            ended: step.ended.as_ref().map(|ended| Timestamp(ended.to_native())),
+            result: RunResult(Cow::Owned(step.result.as_str().to_owned())),
+            counters: step.counters.iter().map(|pair| (CounterName(Cow::Owned(pair.0.as_str().to_owned())), pair.1.to_native())).collect(),
+            message: step.message.as_ref().map(|message| message.as_str().to_owned()),
+        })
+    });
+    Ok(RunRecord {
+        id,
+        cycle: record.cycle.as_ref().map(|cycle| RunId(cycle.to_native())),
+        connector: ConnectorId(record.connector.to_native()),
+        connector_name: record.connector_name.as_str().to_owned(),
+        profile: record.profile.as_str().to_owned(),
+        started: Timestamp(record.started.to_native()),
+        ended: record.ended.as_ref().map(|ended| Timestamp(ended.to_native())),
+        result: RunResult(Cow::Owned(record.result.as_str().to_owned())),
+        steps: steps.collect::<Result<_, Flaw>>()?,
+    })
+}
+
+/// The record of an object behind a counter, without what is in its key.
+pub(super) fn encode_step_object(object: &StepObject) -> Result<Vec<u8>, Flaw> {
+    let changes = object.changes.iter().map(|change| AttributeDeltaV1 {
+        attribute: change.attribute.clone(),
+        removed: change.removed.clone(),
+        added: change.added.clone(),
+    });
+    encode(&StepObjectRecordV1 { dn: object.dn.clone(), changes: changes.collect() }, 128)
+}
+
+/// The object behind a counter in a record.
+pub(super) fn decode_step_object(counter: CounterName, id: CsId, bytes: &[u8]) -> Result<StepObject, Flaw> {
+    let record = access::<ArchivedStepObjectRecordV1>(bytes)?;
+    let texts = |list: &[rkyv::string::ArchivedString]| list.iter().map(|text| text.as_str().to_owned()).collect();
+    let changes = record.changes.iter().map(|change| AttributeDelta {
+        attribute: change.attribute.as_str().to_owned(),
+        removed: texts(&change.removed),
+        added: texts(&change.added),
+    });
+    Ok(StepObject { counter, id, dn: record.dn.as_str().to_owned(), changes: changes.collect() })
+}
+
+/// A link as its row.
+pub(super) fn encode_link(link: Link) -> (u8, u64, u32) {
     match link {
         Link::Placeholder => (0, 0, 0),
         Link::Disconnected => (1, 0, 0),
@@ -204,163 +560,22 @@ pub(super) fn link_encode(link: Link) -> (u8, u64, u32) {
     }
 }
 
-/// A link from its row.
-pub(super) fn link_decode(id: CsId, row: (u8, u64, u32)) -> Result<Link, StoreError> {
-    Ok(match row {
-        (0, ..) => Link::Placeholder,
-        (1, ..) => Link::Disconnected,
-        (2, ..) => Link::DisconnectedByFilter,
-        (3, ..) => Link::ExplicitlyDisconnected,
-        (4, mv, by) => Link::Connected { mv: MvId(mv), by: RuleId(by) },
-        (5, mv, _) => Link::ExplicitlyConnected { mv: MvId(mv) },
-        (kind, ..) => return Err(damaged_at(&format!("cs_link {id}"), &format!("unknown kind {kind}"))),
+/// The link in a row.
+pub(super) fn decode_link((kind, mv, rule): (u8, u64, u32)) -> Result<Link, Flaw> {
+    Ok(match kind {
+        0 => Link::Placeholder,
+        1 => Link::Disconnected,
+        2 => Link::DisconnectedByFilter,
+        3 => Link::ExplicitlyDisconnected,
+        4 => Link::Connected { mv: MvId(mv), by: RuleId(rule) },
+        5 => Link::ExplicitlyConnected { mv: MvId(mv) },
+        _ => return Err("a link of an unknown kind"),
     })
 }
 
-/// A problem as a record.
-pub(super) fn error_encode(error: &ObjectError) -> Result<Vec<u8>, StoreError> {
-    encode(&ErrorV1 {
-        code: error.code.as_str().to_owned(),
-        detail: error.detail.clone(),
-        first_seen: error.first_seen.0,
-        last_seen: error.last_seen.0,
-        retry_count: error.retry_count,
-    })
-}
+// The codes below are part of the format: they never change their meaning, whatever the model's order becomes.
 
-/// A problem from its record.
-pub(super) fn error_decode(id: CsId, octets: &[u8]) -> Result<ObjectError, StoreError> {
-    let record: ErrorV1 = decode(octets, || format!("object_error {id}"))?;
-    Ok(ObjectError {
-        code: ObjectErrorCode::named(record.code),
-        detail: record.detail,
-        first_seen: Timestamp(record.first_seen),
-        last_seen: Timestamp(record.last_seen),
-        retry_count: record.retry_count,
-    })
-}
-
-/// A run as a record.
-pub(super) fn run_encode(run: &RunRecord) -> Result<Vec<u8>, StoreError> {
-    encode(&RunV1 {
-        cycle: run.cycle.map(|id| id.0),
-        connector: run.connector.0,
-        connector_name: run.connector_name.clone(),
-        profile: run.profile.clone(),
-        started: run.started.0,
-        ended: run.ended.map(|at| at.0),
-        result: run.result.0.clone().into_owned(),
-        steps: run
-            .steps
-            .iter()
-            .map(|step| StepV1 {
-                number: step.number,
-                kind: step_code(step.kind),
-                started: step.started.0,
-                ended: step.ended.map(|at| at.0),
-                result: step.result.0.clone().into_owned(),
-                counters: step.counters.iter().map(|(name, count)| (name.0.clone().into_owned(), *count)).collect(),
-                message: step.message.clone(),
-            })
-            .collect(),
-    })
-}
-
-/// A run from its record.
-pub(super) fn run_decode(id: RunId, octets: &[u8]) -> Result<RunRecord, StoreError> {
-    let record: RunV1 = decode(octets, || format!("run {id}"))?;
-    let steps = record.steps.into_iter().map(|step| {
-        Ok(StepRecord {
-            number: step.number,
-            kind: step_kind(step.kind).ok_or_else(|| damaged_at(&format!("run {id}"), "an unknown kind of step"))?,
-            started: Timestamp(step.started),
-            ended: step.ended.map(Timestamp),
-            result: RunResult(step.result.into()),
-            counters: step.counters.into_iter().map(|(name, count)| (CounterName(name.into()), count)).collect(),
-            message: step.message,
-        })
-    });
-    Ok(RunRecord {
-        id,
-        cycle: record.cycle.map(RunId),
-        connector: ConnectorId(record.connector),
-        connector_name: record.connector_name,
-        profile: record.profile,
-        started: Timestamp(record.started),
-        ended: record.ended.map(Timestamp),
-        result: RunResult(record.result.into()),
-        steps: steps.collect::<Result<_, StoreError>>()?,
-    })
-}
-
-/// An object behind a counter as a record; counter and id are in the key.
-pub(super) fn step_object_encode(object: &StepObject) -> Result<Vec<u8>, StoreError> {
-    encode(&StepObjectV1 {
-        dn: object.dn.clone(),
-        changes: object.changes.iter().map(|change| (change.attribute.clone(), change.removed.clone(), change.added.clone())).collect(),
-    })
-}
-
-/// An object behind a counter from its record.
-pub(super) fn step_object_decode(counter: CounterName, id: CsId, octets: &[u8]) -> Result<StepObject, StoreError> {
-    let record: StepObjectV1 = decode(octets, || format!("step_object {id}"))?;
-    let changes = record.changes.into_iter().map(|(attribute, removed, added)| AttributeDelta { attribute, removed, added }).collect();
-    Ok(StepObject { counter, id, dn: record.dn, changes })
-}
-
-/// The large contents that a list of values points to.
-pub(super) fn blobs(values: &FlatValues) -> impl Iterator<Item = Blob> + '_ {
-    values.iter().filter_map(|item| match item.value {
-        ValueRef::LargeText(blob) | ValueRef::LargeBinary(blob) => Some(blob),
-        _ => None,
-    })
-}
-
-pub(super) fn damaged_at(place: &str, reason: &str) -> StoreError {
-    StoreError::Damaged { place: place.to_owned(), reason: reason.to_owned() }
-}
-
-fn encode(
-    record: &impl for<'a> Serialize<rkyv::api::high::HighSerializer<rkyv::util::AlignedVec, rkyv::ser::allocator::ArenaHandle<'a>, RkyvError>>,
-) -> Result<Vec<u8>, StoreError> {
-    rkyv::to_bytes::<RkyvError>(record)
-        .map(|octets| octets.into_vec())
-        .map_err(|error| StoreError::Database { action: "write a record", reason: error.to_string() })
-}
-
-fn decode<T>(octets: &[u8], place: impl Fn() -> String) -> Result<T, StoreError>
-where
-    T: Archive,
-    T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, RkyvError>>
-        + Deserialize<T, rkyv::api::high::HighDeserializer<RkyvError>>,
-{
-    rkyv::from_bytes::<T, RkyvError>(octets).map_err(|error| damaged_at(&place(), &error.to_string()))
-}
-
-fn entries(values: &FlatValues) -> Vec<EntryV1> {
-    values
-        .entries()
-        .iter()
-        .map(|entry| EntryV1 { attr: entry.attr.0, kind: kind_code(entry.kind), flags: entry.flags, end: entry.end })
-        .collect()
-}
-
-fn values(entries: &rkyv::vec::ArchivedVec<ArchivedEntryV1>, heap: &[u8]) -> Option<FlatValues> {
-    let entries = entries
-        .iter()
-        .map(|entry| {
-            Some(FlatEntry {
-                attr: AttrId(entry.attr.to_native()),
-                kind: value_kind(entry.kind)?,
-                flags: entry.flags,
-                end: entry.end.to_native(),
-            })
-        })
-        .collect::<Option<Vec<_>>>()?;
-    FlatValues::from_parts(entries, heap.to_vec())
-}
-
-fn kind_code(kind: ValueKind) -> u8 {
+fn value_kind_code(kind: ValueKind) -> u8 {
     match kind {
         ValueKind::Text => 0,
         ValueKind::Number => 1,
@@ -384,7 +599,7 @@ fn value_kind(code: u8) -> Option<ValueKind> {
     })
 }
 
-fn delta_code(kind: DeltaKind) -> u8 {
+fn delta_kind_code(kind: DeltaKind) -> u8 {
     match kind {
         DeltaKind::None => 0,
         DeltaKind::Add => 1,
@@ -405,7 +620,7 @@ fn delta_kind(code: u8) -> Option<DeltaKind> {
     })
 }
 
-fn step_code(kind: StepKind) -> u8 {
+fn step_kind_code(kind: StepKind) -> u8 {
     match kind {
         StepKind::FullImport => 0,
         StepKind::DeltaImport => 1,
@@ -424,4 +639,120 @@ fn step_kind(code: u8) -> Option<StepKind> {
         4 => StepKind::Export,
         _ => return None,
     })
+}
+
+/// A stage's code in queue keys; records keep the four stages in this order, too.
+pub(super) fn stage_code(stage: Stage) -> u8 {
+    match stage {
+        Stage::PendingImport => 0,
+        Stage::Unconfirmed => 1,
+        Stage::InProgress => 2,
+        Stage::PendingExport => 3,
+    }
+}
+
+/// A side's code in keys of problems.
+pub(super) fn side_code(side: ErrorSide) -> u8 {
+    match side {
+        ErrorSide::Import => 0,
+        ErrorSide::Sync => 1,
+        ErrorSide::Export => 2,
+    }
+}
+
+/// The side of a code.
+pub(super) fn side(code: u8) -> Result<ErrorSide, Flaw> {
+    Ok(match code {
+        0 => ErrorSide::Import,
+        1 => ErrorSide::Sync,
+        2 => ErrorSide::Export,
+        _ => return Err("a problem on an unknown side"),
+    })
+}
+
+/// A reason's code in rows of marked objects.
+pub(super) fn reason_code(reason: super::DirtyReason) -> u8 {
+    use super::DirtyReason::{Consequence, ReferenceResolved, RetryProvisioning, SyncError};
+    match reason {
+        SyncError => 0,
+        RetryProvisioning => 1,
+        ReferenceResolved => 2,
+        Consequence => 3,
+    }
+}
+
+/// The reason of a code.
+pub(super) fn reason(code: u8) -> Result<super::DirtyReason, Flaw> {
+    use super::DirtyReason::{Consequence, ReferenceResolved, RetryProvisioning, SyncError};
+    Ok(match code {
+        0 => SyncError,
+        1 => RetryProvisioning,
+        2 => ReferenceResolved,
+        3 => Consequence,
+        _ => return Err("a mark with an unknown reason"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FlatBuilder;
+
+    fn object() -> CsObject {
+        let mut values = FlatBuilder::new();
+        values.push(AttrId(3), ValueRef::Text("Łódź"), 1);
+        values.push(AttrId(2), ValueRef::Number(-7), 3);
+        values.push(AttrId(9), ValueRef::Boolean(true), 1);
+        values.push(AttrId(9), ValueRef::LargeBinary(Blob::of(b"photo")), 161);
+        let mut object = CsObject::new(CsId::new(ConnectorId(2), 5), ObjectType(4), "CN=a,DC=x");
+        object.anchor = Some(Anchor::new(&b"0123456789abcdef"[..]));
+        object.values = values.finish();
+        object.in_base = true;
+        object.previous_type = Some(ObjectType(8));
+        object.stages[1] = StageDelta { kind: DeltaKind::Update, rename: Some("CN=b,DC=x".into()) };
+        object.stages[3] = StageDelta { kind: DeltaKind::DeleteAdd, rename: Some("CN=c,DC=x".into()) };
+        object
+    }
+
+    #[test]
+    fn an_object_comes_back_as_it_went() {
+        let object = object();
+        let bytes = Encoder::default().cs_object(&object).unwrap();
+        let view = CsView::new(&bytes).unwrap();
+        assert_eq!(view.decode(object.id, object.link).unwrap(), object);
+        assert_eq!(view.stages(), 0b1010);
+        assert_eq!(view.values().filter_map(|entry| entry.unwrap().blob().unwrap()).collect::<Vec<_>>(), [Blob::of(b"photo")]);
+    }
+
+    #[test]
+    fn no_damage_to_one_octet_panics() {
+        let object = object();
+        let good = Encoder::default().cs_object(&object).unwrap();
+        let mut refused = 0;
+        for index in 0..good.len() {
+            for change in [1u8, 0x80, 0xff] {
+                let mut bytes = good.clone();
+                bytes[index] ^= change;
+                let read = CsView::new(&bytes).and_then(|view| {
+                    view.values().try_for_each(|entry| entry.and_then(|entry| entry.value().map(drop)))?;
+                    view.decode(object.id, object.link)
+                });
+                refused += usize::from(read.is_err());
+            }
+        }
+        assert!(refused > good.len(), "most damage to a header or a table is seen, not all to contents: {refused}");
+        for length in 0..good.len() {
+            assert!(CsView::new(&good[..length]).and_then(|view| view.decode(object.id, object.link)).is_err(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn origins_are_kept_once() {
+        let row = |attr, source| Lineage { attr: AttrId(attr), rule: RuleId(7), source: CsId(source), since: Timestamp(5) };
+        let lineage: Vec<_> = (0..36).map(|attr| row(attr, u64::from(attr % 2))).collect();
+        let bytes = encode_lineage(&lineage).unwrap();
+        assert!(bytes.len() < 220, "{}", bytes.len());
+        assert_eq!(decode_lineage(&bytes).unwrap(), lineage);
+        assert_eq!(decode_lineage(&encode_lineage(&[]).unwrap()).unwrap(), []);
+    }
 }

@@ -1,187 +1,199 @@
-//! Reading: a consistent view of the last commit.
+//! Reading: a consistent view of one commit, as plain types of the model.
 
-use super::database::{Database, database};
-use super::record;
-use super::tables as t;
-use super::{CounterName, DirtyReason, RunRecord, StepObject, StoreError};
+use super::fault::Fault;
+use super::history::{CounterName, RunRecord, StepObject};
+use super::index::join_hash;
+use super::record::{self, CsView, Flaw, MvView};
+use super::tables::{Tables, counter};
+use super::write::Tally;
+use super::{DirtyReason, Inner, StoreError};
 use crate::model::{
     AttrId, Blob, ConnectorId, CsId, CsObject, CsReference, DnKey, ErrorSide, Link, MvId, MvObject, MvReference, ObjectError, RunId, Stage,
     ValueRef, ValueState,
 };
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
+use redb::{AccessGuard, Key, ReadOnlyTable, ReadableTableMetadata, Value};
+use std::fmt::Display;
 use std::ops::Bound;
 use std::sync::Arc;
 
 /// A consistent view that never changes and never blocks a writer. Keep it short-lived: it pins old pages.
-///
-/// All lists are in ascending order of their keys; `after` and `limit` page through them.
+#[derive(Debug)]
 pub struct Snapshot {
-    database: Arc<Database>,
-    read: ReadTransaction,
-    // The tables that every step reads, opened once.
-    cs_object: ReadOnlyTable<u64, &'static [u8]>,
-    cs_link: ReadOnlyTable<u64, (u8, u64, u32)>,
-    cs_reference: ReadOnlyTable<(u64, u16, u64), u8>,
-    mv_object: ReadOnlyTable<u64, &'static [u8]>,
-    mv_lineage: ReadOnlyTable<u64, &'static [u8]>,
-    mv_link: ReadOnlyTable<(u64, u16), u64>,
+    pub(super) tables: Tables,
+    inner: Arc<Inner>,
 }
 
-macro_rules! open {
-    ($read:expr, $table:expr) => {
-        $read.open_table($table).map_err(|error| database("open a table", &error))?
-    };
-}
+type Row<K, V> = (AccessGuard<'static, K>, AccessGuard<'static, V>);
 
-macro_rules! reading {
-    ($result:expr) => {
-        $result.map_err(|error| database("read", &error))?
-    };
-}
-
-impl std::fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot").finish_non_exhaustive()
-    }
-}
-
+/// Reading. All lists are in ascending order of their keys; `after` and `limit` page through them.
 impl Snapshot {
-    pub(super) fn new(database: &Arc<Database>) -> Result<Self, StoreError> {
-        let read = database.begin_read()?;
-        Ok(Self {
-            cs_object: open!(read, t::CS_OBJECT),
-            cs_link: open!(read, t::CS_LINK),
-            cs_reference: open!(read, t::CS_REFERENCE),
-            mv_object: open!(read, t::MV_OBJECT),
-            mv_lineage: open!(read, t::MV_LINEAGE),
-            mv_link: open!(read, t::MV_LINK),
-            database: Arc::clone(database),
-            read,
-        })
+    pub(super) fn new(tables: Tables, inner: Arc<Inner>) -> Self {
+        Self { tables, inner }
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// One connector-space object with its link.
     pub fn cs_object(&self, id: CsId) -> Result<Option<CsObject>, StoreError> {
-        self.database.count_reads(1);
-        let Some(row) = reading!(self.cs_object.get(id.0)) else { return Ok(None) };
-        let link = self.cs_link(id)?.unwrap_or_default();
-        record::cs_decode(id, row.value(), link).map(Some)
+        self.guarded("read an object", || {
+            let Some(bytes) = self.get(&self.tables.cs_object, id.0)? else {
+                return Ok(None);
+            };
+            let link = self.get(&self.tables.cs_link, id.0)?.ok_or_else(|| flawed("cs_link", id, "the row is missing"))?;
+            decode_cs(id, bytes.value(), link.value()).map(Some)
+        })
     }
 
     /// Objects of a connector in the order of their ids, at most `limit`, beginning behind `after`.
     pub fn cs_scan(&self, connector: ConnectorId, after: Option<CsId>, limit: usize) -> Result<Vec<CsObject>, StoreError> {
-        let all = CsId::range(connector);
-        let from = after.map_or(Bound::Included(all.start().0), |id| Bound::Excluded(id.0));
-        let mut links = reading!(self.cs_link.range::<u64>((from, Bound::Included(all.end().0))));
-        let mut objects = Vec::new();
-        for row in reading!(self.cs_object.range::<u64>((from, Bound::Included(all.end().0)))).take(limit) {
-            let (key, value) = reading!(row);
-            let id = CsId(key.value());
-            let link = match links.next() {
-                Some(link) => {
-                    let (link_key, row) = reading!(link);
-                    if link_key.value() == id.0 { record::link_decode(id, row.value())? } else { self.cs_link(id)?.unwrap_or_default() }
-                }
-                None => Link::Disconnected,
-            };
-            objects.push(record::cs_decode(id, value.value(), link)?);
-        }
-        self.database.count_reads(objects.len() as u64);
-        Ok(objects)
+        self.guarded("read objects", || {
+            let range = ids(connector, after);
+            let mut links = self.tables.cs_link.range(range)?;
+            let mut objects = Vec::new();
+            for row in self.tables.cs_object.range(range)?.take(limit) {
+                let (id, bytes) = row?;
+                let id = CsId(id.value());
+                // Both tables have the same keys, so one step of each is one object.
+                let link = links.next().transpose()?.filter(|(key, _)| key.value() == id.0);
+                let (_, link) = link.ok_or_else(|| flawed("cs_link", id, "its rows and those of cs_object do not fit together"))?;
+                objects.push(decode_cs(id, bytes.value(), link.value())?);
+            }
+            self.read(2 * objects.len());
+            Ok(objects)
+        })
     }
 
-    /// How many objects a connector space holds, placeholders included. Counts links, so that no record is read.
+    /// How many objects a connector space holds, placeholders included.
     pub fn cs_count(&self, connector: ConnectorId) -> Result<u64, StoreError> {
-        let all = CsId::range(connector);
-        let rows = reading!(self.cs_link.range(all.start().0..=all.end().0));
-        Ok(rows.count() as u64)
+        self.guarded("count objects", || Ok(self.get(&self.tables.counter, (counter::CS, connector.0))?.map_or(0, |row| row.value().1)))
     }
 
-    /// The sequence number that the next new object of the connector gets.
+    /// The sequence number that the next new object of the connector gets. Numbers of removed objects do not return.
     pub fn cs_next_sequence(&self, connector: ConnectorId) -> Result<u64, StoreError> {
-        self.meta(&next_cs_name(connector)).map(|next| next.unwrap_or(1))
+        self.guarded("read a number", || Ok(self.get(&self.tables.counter, (counter::CS, connector.0))?.map_or(1, |row| row.value().0)))
     }
 
     /// How an object stands to the metaverse, without reading the object.
     pub fn cs_link(&self, id: CsId) -> Result<Option<Link>, StoreError> {
-        let row = reading!(self.cs_link.get(id.0));
-        row.map(|row| record::link_decode(id, row.value())).transpose()
+        self.guarded("read a link", || {
+            let row = self.get(&self.tables.cs_link, id.0)?;
+            row.map(|row| record::decode_link(row.value()).map_err(|flaw| flawed("cs_link", id, flaw))).transpose()
+        })
     }
 
     /// The canonical hash of the last imported image, if it may be trusted.
     pub fn cs_hash(&self, id: CsId) -> Result<Option<u128>, StoreError> {
-        let table = open!(self.read, t::CS_HASH);
-        Ok(reading!(table.get(id.0)).map(|row| row.value()))
+        self.guarded("read a hash", || Ok(self.get(&self.tables.cs_hash, id.0)?.map(|row| row.value())))
     }
 
     /// Calls `each` for every stored hash of a connector.
     pub fn cs_hashes(&self, connector: ConnectorId, each: &mut dyn FnMut(CsId, u128)) -> Result<(), StoreError> {
-        let table = open!(self.read, t::CS_HASH);
-        let all = CsId::range(connector);
-        for row in reading!(table.range(all.start().0..=all.end().0)) {
-            let (key, value) = reading!(row);
-            each(CsId(key.value()), value.value());
-        }
-        Ok(())
+        self.guarded("read hashes", || {
+            let mut count = 0;
+            for row in self.tables.cs_hash.range(ids(connector, None))? {
+                let (id, hash) = row?;
+                each(CsId(id.value()), hash.value());
+                count += 1;
+            }
+            self.read(count);
+            Ok(())
+        })
     }
 
     /// Calls `each` for every anchor of a connector.
     pub fn cs_anchors(&self, connector: ConnectorId, each: &mut dyn FnMut(&[u8], CsId)) -> Result<(), StoreError> {
-        let table = open!(self.read, t::CS_ANCHOR);
-        each_name(&table, connector, each)
+        self.guarded("read anchors", || self.each_key(&self.tables.cs_by_anchor, connector, each))
     }
 
-    /// Calls `each` for every name key of a connector.
+    /// Calls `each` for every name of a connector.
     pub fn cs_names(&self, connector: ConnectorId, each: &mut dyn FnMut(&[u8], CsId)) -> Result<(), StoreError> {
-        let table = open!(self.read, t::CS_DN);
-        each_name(&table, connector, each)
+        self.guarded("read names", || self.each_key(&self.tables.cs_by_dn, connector, each))
+    }
+
+    fn each_key(
+        &self,
+        table: &ReadOnlyTable<(u16, &'static [u8]), u64>,
+        connector: ConnectorId,
+        each: &mut dyn FnMut(&[u8], CsId),
+    ) -> Result<(), Fault> {
+        let mut count = 0;
+        for row in table.range::<(u16, &[u8])>(keys(connector, &[]))? {
+            let (key, id) = row?;
+            each(key.value().1, CsId(id.value()));
+            count += 1;
+        }
+        self.read(count);
+        Ok(())
     }
 
     /// The object with an anchor.
     pub fn cs_by_anchor(&self, connector: ConnectorId, anchor: &[u8]) -> Result<Option<CsId>, StoreError> {
-        let table = open!(self.read, t::CS_ANCHOR);
-        Ok(reading!(table.get((connector.0, anchor))).map(|row| CsId(row.value())))
+        self.guarded("look up an anchor", || {
+            self.read(1);
+            Ok(self.tables.cs_by_anchor.get((connector.0, anchor))?.map(|row| CsId(row.value())))
+        })
     }
 
-    /// The object with a name.
+    /// The object with a name. An object whose name another one took is not found by it.
     pub fn cs_by_dn(&self, connector: ConnectorId, dn: &DnKey) -> Result<Option<CsId>, StoreError> {
-        let table = open!(self.read, t::CS_DN);
-        Ok(reading!(table.get((connector.0, dn.as_bytes()))).map(|row| CsId(row.value())))
+        self.guarded("look up a name", || {
+            self.read(1);
+            Ok(self.tables.cs_by_dn.get((connector.0, dn.as_bytes()))?.map(|row| CsId(row.value())))
+        })
     }
 
     /// An object and everything below it, parents before children.
     pub fn cs_subtree(&self, connector: ConnectorId, dn: &DnKey) -> Result<Vec<CsId>, StoreError> {
-        let table = open!(self.read, t::CS_DN);
-        let mut found = Vec::new();
-        for row in reading!(table.range((connector.0, dn.as_bytes())..)) {
-            let (key, id) = reading!(row);
-            let (owner, name) = key.value();
-            if owner != connector.0 || !name.starts_with(dn.as_bytes()) {
-                break;
+        self.guarded("read a subtree", || {
+            let mut found = Vec::new();
+            for row in self.tables.cs_by_dn.range::<(u16, &[u8])>(keys(connector, dn.as_bytes()))? {
+                let (key, id) = row?;
+                if !key.value().1.starts_with(dn.as_bytes()) {
+                    break;
+                }
+                found.push(CsId(id.value()));
             }
-            found.push(CsId(id.value()));
-        }
-        Ok(found)
+            self.read(found.len() + 1);
+            Ok(found)
+        })
     }
 
     /// Objects whose indexed attribute may have the value, compared folded; verify against the object.
     pub fn cs_join_candidates(&self, connector: ConnectorId, attr: AttrId, value: ValueRef<'_>) -> Result<Vec<CsId>, StoreError> {
-        let table = open!(self.read, t::CS_JOIN);
-        let hash = join_hash(value);
-        let rows = reading!(table.range((connector.0, attr.0, hash, 0)..=(connector.0, attr.0, hash, u64::MAX)));
-        rows.map(|row| row.map(|(key, _)| CsId(key.value().3)).map_err(|error| database("read", &error))).collect_rows()
+        self.guarded("look up a join value", || {
+            let hash = join_hash(self.inner.seed, value);
+            let range = CsId::range(connector);
+            let rows = self.tables.cs_join.range((attr.0, hash, range.start().0)..=(attr.0, hash, range.end().0))?;
+            self.third(rows, CsId)
+        })
     }
 
     /// All references of an object, in all states.
     pub fn cs_references(&self, owner: CsId) -> Result<Vec<CsReference>, StoreError> {
-        let mut found = Vec::new();
-        for row in reading!(self.cs_reference.range((owner.0, 0, 0)..=(owner.0, u16::MAX, u64::MAX))) {
-            let (key, state) = reading!(row);
-            let (_, attr, target) = key.value();
-            found.push(CsReference { owner, attr: AttrId(attr), target: CsId(target), state: ValueState(state.value()) });
-        }
-        self.database.count_reads(found.len() as u64);
-        Ok(found)
+        self.guarded("read references", || {
+            let mut found = Vec::new();
+            for row in self.tables.cs_reference.range((owner.0, 0, 0)..=(owner.0, u16::MAX, u64::MAX))? {
+                let (key, state) = row?;
+                let (_, attr, target) = key.value();
+                let state = ValueState(state.value());
+                if !state.is_valid() {
+                    return Err(flawed("cs_reference", owner, "a reference in an undefined state"));
+                }
+                found.push(CsReference { owner, attr: AttrId(attr), target: CsId(target), state });
+            }
+            self.read(found.len());
+            Ok(found)
+        })
+    }
+
+    /// The state of one reference; absent when there is no row.
+    pub fn cs_reference(&self, owner: CsId, attr: AttrId, target: CsId) -> Result<ValueState, StoreError> {
+        self.guarded("read a reference", || {
+            let row = self.get(&self.tables.cs_reference, (owner.0, attr.0, target.0))?;
+            Ok(row.map_or(ValueState::ABSENT, |row| ValueState(row.value())))
+        })
     }
 
     /// The state of one reference; absent when there is no row.
@@ -192,144 +204,161 @@ impl Snapshot {
 
     /// How many references of one attribute are in the wanted image, in one read.
     pub fn cs_reference_count(&self, owner: CsId, attr: AttrId) -> Result<u64, StoreError> {
-        let table = open!(self.read, t::CS_REFERENCE_COUNT);
-        Ok(reading!(table.get((owner.0, attr.0))).map_or(0, |row| row.value()))
+        self.guarded("count references", || Ok(self.get(&self.tables.cs_reference_count, (owner.0, attr.0))?.map_or(0, |row| row.value())))
     }
 
     /// Who refers to an object, and by which attribute.
     pub fn cs_referrers(&self, target: CsId) -> Result<Vec<(AttrId, CsId)>, StoreError> {
-        let table = open!(self.read, t::CS_REFERRER);
-        let rows = reading!(table.range((target.0, 0, 0)..=(target.0, u16::MAX, u64::MAX)));
-        rows.map(|row| {
-            let (key, ()) = row.map_err(|error| database("read", &error)).map(|(key, value)| (key.value(), value.value()))?;
-            Ok((AttrId(key.1), CsId(key.2)))
+        self.guarded("read referrers", || {
+            let mut found = Vec::new();
+            for row in self.tables.cs_referrer.range((target.0, 0, 0)..=(target.0, u16::MAX, u64::MAX))? {
+                let (_, attr, owner) = row?.0.value();
+                found.push((AttrId(attr), CsId(owner)));
+            }
+            self.read(found.len());
+            Ok(found)
         })
-        .collect_rows()
     }
 
     /// The octets behind a large value.
     pub fn blob(&self, blob: Blob) -> Result<Option<Vec<u8>>, StoreError> {
-        let table = open!(self.read, t::BLOB);
-        Ok(reading!(table.get(blob.hash)).map(|row| row.value().1.to_vec()))
+        self.guarded("read a large value", || {
+            let Some(content) = self.get(&self.tables.blob, (blob.hash, blob.length))?.map(|row| row.value().to_vec()) else {
+                return Ok(None);
+            };
+            if Blob::of(&content) != blob {
+                return Err(Fault::damaged(format!("blob {:032x}", blob.hash), "the content is not what its key says"));
+            }
+            Ok(Some(content))
+        })
     }
 
     /// Objects of a connector with something in a stage.
     pub fn queue(&self, stage: Stage, connector: ConnectorId, after: Option<CsId>, limit: usize) -> Result<Vec<CsId>, StoreError> {
-        let table = open!(self.read, t::QUEUE);
-        let all = CsId::range(connector);
-        let code = stage_code(stage);
-        let from = after.map_or(Bound::Included((code, all.start().0)), |id| Bound::Excluded((code, id.0)));
-        let rows = reading!(table.range::<(u8, u64)>((from, Bound::Included((code, all.end().0)))));
-        rows.take(limit).map(|row| row.map(|(key, _)| CsId(key.value().1)).map_err(|error| database("read", &error))).collect_rows()
+        self.guarded("read a queue", || {
+            let stage = record::stage_code(stage);
+            let (start, end) = ids(connector, after);
+            let mut found = Vec::new();
+            for row in self.tables.queue.range((start.map(|id| (stage, id)), end.map(|id| (stage, id))))?.take(limit) {
+                found.push(CsId(row?.0.value().1));
+            }
+            self.read(found.len());
+            Ok(found)
+        })
     }
 
     /// Connector-space objects marked for a new evaluation for another reason than a pending import.
     pub fn dirty(&self, connector: ConnectorId, after: Option<CsId>, limit: usize) -> Result<Vec<(CsId, DirtyReason)>, StoreError> {
-        let table = open!(self.read, t::DIRTY);
-        let all = CsId::range(connector);
-        let from = after.map_or(Bound::Included(all.start().0), |id| Bound::Excluded(id.0));
-        let mut found = Vec::new();
-        for row in reading!(table.range::<u64>((from, Bound::Included(all.end().0)))).take(limit) {
-            let (key, reason) = reading!(row);
-            let reason = match reason.value() {
-                0 => DirtyReason::SyncError,
-                1 => DirtyReason::RetryProvisioning,
-                2 => DirtyReason::ReferenceResolved,
-                3 => DirtyReason::Consequence,
-                other => return Err(record::damaged_at(&format!("dirty {}", key.value()), &format!("unknown reason {other}"))),
-            };
-            found.push((CsId(key.value()), reason));
-        }
-        Ok(found)
+        self.guarded("read marks", || {
+            let mut found = Vec::new();
+            for row in self.tables.dirty.range(ids(connector, after))?.take(limit) {
+                let (id, reason) = row?;
+                let id = CsId(id.value());
+                found.push((id, record::reason(reason.value()).map_err(|flaw| flawed("dirty", id, flaw))?));
+            }
+            self.read(found.len());
+            Ok(found)
+        })
     }
 
     /// One metaverse object.
     pub fn mv_object(&self, id: MvId) -> Result<Option<MvObject>, StoreError> {
-        self.database.count_reads(1);
-        let Some(row) = reading!(self.mv_object.get(id.0)) else { return Ok(None) };
-        let Some(lineage) = reading!(self.mv_lineage.get(id.0)) else {
-            return Err(record::damaged_at(&format!("lineage {id}"), "the row is missing"));
-        };
-        record::mv_decode(id, row.value(), lineage.value()).map(Some)
+        self.guarded("read a metaverse object", || {
+            let Some(bytes) = self.get(&self.tables.mv_object, id.0)? else {
+                return Ok(None);
+            };
+            let lineage = self.get(&self.tables.lineage, id.0)?.ok_or_else(|| flawed("lineage", id, "the row is missing"))?;
+            decode_mv(id, bytes.value(), lineage.value()).map(Some)
+        })
     }
 
     /// Metaverse objects in the order of their ids.
     pub fn mv_scan(&self, after: Option<MvId>, limit: usize) -> Result<Vec<MvObject>, StoreError> {
-        let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.0));
-        let mut found = Vec::new();
-        let mut lineages = reading!(self.mv_lineage.range::<u64>((from, Bound::Unbounded)));
-        for row in reading!(self.mv_object.range::<u64>((from, Bound::Unbounded))).take(limit) {
-            let (key, value) = reading!(row);
-            let id = MvId(key.value());
-            let Some(lineage) = lineages.next() else { return Err(record::damaged_at(&format!("lineage {id}"), "the row is missing")) };
-            let (lineage_key, lineage) = reading!(lineage);
-            if lineage_key.value() != id.0 {
-                return Err(record::damaged_at(&format!("lineage {id}"), "the row is missing"));
+        self.guarded("read metaverse objects", || {
+            let range = (after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.0)), Bound::Unbounded);
+            let mut lineages = self.tables.lineage.range(range)?;
+            let mut objects = Vec::new();
+            for row in self.tables.mv_object.range(range)?.take(limit) {
+                let (id, bytes) = row?;
+                let id = MvId(id.value());
+                let lineage = lineages.next().transpose()?.filter(|(key, _)| key.value() == id.0);
+                let (_, lineage) = lineage.ok_or_else(|| flawed("lineage", id, "its rows and those of mv_object do not fit together"))?;
+                objects.push(decode_mv(id, bytes.value(), lineage.value())?);
             }
-            found.push(record::mv_decode(id, value.value(), lineage.value())?);
-        }
-        self.database.count_reads(found.len() as u64);
-        Ok(found)
+            self.read(2 * objects.len());
+            Ok(objects)
+        })
     }
 
     /// How many metaverse objects there are.
     pub fn mv_count(&self) -> Result<u64, StoreError> {
-        Ok(reading!(self.mv_object.len()))
+        self.guarded("count metaverse objects", || Ok(self.tables.mv_object.len()?))
     }
 
-    /// The number that the next new metaverse object gets.
+    /// The number that the next new metaverse object gets. Numbers of removed objects do not return.
     pub fn mv_next(&self) -> Result<MvId, StoreError> {
-        self.meta("next-mv").map(|next| MvId(next.unwrap_or(1)))
+        self.guarded("read a number", || Ok(MvId(self.next(counter::MV)?)))
     }
 
     /// The object of a connector that is linked to a metaverse object.
     pub fn mv_link(&self, mv: MvId, connector: ConnectorId) -> Result<Option<CsId>, StoreError> {
-        Ok(reading!(self.mv_link.get((mv.0, connector.0))).map(|row| CsId(row.value())))
+        self.guarded("read a link", || Ok(self.get(&self.tables.mv_link, (mv.0, connector.0))?.map(|row| CsId(row.value()))))
     }
 
     /// All objects linked to a metaverse object, by connector.
     pub fn mv_links(&self, mv: MvId) -> Result<Vec<CsId>, StoreError> {
-        let rows = reading!(self.mv_link.range((mv.0, 0)..=(mv.0, u16::MAX)));
-        rows.map(|row| row.map(|(_, id)| CsId(id.value())).map_err(|error| database("read", &error))).collect_rows()
+        self.guarded("read links", || {
+            let mut found = Vec::new();
+            for row in self.tables.mv_link.range((mv.0, 0)..=(mv.0, u16::MAX))? {
+                found.push(CsId(row?.1.value()));
+            }
+            self.read(found.len());
+            Ok(found)
+        })
     }
 
     /// All references of a metaverse object.
     pub fn mv_references(&self, owner: MvId) -> Result<Vec<MvReference>, StoreError> {
-        let table = open!(self.read, t::MV_REFERENCE);
-        let mut found = Vec::new();
-        for row in reading!(table.range((owner.0, 0, 0)..=(owner.0, u16::MAX, u64::MAX))) {
-            let (key, contributor) = reading!(row);
-            let (_, attr, target) = key.value();
-            found.push(MvReference { owner, attr: AttrId(attr), target: MvId(target), contributor: contributor.value() });
-        }
-        self.database.count_reads(found.len() as u64);
-        Ok(found)
+        self.guarded("read references", || {
+            let mut found = Vec::new();
+            for row in self.tables.mv_reference.range((owner.0, 0, 0)..=(owner.0, u16::MAX, u64::MAX))? {
+                let (key, contributor) = row?;
+                let (_, attr, target) = key.value();
+                found.push(MvReference { owner, attr: AttrId(attr), target: MvId(target), contributor: contributor.value() });
+            }
+            self.read(found.len());
+            Ok(found)
+        })
     }
 
     /// Who refers to a metaverse object, and by which attribute.
     pub fn mv_referrers(&self, target: MvId) -> Result<Vec<(AttrId, MvId)>, StoreError> {
-        let table = open!(self.read, t::MV_REFERRER);
-        let rows = reading!(table.range((target.0, 0, 0)..=(target.0, u16::MAX, u64::MAX)));
-        rows.map(|row| {
-            let (key, ()) = row.map_err(|error| database("read", &error)).map(|(key, value)| (key.value(), value.value()))?;
-            Ok((AttrId(key.1), MvId(key.2)))
+        self.guarded("read referrers", || {
+            let mut found = Vec::new();
+            for row in self.tables.mv_referrer.range((target.0, 0, 0)..=(target.0, u16::MAX, u64::MAX))? {
+                let (_, attr, owner) = row?.0.value();
+                found.push((AttrId(attr), MvId(owner)));
+            }
+            self.read(found.len());
+            Ok(found)
         })
-        .collect_rows()
     }
 
     /// Metaverse objects whose indexed attribute may have the value, compared folded; verify against the object.
     pub fn mv_join_candidates(&self, attr: AttrId, value: ValueRef<'_>) -> Result<Vec<MvId>, StoreError> {
-        let table = open!(self.read, t::MV_JOIN);
-        let hash = join_hash(value);
-        let rows = reading!(table.range((attr.0, hash, 0)..=(attr.0, hash, u64::MAX)));
-        rows.map(|row| row.map(|(key, _)| MvId(key.value().2)).map_err(|error| database("read", &error))).collect_rows()
+        self.guarded("look up a join value", || {
+            let hash = join_hash(self.inner.seed, value);
+            let rows = self.tables.mv_join.range((attr.0, hash, 0)..=(attr.0, hash, u64::MAX))?;
+            self.third(rows, MvId)
+        })
     }
 
     /// The problem of an object on one side.
     pub fn error(&self, id: CsId, side: ErrorSide) -> Result<Option<ObjectError>, StoreError> {
-        let table = open!(self.read, t::ERROR);
-        let row = reading!(table.get((id.0, side_code(side))));
-        row.map(|row| record::error_decode(id, row.value())).transpose()
+        self.guarded("read a problem", || {
+            let row = self.get(&self.tables.object_error, (id.0, record::side_code(side)))?;
+            row.map(|row| record::decode_error(row.value()).map_err(|flaw| flawed("object_error", id, flaw))).transpose()
+        })
     }
 
     /// Problems of a connector's objects.
@@ -339,47 +368,53 @@ impl Snapshot {
         after: Option<(CsId, ErrorSide)>,
         limit: usize,
     ) -> Result<Vec<(CsId, ErrorSide, ObjectError)>, StoreError> {
-        let table = open!(self.read, t::ERROR);
-        let all = CsId::range(connector);
-        let from = after.map_or(Bound::Included((all.start().0, 0)), |(id, side)| Bound::Excluded((id.0, side_code(side))));
-        let mut found = Vec::new();
-        for row in reading!(table.range::<(u64, u8)>((from, Bound::Included((all.end().0, u8::MAX))))).take(limit) {
-            let (key, value) = reading!(row);
-            let (id, side) = key.value();
-            let side = match side {
-                0 => ErrorSide::Import,
-                1 => ErrorSide::Sync,
-                2 => ErrorSide::Export,
-                other => return Err(record::damaged_at(&format!("object_error {id}"), &format!("unknown side {other}"))),
-            };
-            found.push((CsId(id), side, record::error_decode(CsId(id), value.value())?));
-        }
-        Ok(found)
+        self.guarded("read problems", || {
+            let range = CsId::range(connector);
+            let start = after.map_or(Bound::Included((range.start().0, 0)), |(id, side)| Bound::Excluded((id.0, record::side_code(side))));
+            if start_is_behind(&start, &(range.end().0, u8::MAX)) {
+                return Ok(Vec::new());
+            }
+            let mut found = Vec::new();
+            for row in self.tables.object_error.range((start, Bound::Included((range.end().0, u8::MAX))))?.take(limit) {
+                let (key, bytes) = row?;
+                let (id, side) = key.value();
+                let flawed = |flaw| flawed("object_error", CsId(id), flaw);
+                found.push((CsId(id), record::side(side).map_err(flawed)?, record::decode_error(bytes.value()).map_err(flawed)?));
+            }
+            self.read(found.len());
+            Ok(found)
+        })
     }
 
     /// A watermark or other small state of a connector, by name.
     pub fn state(&self, connector: ConnectorId, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let table = open!(self.read, t::STATE);
-        Ok(reading!(table.get((connector.0, name))).map(|row| row.value().to_vec()))
+        self.guarded("read a state", || {
+            self.read(1);
+            Ok(self.tables.state.get((connector.0, name))?.map(|row| row.value().to_vec()))
+        })
     }
 
-    /// Runs below `before`, the newest first.
+    /// The newest runs first: those before `before`, or the very newest.
     pub fn runs(&self, before: Option<RunId>, limit: usize) -> Result<Vec<RunRecord>, StoreError> {
-        let table = open!(self.read, t::RUN);
-        let rows = reading!(table.range(..before.map_or(u64::MAX, |id| id.0)));
-        let mut found = Vec::new();
-        for row in rows.rev().take(limit) {
-            let (key, value) = reading!(row);
-            found.push(record::run_decode(RunId(key.value()), value.value())?);
-        }
-        Ok(found)
+        self.guarded("read runs", || {
+            let range = (Bound::Unbounded, before.map_or(Bound::Unbounded, |run| Bound::Excluded(run.0)));
+            let mut found = Vec::new();
+            for row in self.tables.run.range::<u64>(range)?.rev().take(limit) {
+                let (id, bytes) = row?;
+                let id = RunId(id.value());
+                found.push(record::decode_run(id, bytes.value()).map_err(|flaw| flawed("run", id, flaw))?);
+            }
+            self.read(found.len());
+            Ok(found)
+        })
     }
 
     /// One run with its steps.
     pub fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
-        let table = open!(self.read, t::RUN);
-        let row = reading!(table.get(id.0));
-        row.map(|row| record::run_decode(id, row.value())).transpose()
+        self.guarded("read a run", || {
+            let row = self.get(&self.tables.run, id.0)?;
+            row.map(|row| record::decode_run(id, row.value()).map_err(|flaw| flawed("run", id, flaw))).transpose()
+        })
     }
 
     /// The objects behind a counter of a step.
@@ -391,86 +426,100 @@ impl Snapshot {
         after: Option<CsId>,
         limit: usize,
     ) -> Result<Vec<StepObject>, StoreError> {
-        let table = open!(self.read, t::STEP_OBJECT);
-        let name: &str = &counter.0;
-        let from = after.map_or(Bound::Included((run.0, step, name, 0)), |id| Bound::Excluded((run.0, step, name, id.0)));
-        let rows = reading!(table.range::<(u64, u32, &str, u64)>((from, Bound::Included((run.0, step, name, u64::MAX)))));
-        let mut found = Vec::new();
-        for row in rows.take(limit) {
-            let (key, value) = reading!(row);
-            found.push(record::step_object_decode(counter.clone(), CsId(key.value().3), value.value())?);
-        }
-        Ok(found)
+        self.guarded("read the objects of a step", || {
+            let key = |id: u64| (run.0, step, counter.0.as_ref(), id);
+            let start = after.map_or(Bound::Included(key(0)), |id| Bound::Excluded(key(id.0)));
+            if start_is_behind(&start, &key(u64::MAX)) {
+                return Ok(Vec::new());
+            }
+            let mut found = Vec::new();
+            for row in self.tables.step_object.range((start, Bound::Included(key(u64::MAX))))?.take(limit) {
+                let (key, bytes) = row?;
+                let id = CsId(key.value().3);
+                found.push(record::decode_step_object(counter.clone(), id, bytes.value()).map_err(|flaw| flawed("step_object", id, flaw))?);
+            }
+            self.read(found.len());
+            Ok(found)
+        })
     }
 
     /// The number that the next run gets.
     pub fn next_run(&self) -> Result<RunId, StoreError> {
-        self.meta("next-run").map(|next| RunId(next.unwrap_or(1)))
+        self.guarded("read a number", || Ok(RunId(self.next(counter::RUN)?)))
     }
 
-    fn meta(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        let table = open!(self.read, t::META);
-        Ok(reading!(table.get(name)).map(|row| row.value()))
+    fn next(&self, kind: u8) -> Result<u64, Fault> {
+        Ok(self.get(&self.tables.counter, (kind, 0))?.map_or(1, |row| row.value().0))
     }
-}
 
-/// Collects rows or the first error; a name of its own so that call sites need no turbofish.
-trait CollectRows<T> {
-    fn collect_rows(self) -> Result<Vec<T>, StoreError>;
-}
-
-impl<T, I: Iterator<Item = Result<T, StoreError>>> CollectRows<T> for I {
-    fn collect_rows(self) -> Result<Vec<T>, StoreError> {
-        self.collect()
+    pub(super) fn guarded<T>(&self, action: &'static str, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.inner.run(action, work)
     }
-}
 
-fn each_name(
-    table: &ReadOnlyTable<(u16, &'static [u8]), u64>,
-    connector: ConnectorId,
-    each: &mut dyn FnMut(&[u8], CsId),
-) -> Result<(), StoreError> {
-    for row in reading!(table.range((connector.0, &[][..])..)) {
-        let (key, id) = reading!(row);
-        let (owner, name) = key.value();
-        if owner != connector.0 {
-            break;
+    fn get<K: Key + 'static, V: Value + 'static>(
+        &self,
+        table: &ReadOnlyTable<K, V>,
+        key: K::SelfType<'static>,
+    ) -> Result<Option<AccessGuard<'static, V>>, Fault> {
+        self.read(1);
+        Ok(table.get(key)?)
+    }
+
+    /// The ids of index rows, ascending.
+    fn third<T>(
+        &self,
+        rows: impl Iterator<Item = Result<Row<(u16, u64, u64), ()>, redb::StorageError>>,
+        id: impl Fn(u64) -> T,
+    ) -> Result<Vec<T>, Fault> {
+        let mut found = Vec::new();
+        for row in rows {
+            found.push(id(row?.0.value().2));
         }
-        each(name, CsId(id.value()));
+        self.read(found.len().max(1));
+        Ok(found)
     }
-    Ok(())
-}
 
-/// The hash under which a join value is indexed: case is folded, so that exact and folded joins share one index.
-pub(super) fn join_hash(value: ValueRef<'_>) -> u64 {
-    use xxhash_rust::xxh3::xxh3_64;
-    match value {
-        ValueRef::Text(text) => xxh3_64(crate::model::fold(text).as_bytes()),
-        ValueRef::Binary(octets) => xxh3_64(octets),
-        ValueRef::Number(number) => xxh3_64(&number.to_le_bytes()),
-        ValueRef::Boolean(boolean) => xxh3_64(&[u8::from(boolean)]),
-        ValueRef::LargeText(blob) | ValueRef::LargeBinary(blob) => xxh3_64(&blob.hash.to_le_bytes()),
-        ValueRef::Reference(id) => xxh3_64(&id.to_le_bytes()),
+    fn read(&self, rows: usize) {
+        self.inner.counts.add(Tally { read: rows as u64, written: 0 });
     }
 }
 
-pub(super) fn stage_code(stage: Stage) -> u8 {
-    match stage {
-        Stage::PendingImport => 0,
-        Stage::Unconfirmed => 1,
-        Stage::InProgress => 2,
-        Stage::PendingExport => 3,
+fn decode_cs(id: CsId, bytes: &[u8], link: (u8, u64, u32)) -> Result<CsObject, Fault> {
+    let link = record::decode_link(link).map_err(|flaw| flawed("cs_link", id, flaw))?;
+    CsView::new(bytes).and_then(|view| view.decode(id, link)).map_err(|flaw| flawed("cs_object", id, flaw))
+}
+
+fn decode_mv(id: MvId, bytes: &[u8], lineage: &[u8]) -> Result<MvObject, Fault> {
+    let lineage = record::decode_lineage(lineage).map_err(|flaw| flawed("lineage", id, flaw))?;
+    MvView::new(bytes).and_then(|view| view.decode(id, lineage)).map_err(|flaw| flawed("mv_object", id, flaw))
+}
+
+fn flawed(table: &str, id: impl Display, flaw: Flaw) -> Fault {
+    Fault::damaged(format!("{table} {id}"), flaw)
+}
+
+/// The ids of a connector behind `after`. An `after` of another connector before it means all, behind it none.
+fn ids(connector: ConnectorId, after: Option<CsId>) -> (Bound<u64>, Bound<u64>) {
+    let range = CsId::range(connector);
+    let (start, end) = (range.start().0, range.end().0);
+    match after {
+        Some(after) if after.0 >= end => (Bound::Excluded(end), Bound::Included(end)),
+        Some(after) if after.0 >= start => (Bound::Excluded(after.0), Bound::Included(end)),
+        _ => (Bound::Included(start), Bound::Included(end)),
     }
 }
 
-pub(super) fn side_code(side: ErrorSide) -> u8 {
-    match side {
-        ErrorSide::Import => 0,
-        ErrorSide::Sync => 1,
-        ErrorSide::Export => 2,
-    }
+/// The keys of a connector from `start` on.
+fn keys(connector: ConnectorId, start: &[u8]) -> (Bound<(u16, &[u8])>, Bound<(u16, &[u8])>) {
+    let end = connector.0.checked_add(1).map_or(Bound::Unbounded, |next| Bound::Excluded((next, &[][..])));
+    (Bound::Included((connector.0, start)), end)
 }
 
-pub(super) fn next_cs_name(connector: ConnectorId) -> String {
-    format!("next-cs-{connector}")
+/// True when nothing can lie between a start and an inclusive end; such ranges are not asked for.
+fn start_is_behind<K: PartialOrd>(start: &Bound<K>, end: &K) -> bool {
+    match start {
+        Bound::Included(start) => start > end,
+        Bound::Excluded(start) => start >= end,
+        Bound::Unbounded => false,
+    }
 }

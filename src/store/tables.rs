@@ -1,97 +1,133 @@
-//! All tables of the store, in one place, with what their keys and values mean.
+//! All tables of the store, in one place: names, key and value types, and what must be done for every table alike.
 //!
-//! Integers are keys as they are; names and anchors are octets. Every index can be refilled from the records.
+//! Keys are fixed-width wherever they can be, and ordered so that everything one question asks for is one range.
+//! `docs/store.md` explains each table; what must agree with what is written in `derived.rs`.
 
-use redb::TableDefinition;
+use redb::{ReadOnlyTable, ReadTransaction, TableDefinition, TableError, WriteTransaction};
 
-/// The format that this program writes. A store of a lower number is migrated when it is opened.
-pub(super) const FORMAT: u64 = 1;
+macro_rules! tables {
+    ($($(#[$doc:meta])* $constant:ident $field:ident: $key:ty => $value:ty;)*) => {
+        $($(#[$doc])* pub(super) const $constant: TableDefinition<'static, $key, $value> = TableDefinition::new(stringify!($field));)*
 
-/// Written once into [`META`]: tells our files from other redb files.
-pub(super) const MAGIC: u64 = 0x5359_4e43_4c49_4e45;
+        /// Every table, open in one read transaction, which lives as long as any of them.
+        #[derive(Debug)]
+        pub(super) struct Tables {
+            $($(#[$doc])* pub(super) $field: ReadOnlyTable<$key, $value>,)*
+        }
 
-/// Small numbers: `magic`, `format`, `secret`, `next-mv`, `next-run`, and `next-cs-<connector>`.
-pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// Interned names in the order of their numbers.
-pub(super) const NAME: TableDefinition<'_, u16, &str> = TableDefinition::new("name");
-/// Which attributes are indexed for joins: (0, attribute) metaverse, (1 + connector, attribute) space.
-pub(super) const INDEXED: TableDefinition<'_, (u32, u16), ()> = TableDefinition::new("indexed");
+        impl Tables {
+            /// Opens all tables in a read transaction.
+            pub(super) fn open(transaction: &ReadTransaction) -> Result<Self, TableError> {
+                Ok(Self { $($field: transaction.open_table($constant)?,)* })
+            }
+        }
 
-/// CsId → flat record of base image and deltas, without references and link.
-pub(super) const CS_OBJECT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("cs_object");
-/// CsId → (link kind, MvId or 0, RuleId or 0). Every object has a row.
-pub(super) const CS_LINK: TableDefinition<'_, u64, (u8, u64, u32)> = TableDefinition::new("cs_link");
-/// CsId → canonical hash of the last imported image.
-pub(super) const CS_HASH: TableDefinition<'_, u64, u128> = TableDefinition::new("cs_hash");
-/// (connector, anchor) → CsId.
-pub(super) const CS_ANCHOR: TableDefinition<'_, (u16, &[u8]), u64> = TableDefinition::new("cs_by_anchor");
-/// (connector, name key from the root) → CsId: a subtree is one range.
-pub(super) const CS_DN: TableDefinition<'_, (u16, &[u8]), u64> = TableDefinition::new("cs_by_dn");
-/// (connector, attribute, hash of the folded value, CsId): reverse joins.
-pub(super) const CS_JOIN: TableDefinition<'_, (u16, u16, u64, u64), ()> = TableDefinition::new("cs_join");
-/// (owner, attribute, target) → state byte.
-pub(super) const CS_REFERENCE: TableDefinition<'_, (u64, u16, u64), u8> = TableDefinition::new("cs_reference");
-/// (target, attribute, owner): the same rows from the other side.
-pub(super) const CS_REFERRER: TableDefinition<'_, (u64, u16, u64), ()> = TableDefinition::new("cs_referrer");
-/// (owner, attribute) → how many of the rows are present in the wanted image.
-pub(super) const CS_REFERENCE_COUNT: TableDefinition<'_, (u64, u16), u64> = TableDefinition::new("cs_reference_count");
-/// (stage, CsId): objects with something in the stage.
-pub(super) const QUEUE: TableDefinition<'_, (u8, u64), ()> = TableDefinition::new("queue");
-/// CsId → why it is evaluated again.
-pub(super) const DIRTY: TableDefinition<'_, u64, u8> = TableDefinition::new("dirty");
+        /// Creates the tables that are not there yet, so that readers may rely on every one.
+        pub(super) fn create_all(transaction: &WriteTransaction) -> Result<(), TableError> {
+            $(transaction.open_table($constant)?;)*
+            Ok(())
+        }
 
-/// MvId → flat record.
-pub(super) const MV_OBJECT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("mv_object");
-/// MvId → origins of its attributes.
-pub(super) const MV_LINEAGE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("lineage");
-/// (MvId, connector) → CsId. The key is the rule "one link per connector".
-pub(super) const MV_LINK: TableDefinition<'_, (u64, u16), u64> = TableDefinition::new("mv_link");
-/// (owner, attribute, target) → contributor.
-pub(super) const MV_REFERENCE: TableDefinition<'_, (u64, u16, u64), u8> = TableDefinition::new("mv_reference");
-/// (target, attribute, owner).
-pub(super) const MV_REFERRER: TableDefinition<'_, (u64, u16, u64), ()> = TableDefinition::new("mv_referrer");
-/// (attribute, hash of the folded value, MvId): joins.
-pub(super) const MV_JOIN: TableDefinition<'_, (u16, u64, u64), ()> = TableDefinition::new("mv_join");
-
-/// Content hash → (how many values point to it, content).
-pub(super) const BLOB: TableDefinition<'_, u128, (u64, &[u8])> = TableDefinition::new("blob");
-/// (CsId, side) → problem.
-pub(super) const ERROR: TableDefinition<'_, (u64, u8), &[u8]> = TableDefinition::new("object_error");
-/// (connector, name) → watermark or other small state.
-pub(super) const STATE: TableDefinition<'_, (u16, &str), &[u8]> = TableDefinition::new("state");
-/// RunId → run with its steps.
-pub(super) const RUN: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("run");
-/// (run, step, counter, CsId) → what changed.
-pub(super) const STEP_OBJECT: TableDefinition<'_, (u64, u32, &str, u64), &[u8]> = TableDefinition::new("step_object");
-
-/// Calls a macro with every table, so that nothing that concerns all of them forgets one.
-macro_rules! every_table {
-    ($each:ident) => {
-        $each!(META);
-        $each!(NAME);
-        $each!(INDEXED);
-        $each!(CS_OBJECT);
-        $each!(CS_LINK);
-        $each!(CS_HASH);
-        $each!(CS_ANCHOR);
-        $each!(CS_DN);
-        $each!(CS_JOIN);
-        $each!(CS_REFERENCE);
-        $each!(CS_REFERRER);
-        $each!(CS_REFERENCE_COUNT);
-        $each!(QUEUE);
-        $each!(DIRTY);
-        $each!(MV_OBJECT);
-        $each!(MV_LINEAGE);
-        $each!(MV_LINK);
-        $each!(MV_REFERENCE);
-        $each!(MV_REFERRER);
-        $each!(MV_JOIN);
-        $each!(BLOB);
-        $each!(ERROR);
-        $each!(STATE);
-        $each!(RUN);
-        $each!(STEP_OBJECT);
+        /// Calls a macro-free visitor with every table: `visit(definition, reader)`.
+        pub(super) fn visit_all<V: Visitor>(tables: &Tables, visitor: &mut V) -> Result<(), V::Error> {
+            $(visitor.table(stringify!($field), $constant, &tables.$field)?;)*
+            Ok(())
+        }
     };
 }
-pub(super) use every_table;
+
+/// Does the same with every table, whatever its types.
+pub(super) trait Visitor {
+    /// Why a visit ends early.
+    type Error;
+    /// One table: its name, its definition, its rows.
+    fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
+        &mut self,
+        name: &'static str,
+        definition: TableDefinition<'static, K, V>,
+        rows: &ReadOnlyTable<K, V>,
+    ) -> Result<(), Self::Error>;
+}
+
+tables! {
+    /// What the file is: magic, format, installation secret, marks of work under way.
+    META meta: &'static str => &'static [u8];
+    /// Interned names by number; dense from 0.
+    ATTRIBUTE attribute: u16 => &'static str;
+    /// (kind, connector) → (next number, rows now); kinds are [`counter`].
+    COUNTER counter: (u8, u16) => (u64, u64);
+    /// (side, connector, attribute) → state: which attributes joins look up; sides and states are in `index.rs`.
+    INDEXED indexed: (u8, u16, u16) => u8;
+
+    /// CsId → record: the hot row.
+    CS_OBJECT cs_object: u64 => &'static [u8];
+    /// CsId → (kind, MvId, RuleId): how each object stands to the metaverse; a row for every object.
+    CS_LINK cs_link: u64 => (u8, u64, u32);
+    /// CsId → canonical hash of the last imported image, when it may be trusted.
+    CS_HASH cs_hash: u64 => u128;
+    /// (ConnectorId, anchor) → CsId.
+    CS_BY_ANCHOR cs_by_anchor: (u16, &'static [u8]) => u64;
+    /// (ConnectorId, name key) → CsId; a subtree is one range.
+    CS_BY_DN cs_by_dn: (u16, &'static [u8]) => u64;
+    /// (AttrId, hash of the folded value, CsId): candidates of reverse joins.
+    CS_JOIN cs_join: (u16, u64, u64) => ();
+    /// (owner, AttrId, target) → state of the reference.
+    CS_REFERENCE cs_reference: (u64, u16, u64) => u8;
+    /// (target, AttrId, owner): the same rows from the other end.
+    CS_REFERRER cs_referrer: (u64, u16, u64) => ();
+    /// (owner, AttrId) → how many references are in the wanted image; absent for none.
+    CS_REFERENCE_COUNT cs_reference_count: (u64, u16) => u64;
+
+    /// MvId → record.
+    MV_OBJECT mv_object: u64 => &'static [u8];
+    /// MvId → origins of its attributes.
+    LINEAGE lineage: u64 => &'static [u8];
+    /// (MvId, ConnectorId) → CsId: the key is the rule "one link per connector".
+    MV_LINK mv_link: (u64, u16) => u64;
+    /// (AttrId, hash of the folded value, MvId): candidates of joins.
+    MV_JOIN mv_join: (u16, u64, u64) => ();
+    /// (owner, AttrId, target) → contributor.
+    MV_REFERENCE mv_reference: (u64, u16, u64) => u8;
+    /// (target, AttrId, owner): the same rows from the other end.
+    MV_REFERRER mv_referrer: (u64, u16, u64) => ();
+
+    /// (hash, length) → octets of a large value.
+    BLOB blob: (u128, u32) => &'static [u8];
+    /// (hash, length) → how many values of records point to it.
+    BLOB_COUNT blob_count: (u128, u32) => u64;
+
+    /// (stage, CsId): objects with something in a stage.
+    QUEUE queue: (u8, u64) => ();
+    /// CsId → reason for a new evaluation.
+    DIRTY dirty: u64 => u8;
+    /// (CsId, side) → problem.
+    OBJECT_ERROR object_error: (u64, u8) => &'static [u8];
+    /// (ConnectorId, name) → watermark or other small state.
+    STATE state: (u16, &'static str) => &'static [u8];
+    /// RunId → record of the run with its steps.
+    RUN run: u64 => &'static [u8];
+    /// (RunId, step, counter, CsId) → the object as it was.
+    STEP_OBJECT step_object: (u64, u32, &'static str, u64) => &'static [u8];
+}
+
+/// First part of the keys of [`COUNTER`].
+pub(super) mod counter {
+    /// Objects of a connector space: next sequence number, objects now.
+    pub(in crate::store) const CS: u8 = 0;
+    /// Metaverse objects: next number; the table knows its own length.
+    pub(in crate::store) const MV: u8 = 1;
+    /// Runs: next number.
+    pub(in crate::store) const RUN: u8 = 2;
+}
+
+/// Keys of [`META`].
+pub(super) mod meta {
+    /// What makes the file ours.
+    pub(in crate::store) const MAGIC: &str = "magic";
+    /// The value of [`MAGIC`].
+    pub(in crate::store) const MAGIC_VALUE: &[u8] = b"syncline store";
+    /// Format version, 32 bits, little endian.
+    pub(in crate::store) const FORMAT: &str = "format";
+    /// 32 random octets, made with the file.
+    pub(in crate::store) const SECRET: &str = "secret";
+}

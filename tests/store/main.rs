@@ -1,0 +1,5 @@
+//! The store from outside: against a simple model, under damage, under lost power, in the hands of an administrator.
+
+mod against_model;
+mod common;
+mod following;
