@@ -174,7 +174,7 @@ fn fill(inner: &Inner, keys: &[IndexKey]) -> Result<(), Fault> {
             }
         }
     }
-    inner.counts.add(Tally { read, written: 0 });
+    inner.counts.add(Tally { read, bodies: read, written: 0 });
     for (definition, mut rows) in [(tables::MV_JOIN, mv_rows), (tables::CS_JOIN, cs_rows)] {
         rows.sort_unstable();
         for batch in rows.chunks(BATCH) {

@@ -71,6 +71,8 @@ impl Default for StoreOptions {
 pub struct IoCounts {
     /// Rows read, by snapshots and by writers.
     pub rows_read: u64,
+    /// Those among them that were records of objects, the dear ones.
+    pub bodies_read: u64,
     /// Rows inserted, changed or removed.
     pub rows_written: u64,
     /// Durable commits.
@@ -80,6 +82,7 @@ pub struct IoCounts {
 #[derive(Debug, Default)]
 struct Counts {
     read: AtomicU64,
+    bodies: AtomicU64,
     written: AtomicU64,
     commits: AtomicU64,
 }
@@ -87,6 +90,7 @@ struct Counts {
 impl Counts {
     fn add(&self, tally: Tally) {
         self.read.fetch_add(tally.read, Ordering::Relaxed);
+        self.bodies.fetch_add(tally.bodies, Ordering::Relaxed);
         self.written.fetch_add(tally.written, Ordering::Relaxed);
     }
 }
@@ -187,6 +191,7 @@ impl Store {
         let counts = &self.inner.counts;
         IoCounts {
             rows_read: counts.read.load(Ordering::Relaxed),
+            bodies_read: counts.bodies.load(Ordering::Relaxed),
             rows_written: counts.written.load(Ordering::Relaxed),
             commits: counts.commits.load(Ordering::Relaxed),
         }

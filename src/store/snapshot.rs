@@ -38,10 +38,12 @@ impl Snapshot {
     /// One connector-space object with its link.
     pub fn cs_object(&self, id: CsId) -> Result<Option<CsObject>, StoreError> {
         self.guarded("read an object", || {
-            let Some(bytes) = self.get(&self.tables.cs_object, id.0)? else {
+            let Some(bytes) = self.tables.cs_object.get(id.0)? else {
+                self.read(1);
                 return Ok(None);
             };
-            let link = self.get(&self.tables.cs_link, id.0)?.ok_or_else(|| flawed("cs_link", id, "the row is missing"))?;
+            self.read_bodies(1);
+            let link = self.tables.cs_link.get(id.0)?.ok_or_else(|| flawed("cs_link", id, "the row is missing"))?;
             decode_cs(id, bytes.value(), link.value()).map(Some)
         })
     }
@@ -60,7 +62,7 @@ impl Snapshot {
                 let (_, link) = link.ok_or_else(|| flawed("cs_link", id, "its rows and those of cs_object do not fit together"))?;
                 objects.push(decode_cs(id, bytes.value(), link.value())?);
             }
-            self.read(2 * objects.len());
+            self.read_bodies(objects.len());
             Ok(objects)
         })
     }
@@ -264,10 +266,12 @@ impl Snapshot {
     /// One metaverse object.
     pub fn mv_object(&self, id: MvId) -> Result<Option<MvObject>, StoreError> {
         self.guarded("read a metaverse object", || {
-            let Some(bytes) = self.get(&self.tables.mv_object, id.0)? else {
+            let Some(bytes) = self.tables.mv_object.get(id.0)? else {
+                self.read(1);
                 return Ok(None);
             };
-            let lineage = self.get(&self.tables.lineage, id.0)?.ok_or_else(|| flawed("lineage", id, "the row is missing"))?;
+            self.read_bodies(1);
+            let lineage = self.tables.lineage.get(id.0)?.ok_or_else(|| flawed("lineage", id, "the row is missing"))?;
             decode_mv(id, bytes.value(), lineage.value()).map(Some)
         })
     }
@@ -285,7 +289,7 @@ impl Snapshot {
                 let (_, lineage) = lineage.ok_or_else(|| flawed("lineage", id, "its rows and those of mv_object do not fit together"))?;
                 objects.push(decode_mv(id, bytes.value(), lineage.value())?);
             }
-            self.read(2 * objects.len());
+            self.read_bodies(objects.len());
             Ok(objects)
         })
     }
@@ -479,8 +483,13 @@ impl Snapshot {
         Ok(found)
     }
 
+    /// Counts records of objects, each with its row of link or lineage.
+    fn read_bodies(&self, objects: usize) {
+        self.inner.counts.add(Tally { read: 2 * objects as u64, bodies: objects as u64, written: 0 });
+    }
+
     fn read(&self, rows: usize) {
-        self.inner.counts.add(Tally { read: rows as u64, written: 0 });
+        self.inner.counts.add(Tally { read: rows as u64, ..Tally::default() });
     }
 }
 

@@ -22,6 +22,8 @@ use std::ops::Bound;
 pub(super) struct Tally {
     /// Rows looked at.
     pub(super) read: u64,
+    /// Records of objects among them.
+    pub(super) bodies: u64,
     /// Rows inserted, changed or removed.
     pub(super) written: u64,
 }
@@ -338,6 +340,7 @@ impl Writer<'_> {
             let known = last.is_some_and(|last| id.0 <= last);
             let old = if known { table.get(id.0)? } else { None };
             self.tally.read += u64::from(known);
+            self.tally.bodies += u64::from(old.is_some());
             if old.is_none() && object.is_none() {
                 continue;
             }
@@ -433,6 +436,7 @@ impl Writer<'_> {
         for (id, object) in &changes {
             let old = if last.is_some_and(|last| id.0 <= last) { table.get(id.0)? } else { None };
             self.tally.read += u64::from(last.is_some_and(|last| id.0 <= last));
+            self.tally.bodies += u64::from(old.is_some());
             let new = object.as_ref().map(|object| self.encoder.mv_object(object)).transpose().map_err(flawed("mv_object", id.0))?;
             let lineage =
                 object.as_ref().map(|object| record::encode_lineage(&object.lineage)).transpose().map_err(flawed("lineage", id.0))?;
