@@ -198,12 +198,6 @@ impl Snapshot {
         })
     }
 
-    /// The state of one reference; absent when there is no row.
-    pub fn cs_reference(&self, owner: CsId, attr: AttrId, target: CsId) -> Result<ValueState, StoreError> {
-        let row = reading!(self.cs_reference.get((owner.0, attr.0, target.0)));
-        Ok(row.map_or(ValueState::ABSENT, |state| ValueState(state.value())))
-    }
-
     /// How many references of one attribute are in the wanted image, in one read.
     pub fn cs_reference_count(&self, owner: CsId, attr: AttrId) -> Result<u64, StoreError> {
         self.guarded("count references", || Ok(self.get(&self.tables.cs_reference_count, (owner.0, attr.0))?.map_or(0, |row| row.value())))
