@@ -1,0 +1,216 @@
+//! The PPH1 derivation: what a password hash looks like on the wire, how it is made and how it is checked.
+//!
+//! `NT = MD4(UTF-16LE(password))`, its upper-case hex again as UTF-16LE is the password of PBKDF2-HMAC-SHA256
+//! (specification: provisioning service 5.1). The sender knows the NT hash, the tenant knows the derived key only.
+
+use md4::{Digest, Md4};
+use secrecy::SecretString;
+use sha2::Sha256;
+use std::fmt;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Iterations that the product uses today (specification: provisioning service 5.1).
+pub const ITERATIONS: u32 = 1000;
+/// Octets of salt that the product uses.
+pub const SALT_LENGTH: usize = 10;
+/// The longest salt we read.
+pub const MAX_SALT_LENGTH: usize = 64;
+/// The most iterations we read; more would let a message buy our processor time.
+pub const MAX_ITERATIONS: u32 = 100_000;
+
+const PREFIX: &str = "v1;PPH1_MD4,";
+const KEY_LENGTH: usize = 32;
+
+/// The hash under which Active Directory keeps a password (`unicodePwd`): 16 octets, wiped when dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct NtHash([u8; 16]);
+
+impl NtHash {
+    /// Wraps the octets as the directory delivers them.
+    pub fn new(octets: [u8; 16]) -> Self {
+        Self(octets)
+    }
+
+    /// The hash of a password: MD4 over its UTF-16LE form.
+    pub fn of_password(password: &str) -> Self {
+        let mut units = Zeroizing::new(Vec::with_capacity(password.len() * 2));
+        for unit in password.encode_utf16() {
+            units.extend_from_slice(&unit.to_le_bytes());
+        }
+        let mut digest = Md4::digest(units.as_slice());
+        let mut octets = [0; 16];
+        octets.copy_from_slice(&digest);
+        digest.as_mut_slice().zeroize();
+        Self(octets)
+    }
+
+    /// What PBKDF2 takes as its password: upper-case hex as UTF-16LE, 64 octets, no terminator.
+    fn stretched_input(&self) -> Zeroizing<[u8; 64]> {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let mut text = Zeroizing::new([0; 64]);
+        for (index, octet) in self.0.iter().enumerate() {
+            text[index * 4] = DIGITS[usize::from(octet >> 4)];
+            text[index * 4 + 2] = DIGITS[usize::from(octet & 15)];
+        }
+        text
+    }
+}
+
+/// Never shows the hash: it is as good as the password.
+impl fmt::Debug for NtHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NtHash(…)")
+    }
+}
+
+/// A derived key with what is needed to derive it again: the content of `CredentialData`. Wiped when dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct CredentialData {
+    salt: Vec<u8>,
+    iterations: u32,
+    key: [u8; KEY_LENGTH],
+}
+
+/// Why a text is no `CredentialData`. Never quotes the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialDataError {
+    /// Another version or algorithm than `v1;PPH1_MD4`.
+    #[error("credential data does not begin with \"v1;PPH1_MD4,\"; only that derivation is known")]
+    UnknownForm,
+    /// Salt, iterations and key are not three parts separated by commas.
+    #[error("credential data does not consist of salt, iterations and key")]
+    Parts,
+    /// The salt is no hex or not 1 to 64 octets long.
+    #[error("the salt of the credential data is not hex of 1 to 64 octets")]
+    Salt,
+    /// The iterations are no number from 1 to 100000.
+    #[error("the iterations of the credential data are not a number from 1 to 100000")]
+    Iterations,
+    /// The key is not 32 octets in hex.
+    #[error("the key of the credential data is not hex of 32 octets")]
+    Key,
+}
+
+impl CredentialData {
+    /// Derives a key. `salt` has 1 to 64 octets, `iterations` is 1 to 100000.
+    pub fn derive(hash: &NtHash, salt: &[u8], iterations: u32) -> Result<Self, CredentialDataError> {
+        if salt.is_empty() || salt.len() > MAX_SALT_LENGTH {
+            return Err(CredentialDataError::Salt);
+        }
+        if iterations == 0 || iterations > MAX_ITERATIONS {
+            return Err(CredentialDataError::Iterations);
+        }
+        Ok(Self { salt: salt.to_vec(), iterations, key: stretch(hash, salt, iterations) })
+    }
+
+    /// Reads the text form. The closing semicolon may be missing; hex may be of either case.
+    pub fn parse(text: &str) -> Result<Self, CredentialDataError> {
+        let rest = text.trim().strip_prefix(PREFIX).ok_or(CredentialDataError::UnknownForm)?;
+        let mut parts = rest.strip_suffix(';').unwrap_or(rest).split(',');
+        let (Some(salt), Some(iterations), Some(key), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return Err(CredentialDataError::Parts);
+        };
+        if salt.is_empty() || salt.len() > MAX_SALT_LENGTH * 2 {
+            return Err(CredentialDataError::Salt);
+        }
+        let salt = hex::decode(salt).map_err(|_| CredentialDataError::Salt)?;
+        let iterations =
+            iterations.parse().ok().filter(|count| (1..=MAX_ITERATIONS).contains(count)).ok_or(CredentialDataError::Iterations)?;
+        let mut octets = [0; KEY_LENGTH];
+        hex::decode_to_slice(key, &mut octets).map_err(|_| CredentialDataError::Key)?;
+        Ok(Self { salt, iterations, key: octets })
+    }
+
+    /// The text form with its closing semicolon.
+    pub fn to_text(&self) -> SecretString {
+        SecretString::from(format!("{PREFIX}{},{},{};", hex::encode(&self.salt), self.iterations, hex::encode(self.key)))
+    }
+
+    /// The number of iterations.
+    pub fn iterations(&self) -> u32 {
+        self.iterations
+    }
+
+    /// True when the password behind `hash` is the one behind this key. Takes the same time for every wrong answer.
+    pub fn verify(&self, hash: &NtHash) -> bool {
+        let key = Zeroizing::new(stretch(hash, &self.salt, self.iterations));
+        key.ct_eq(&self.key).into()
+    }
+
+    /// As [`Self::verify`], from the password.
+    pub fn verify_password(&self, password: &str) -> bool {
+        self.verify(&NtHash::of_password(password))
+    }
+}
+
+/// Never shows salt or key.
+impl fmt::Debug for CredentialData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CredentialData").field("iterations", &self.iterations).finish_non_exhaustive()
+    }
+}
+
+fn stretch(hash: &NtHash, salt: &[u8], iterations: u32) -> [u8; KEY_LENGTH] {
+    let mut key = [0; KEY_LENGTH];
+    pbkdf2::pbkdf2_hmac::<Sha256>(hash.stretched_input().as_slice(), salt, iterations, &mut key);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    /// Every published and every own vector: derivation, text form, parsing and verification agree.
+    #[test]
+    fn all_vectors_hold() {
+        let file = include_str!("../../fixtures/password/pph1-vectors.tsv");
+        let mut seen = 0;
+        for line in file.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+            let columns: Vec<&str> = line.split('\t').collect();
+            let [origin, password, nt_hash, salt, iterations, text] = columns[..] else { panic!("six columns: {line}") };
+            let mut octets = [0; 16];
+            hex::decode_to_slice(nt_hash, &mut octets).unwrap();
+            let hash = NtHash::new(octets);
+            // The column is empty where only the hash was published, except for the vector of the empty password.
+            if !password.is_empty() || origin.contains("empty password") {
+                assert_eq!(NtHash::of_password(password).0, octets, "{origin}");
+                assert!(CredentialData::parse(text).unwrap().verify_password(password), "{origin}");
+            }
+            let derived = CredentialData::derive(&hash, &hex::decode(salt).unwrap(), iterations.parse().unwrap()).unwrap();
+            assert_eq!(derived.to_text().expose_secret(), text, "{origin}");
+            assert!(CredentialData::parse(text.trim_end_matches(';')).unwrap().verify(&hash), "{origin}: without semicolon");
+            assert!(!derived.verify(&NtHash::new([7; 16])), "{origin}: a wrong hash is refused");
+            seen += 1;
+        }
+        assert_eq!(seen, 13);
+    }
+
+    #[test]
+    fn malformed_texts_are_named() {
+        let key = "00".repeat(32);
+        for (text, error) in [
+            (String::new(), CredentialDataError::UnknownForm),
+            (format!("v2;PPH1_MD4,aa,1000,{key};"), CredentialDataError::UnknownForm),
+            ("v1;PPH1_MD4,aa,1000".to_owned(), CredentialDataError::Parts),
+            (format!("v1;PPH1_MD4,aa,1000,{key},x;"), CredentialDataError::Parts),
+            (format!("v1;PPH1_MD4,,1000,{key};"), CredentialDataError::Salt),
+            (format!("v1;PPH1_MD4,a,1000,{key};"), CredentialDataError::Salt),
+            (format!("v1;PPH1_MD4,{},1000,{key};", "aa".repeat(65)), CredentialDataError::Salt),
+            (format!("v1;PPH1_MD4,aa,0,{key};"), CredentialDataError::Iterations),
+            (format!("v1;PPH1_MD4,aa,100001,{key};"), CredentialDataError::Iterations),
+            (format!("v1;PPH1_MD4,aa,-1,{key};"), CredentialDataError::Iterations),
+            ("v1;PPH1_MD4,aa,1000,00;".to_owned(), CredentialDataError::Key),
+        ] {
+            assert_eq!(CredentialData::parse(&text).unwrap_err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let hash = NtHash::of_password("Pa$$w0rd");
+        let data = CredentialData::derive(&hash, &[1; 10], 1).unwrap();
+        assert_eq!(format!("{hash:?} {data:?}"), "NtHash(…) CredentialData { iterations: 1, .. }");
+    }
+}

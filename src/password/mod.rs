@@ -1,0 +1,3 @@
+//! Passwords on their way from the directory to the tenant: the derivation that both ends share.
+
+pub mod hash;
