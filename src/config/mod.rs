@@ -1,1 +1,349 @@
-//! config
+//! The configuration folder: what people wrote, read whole and checked whole, before anything runs.
+//!
+//! One folder holds `syncline.toml` (store, guard, limits, rule settings), `connectors/*.toml` (one directory each)
+//! and `rules/*.toml` (rules beside the built-in ones). Unknown keys are errors with file, line and a suggestion.
+//! Secrets are named, never written: see [`Secrets`].
+
+mod connector;
+mod error;
+mod file;
+mod secrets;
+mod template;
+
+pub use connector::{
+    AdFile, ConnectorConfig, ConnectorKind, ConnectorSettings, EmbeddedTenant, EntraFile, LdapFile, LdifFile, LdifShape, ParametersTable,
+    SelectionTable, SignIn,
+};
+pub use error::{ConfigError, ConfigProblem};
+pub use secrets::{CredentialReference, Secrets};
+pub use template::{ConfigTemplate, TemplateError, TemplateSource, TemplateTenant, write_secret};
+
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// The version of the configuration format that this program reads.
+pub const CONFIG_VERSION: i64 = 1;
+
+/// The main file's name within the folder.
+pub const MAIN_FILE: &str = "syncline.toml";
+
+/// Everything that people configured.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder it was read from.
+    pub folder: PathBuf,
+    /// The store's file.
+    pub store: PathBuf,
+    /// Protection against deleting by accident.
+    pub guard: GuardTable,
+    /// Bounds on memory, time and history.
+    pub limits: LimitsTable,
+    /// What the built-in rules ask for.
+    pub rules: RulesTable,
+    /// The connectors in the order of their file names.
+    pub connectors: Vec<ConnectorConfig>,
+    /// Rule files beside the built-in rules, in the order of their file names.
+    pub rule_files: Vec<RuleText>,
+    /// Where secrets come from.
+    pub secrets: Secrets,
+}
+
+/// A rule file as text; the rules themselves read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleText {
+    /// The file's name as messages show it: `rules/10-contractors.toml`.
+    pub name: String,
+    /// Its content.
+    pub text: String,
+}
+
+/// `syncline.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MainFile {
+    /// The version of the configuration format: 1.
+    pub version: Spanned<i64>,
+    /// The store's file, relative to the folder.
+    #[serde(default = "default_store")]
+    pub store: PathBuf,
+    /// Protection against deleting by accident.
+    #[serde(default)]
+    pub guard: GuardTable,
+    /// Bounds on memory, time and history.
+    #[serde(default)]
+    pub limits: LimitsTable,
+    /// What the built-in rules ask for.
+    #[serde(default)]
+    pub rules: RulesTable,
+}
+
+/// `[guard]`: protection against deleting by accident (specification: sync engine, section 5.5).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardTable {
+    /// The most deletes that one export sends; more stop it before the first object. The target's own limit also counts.
+    pub max_deletes: u64,
+    /// The most deletes as a share of the target's known objects, in percent; no limit of this kind without it.
+    pub max_delete_percent: Option<u32>,
+    /// A full import that would lose more than this share of the known objects, in percent, stops before it stages deletes.
+    pub shrink_percent: u32,
+}
+
+impl Default for GuardTable {
+    fn default() -> Self {
+        Self { max_deletes: 500, max_delete_percent: None, shrink_percent: 50 }
+    }
+}
+
+/// `[limits]`: bounds on memory, time and history.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsTable {
+    /// Page cache of the store, in MiB.
+    pub cache_mib: usize,
+    /// Threads for rules and hashing; 0 takes one per processor.
+    pub threads: usize,
+    /// Object problems in one step that stop a run.
+    pub object_errors: u64,
+    /// How long run history is kept, in days.
+    pub history_days: u32,
+}
+
+impl Default for LimitsTable {
+    fn default() -> Self {
+        Self { cache_mib: 64, threads: 0, object_errors: 5_000, history_days: 7 }
+    }
+}
+
+/// `[rules]`: what the built-in rules ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RulesTable {
+    /// The attribute that ties a user to its cloud object for good: `mS-DS-ConsistencyGuid`, `objectGUID` or another
+    /// one that is unique and never changes (specification: sync engine, section 5.8).
+    pub source_anchor: String,
+    /// How accounts of several directories are found to be one person: `once`, `mail`, `object-sid`, `account-name` or
+    /// the name of an attribute that is the same on both sides (specification: default rules, section 2.1).
+    pub user_matching: String,
+    /// Groups with more members are not sent.
+    pub group_members_max: u64,
+}
+
+impl Default for RulesTable {
+    fn default() -> Self {
+        Self { source_anchor: "mS-DS-ConsistencyGuid".to_owned(), user_matching: "object-sid".to_owned(), group_members_max: 250_000 }
+    }
+}
+
+fn default_store() -> PathBuf {
+    PathBuf::from("syncline.redb")
+}
+
+impl Config {
+    /// Reads and checks a configuration folder.
+    ///
+    /// # Errors
+    /// Every problem found, with file, line and what to do: one for each file at least as far as it could be read.
+    pub fn load(folder: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(folder, Secrets::of_process(folder))
+    }
+
+    /// As [`Self::load`], with another source of secrets.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(folder: &Path, secrets: Secrets) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let main = read_main(folder).map_err(ConfigError::one)?;
+        let store = folder.join(&main.store);
+        let mut connectors = Vec::new();
+        for path in toml_files(&folder.join("connectors"), &mut problems) {
+            match connector::read(folder, &path) {
+                Ok(connector) => connectors.push(connector),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        check_names(&connectors, &mut problems);
+        let mut rule_files = Vec::new();
+        for path in toml_files(&folder.join("rules"), &mut problems) {
+            match file::read_text(&path) {
+                Ok(text) => rule_files.push(RuleText { name: file::shown(folder, &path), text }),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self {
+                folder: folder.to_owned(),
+                store,
+                guard: main.guard,
+                limits: main.limits,
+                rules: main.rules,
+                connectors,
+                rule_files,
+                secrets,
+            })
+        } else {
+            Err(ConfigError::new(problems))
+        }
+    }
+
+    /// A connector by name, compared without regard to case.
+    pub fn connector(&self, name: &str) -> Option<&ConnectorConfig> {
+        self.connectors.iter().find(|connector| connector.name.eq_ignore_ascii_case(name))
+    }
+}
+
+fn read_main(folder: &Path) -> Result<MainFile, ConfigProblem> {
+    let path = folder.join(MAIN_FILE);
+    if !path.exists() {
+        let hint = "make a configuration with `syncline init`, look at `syncline demo`, or name the folder by --config";
+        return Err(ConfigProblem::of_file(&path, "there is no configuration here").hint(hint));
+    }
+    let text = file::read_text(&path)?;
+    let main: MainFile = file::parse(folder, &path, &text)?;
+    let problem = |span, message: String| file::problem_at(folder, &path, &text, span, message);
+    if *main.version.get_ref() != CONFIG_VERSION {
+        let message = format!("configuration format {} is not known here", main.version.get_ref());
+        return Err(problem(main.version.span(), message).hint(format!("this program reads version = {CONFIG_VERSION}")));
+    }
+    for (name, percent) in [("shrink_percent", Some(main.guard.shrink_percent)), ("max_delete_percent", main.guard.max_delete_percent)] {
+        if percent.is_some_and(|percent| percent > 100) {
+            let at = text.find(name).map_or(0..0, |start| start..start + name.len());
+            return Err(problem(at, format!("{name} is a share in percent and cannot be above 100")));
+        }
+    }
+    Ok(main)
+}
+
+/// The `*.toml` files of a folder in the order of their names; none when the folder does not exist.
+fn toml_files(folder: &Path, problems: &mut Vec<ConfigProblem>) -> Vec<PathBuf> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            problems.push(ConfigProblem::of_file(folder, format!("the folder cannot be read: {error}")));
+            return Vec::new();
+        }
+    };
+    let mut paths: Vec<PathBuf> =
+        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ext| ext == "toml")).collect();
+    paths.sort();
+    paths
+}
+
+fn check_names(connectors: &[ConnectorConfig], problems: &mut Vec<ConfigProblem>) {
+    for (index, connector) in connectors.iter().enumerate() {
+        if let Some(earlier) = connectors[..index].iter().find(|earlier| earlier.name.eq_ignore_ascii_case(&connector.name)) {
+            problems.push(ConfigProblem::of_file(
+                &connector.file,
+                format!("the name '{}' is taken by {}; connectors need different names", connector.name, earlier.file.display()),
+            ));
+        }
+        if connector.name.is_empty() || connector.name.contains([':', '/']) || connector.name.trim() != connector.name {
+            problems.push(ConfigProblem::of_file(
+                &connector.file,
+                format!("'{}' cannot be a connector's name: it must not be empty, hold ':' or '/', or begin or end blank", connector.name),
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    fn problems(files: &[(&str, &str)]) -> String {
+        let folder = folder(files);
+        let shown = Config::load(folder.path()).unwrap_err().to_string();
+        shown.replace(folder.path().to_str().unwrap(), "FOLDER")
+    }
+
+    const AD: &str =
+        "kind = \"ad\"\nurl = \"ldaps://dc1.corp.example\"\nbind_name = \"svc@corp.example\"\npassword = { credential = \"ad-bind\" }\n";
+
+    #[test]
+    fn a_folder_is_read_whole() {
+        let folder = folder(&[
+            ("syncline.toml", "version = 1\n[guard]\nmax_deletes = 20\n[rules]\nsource_anchor = \"objectGUID\"\n"),
+            ("connectors/corp.toml", AD),
+            ("connectors/entra.toml", "kind = \"entra\"\nname = \"Entra\"\ntenant = \"embedded\"\n"),
+            ("rules/10-own.toml", "# nothing yet\n"),
+        ]);
+        let config = Config::load(folder.path()).unwrap();
+        assert_eq!(config.guard.max_deletes, 20);
+        assert_eq!(config.rules.source_anchor, "objectGUID");
+        assert_eq!(config.connectors.iter().map(|connector| connector.name.as_str()).collect::<Vec<_>>(), ["corp", "Entra"]);
+        assert!(matches!(config.connector("CORP").unwrap().settings, ConnectorSettings::Ad(_)));
+        assert_eq!(config.rule_files[0].name, "rules/10-own.toml");
+        assert_eq!(config.store, folder.path().join("syncline.redb"));
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_place_and_the_key_that_was_meant() {
+        let shown = problems(&[("syncline.toml", "version = 1\n[guard]\nmax_delete = 20\n")]);
+        assert_eq!(
+            shown,
+            "syncline.toml:3:1: unknown key `max_delete` (did you mean `max_deletes`?)\n  3 | max_delete = 20\n    | ^^^^^^^^^^"
+        );
+    }
+
+    #[test]
+    fn problems_of_all_files_come_at_once() {
+        let shown = problems(&[
+            ("syncline.toml", "version = 1\n"),
+            ("connectors/a.toml", "kind = \"entar\"\n"),
+            ("connectors/b.toml", &AD.replace("{ credential = \"ad-bind\" }", "\"hunter2\"")),
+            ("connectors/c.toml", "kind = \"ldif\"\n"),
+        ]);
+        assert!(shown.contains("connectors/a.toml:1:8: unknown kind `entar` (did you mean `entra`?)"), "{shown}");
+        assert!(shown.contains("connectors/b.toml:4:12: a secret is never written here"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("connectors/c.toml") && shown.contains("missing key `path`"), "{shown}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        assert!(problems(&[("syncline.toml", "version = 2\n")]).contains("configuration format 2 is not known here"));
+        assert!(problems(&[("syncline.toml", "version = 1\n[guard]\nshrink_percent = 101\n")]).contains("syncline.toml:3:1"));
+        assert!(problems(&[("syncline.toml", "version = 1\nversion = 1\n")]).contains("duplicate key"));
+        assert!(problems(&[]).contains("there is no configuration here"));
+        let twice = problems(&[
+            ("syncline.toml", "version = 1\n"),
+            ("connectors/a.toml", AD),
+            ("connectors/b.toml", &format!("name = \"A\"\n{AD}")),
+        ]);
+        assert!(twice.contains("the name 'A' is taken by"), "{twice}");
+    }
+
+    #[test]
+    fn every_key_is_in_the_reference() {
+        let reference = include_str!("../../docs/reference/config.md");
+        let mut keys: Vec<String> = Vec::new();
+        keys.extend(file::known_keys::<MainFile>());
+        keys.extend(file::known_keys::<GuardTable>());
+        keys.extend(file::known_keys::<LimitsTable>());
+        keys.extend(file::known_keys::<RulesTable>());
+        keys.extend(file::known_keys::<LdifFile>());
+        keys.extend(file::known_keys::<AdFile>());
+        keys.extend(file::known_keys::<LdapFile>());
+        keys.extend(file::known_keys::<EntraFile>());
+        keys.extend(file::known_keys::<SelectionTable>());
+        keys.extend(file::known_keys::<ParametersTable>());
+        keys.extend(file::known_keys::<EmbeddedTenant>());
+        assert!(keys.len() > 40, "{keys:?}");
+        let missing: Vec<&String> = keys.iter().filter(|key| !reference.contains(&format!("`{key}`"))).collect();
+        assert!(missing.is_empty(), "docs/reference/config.md does not explain {missing:?}");
+    }
+}

@@ -1,0 +1,320 @@
+//! What people type: options and commands.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Keeps the people, groups and contacts of a directory the same in Microsoft Entra ID.
+#[derive(Debug, Parser)]
+#[command(name = "syncline", disable_version_flag = true, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    /// The configuration folder.
+    #[arg(long, global = true, value_name = "DIR", default_value = "syncline")]
+    pub config: PathBuf,
+    /// The store's file, instead of the configured one.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub store: Option<PathBuf>,
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to log to standard error: a level, or targets with levels (`syncline=debug`).
+    #[arg(long, global = true, value_name = "FILTER", default_value = "warn")]
+    pub log: String,
+    /// Print the version; with --json also commit and features.
+    #[arg(short = 'V', long)]
+    pub version: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 warnings, 2 errors, 3 stopped, 4 not started, 5 threshold or guard, 64 usage";
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a first configuration.
+    Init(Box<InitArguments>),
+    /// Run single run profiles, and look at past runs.
+    #[command(subcommand)]
+    Run(RunCommand),
+    /// List the problems of objects.
+    Errors(ErrorsArguments),
+    /// Look into connector spaces.
+    #[command(subcommand)]
+    Cs(CsCommand),
+    /// Look into the metaverse.
+    #[command(subcommand)]
+    Mv(MvCommand),
+    /// Look at one object from end to end.
+    #[command(subcommand)]
+    Object(ObjectCommand),
+    /// List rules, and what is wrong with them.
+    #[command(subcommand)]
+    Rules(RulesCommand),
+    /// Convert source anchors.
+    #[command(subcommand)]
+    Anchor(AnchorCommand),
+}
+
+/// Where people come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SourceKind {
+    /// LDIF files.
+    Ldif,
+    /// Active Directory.
+    Ad,
+    /// OpenLDAP and its like.
+    Ldap,
+}
+
+/// Where they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TenantKind {
+    /// A tenant that runs with the program.
+    Local,
+    /// Microsoft Entra ID, or a tenant that runs elsewhere.
+    Entra,
+}
+
+/// Options of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// Where people come from.
+    #[arg(long, value_enum)]
+    pub source: SourceKind,
+    /// The source's name; by default its domain or kind.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// LDIF: the file, or the folder with *.ldif files.
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<PathBuf>,
+    /// LDIF: the entries are those of an OpenLDAP directory.
+    #[arg(long)]
+    pub openldap: bool,
+    /// Directory server: ldaps://host[:port] or ldap://host[:port].
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Directory server: encrypt an ldap:// connection by StartTLS.
+    #[arg(long)]
+    pub start_tls: bool,
+    /// Directory server: allow a connection without encryption.
+    #[arg(long)]
+    pub allow_plain: bool,
+    /// Directory server: certificate authorities to trust (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Directory server: the account to sign in with.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub bind_name: Option<String>,
+    /// Directory server: file with the account's password; copied to the configuration with mode 0600.
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Directory server: the name under which the password is looked up.
+    #[arg(long, value_name = "NAME", default_value = "directory-bind")]
+    pub credential: String,
+    /// LDAP: where searches begin.
+    #[arg(long, value_name = "DN")]
+    pub base: Option<String>,
+    /// A container to import; may be given several times.
+    #[arg(long, value_name = "DN")]
+    pub include: Vec<String>,
+    /// A container to leave out; may be given several times.
+    #[arg(long, value_name = "DN")]
+    pub exclude: Vec<String>,
+    /// The source's domain, where the directory does not tell it (LDIF, LDAP).
+    #[arg(long)]
+    pub domain: Option<String>,
+    /// Where people go.
+    #[arg(long, value_enum, default_value_t = TenantKind::Local)]
+    pub tenant: TenantKind,
+    /// Local tenant: a verified domain; by default the source's domain.
+    #[arg(long, value_name = "DOMAIN")]
+    pub verified_domain: Vec<String>,
+    /// Entra: the tenant's id or one of its domains.
+    #[arg(long, value_name = "TENANT")]
+    pub tenant_id: Option<String>,
+    /// Entra: the application's id; without it a person signs in by device code.
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<String>,
+    /// Entra: file with the application's secret; copied to the configuration with mode 0600.
+    #[arg(long, value_name = "FILE")]
+    pub client_secret_file: Option<PathBuf>,
+    /// Entra: where tokens come from, when it is not the public cloud.
+    #[arg(long, value_name = "URL")]
+    pub login_url: Option<String>,
+    /// Entra: the provisioning service, when it is not that of the public cloud.
+    #[arg(long, value_name = "URL")]
+    pub provisioning_url: Option<String>,
+    /// Entra: certificate authorities to trust (PEM), and no others.
+    #[arg(long, value_name = "FILE")]
+    pub tenant_ca_file: Option<PathBuf>,
+    /// The most deletes that one export sends.
+    #[arg(long, default_value_t = 500)]
+    pub max_deletes: u64,
+}
+
+/// Commands about runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunCommand {
+    /// List past runs, the newest first.
+    List {
+        /// At most so many.
+        #[arg(long, default_value_t = 30)]
+        limit: usize,
+    },
+    /// Show one run, its steps and counters, or the objects behind a counter.
+    Show {
+        /// The run's number.
+        number: u64,
+        /// Show the objects behind this counter: stage-add, connector-flow, export-update, …
+        #[arg(long, value_name = "NAME")]
+        counter: Option<String>,
+        /// Of this step only.
+        #[arg(long, value_name = "N")]
+        step: Option<u32>,
+        /// At most so many objects.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+}
+
+/// Options of `errors`.
+#[derive(Debug, Args)]
+pub(crate) struct ErrorsArguments {
+    /// Of this connector only.
+    pub connector: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+}
+
+/// Commands about connector spaces.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CsCommand {
+    /// Search a connector space; all conditions must hold.
+    Search(CsSearchArguments),
+    /// Show one object with everything that is under way.
+    Show {
+        /// Name, anchor (base64, hex, GUID), sign-in name or number; `connector:` may stand before it.
+        object: String,
+        /// At most so many values of each attribute.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+}
+
+/// Options of `cs search`.
+#[derive(Debug, Args)]
+pub(crate) struct CsSearchArguments {
+    /// The connector's name or number.
+    pub connector: String,
+    /// The beginning of the object's own name, without regard to case.
+    #[arg(long, value_name = "TEXT")]
+    pub rdn: Option<String>,
+    /// This container and everything below it.
+    #[arg(long, value_name = "DN")]
+    pub under: Option<String>,
+    /// The object's type.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub object_type: Option<String>,
+    /// The link state: connector, disconnector, filtered-disconnector, placeholder, …
+    #[arg(long)]
+    pub state: Option<String>,
+    /// Something waits for synchronization: add, update, delete, delete-add.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_enum)]
+    pub pending_import: Vec<PendingKind>,
+    /// Something waits for export: add, update, delete, delete-add.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_enum)]
+    pub pending_export: Vec<PendingKind>,
+    /// Has a problem of reading.
+    #[arg(long)]
+    pub import_error: bool,
+    /// Has a problem of rules.
+    #[arg(long)]
+    pub sync_error: bool,
+    /// Has a problem of sending.
+    #[arg(long)]
+    pub export_error: bool,
+    /// An attribute has a value: `mail=*@corp.example`; may be given several times.
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub filters: Vec<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+}
+
+/// What is pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PendingKind {
+    /// The object appears.
+    Add,
+    /// It changes.
+    Update,
+    /// It goes.
+    Delete,
+    /// It becomes another type.
+    DeleteAdd,
+}
+
+/// Commands about the metaverse.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MvCommand {
+    /// Search the metaverse; all conditions must hold.
+    Search {
+        /// Part of a name, account or address.
+        text: Option<String>,
+        /// The object's type.
+        #[arg(long = "type", value_name = "TYPE")]
+        object_type: Option<String>,
+        /// An attribute has a value: `mail=*@corp.example`; may be given several times.
+        #[arg(long = "where", value_name = "CONDITION")]
+        filters: Vec<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show one object, and where every value comes from.
+    Show {
+        /// Its number, or any connector-space object that is linked to it.
+        object: String,
+        /// At most so many values of each attribute.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+}
+
+/// Commands about one object.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ObjectCommand {
+    /// Say why an object is in the cloud, or what stops it.
+    Explain {
+        /// Name, anchor (base64, hex, GUID), sign-in name or number; `connector:` may stand before it.
+        object: String,
+    },
+}
+
+/// Commands about rules.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// List rules by precedence.
+    List {
+        /// Of this connector only.
+        #[arg(long)]
+        connector: Option<String>,
+        /// Also those that do not apply.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Say what is wrong with rules, or probably not meant.
+    Lint,
+}
+
+/// Commands about anchors.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AnchorCommand {
+    /// Convert a GUID, hex, base64 or cloud name into all the others.
+    Convert {
+        /// The anchor in any of these forms.
+        anchor: String,
+    },
+}

@@ -1,0 +1,38 @@
+//! `errors`: the problems of objects.
+
+use crate::cli::App;
+use crate::cli::args::ErrorsArguments;
+use crate::cli::commands::more;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::output::clean;
+use crate::service::{Access, ProblemView};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Problems {
+    problems: Vec<ProblemView>,
+    more: bool,
+}
+
+pub(in crate::cli) fn run(app: &App, arguments: &ErrorsArguments) -> Result<Exit, CommandError> {
+    let service = app.service(Access::Existing)?;
+    let connector = arguments.connector.as_deref().map(|name| service.connector_id(name)).transpose()?;
+    let (problems, cut) = service.browse()?.problems(connector, arguments.limit)?;
+    app.output.result(&Problems { problems, more: cut }, |found| {
+        if found.problems.is_empty() {
+            app.output.line("No object has a problem.");
+        }
+        for problem in &found.problems {
+            app.output.line(clean(format!("{}  {} ({})", problem.code, problem.dn, problem.id)));
+            app.output.line(clean(format!(
+                "  {} of {}, since {}, {} retries",
+                problem.side, problem.connector, problem.first_seen, problem.retries
+            )));
+            for line in problem.detail.lines() {
+                app.output.line(format!("  {}", clean(line)));
+            }
+        }
+        more(app.output, found.more, found.problems.len());
+    });
+    Ok(Exit::Ok)
+}

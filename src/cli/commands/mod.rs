@@ -1,0 +1,72 @@
+//! The commands, one file each.
+
+pub(super) mod anchor;
+pub(super) mod cs;
+pub(super) mod errors;
+pub(super) mod init;
+pub(super) mod mv;
+pub(super) mod object;
+pub(super) mod rules;
+pub(super) mod run;
+pub(super) mod version;
+
+use super::App;
+use super::error::{CommandError, Exit};
+use super::output::{Output, clean, table};
+use crate::config::Config;
+use crate::service::{Access, AttributeView, Found, Service};
+use std::fmt::Display;
+
+impl App {
+    /// Opens what the configuration names.
+    pub(super) fn service(&self, access: Access) -> Result<Service, CommandError> {
+        let config = Config::load(&self.config)?;
+        Ok(Service::open(config, self.store.as_deref(), access)?)
+    }
+}
+
+/// The one object that a text means, or an error that lists the candidates.
+pub(super) fn only_one<T: Display>(found: Found<T>, text: &str, what: &str) -> Result<T, CommandError> {
+    match found {
+        Found::One(one) => Ok(one),
+        Found::None => Err(CommandError::new("not-found", Exit::Errors, format!("no {what} is known as '{text}'"))
+            .hint("give a name, an anchor (base64, hex or GUID), a sign-in name or a number; `connector:` may stand before it")),
+        Found::Several(several) => {
+            let shown: Vec<String> = several.iter().take(10).map(ToString::to_string).collect();
+            Err(CommandError::new("ambiguous", Exit::Errors, format!("'{text}' may mean several objects: {}", shown.join(", ")))
+                .hint("give one of these numbers, or put the connector's name and a colon before the text"))
+        }
+    }
+}
+
+/// Says that there is more than was shown.
+pub(super) fn more(output: Output, more: bool, shown: usize) {
+    if more {
+        output.note(format!("(the first {shown}; --limit shows more)"));
+    }
+}
+
+/// Attributes as lines: name, and a value in each line.
+pub(super) fn attribute_table(attributes: &[AttributeView]) -> String {
+    let mut rows = Vec::new();
+    for attribute in attributes {
+        let mut name = attribute.name.clone();
+        for value in &attribute.values {
+            rows.push([std::mem::take(&mut name), value.to_string()]);
+        }
+        let shown = u64::try_from(attribute.values.len()).unwrap_or(u64::MAX);
+        if attribute.count > shown {
+            rows.push([std::mem::take(&mut name), format!("… and {} more", super::output::thousands(attribute.count - shown))]);
+        }
+    }
+    table(["attribute", "value"], &[], rows)
+}
+
+/// A heading and the facts below it, one in each line.
+pub(super) fn facts(output: Output, heading: &str, facts: &[(&str, String)]) {
+    output.line(clean(heading));
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        output.line(format!("  {name:<width$}  {}", clean(value)));
+    }
+}

@@ -1,0 +1,68 @@
+//! `mv search` and `mv show`: what the metaverse holds and where it comes from.
+
+use crate::cli::App;
+use crate::cli::args::MvCommand;
+use crate::cli::commands::cs::{filters, line_table};
+use crate::cli::commands::{facts, more, only_one};
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::output::{table, thousands};
+use crate::service::{Access, MvLine, MvObjectView, MvQuery};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Lines {
+    objects: Vec<MvLine>,
+    more: bool,
+}
+
+pub(in crate::cli) fn run(app: &App, command: &MvCommand) -> Result<Exit, CommandError> {
+    match command {
+        MvCommand::Search { text, object_type, filters: conditions, limit } => {
+            let query = MvQuery { object_type: object_type.clone(), text: text.clone(), filters: filters(conditions)?, limit: *limit };
+            let service = app.service(Access::Existing)?;
+            let (objects, cut) = service.browse()?.search_mv(&query)?;
+            app.output.result(&Lines { objects, more: cut }, |found| {
+                if found.objects.is_empty() {
+                    app.output.note("Nothing fits.");
+                    return;
+                }
+                let rows = found.objects.iter().map(|line| {
+                    [line.id.to_string(), line.object_type.clone(), line.name.clone(), line.account.clone(), line.connectors.join(", ")]
+                });
+                app.output.line(table(["id", "type", "name", "account", "linked to"], &["id"], rows));
+                more(app.output, found.more, found.objects.len());
+            });
+        }
+        MvCommand::Show { object, limit } => {
+            let service = app.service(Access::Existing)?;
+            let browser = service.browse()?;
+            let id = only_one(browser.find_mv(object)?, object, "metaverse object")?;
+            let Some(view) = browser.show_mv(id, *limit)? else {
+                return Err(CommandError::new("not-found", Exit::Errors, format!("metaverse object {id} is gone")));
+            };
+            app.output.result(&view, |view| print(app, view));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn print(app: &App, view: &MvObjectView) {
+    facts(app.output, &format!("metaverse object {}", view.id), &[("type", view.object_type.clone())]);
+    let mut rows = Vec::new();
+    for attribute in &view.attributes {
+        let mut name = attribute.name.clone();
+        let mut origins = attribute.lineage.iter().map(|lineage| format!("{} ({})", lineage.rule, lineage.connector));
+        for value in &attribute.values {
+            rows.push([std::mem::take(&mut name), value.to_string(), origins.next().unwrap_or_default()]);
+        }
+        for origin in origins {
+            rows.push([std::mem::take(&mut name), String::new(), origin]);
+        }
+        let shown = u64::try_from(attribute.values.len()).unwrap_or(u64::MAX);
+        if attribute.count > shown {
+            rows.push([String::new(), format!("… and {} more", thousands(attribute.count - shown)), String::new()]);
+        }
+    }
+    app.output.line(format!("\n{}", table(["attribute", "value", "from"], &[], rows)));
+    app.output.line(format!("\nlinked to:\n{}", line_table(&view.links)));
+}

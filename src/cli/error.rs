@@ -1,0 +1,169 @@
+//! How commands end: exit codes, and errors with a kind and hints.
+
+use crate::config::TemplateError;
+use crate::service::ServiceError;
+use crate::store::StoreError;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// How a command ended (specification: sync engine, section 5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Exit {
+    /// All well.
+    #[default]
+    Ok,
+    /// Done, with something to look at.
+    Warnings,
+    /// Done, but some objects failed; or what was asked for is not there.
+    Errors,
+    /// Stopped on the way.
+    Stopped,
+    /// Not even begun.
+    NotStarted,
+    /// A threshold or guard stopped it.
+    Guard,
+    /// Wrongly called.
+    Usage,
+}
+
+impl Exit {
+    /// The number that the process ends with.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Warnings => 1,
+            Self::Errors => 2,
+            Self::Stopped => 3,
+            Self::NotStarted => 4,
+            Self::Guard => 5,
+            Self::Usage => 64,
+        }
+    }
+
+    /// How a run with this result string ends.
+    pub(crate) fn of_result(result: &str) -> Self {
+        match result {
+            "success" | "completed-no-objects" | "completed-skipped-already-completed" => Self::Ok,
+            "in-progress" | "stopped-deletion-threshold-exceeded" | "stopped-shrink-guard" => {
+                if result == "in-progress" {
+                    Self::Stopped
+                } else {
+                    Self::Guard
+                }
+            }
+            _ if result.starts_with("no-start") || result == "access-denied" => Self::NotStarted,
+            _ if result.starts_with("completed") && result.ends_with("errors") => Self::Errors,
+            _ if result.starts_with("completed") => Self::Warnings,
+            _ => Self::Stopped,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command could not do what was asked.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    /// A stable word for programs.
+    pub kind: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub hints: Vec<String>,
+    /// How the process ends.
+    pub exit: Exit,
+}
+
+impl CommandError {
+    /// An error of a kind.
+    pub(crate) fn new(kind: &'static str, exit: Exit, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hints: Vec::new(), exit }
+    }
+
+    /// A wrong call.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new("usage", Exit::Usage, message)
+    }
+
+    /// The same error with advice.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl From<ServiceError> for CommandError {
+    fn from(error: ServiceError) -> Self {
+        let message = error.to_string();
+        match error {
+            ServiceError::Config(_) => Self::new("configuration", Exit::NotStarted, message),
+            ServiceError::Store(error) => Self::from(error),
+            ServiceError::NoStore(_) => {
+                Self::new("no-store", Exit::NotStarted, message).hint("run a first cycle: syncline cycle start --initial")
+            }
+            ServiceError::Rules(_) => Self::new("rules", Exit::NotStarted, message).hint("syncline rules lint shows all findings"),
+            ServiceError::Connector { .. } => Self::new("connector", Exit::NotStarted, message),
+            ServiceError::NotFound(_) => Self::new("not-found", Exit::Errors, message),
+            ServiceError::Usage(_) => Self::usage(message),
+        }
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        let (kind, hint) = match error {
+            StoreError::InUse { .. } => ("store-in-use", Some("wait for the other command, or stop it")),
+            StoreError::Foreign { .. } => ("store-foreign", Some("name the store by --store, or move the file away")),
+            StoreError::NewerFormat { .. } => ("store-newer", None),
+            StoreError::Damaged { .. } => ("store-damaged", Some("syncline store check --rebuild makes anew what can be made anew")),
+            _ => ("store", None),
+        };
+        let error = Self::new(kind, Exit::NotStarted, message);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+impl From<crate::config::ConfigError> for CommandError {
+    fn from(error: crate::config::ConfigError) -> Self {
+        Self::new("configuration", Exit::NotStarted, error.to_string())
+    }
+}
+
+impl From<TemplateError> for CommandError {
+    fn from(error: TemplateError) -> Self {
+        Self::new("configuration", Exit::NotStarted, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_have_the_documented_exit_codes() {
+        for (result, code) in [
+            ("success", 0),
+            ("completed-no-objects", 0),
+            ("completed-warnings", 1),
+            ("completed-transient-objects", 1),
+            ("completed-sync-errors", 2),
+            ("completed-export-errors", 2),
+            ("completed-discovery-errors", 2),
+            ("stopped-connectivity", 3),
+            ("no-start-credentials", 4),
+            ("stopped-deletion-threshold-exceeded", 5),
+        ] {
+            assert_eq!(Exit::of_result(result).code(), code, "{result}");
+        }
+    }
+}

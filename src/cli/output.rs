@@ -1,0 +1,136 @@
+//! Where commands write to: data to standard output, everything else to standard error.
+
+use super::error::CommandError;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// The way results leave the program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// One JSON document instead of text.
+    pub json: bool,
+}
+
+#[expect(clippy::unused_self, reason = "where results go is decided by the value, and may one day not be the terminal")]
+impl Output {
+    /// Prints a line of a result. A reader that went away is no error.
+    pub(crate) fn line(self, text: impl AsRef<str>) {
+        let mut stdout = anstream::stdout().lock();
+        ignore(writeln!(stdout, "{}", text.as_ref()));
+    }
+
+    /// Prints the one document.
+    pub(crate) fn document<T: Serialize>(self, value: &T) {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => self.line(text),
+            Err(error) => self.note(format!("the result cannot be written as JSON: {error}")),
+        }
+    }
+
+    /// Tells people something that is no result.
+    pub(crate) fn note(self, text: impl AsRef<str>) {
+        let mut stderr = anstream::stderr().lock();
+        ignore(writeln!(stderr, "{}", text.as_ref()));
+    }
+
+    /// Prints a result as a document or by a function.
+    pub(crate) fn result<T: Serialize>(self, value: &T, text: impl FnOnce(&T)) {
+        if self.json { self.document(value) } else { text(value) }
+    }
+
+    /// Prints an error: as a document on standard output with `--json`, else with its hints on standard error.
+    pub(crate) fn error(self, error: &CommandError) {
+        if self.json {
+            #[derive(Serialize)]
+            struct Document<'e> {
+                error: Body<'e>,
+            }
+            #[derive(Serialize)]
+            struct Body<'e> {
+                kind: &'e str,
+                message: &'e str,
+                hints: &'e [String],
+                exit_code: u8,
+            }
+            let body = Body { kind: error.kind, message: &error.message, hints: &error.hints, exit_code: error.exit.code() };
+            self.document(&Document { error: body });
+        } else {
+            self.note(format!("error: {}", error.message));
+            for hint in &error.hints {
+                self.note(format!("hint: {hint}"));
+            }
+        }
+    }
+}
+
+fn ignore(written: io::Result<()>) {
+    // A closed pipe (`| head`) means that nobody wants more; there is nobody to tell, either.
+    drop(written);
+}
+
+/// A table for people; columns named in `right` are numbers.
+pub(crate) fn table<const N: usize>(header: [&str; N], right: &[&str], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    let arrangement = if io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+    table.set_content_arrangement(arrangement);
+    for (index, name) in header.iter().enumerate() {
+        if right.contains(name)
+            && let Some(column) = table.column_mut(index)
+        {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for row in rows {
+        table.add_row(row.map(clean));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// What comes from directories is shown without control characters, which could steer the terminal.
+pub(crate) fn clean(text: impl AsRef<str>) -> String {
+    text.as_ref().chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+/// A number with separators: `12,345`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A duration as people say it.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 1.0 {
+        format!("{:.0} ms", seconds * 1_000.0)
+    } else if seconds < 100.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{:.1} min", seconds / 60.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_separators() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0.0123, 2.5, 90.0, 150.0].map(duration), ["12 ms", "2.5 s", "90.0 s", "2.5 min"]);
+    }
+
+    #[test]
+    fn tables_cannot_steer_a_terminal() {
+        let text = table(["name", "count"], &["count"], [["a\u{1b}[2J".to_owned(), "1".to_owned()], ["b".to_owned(), "1000".to_owned()]]);
+        assert!(!text.contains('\u{1b}') && text.contains("1000"), "{text}");
+    }
+}

@@ -1,0 +1,476 @@
+//! Connector files: one per directory, its keys depending on the kind.
+
+use super::error::ConfigProblem;
+use super::file;
+use super::secrets::CredentialReference;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// A configured connector.
+#[derive(Clone, Debug)]
+pub struct ConnectorConfig {
+    /// The name people use; by default the name of the file without its ending.
+    pub name: String,
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// What kind it is, and the settings of that kind.
+    pub settings: ConnectorSettings,
+}
+
+/// The settings of a connector by kind.
+#[derive(Clone, Debug)]
+pub enum ConnectorSettings {
+    /// Files of entries.
+    Ldif(LdifFile),
+    /// Active Directory.
+    Ad(AdFile),
+    /// OpenLDAP and its like.
+    Ldap(LdapFile),
+    /// Microsoft Entra ID, or a local tenant.
+    Entra(EntraFile),
+}
+
+/// The kinds of connectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectorKind {
+    /// Files of entries.
+    Ldif,
+    /// Active Directory.
+    Ad,
+    /// OpenLDAP and its like.
+    Ldap,
+    /// Microsoft Entra ID, or a local tenant.
+    Entra,
+}
+
+impl ConnectorKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Ldif, Self::Ad, Self::Ldap, Self::Entra];
+
+    /// The spelling in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ldif => "ldif",
+            Self::Ad => "ad",
+            Self::Ldap => "ldap",
+            Self::Entra => "entra",
+        }
+    }
+}
+
+impl ConnectorConfig {
+    /// The connector's kind.
+    pub fn kind(&self) -> ConnectorKind {
+        match self.settings {
+            ConnectorSettings::Ldif(_) => ConnectorKind::Ldif,
+            ConnectorSettings::Ad(_) => ConnectorKind::Ad,
+            ConnectorSettings::Ldap(_) => ConnectorKind::Ldap,
+            ConnectorSettings::Entra(_) => ConnectorKind::Entra,
+        }
+    }
+}
+
+/// A connector file of kind `ldif`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LdifFile {
+    /// `"ldif"`.
+    pub kind: String,
+    /// The connector's name; by default the name of the file without its ending.
+    pub name: Option<String>,
+    /// The file with all entries, or a folder of which every `*.ldif` file is read; relative to the configuration.
+    pub path: PathBuf,
+    /// A file or folder with change records for delta imports.
+    pub changes: Option<PathBuf>,
+    /// The file to which exports append change records.
+    pub export: Option<PathBuf>,
+    /// The attribute that identifies an entry for good; by default `objectGUID`, or `entryUUID` where that is absent.
+    pub anchor: Option<String>,
+    /// Whether entries look like those of Active Directory (`"ad"`) or of OpenLDAP (`"ldap"`); decides the built-in
+    /// rules. Without it both sets apply, each to the object types it knows.
+    pub shape: Option<LdifShape>,
+    /// Which objects are wanted.
+    #[serde(default)]
+    pub selection: SelectionTable,
+    /// What rules know as parameters.
+    #[serde(default)]
+    pub parameters: ParametersTable,
+}
+
+/// Which built-in rules an LDIF directory gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LdifShape {
+    /// Entries as Active Directory has them.
+    Ad,
+    /// Entries as OpenLDAP has them.
+    Ldap,
+}
+
+/// A connector file of kind `ad`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdFile {
+    /// `"ad"`.
+    pub kind: String,
+    /// The connector's name; by default the name of the file without its ending.
+    pub name: Option<String>,
+    /// A domain controller: `ldaps://host[:port]` or `ldap://host[:port]`.
+    pub url: String,
+    /// Encrypt an `ldap://` connection by StartTLS.
+    #[serde(default)]
+    pub start_tls: bool,
+    /// Allow a connection without any encryption; the password then travels readable.
+    #[serde(default)]
+    pub allow_plain: bool,
+    /// PEM file with the certificate authorities to trust; by default those of the machine.
+    pub ca_file: Option<PathBuf>,
+    /// The account: a distinguished name, `user@domain` or `DOMAIN\user`.
+    pub bind_name: String,
+    /// The account's password, by reference.
+    pub password: CredentialReference,
+    /// Naming contexts to import; by default the domain of the server.
+    #[serde(default)]
+    pub partitions: Vec<String>,
+    /// Entries to ask for in one page; Active Directory gives 1,000 at most.
+    #[serde(default = "default_page")]
+    pub page_size: u32,
+    /// Read attributes that refer to other objects in portions of this many values.
+    pub value_range: Option<u32>,
+    /// Longest wait for a connection, in seconds.
+    #[serde(default = "default_connect")]
+    pub connect_timeout_seconds: u64,
+    /// Longest wait for the next piece of an answer, in seconds.
+    #[serde(default = "default_answer")]
+    pub answer_timeout_seconds: u64,
+    /// Which objects are wanted.
+    #[serde(default)]
+    pub selection: SelectionTable,
+    /// What rules know as parameters; what is absent is read from the directory.
+    #[serde(default)]
+    pub parameters: ParametersTable,
+}
+
+/// A connector file of kind `ldap`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LdapFile {
+    /// `"ldap"`.
+    pub kind: String,
+    /// The connector's name; by default the name of the file without its ending.
+    pub name: Option<String>,
+    /// The server: `ldaps://host[:port]` or `ldap://host[:port]`.
+    pub url: String,
+    /// Encrypt an `ldap://` connection by StartTLS.
+    #[serde(default)]
+    pub start_tls: bool,
+    /// Allow a connection without any encryption; the password then travels readable.
+    #[serde(default)]
+    pub allow_plain: bool,
+    /// PEM file with the certificate authorities to trust; by default those of the machine.
+    pub ca_file: Option<PathBuf>,
+    /// The account's distinguished name.
+    pub bind_name: String,
+    /// The account's password, by reference.
+    pub password: CredentialReference,
+    /// Where searches begin.
+    pub base: String,
+    /// The attribute that identifies an entry for good.
+    #[serde(default = "default_anchor")]
+    pub anchor: String,
+    /// Entries to ask for in one page.
+    #[serde(default = "default_page")]
+    pub page_size: u32,
+    /// Longest wait for a connection, in seconds.
+    #[serde(default = "default_connect")]
+    pub connect_timeout_seconds: u64,
+    /// Longest wait for the next piece of an answer, in seconds.
+    #[serde(default = "default_answer")]
+    pub answer_timeout_seconds: u64,
+    /// Which objects are wanted.
+    #[serde(default)]
+    pub selection: SelectionTable,
+    /// What rules know as parameters.
+    #[serde(default)]
+    pub parameters: ParametersTable,
+}
+
+/// A connector file of kind `entra`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntraFile {
+    /// `"entra"`.
+    pub kind: String,
+    /// The connector's name; by default the name of the file without its ending.
+    pub name: Option<String>,
+    /// The tenant's id or one of its domains, or `"embedded"`: a local tenant that runs with the program, in this folder.
+    pub tenant: String,
+    /// How to sign in: `"client-secret"`, `"certificate"` or `"device-code"`.
+    #[serde(default)]
+    pub sign_in: SignIn,
+    /// The application's id; not for the embedded tenant.
+    pub client_id: Option<String>,
+    /// The application's secret, by reference.
+    pub client_secret: Option<CredentialReference>,
+    /// PEM file with the application's certificate.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key in PEM form, by reference.
+    pub private_key: Option<CredentialReference>,
+    /// Where tokens come from; by default the public cloud.
+    pub login_url: Option<String>,
+    /// The provisioning service; by default that of the public cloud.
+    pub provisioning_url: Option<String>,
+    /// PEM file with the certificate authorities to trust, alone; by default those of the machine.
+    pub ca_file: Option<PathBuf>,
+    /// Objects in one call.
+    pub batch_objects: Option<usize>,
+    /// Calls under way at once.
+    pub calls_in_flight: Option<usize>,
+    /// The embedded tenant.
+    #[serde(default)]
+    pub embedded: EmbeddedTenant,
+}
+
+/// How the Entra connector signs in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignIn {
+    /// An application with a secret.
+    #[default]
+    ClientSecret,
+    /// An application with a certificate.
+    Certificate,
+    /// A person types a code into a browser, once.
+    DeviceCode,
+}
+
+/// `[embedded]`: the local tenant that runs with the program.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbeddedTenant {
+    /// Its folder, relative to the configuration.
+    pub folder: PathBuf,
+    /// The organization's name.
+    pub organization: String,
+    /// The domain that generated names get.
+    pub initial_domain: String,
+    /// More verified domains.
+    pub verified_domains: Vec<String>,
+}
+
+impl Default for EmbeddedTenant {
+    fn default() -> Self {
+        Self {
+            folder: "tenant".into(),
+            organization: "Syncline Demo".into(),
+            initial_domain: "syncline.onmicrosoft.com".into(),
+            verified_domains: Vec::new(),
+        }
+    }
+}
+
+/// `[selection]`: which objects are wanted (specification: sync engine, section 5.7).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SelectionTable {
+    /// Object types to import, by their most derived class; without it those that the built-in rules know.
+    pub object_types: Vec<String>,
+    /// Containers to import; none means all.
+    pub include: Vec<String>,
+    /// Containers to leave out; the most specific container of both lists decides.
+    pub exclude: Vec<String>,
+}
+
+/// Object types of Active Directory that the built-in rules know.
+const AD_TYPES: [&str; 5] = ["user", "inetOrgPerson", "group", "contact", "foreignSecurityPrincipal"];
+/// Object types of OpenLDAP that the built-in rules know.
+const LDAP_TYPES: [&str; 5] = ["inetOrgPerson", "posixAccount", "groupOfNames", "groupOfUniqueNames", "posixGroup"];
+
+impl ConnectorConfig {
+    /// The object types to import.
+    pub fn object_types(&self) -> Vec<String> {
+        let (selection, defaults): (&SelectionTable, &[&[&str]]) = match &self.settings {
+            ConnectorSettings::Ldif(file) => (
+                &file.selection,
+                match file.shape {
+                    Some(LdifShape::Ad) => &[&AD_TYPES],
+                    Some(LdifShape::Ldap) => &[&LDAP_TYPES],
+                    None => &[&AD_TYPES, &LDAP_TYPES],
+                },
+            ),
+            ConnectorSettings::Ad(file) => (&file.selection, &[&AD_TYPES]),
+            ConnectorSettings::Ldap(file) => (&file.selection, &[&LDAP_TYPES]),
+            ConnectorSettings::Entra(_) => return Vec::new(),
+        };
+        if !selection.object_types.is_empty() {
+            return selection.object_types.clone();
+        }
+        let mut types: Vec<String> = Vec::new();
+        for name in defaults.iter().flat_map(|list| list.iter()) {
+            if !types.iter().any(|known| known == name) {
+                types.push((*name).to_owned());
+            }
+        }
+        types
+    }
+}
+
+/// `[parameters]`: what rules read as `%Domain.FQDN%` and the like.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ParametersTable {
+    /// `%Domain.FQDN%`: the domain's DNS name.
+    pub domain_fqdn: Option<String>,
+    /// `%Domain.Netbios%`: the domain's short name.
+    pub domain_netbios: Option<String>,
+    /// `%Forest.FQDN%`: the DNS name of the forest's first domain.
+    pub forest_fqdn: Option<String>,
+    /// `%Forest.Netbios%`: the short name of the forest's first domain.
+    pub forest_netbios: Option<String>,
+}
+
+impl ParametersTable {
+    /// The parameters that are set, by the names that rules use.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("Domain.FQDN", &self.domain_fqdn),
+            ("Domain.Netbios", &self.domain_netbios),
+            ("Forest.FQDN", &self.forest_fqdn),
+            ("Forest.Netbios", &self.forest_netbios),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+}
+
+fn default_page() -> u32 {
+    1_000
+}
+
+fn default_connect() -> u64 {
+    10
+}
+
+fn default_answer() -> u64 {
+    120
+}
+
+fn default_anchor() -> String {
+    "entryUUID".to_owned()
+}
+
+/// The keys that decide how the rest of the file is read.
+#[derive(Deserialize)]
+struct KindOnly {
+    kind: Spanned<String>,
+}
+
+/// Reads one connector file.
+pub(super) fn read(folder: &Path, path: &Path) -> Result<ConnectorConfig, ConfigProblem> {
+    let text = file::read_text(path)?;
+    let kind = file::parse::<KindOnly>(folder, path, &text)?.kind;
+    let Some(known) = ConnectorKind::ALL.into_iter().find(|known| known.as_str() == kind.get_ref()) else {
+        let names: Vec<String> = ConnectorKind::ALL.into_iter().map(|kind| kind.as_str().to_owned()).collect();
+        let hint = file::closest(kind.get_ref(), &names)
+            .map_or_else(|| format!("kinds are {}", names.join(", ")), |meant| format!("did you mean `{meant}`?"));
+        return Err(file::problem_at(folder, path, &text, kind.span(), format!("unknown kind `{}`", kind.get_ref())).hint(hint));
+    };
+    let (name, settings) = match known {
+        ConnectorKind::Ldif => {
+            let mut settings: LdifFile = file::parse(folder, path, &text)?;
+            settings.path = folder.join(&settings.path);
+            settings.changes = settings.changes.map(|changes| folder.join(changes));
+            settings.export = settings.export.map(|export| folder.join(export));
+            (settings.name.clone(), ConnectorSettings::Ldif(settings))
+        }
+        ConnectorKind::Ad => {
+            let mut settings: AdFile = file::parse(folder, path, &text)?;
+            check_url(&settings.url).map_err(|(message, hint)| key_problem(folder, path, &text, "url", message).hint(hint))?;
+            settings.ca_file = settings.ca_file.map(|ca_file| folder.join(ca_file));
+            (settings.name.clone(), ConnectorSettings::Ad(settings))
+        }
+        ConnectorKind::Ldap => {
+            let mut settings: LdapFile = file::parse(folder, path, &text)?;
+            check_url(&settings.url).map_err(|(message, hint)| key_problem(folder, path, &text, "url", message).hint(hint))?;
+            settings.ca_file = settings.ca_file.map(|ca_file| folder.join(ca_file));
+            (settings.name.clone(), ConnectorSettings::Ldap(settings))
+        }
+        ConnectorKind::Entra => {
+            let mut settings: EntraFile = file::parse(folder, path, &text)?;
+            check_sign_in(&settings).map_err(|message| key_problem(folder, path, &text, "tenant", message))?;
+            settings.ca_file = settings.ca_file.map(|ca_file| folder.join(ca_file));
+            settings.certificate = settings.certificate.map(|certificate| folder.join(certificate));
+            settings.embedded.folder = folder.join(&settings.embedded.folder);
+            (settings.name.clone(), ConnectorSettings::Entra(settings))
+        }
+    };
+    let name = name.unwrap_or_else(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default());
+    Ok(ConnectorConfig { name, file: path.to_owned(), settings })
+}
+
+impl EntraFile {
+    /// True when the tenant runs with the program.
+    pub fn is_embedded(&self) -> bool {
+        self.tenant == "embedded"
+    }
+}
+
+fn check_url(url: &str) -> Result<(), (String, &'static str)> {
+    let rest = url.strip_prefix("ldaps://").or_else(|| url.strip_prefix("ldap://"));
+    match rest {
+        Some(host) if !host.trim_matches('/').is_empty() => Ok(()),
+        _ => Err((format!("'{url}' is no address of an LDAP server"), "write ldaps://host or ldap://host")),
+    }
+}
+
+fn check_sign_in(settings: &EntraFile) -> Result<(), String> {
+    if settings.tenant.is_empty() {
+        return Err("tenant is empty: write the tenant's id, one of its domains, or \"embedded\"".to_owned());
+    }
+    if settings.is_embedded() {
+        return Ok(());
+    }
+    let missing = match settings.sign_in {
+        SignIn::ClientSecret | SignIn::Certificate if settings.client_id.is_none() => "client_id",
+        SignIn::ClientSecret if settings.client_secret.is_none() => "client_secret",
+        SignIn::Certificate if settings.certificate.is_none() => "certificate",
+        SignIn::Certificate if settings.private_key.is_none() => "private_key",
+        _ => return Ok(()),
+    };
+    Err(format!("signing in to tenant '{}' needs the key `{missing}`", settings.tenant))
+}
+
+fn key_problem(folder: &Path, path: &Path, text: &str, key: &str, message: String) -> ConfigProblem {
+    let at =
+        text.match_indices(key).map(|(at, _)| at).find(|at| text[..*at].rsplit('\n').next().is_some_and(|line| line.trim().is_empty()));
+    file::problem_at(folder, path, text, at.map_or(0..0, |at| at..at + key.len()), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<ConnectorConfig, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, text).unwrap();
+        read(folder.path(), &path).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn each_kind_has_its_own_keys() {
+        let error = read_text("kind = \"ldif\"\npath = \"x.ldif\"\nbase = \"DC=x\"\n").unwrap_err();
+        assert!(error.starts_with("c.toml:3:1: unknown key `base`"), "{error}");
+        let error = read_text("kind = \"ad\"\nurl = \"http://dc\"\nbind_name = \"a\"\npassword = { credential = \"p\" }\n").unwrap_err();
+        assert!(error.starts_with("c.toml:2:1: 'http://dc' is no address"), "{error}");
+        let error = read_text("kind = \"entra\"\ntenant = \"contoso.onmicrosoft.com\"\nclient_id = \"x\"\n").unwrap_err();
+        assert!(error.contains("needs the key `client_secret`"), "{error}");
+    }
+
+    #[test]
+    fn parameters_have_the_names_that_rules_use() {
+        let table = ParametersTable { domain_fqdn: Some("corp.example".into()), ..ParametersTable::default() };
+        assert_eq!(table.pairs().collect::<Vec<_>>(), [("Domain.FQDN", "corp.example")]);
+    }
+}

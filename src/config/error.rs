@@ -1,0 +1,87 @@
+//! Problems of a configuration: where, what, and what to do about it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug)]
+pub struct ConfigError {
+    problems: Vec<ConfigProblem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigProblem {
+    /// The file, as messages show it.
+    pub file: PathBuf,
+    /// 1-based line and column, when the problem has a place.
+    pub place: Option<(usize, usize)>,
+    /// What is wrong, in lower case without full stop.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The line with a marker below it.
+    pub excerpt: Option<String>,
+}
+
+impl ConfigError {
+    /// Several problems; at least one.
+    pub fn new(problems: Vec<ConfigProblem>) -> Self {
+        Self { problems }
+    }
+
+    /// One problem.
+    pub fn one(problem: ConfigProblem) -> Self {
+        Self { problems: vec![problem] }
+    }
+
+    /// What is wrong.
+    pub fn problems(&self) -> &[ConfigProblem] {
+        &self.problems
+    }
+}
+
+impl ConfigProblem {
+    /// A problem of a whole file.
+    pub fn of_file(file: &Path, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), place: None, message: message.into(), hint: None, excerpt: None }
+    }
+
+    /// The same problem with advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ConfigProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        if let Some(excerpt) = &self.excerpt {
+            write!(f, "\n{excerpt}")?;
+        }
+        Ok(())
+    }
+}

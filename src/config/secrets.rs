@@ -1,0 +1,197 @@
+//! Secrets by reference: configuration names a credential, and the credential is looked up when it is needed.
+
+use super::error::ConfigProblem;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::fmt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// `{ credential = "name" }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialReference {
+    /// The credential's name: letters, digits, `-` and `_`.
+    pub credential: String,
+}
+
+/// Looks credentials up: in the service manager's credentials directory, then in the environment
+/// (`SYNCLINE_CREDENTIAL_AD_BIND` for `ad-bind`), then in the folder `secrets` of the configuration.
+#[derive(Clone)]
+pub struct Secrets {
+    folder: PathBuf,
+    environment: Environment,
+}
+
+/// Gives the value of a variable.
+type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// The longest secret: a private key in PEM form fits easily.
+const LONGEST: u64 = 64 << 10;
+
+impl<'de> Deserialize<'de> for CredentialReference {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = CredentialReference;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("{ credential = \"name\" }")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Self::Value, E> {
+                // The text is left out on purpose: it may be the secret.
+                Err(E::custom("a secret is never written here: write { credential = \"name\" } and give the secret under that name"))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Table {
+                    credential: String,
+                }
+                let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                if valid_name(&table.credential) {
+                    Ok(CredentialReference { credential: table.credential })
+                } else {
+                    Err(serde::de::Error::custom("a credential's name has letters, digits, '-' and '_' only, and 64 of them at most"))
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// True for a name that is safe as a file name and as part of a variable's name.
+pub(super) fn valid_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+impl Secrets {
+    /// Secrets of this process and of a configuration folder.
+    #[expect(clippy::disallowed_methods, reason = "configuration is the one place that reads the environment")]
+    pub fn of_process(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), environment: Arc::new(|name| std::env::var(name).ok()) }
+    }
+
+    /// Secrets with another environment.
+    pub fn with_environment(folder: &Path, environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { folder: folder.to_owned(), environment: Arc::new(environment) }
+    }
+
+    /// The secret behind a reference, without a line end behind it.
+    ///
+    /// # Errors
+    /// When nobody gives it, or when its file may be read by others than its owner.
+    pub fn resolve(&self, reference: &CredentialReference) -> Result<SecretString, ConfigProblem> {
+        let name = &reference.credential;
+        if let Some(directory) = (self.environment)("CREDENTIALS_DIRECTORY") {
+            let path = Path::new(&directory).join(name);
+            if path.is_file() {
+                // The service manager made this directory for us alone; its files are 0400 or 0440 as it sees fit.
+                return read(&path);
+            }
+        }
+        let variable = variable(name);
+        if let Some(value) = (self.environment)(&variable).map(Zeroizing::new) {
+            return Ok(SecretString::from(value.trim_end_matches(['\r', '\n'])));
+        }
+        let path = self.path(name);
+        match std::fs::metadata(&path) {
+            Ok(metadata) => {
+                let mode = metadata.permissions().mode() & 0o777;
+                if mode & 0o177 != 0 {
+                    return Err(ConfigProblem::of_file(&path, format!("others than the owner may reach this secret (mode {mode:04o})"))
+                        .hint(format!("chmod 600 {}", path.display())));
+                }
+                read(&path)
+            }
+            Err(_) => Err(ConfigProblem::of_file(&path, format!("nobody gives the credential '{name}'"))
+                .hint(format!("write it to this file with mode 0600, set {variable}, or have the service manager provide it"))),
+        }
+    }
+
+    /// The file in which a credential of the configuration folder lives.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join("secrets").join(name)
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+fn variable(name: &str) -> String {
+    format!("SYNCLINE_CREDENTIAL_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+fn read(path: &Path) -> Result<SecretString, ConfigProblem> {
+    let failed = |error: std::io::Error| ConfigProblem::of_file(path, format!("the secret cannot be read: {error}"));
+    if std::fs::metadata(path).map_err(failed)?.len() > LONGEST {
+        return Err(ConfigProblem::of_file(path, format!("a secret has {LONGEST} octets at most")));
+    }
+    let octets = Zeroizing::new(std::fs::read(path).map_err(failed)?);
+    let text = std::str::from_utf8(&octets).map_err(|_| ConfigProblem::of_file(path, "the secret is no UTF-8 text"))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(ConfigProblem::of_file(path, "the secret is empty"));
+    }
+    Ok(SecretString::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::fs;
+
+    fn reference(name: &str) -> CredentialReference {
+        CredentialReference { credential: name.to_owned() }
+    }
+
+    fn write(path: &Path, text: &str, mode: u32) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn the_places_are_asked_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let given = folder.path().join("given");
+        write(&folder.path().join("secrets/ad-bind"), "from-file\n", 0o600);
+        let plain = Secrets::with_environment(folder.path(), |_| None);
+        assert_eq!(plain.resolve(&reference("ad-bind")).unwrap().expose_secret(), "from-file");
+        let variable =
+            Secrets::with_environment(folder.path(), |name| (name == "SYNCLINE_CREDENTIAL_AD_BIND").then(|| "from-variable".into()));
+        assert_eq!(variable.resolve(&reference("ad-bind")).unwrap().expose_secret(), "from-variable");
+        write(&given.join("ad-bind"), "from-manager", 0o400);
+        let text = given.display().to_string();
+        let manager = Secrets::with_environment(folder.path(), move |name| (name == "CREDENTIALS_DIRECTORY").then(|| text.clone()));
+        assert_eq!(manager.resolve(&reference("ad-bind")).unwrap().expose_secret(), "from-manager");
+    }
+
+    #[test]
+    fn a_secret_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::with_environment(folder.path(), |_| None);
+        for mode in [0o640, 0o604, 0o644, 0o700] {
+            write(&folder.path().join("secrets/x"), "hidden", mode);
+            let problem = secrets.resolve(&reference("x")).unwrap_err().to_string();
+            assert!(problem.contains("chmod 600") && !problem.contains("hidden"), "{problem}");
+        }
+        let missing = secrets.resolve(&reference("y")).unwrap_err().to_string();
+        assert!(missing.contains("nobody gives the credential 'y'") && missing.contains("SYNCLINE_CREDENTIAL_Y"), "{missing}");
+    }
+
+    #[test]
+    fn names_are_no_paths() {
+        for name in ["", "../x", "a/b", "a b", "é"] {
+            assert!(!valid_name(name), "{name}");
+        }
+        assert!(valid_name("ad-bind_2"));
+    }
+}

@@ -1,0 +1,768 @@
+//! Looks into connector spaces, the metaverse and the problems of objects. Reads only.
+
+use super::ServiceError;
+use super::anchors::anchor_candidates;
+use super::views::{
+    AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, LineageView, MvLine, MvObjectView, ProblemView, StageView, ValueView,
+    WhatIfObject, WhatIfView, shown_name, sort_attributes,
+};
+use crate::config::GuardTable;
+use crate::model::{
+    AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, ErrorSide, FlatValues, Link, MvId, MvObject, Names, RuleId, Stage,
+    StageMask, ValueRef, ValueState, fold,
+};
+use crate::rules::RuleSet;
+use crate::store::Snapshot;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Values of one attribute that a look ahead shows.
+const VALUES_SHOWN: usize = 20;
+/// Objects read at a time while scanning.
+const PAGE: usize = 1_000;
+
+/// A view of everything that the store holds at one moment.
+pub struct Browser<'a> {
+    pub(super) snapshot: Snapshot,
+    pub(super) names: Arc<Names>,
+    /// Connectors by number; names of connectors that are configured no longer are missing.
+    pub(super) connectors: &'a BTreeMap<ConnectorId, String>,
+    /// `None` when the rules do not compile; then rules are shown by number.
+    pub(super) rules: Option<&'a RuleSet>,
+}
+
+/// What to look for in a connector space. Everything given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct CsQuery {
+    /// The beginning of the first component's value, without regard to case.
+    pub rdn: Option<String>,
+    /// At or below this name.
+    pub under: Option<String>,
+    /// The object's type.
+    pub object_type: Option<String>,
+    /// The link state, as shown.
+    pub state: Option<String>,
+    /// Something of these kinds is pending from an import.
+    pub pending_import: Vec<DeltaKind>,
+    /// Something of these kinds waits for an export.
+    pub pending_export: Vec<DeltaKind>,
+    /// A problem on one of these sides.
+    pub error_sides: Vec<ErrorSide>,
+    /// Attributes that must have a value.
+    pub filters: Vec<AttributeFilter>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What to look for in the metaverse.
+#[derive(Clone, Debug, Default)]
+pub struct MvQuery {
+    /// The object's type.
+    pub object_type: Option<String>,
+    /// Part of one of the attributes by which people know an object.
+    pub text: Option<String>,
+    /// Attributes that must have a value.
+    pub filters: Vec<AttributeFilter>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// `attribute=pattern`: some value of the attribute fits, without regard to case; `*` stands for anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttributeFilter {
+    /// The attribute's name.
+    pub attribute: String,
+    /// The pattern, folded.
+    pattern: String,
+}
+
+impl std::str::FromStr for AttributeFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((attribute, pattern)) if !attribute.trim().is_empty() => {
+                Ok(Self { attribute: attribute.trim().to_owned(), pattern: fold(pattern.trim()).into_owned() })
+            }
+            _ => Err(format!("'{text}' is no condition: write attribute=value, with * for anything")),
+        }
+    }
+}
+
+impl AttributeFilter {
+    fn fits(&self, value: &str) -> bool {
+        let value = fold(value);
+        let mut pieces = self.pattern.split('*');
+        let Some(first) = pieces.next() else { return false };
+        let Some(mut rest) = value.strip_prefix(first) else { return false };
+        let mut pieces = pieces.peekable();
+        if pieces.peek().is_none() {
+            return rest.is_empty();
+        }
+        while let Some(piece) = pieces.next() {
+            if pieces.peek().is_none() {
+                return rest.ends_with(piece);
+            }
+            match rest.find(piece) {
+                Some(at) => rest = &rest[at + piece.len()..],
+                None => return false,
+            }
+        }
+        true
+    }
+}
+
+/// Which objects a text may mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    /// Exactly one.
+    One(T),
+    /// Several; a few of them.
+    Several(Vec<T>),
+    /// None.
+    None,
+}
+
+impl<T> Found<T> {
+    fn of(mut found: Vec<T>) -> Self {
+        match found.len() {
+            0 => Self::None,
+            1 => found.pop().map_or(Self::None, Self::One),
+            _ => Self::Several(found),
+        }
+    }
+}
+
+impl Browser<'_> {
+    /// The name of a connector; its number when it is configured no longer.
+    pub fn connector_name(&self, connector: ConnectorId) -> String {
+        self.connectors.get(&connector).cloned().unwrap_or_else(|| format!("connector {connector}"))
+    }
+
+    fn rule_name(&self, rule: RuleId) -> String {
+        self.rules
+            .and_then(|rules| rules.rule(rule))
+            .map_or_else(|| format!("a rule that is configured no longer ({:08x})", rule.0), |rule| rule.name.clone())
+    }
+
+    fn dn_of(&self, id: CsId) -> Result<String, ServiceError> {
+        Ok(self.snapshot.cs_object(id)?.map_or_else(|| format!("object {id}, which is gone"), |object| object.dn.into()))
+    }
+
+    /// Which connector-space objects a text may mean: a number (`1.17`), a name, an anchor in any form, a sign-in name
+    /// or account name, each also behind `connector:`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find_cs(&self, text: &str) -> Result<Found<CsId>, ServiceError> {
+        let (connectors, rest) = self.split_connector(text);
+        if let Some(id) = parse_cs_id(rest)
+            && connectors.contains(&id.connector())
+            && self.snapshot.cs_object(id)?.is_some()
+        {
+            return Ok(Found::One(id));
+        }
+        let mut found = Vec::new();
+        if let Ok(dn) = Dn::parse(rest)
+            && dn.depth() > 0
+        {
+            for connector in &connectors {
+                found.extend(self.snapshot.cs_by_dn(*connector, &dn.key())?);
+            }
+        }
+        if found.is_empty() {
+            for candidate in anchor_candidates(rest) {
+                for connector in &connectors {
+                    found.extend(self.snapshot.cs_by_anchor(*connector, &candidate)?);
+                }
+            }
+        }
+        if found.is_empty() {
+            for connector in &connectors {
+                self.scan_accounts(*connector, rest, &mut found)?;
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(Found::of(found))
+    }
+
+    /// `connector:rest` when such a connector exists; else all connectors and the whole text.
+    fn split_connector<'t>(&self, text: &'t str) -> (Vec<ConnectorId>, &'t str) {
+        if let Some((name, rest)) = text.split_once(':')
+            && let Some((id, _)) = self.connectors.iter().find(|(_, known)| known.eq_ignore_ascii_case(name.trim()))
+        {
+            return (vec![*id], rest.trim());
+        }
+        (self.connectors.keys().copied().collect(), text.trim())
+    }
+
+    fn scan_accounts(&self, connector: ConnectorId, text: &str, found: &mut Vec<CsId>) -> Result<(), ServiceError> {
+        let attributes: Vec<AttrId> = ACCOUNT_NAMES.iter().filter_map(|name| self.names.find(name)).collect();
+        let wanted = fold(text);
+        let mut after = None;
+        loop {
+            let page = self.snapshot.cs_scan(connector, after, PAGE)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id);
+            for object in &page {
+                let fits = attributes.iter().any(|attr| {
+                    object.values.attribute(*attr).any(|item| matches!(item.value, ValueRef::Text(value) if fold(value) == wanted))
+                });
+                if fits && found.len() < 20 {
+                    found.push(object.id);
+                }
+            }
+        }
+    }
+
+    /// Which metaverse objects a text may mean: a number, or a connector-space object that is linked to one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find_mv(&self, text: &str) -> Result<Found<MvId>, ServiceError> {
+        if let Ok(number) = text.trim().parse::<u64>() {
+            let id = MvId(number);
+            return Ok(self.snapshot.mv_object(id)?.map_or(Found::None, |object| Found::One(object.id)));
+        }
+        let ids = match self.find_cs(text)? {
+            Found::One(id) => vec![id],
+            Found::Several(ids) => ids,
+            Found::None => Vec::new(),
+        };
+        let mut found = Vec::new();
+        for id in ids {
+            found.extend(self.snapshot.cs_link(id)?.and_then(Link::mv));
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(Found::of(found))
+    }
+
+    /// Objects of a connector space.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the name below which to look is none.
+    pub fn search_cs(&self, connector: ConnectorId, query: &CsQuery) -> Result<(Vec<CsLine>, bool), ServiceError> {
+        let wanted_type = query.object_type.as_deref().map(fold);
+        let filters = self.filters(&query.filters);
+        let mut lines = Vec::new();
+        let mut visit = |object: &CsObject| -> Result<bool, ServiceError> {
+            if self.fits_cs(object, query, wanted_type.as_deref(), &filters)? {
+                if lines.len() >= query.limit {
+                    return Ok(false);
+                }
+                lines.push(self.cs_line(object));
+            }
+            Ok(true)
+        };
+        let more = !self.each_candidate(connector, query, &mut visit)?;
+        Ok((lines, more))
+    }
+
+    /// Visits objects that may fit, by the cheapest way there is. False when the visitor had enough.
+    fn each_candidate(
+        &self,
+        connector: ConnectorId,
+        query: &CsQuery,
+        visit: &mut dyn FnMut(&CsObject) -> Result<bool, ServiceError>,
+    ) -> Result<bool, ServiceError> {
+        if let Some(under) = &query.under {
+            let dn = Dn::parse(under).map_err(|error| ServiceError::Usage(format!("'{under}': {error}")))?;
+            for id in self.snapshot.cs_subtree(connector, &dn.key())? {
+                if let Some(object) = self.snapshot.cs_object(id)?
+                    && !visit(&object)?
+                {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
+        let queue = match (query.pending_import.is_empty(), query.pending_export.is_empty()) {
+            (false, _) => Some(Stage::PendingImport),
+            (true, false) => Some(Stage::PendingExport),
+            (true, true) => None,
+        };
+        let mut after = None;
+        loop {
+            let page = match queue {
+                None => self.snapshot.cs_scan(connector, after, PAGE)?,
+                Some(stage) => {
+                    let ids = self.snapshot.queue(stage, connector, after, PAGE)?;
+                    let mut page = Vec::with_capacity(ids.len());
+                    for id in ids {
+                        page.extend(self.snapshot.cs_object(id)?);
+                    }
+                    page
+                }
+            };
+            let Some(last) = page.last() else { return Ok(true) };
+            after = Some(last.id);
+            for object in &page {
+                if !visit(object)? {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    fn fits_cs(
+        &self,
+        object: &CsObject,
+        query: &CsQuery,
+        wanted_type: Option<&str>,
+        filters: &[(Option<AttrId>, &AttributeFilter)],
+    ) -> Result<bool, ServiceError> {
+        if wanted_type.is_some_and(|wanted| fold(&self.names.object_type_name(object.object_type)) != wanted) {
+            return Ok(false);
+        }
+        if query.state.as_deref().is_some_and(|state| !state.eq_ignore_ascii_case(state_name(object.link))) {
+            return Ok(false);
+        }
+        for (stage, kinds) in [(Stage::PendingImport, &query.pending_import), (Stage::PendingExport, &query.pending_export)] {
+            if !kinds.is_empty() && !kinds.contains(&object.stage(stage).kind) {
+                return Ok(false);
+            }
+        }
+        if let Some(rdn) = &query.rdn {
+            let starts = Dn::parse(&object.dn)
+                .ok()
+                .and_then(|dn| dn.component(0).map(|(_, value)| fold(value).starts_with(&*fold(rdn))))
+                .unwrap_or(false);
+            if !starts {
+                return Ok(false);
+            }
+        }
+        for (attr, filter) in filters {
+            if !attr.is_some_and(|attr| has_value(&object.values, attr, filter, Some(StageMask::WANTED))) {
+                return Ok(false);
+            }
+        }
+        if !query.error_sides.is_empty() {
+            for side in &query.error_sides {
+                if self.snapshot.error(object.id, *side)?.is_some() {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn filters<'f>(&self, filters: &'f [AttributeFilter]) -> Vec<(Option<AttrId>, &'f AttributeFilter)> {
+        filters.iter().map(|filter| (self.names.find(&filter.attribute), filter)).collect()
+    }
+
+    fn cs_line(&self, object: &CsObject) -> CsLine {
+        let pending = Stage::ALL
+            .into_iter()
+            .filter(|stage| object.stage(*stage).is_some())
+            .map(|stage| format!("{} {}", stage_name(stage), kind_name(object.stage(stage).kind)))
+            .collect();
+        CsLine {
+            id: object.id.to_string(),
+            connector: self.connector_name(object.id.connector()),
+            object_type: self.names.object_type_name(object.object_type).to_string(),
+            state: state_name(object.link),
+            metaverse: object.link.mv().map(|mv| mv.0),
+            pending,
+            dn: object.dn.to_string(),
+        }
+    }
+
+    /// Everything about one connector-space object. Attributes show at most `limit` values each.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn show_cs(&self, id: CsId, limit: usize) -> Result<Option<CsObjectView>, ServiceError> {
+        let Some(object) = self.snapshot.cs_object(id)? else { return Ok(None) };
+        let references = self.snapshot.cs_references(id)?;
+        let (image, mask) = if object.imported() { ("imported", StageMask::IMPORTED) } else { ("wanted", StageMask::WANTED) };
+        let mut dns = Dns { browser: self, known: HashMap::new() };
+        let mut attributes = self.image_attributes(&object, &references, mask, limit, &mut dns)?;
+        sort_attributes(&mut attributes);
+        let mut stages = Vec::new();
+        for stage in Stage::ALL {
+            let delta = object.stage(stage);
+            if delta.is_some() {
+                stages.push(StageView {
+                    stage: stage_name(stage),
+                    operation: kind_name(delta.kind),
+                    rename: delta.rename.as_deref().map(str::to_owned),
+                    changes: self.stage_changes(&object, &references, stage, limit, &mut dns)?,
+                });
+            }
+        }
+        let mut problems = Vec::new();
+        for side in [ErrorSide::Import, ErrorSide::Sync, ErrorSide::Export] {
+            if let Some(error) = self.snapshot.error(id, side)? {
+                let connector = self.connector_name(id.connector());
+                problems.push(ProblemView::new(id.to_string(), connector, object.dn.to_string(), side, &error));
+            }
+        }
+        let linked_by = match object.link {
+            Link::Connected { by, .. } => Some(self.rule_name(by)),
+            Link::ExplicitlyConnected { .. } => Some("an administrator".to_owned()),
+            _ => None,
+        };
+        Ok(Some(CsObjectView {
+            id: id.to_string(),
+            connector: self.connector_name(id.connector()),
+            dn: object.dn.to_string(),
+            object_type: self.names.object_type_name(object.object_type).to_string(),
+            anchor: object.anchor.as_ref().map(AnchorView::of),
+            state: state_name(object.link),
+            metaverse: object.link.mv().map(|mv| mv.0),
+            linked_by,
+            transient: object.transient,
+            image,
+            attributes,
+            stages,
+            problems,
+        }))
+    }
+
+    fn image_attributes(
+        &self,
+        object: &CsObject,
+        references: &[CsReference],
+        mask: StageMask,
+        limit: usize,
+        dns: &mut Dns<'_, '_>,
+    ) -> Result<Vec<AttributeView>, ServiceError> {
+        let mut attributes: BTreeMap<AttrId, AttributeView> = BTreeMap::new();
+        for item in object.values.iter().filter(|item| ValueState(item.flags).present(mask)) {
+            let view = self.attribute_view(&mut attributes, item.attr);
+            view.count += 1;
+            if view.values.len() < limit {
+                view.values.push(ValueView::of(&view.name, item.value));
+            }
+        }
+        for reference in references.iter().filter(|reference| reference.state.present(mask)) {
+            let view = self.attribute_view(&mut attributes, reference.attr);
+            view.count += 1;
+            if view.values.len() < limit {
+                view.values.push(dns.reference(reference.target)?);
+            }
+        }
+        Ok(attributes.into_values().collect())
+    }
+
+    fn attribute_view<'v>(&self, attributes: &'v mut BTreeMap<AttrId, AttributeView>, attr: AttrId) -> &'v mut AttributeView {
+        attributes.entry(attr).or_insert_with(|| AttributeView {
+            name: shown_name(&self.names, attr),
+            values: Vec::new(),
+            count: 0,
+            lineage: Vec::new(),
+        })
+    }
+
+    fn stage_changes(
+        &self,
+        object: &CsObject,
+        references: &[CsReference],
+        stage: Stage,
+        limit: usize,
+        dns: &mut Dns<'_, '_>,
+    ) -> Result<Vec<ChangeView>, ServiceError> {
+        let mut changes: BTreeMap<AttrId, ChangeView> = BTreeMap::new();
+        let mut note = |attr: AttrId, state: ValueState, value: ValueView| {
+            let change = changes.entry(attr).or_insert_with(|| ChangeView {
+                attribute: shown_name(&self.names, attr),
+                removed: Vec::new(),
+                added: Vec::new(),
+            });
+            let list = if state.added(stage) { &mut change.added } else { &mut change.removed };
+            if list.len() < limit {
+                list.push(value);
+            }
+        };
+        for item in object.values.iter() {
+            let state = ValueState(item.flags);
+            if state.touched(stage) {
+                note(item.attr, state, ValueView::of(&self.names.name(item.attr), item.value));
+            }
+        }
+        for reference in references.iter().filter(|reference| reference.state.touched(stage)).take(limit) {
+            note(reference.attr, reference.state, dns.reference(reference.target)?);
+        }
+        let mut changes: Vec<ChangeView> = changes.into_values().collect();
+        changes.sort_by_cached_key(|change| change.attribute.to_ascii_lowercase());
+        Ok(changes)
+    }
+
+    /// Objects of the metaverse.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn search_mv(&self, query: &MvQuery) -> Result<(Vec<MvLine>, bool), ServiceError> {
+        let wanted_type = query.object_type.as_deref().map(fold);
+        let filters = self.filters(&query.filters);
+        let text = query.text.as_ref().map(|text| AttributeFilter { attribute: String::new(), pattern: format!("*{}*", fold(text)) });
+        let known: Vec<AttrId> = KNOWN_NAMES.iter().filter_map(|name| self.names.find(name)).collect();
+        let (mut lines, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.snapshot.mv_scan(after, PAGE)?;
+            let Some(last) = page.last() else { return Ok((lines, false)) };
+            after = Some(last.id);
+            for object in &page {
+                let fits = wanted_type.as_deref().is_none_or(|wanted| fold(&self.names.object_type_name(object.object_type)) == wanted)
+                    && filters.iter().all(|(attr, filter)| attr.is_some_and(|attr| has_value(&object.values, attr, filter, None)))
+                    && text.as_ref().is_none_or(|text| known.iter().any(|attr| has_value(&object.values, *attr, text, None)));
+                if fits {
+                    if lines.len() >= query.limit {
+                        return Ok((lines, true));
+                    }
+                    lines.push(self.mv_line(object)?);
+                }
+            }
+        }
+    }
+
+    fn mv_line(&self, object: &MvObject) -> Result<MvLine, ServiceError> {
+        let connectors = self.snapshot.mv_links(object.id)?.into_iter().map(|id| self.connector_name(id.connector())).collect();
+        Ok(MvLine {
+            id: object.id.0,
+            object_type: self.names.object_type_name(object.object_type).to_string(),
+            name: self.first_text(&object.values, &["displayName", "cn", "accountName", "mailNickname"]),
+            account: self.first_text(&object.values, &["userPrincipalName", "mail", "accountName"]),
+            connectors,
+        })
+    }
+
+    fn first_text(&self, values: &FlatValues, names: &[&str]) -> String {
+        for attr in names.iter().filter_map(|name| self.names.find(name)) {
+            for item in values.attribute(attr) {
+                if let ValueRef::Text(text) = item.value {
+                    return text.to_owned();
+                }
+            }
+        }
+        String::new()
+    }
+
+    /// Everything about one metaverse object, with the origin of every value.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn show_mv(&self, id: MvId, limit: usize) -> Result<Option<MvObjectView>, ServiceError> {
+        let Some(object) = self.snapshot.mv_object(id)? else { return Ok(None) };
+        let mut attributes: BTreeMap<AttrId, AttributeView> = BTreeMap::new();
+        for item in object.values.iter() {
+            let view = self.attribute_view(&mut attributes, item.attr);
+            view.count += 1;
+            if view.values.len() < limit {
+                view.values.push(ValueView::of(&view.name, item.value));
+            }
+        }
+        for reference in self.snapshot.mv_references(id)? {
+            let view = self.attribute_view(&mut attributes, reference.attr);
+            view.count += 1;
+            if view.values.len() < limit {
+                let dn = match self.snapshot.mv_object(reference.target)? {
+                    Some(target) => self.first_text(&target.values, &["displayName", "cn", "userPrincipalName", "mail"]),
+                    None => String::new(),
+                };
+                view.values.push(ValueView::Reference { dn, id: reference.target.to_string() });
+            }
+        }
+        for lineage in &object.lineage {
+            let rule = self.rule_name(lineage.rule);
+            let dn = self.dn_of(lineage.source)?;
+            let connector = self.connector_name(lineage.source.connector());
+            if let Some(view) = attributes.get_mut(&lineage.attr) {
+                view.lineage.push(LineageView {
+                    rule,
+                    source_id: lineage.source.to_string(),
+                    connector,
+                    dn,
+                    since: lineage.since.to_string(),
+                });
+            }
+        }
+        let mut links = Vec::new();
+        for link in self.snapshot.mv_links(id)? {
+            if let Some(linked) = self.snapshot.cs_object(link)? {
+                links.push(self.cs_line(&linked));
+            }
+        }
+        let mut attributes: Vec<AttributeView> = attributes.into_values().collect();
+        sort_attributes(&mut attributes);
+        Ok(Some(MvObjectView { id: id.0, object_type: self.names.object_type_name(object.object_type).to_string(), attributes, links }))
+    }
+
+    /// What the next export to a target would send, and whether it would be allowed to.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn what_if(&self, connector: ConnectorId, guard: &GuardTable, limit: usize) -> Result<WhatIfView, ServiceError> {
+        let mut view = WhatIfView {
+            connector: self.connector_name(connector),
+            adds: 0,
+            updates: 0,
+            renames: 0,
+            deletes: 0,
+            delete_adds: 0,
+            delete_limit: guard.max_deletes,
+            stopped_by_threshold: false,
+            objects: Vec::new(),
+            more: false,
+        };
+        let mut dns = Dns { browser: self, known: HashMap::new() };
+        let mut after = None;
+        loop {
+            let page = self.snapshot.queue(Stage::PendingExport, connector, after, PAGE)?;
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            for id in page {
+                let Some(object) = self.snapshot.cs_object(id)? else { continue };
+                let delta = object.stage(Stage::PendingExport);
+                match delta.kind {
+                    DeltaKind::None => continue,
+                    DeltaKind::Add => view.adds += 1,
+                    DeltaKind::Update if delta.rename.is_some() => view.renames += 1,
+                    DeltaKind::Update => view.updates += 1,
+                    DeltaKind::Delete => view.deletes += 1,
+                    DeltaKind::DeleteAdd => view.delete_adds += 1,
+                }
+                if view.objects.len() >= limit {
+                    view.more = true;
+                    continue;
+                }
+                let references = self.snapshot.cs_references(id)?;
+                view.objects.push(WhatIfObject {
+                    id: id.to_string(),
+                    dn: object.dn.to_string(),
+                    object_type: self.names.object_type_name(object.object_type).to_string(),
+                    operation: kind_name(delta.kind),
+                    rename: delta.rename.as_deref().map(str::to_owned),
+                    changes: self.stage_changes(&object, &references, Stage::PendingExport, VALUES_SHOWN, &mut dns)?,
+                });
+            }
+        }
+        let known = self.snapshot.cs_count(connector)?;
+        if let Some(percent) = guard.max_delete_percent {
+            view.delete_limit = view.delete_limit.min(known.saturating_mul(u64::from(percent)) / 100);
+        }
+        view.stopped_by_threshold = view.deletes > view.delete_limit;
+        Ok(view)
+    }
+
+    /// Problems of objects, by connector.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn problems(&self, connector: Option<ConnectorId>, limit: usize) -> Result<(Vec<ProblemView>, bool), ServiceError> {
+        let mut problems = Vec::new();
+        for id in self.connectors.keys().copied().filter(|id| connector.is_none_or(|wanted| wanted == *id)) {
+            let mut after = None;
+            loop {
+                let page = self.snapshot.errors(id, after, PAGE)?;
+                let Some((last, side, _)) = page.last() else { break };
+                after = Some((*last, *side));
+                for (object, side, error) in &page {
+                    if problems.len() >= limit {
+                        return Ok((problems, true));
+                    }
+                    let name = self.connector_name(object.connector());
+                    problems.push(ProblemView::new(object.to_string(), name, self.dn_of(*object)?, *side, error));
+                }
+            }
+        }
+        Ok((problems, false))
+    }
+}
+
+impl std::fmt::Debug for Browser<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Browser").field("connectors", &self.connectors).finish_non_exhaustive()
+    }
+}
+
+/// Attributes by which people name an account.
+const ACCOUNT_NAMES: [&str; 5] = ["userPrincipalName", "sAMAccountName", "uid", "mail", "cn"];
+/// Attributes by which people know a metaverse object.
+const KNOWN_NAMES: [&str; 6] = ["displayName", "cn", "accountName", "userPrincipalName", "mail", "mailNickname"];
+
+/// Names of objects, read once each.
+struct Dns<'b, 'a> {
+    browser: &'b Browser<'a>,
+    known: HashMap<CsId, String>,
+}
+
+impl Dns<'_, '_> {
+    fn reference(&mut self, target: CsId) -> Result<ValueView, ServiceError> {
+        if !self.known.contains_key(&target) {
+            let dn = self.browser.dn_of(target)?;
+            self.known.insert(target, dn);
+        }
+        Ok(ValueView::Reference { dn: self.known.get(&target).cloned().unwrap_or_default(), id: target.to_string() })
+    }
+}
+
+fn has_value(values: &FlatValues, attr: AttrId, filter: &AttributeFilter, mask: Option<StageMask>) -> bool {
+    values
+        .attribute(attr)
+        .filter(|item| mask.is_none_or(|mask| ValueState(item.flags).present(mask)))
+        .any(|item| filter.fits(&ValueView::of("", item.value).to_string()))
+}
+
+/// A number as shown: connector and sequence with a point between.
+pub(super) fn parse_cs_id(text: &str) -> Option<CsId> {
+    let (connector, sequence) = text.split_once('.')?;
+    Some(CsId::new(ConnectorId(connector.parse().ok()?), sequence.parse().ok()?))
+}
+
+/// The name of a link state.
+pub(super) fn state_name(link: Link) -> &'static str {
+    match link {
+        Link::Placeholder => "placeholder",
+        Link::Disconnected => "disconnector",
+        Link::DisconnectedByFilter => "filtered-disconnector",
+        Link::ExplicitlyDisconnected => "explicit-disconnector",
+        Link::Connected { .. } => "connector",
+        Link::ExplicitlyConnected { .. } => "explicit-connector",
+    }
+}
+
+/// The name of a stage.
+pub(super) fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::PendingImport => "pending-import",
+        Stage::Unconfirmed => "unconfirmed",
+        Stage::InProgress => "in-progress",
+        Stage::PendingExport => "pending-export",
+    }
+}
+
+/// The name of what a stage does.
+pub(super) fn kind_name(kind: DeltaKind) -> &'static str {
+    match kind {
+        DeltaKind::None => "none",
+        DeltaKind::Add => "add",
+        DeltaKind::Update => "update",
+        DeltaKind::Delete => "delete",
+        DeltaKind::DeleteAdd => "delete-add",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_without_regard_to_case() {
+        let fits = |pattern: &str, value: &str| format!("a={pattern}").parse::<AttributeFilter>().unwrap().fits(value);
+        assert!(fits("Jana", "jana") && !fits("Jana", "janab"));
+        assert!(fits("ja*", "Jana") && fits("*NA", "jana") && fits("j*n*", "jana") && fits("*", ""));
+        assert!(!fits("j*x*", "jana") && !fits("*b", "jana"));
+        assert!("noequals".parse::<AttributeFilter>().is_err());
+    }
+
+    #[test]
+    fn numbers_of_objects_are_read_as_shown() {
+        let id = CsId::new(ConnectorId(3), 17);
+        assert_eq!(parse_cs_id(&id.to_string()), Some(id));
+        assert_eq!(parse_cs_id("17"), None);
+    }
+}

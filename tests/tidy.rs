@@ -1,0 +1,297 @@
+//! Holds the walls of ARCHITECTURE.md: who may use whom, what every file begins with, and which words have no place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use syncline::model::ObjectErrorCode;
+
+/// What each part may use of ours. The first match decides, so that exceptions stand above their module.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("src/model/", &[]),
+    ("src/context.rs", &["model"]),
+    ("src/password/hash.rs", &["model", "context"]),
+    ("src/password/", &["model", "context"]),
+    ("src/password.rs", &["model", "context"]),
+    ("src/protocol/", &["model"]),
+    ("src/rules/", &["model"]),
+    ("src/events", &["model", "context"]),
+    ("src/store/", &["model", "context", "events"]),
+    ("src/connector/", &["model", "context", "protocol", "password"]),
+    ("src/tenant/", &["model", "context", "protocol", "password"]),
+    ("src/engine/", &["model", "context", "rules", "store", "events", "connector"]),
+    ("src/directory_generator.rs", &["model", "protocol"]),
+    ("src/config/", &["model", "context", "events", "protocol", "rules", "store", "connector", "tenant", "engine", "password"]),
+    (
+        "src/service/",
+        &[
+            "model",
+            "context",
+            "events",
+            "protocol",
+            "rules",
+            "store",
+            "connector",
+            "tenant",
+            "engine",
+            "password",
+            "config",
+            "directory_generator",
+        ],
+    ),
+    (
+        "src/cli/",
+        &[
+            "model",
+            "context",
+            "events",
+            "protocol",
+            "rules",
+            "store",
+            "connector",
+            "tenant",
+            "engine",
+            "password",
+            "config",
+            "service",
+            "directory_generator",
+        ],
+    ),
+    ("src/lib.rs", &[]),
+    ("src/main.rs", &[]),
+    ("src/bin/", &[]),
+];
+
+/// Engine files that may know implementations of the connector trait or an executor.
+const ENGINE_IMPLEMENTATIONS: &[&str] = &["connector::ad", "connector::ldap", "connector::ldif", "connector::entra"];
+
+/// Crates that a layer must stay free of.
+const FOREIGN: &[(&str, &[&str])] = &[
+    ("src/model/", &["tokio", "serde", "tracing", "redb", "rkyv"]),
+    ("src/protocol/", &["tokio", "redb", "rkyv", "reqwest"]),
+    ("src/rules/", &["tokio", "redb", "rkyv", "reqwest"]),
+    ("src/store/", &["tokio", "reqwest"]),
+    ("src/engine/", &["tokio", "redb", "rkyv", "clap", "indicatif"]),
+    ("src/service/", &["clap", "indicatif", "comfy_table", "redb", "rkyv"]),
+    ("src/connector/", &["clap", "redb", "rkyv"]),
+];
+
+/// The one place where engine and executor meet.
+const BRIDGE: &str = "src/engine/bridge.rs";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file of ours below a folder, as paths relative to the root, in order.
+fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(folder)];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if !["target", ".git", "fixtures", "node_modules", "corpus", "artifacts"].contains(&name.as_str()) {
+                    open.push(path);
+                }
+            } else if endings.iter().any(|ending| name.ends_with(ending)) {
+                found.push(path.strip_prefix(root()).expect("files lie below the root").to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The code of a file without its unit tests, comments and texts in quotation marks.
+fn code(text: &str) -> String {
+    let body = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    let mut code = String::with_capacity(body.len());
+    for line in body.lines() {
+        let line = line.split("//").next().unwrap_or(line);
+        code.push_str(line);
+        code.push('\n');
+    }
+    code
+}
+
+/// The modules of ours that a piece of code names: `crate::a::b` and `use crate::{a, b::c}`.
+fn used(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut rest = code;
+    while let Some(at) = rest.find("crate::") {
+        let before = rest[..at].chars().next_back();
+        rest = &rest[at + "crate::".len()..];
+        if before.is_some_and(|character| character.is_alphanumeric() || character == '_') {
+            continue;
+        }
+        if let Some(list) = rest.strip_prefix('{') {
+            let (mut depth, mut word) = (1, String::new());
+            for character in list.chars() {
+                match character {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    ',' if depth == 1 => {
+                        found.insert(word.trim().to_owned());
+                        word.clear();
+                        continue;
+                    }
+                    _ => {}
+                }
+                if depth == 0 {
+                    break;
+                }
+                word.push(character);
+            }
+            found.insert(word.trim().to_owned());
+        } else {
+            let path: String = rest.chars().take_while(|character| character.is_alphanumeric() || "_:".contains(*character)).collect();
+            found.insert(path);
+        }
+    }
+    found.retain(|path| !path.is_empty());
+    found
+}
+
+#[test]
+fn nobody_uses_what_lies_above() {
+    let mut wrong = Vec::new();
+    for path in files("src", &[".rs"]) {
+        let name = path.display().to_string();
+        let Some((_, allowed)) = LAYERS.iter().find(|(prefix, _)| name.starts_with(prefix)) else {
+            wrong.push(format!("{name} belongs to no layer; add it to the table here and in ARCHITECTURE.md"));
+            continue;
+        };
+        let own = name.trim_start_matches("src/").split(['/', '.']).next().unwrap_or_default().to_owned();
+        let code = code(&read(&path));
+        for path in used(&code) {
+            let module = path.split("::").next().unwrap_or_default();
+            let known = module.chars().next().is_some_and(char::is_lowercase) && root().join("src").join(module).exists()
+                || root().join("src").join(format!("{module}.rs")).exists();
+            if known && module != own && !allowed.contains(&module) {
+                wrong.push(format!("{name} uses crate::{path}"));
+            }
+            if name.starts_with("src/engine/") && ENGINE_IMPLEMENTATIONS.iter().any(|implementation| path.starts_with(implementation)) {
+                wrong.push(format!("{name} knows the implementation crate::{path}"));
+            }
+            if name.starts_with("src/tenant/")
+                && path.starts_with("password::")
+                && !path.starts_with("password::hash")
+                && !path.starts_with("password::Pph")
+            {
+                wrong.push(format!("{name} uses crate::{path}; of passwords the tenant may use the hash only"));
+            }
+        }
+        for (_, crates) in FOREIGN.iter().filter(|(prefix, _)| name.starts_with(prefix) && name != BRIDGE) {
+            for foreign in *crates {
+                let names_it = code
+                    .lines()
+                    .any(|line| line.trim_start().starts_with(&format!("use {foreign}::")) || line.contains(&format!(" {foreign}::")));
+                // The store opens on a storage that simulations make; that type is the one exception.
+                let exception = *foreign == "redb" && name.starts_with("src/store/");
+                if names_it && !exception {
+                    wrong.push(format!("{name} uses the crate {foreign}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_search_for_uses_finds_them() {
+    let code = "use crate::model::{A, B};\nuse crate::{store, rules::RuleSet};\nlet x = crate::engine::run();\nmycrate::nothing";
+    assert_eq!(used(code).into_iter().collect::<Vec<_>>(), ["engine::run", "model::", "rules::RuleSet", "store"]);
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let mut wrong = Vec::new();
+    for folder in ["src", "tests", "benches", "tools"] {
+        for path in files(folder, &[".rs"]) {
+            let text = read(&path);
+            let first = text.lines().find(|line| !line.starts_with("#!")).unwrap_or_default();
+            if !first.starts_with("//! ") || first.len() < 20 {
+                wrong.push(path.display().to_string());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these files do not begin with a sentence (//!) that says what they are:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn words_that_have_no_place_here() {
+    // Put together here, so that this file does not hold them itself.
+    let words: Vec<String> = [
+        ("to", "do!("),
+        ("unimpl", "emented!("),
+        ("unreach", "able!()"),
+        ("FIX", "ME"),
+        ("TO", "DO"),
+        ("XX", "X:"),
+        ("/ho", "me/"),
+        ("/ro", "ot/"),
+        ("/wo", "rk/"),
+        ("#[ign", "ore"),
+        ("db", "g!("),
+    ]
+    .iter()
+    .map(|(left, right)| format!("{left}{right}"))
+    .collect();
+    let mut wrong = Vec::new();
+    for folder in ["src", "tests", "benches", "tools", "docs", ".ci"] {
+        for path in files(folder, &[".rs", ".md", ".toml", ".sh", "/run", "test"]) {
+            let text = read(&path);
+            for (number, line) in text.lines().enumerate() {
+                for word in words.iter().filter(|word| line.contains(word.as_str())) {
+                    wrong.push(format!("{}:{}: {word}", path.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_error_code_is_explained() {
+    let reference = read(Path::new("docs/reference/error-codes.md"));
+    let missing: Vec<&str> =
+        ObjectErrorCode::ALL.iter().map(ObjectErrorCode::as_str).filter(|code| !reference.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "docs/reference/error-codes.md does not explain {missing:?}");
+}
+
+#[test]
+fn links_in_the_documentation_lead_somewhere() {
+    let mut wrong = Vec::new();
+    let mut pages = files("docs", &[".md"]);
+    pages.extend(["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(PathBuf::from));
+    for page in pages {
+        let text = read(&page);
+        let folder = page.parent().unwrap_or(Path::new(""));
+        for piece in text.split("](").skip(1) {
+            let target = piece.split([')', '#']).next().unwrap_or_default();
+            if !target.is_empty() && !target.contains("://") && !root().join(folder).join(target).exists() {
+                wrong.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "links without a target:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_layers_here_are_those_of_the_document() {
+    let document = read(Path::new("ARCHITECTURE.md"));
+    let table: BTreeMap<&str, &[&str]> = LAYERS.iter().copied().collect();
+    for prefix in table.keys() {
+        let module = prefix.trim_start_matches("src/").trim_end_matches('/').trim_end_matches(".rs");
+        let named = module.split('/').next().unwrap_or(module);
+        assert!(
+            named == "bin" || named == "lib" || document.contains(&format!("`{named}")) || document.contains(&format!("src/{named}")),
+            "ARCHITECTURE.md does not name {module}"
+        );
+    }
+}
