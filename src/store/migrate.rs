@@ -1,7 +1,7 @@
 //! Bringing files of older formats to the present one: a backup beside the file, then one transaction per step.
 
 use super::fault::Fault;
-use super::open::{cannot_open, guarded, sync_folder};
+use super::open::{cannot_open, refused, sync_folder};
 use super::tables::{self, meta};
 use super::{StoreError, StoreOptions, begin};
 use redb::{Database, WriteTransaction};
@@ -19,17 +19,24 @@ pub(super) struct Migration {
 /// its types are its own copies of the old records.
 pub(super) const MIGRATIONS: &[Migration] = &[];
 
-/// Where the copy of a file of an older format is kept.
-pub(super) fn backup_path(path: &Path, format: u32) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".format-{format}.backup"));
-    path.with_file_name(name)
+/// Where the copy of a file of an older format goes: `NAME.format-1.backup`, or the next free number behind it, so
+/// that no earlier backup is lost.
+fn backup_path(path: &Path, format: u32) -> PathBuf {
+    let numbered = |number: u32| {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".format-{format}.backup"));
+        if number > 1 {
+            name.push(format!("-{number}"));
+        }
+        path.with_file_name(name)
+    };
+    (1..1000).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(1))
 }
 
 /// Brings a file from `format` to `to`. The caller has looked at it: it is whole, ours, and nobody had it open.
 pub(super) fn migrate(path: &Path, format: u32, steps: &[Migration], to: u32, options: StoreOptions) -> Result<(), StoreError> {
     // Open first: from here on nobody else can write to what is copied.
-    let database = guarded(path, || Database::builder().set_cache_size(options.cache_octets).open(path))?;
+    let database = Database::builder().set_cache_size(options.cache_octets).open(path).map_err(|error| refused(path, error))?;
     let backup = backup_path(path, format);
     copy(path, &backup).map_err(|error| cannot_open(&backup, &error))?;
     for format in format..to {
@@ -56,6 +63,71 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     let mut temporary = tempfile::Builder::new().prefix(".backup-").tempfile_in(folder)?;
     std::io::copy(&mut std::fs::File::open(from)?, temporary.as_file_mut())?;
     temporary.as_file().sync_all()?;
-    temporary.persist(to).map_err(|error| error.error)?;
+    temporary.persist_noclobber(to).map_err(|error| error.error)?;
     sync_folder(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ConnectorId, CsId, CsObject};
+    use crate::store::{ChangeSet, FORMAT, Store};
+
+    const OPTIONS: StoreOptions = StoreOptions { cache_octets: 1 << 20 };
+
+    fn store_with_one_object(path: &Path) {
+        let store = Store::open(path, OPTIONS).unwrap();
+        let object = CsObject::new(CsId::new(ConnectorId(1), 1), store.names().object_type("user"), "CN=a,DC=x");
+        store.apply(ChangeSet { cs_put: vec![object], ..ChangeSet::new() }).unwrap();
+    }
+
+    fn add_a_state(transaction: &WriteTransaction) -> Result<(), Fault> {
+        transaction.open_table(tables::STATE)?.insert((1, "migrated"), b"yes".as_slice())?;
+        Ok(())
+    }
+
+    fn fail(transaction: &WriteTransaction) -> Result<(), Fault> {
+        add_a_state(transaction)?;
+        Err(Fault::damaged("cs_object 1", "as if"))
+    }
+
+    fn format_of(path: &Path) -> u32 {
+        use redb::ReadableDatabase;
+        let database = Database::open(path).unwrap();
+        let table = database.begin_read().unwrap().open_table(tables::META).unwrap();
+        u32::from_le_bytes(table.get(meta::FORMAT).unwrap().unwrap().value().try_into().unwrap())
+    }
+
+    #[test]
+    fn steps_run_in_order_after_a_backup_beside_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        store_with_one_object(&path);
+        let steps = [Migration { from: 1, run: add_a_state }, Migration { from: 2, run: |_| Ok(()) }];
+        migrate(&path, 1, &steps, 3, OPTIONS).unwrap();
+        assert_eq!(format_of(&path), 3);
+        assert!(matches!(Store::open(&path, OPTIONS), Err(StoreError::NewerFormat { found: 3, known: FORMAT, .. })));
+
+        let backup = Store::open(&folder.path().join("store.redb.format-1.backup"), OPTIONS).unwrap();
+        let view = backup.snapshot().unwrap();
+        assert!(view.cs_object(CsId::new(ConnectorId(1), 1)).unwrap().is_some());
+        assert_eq!(view.state(ConnectorId(1), "migrated").unwrap(), None, "the backup is from before");
+    }
+
+    #[test]
+    fn a_step_that_fails_changes_nothing_and_may_be_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        store_with_one_object(&path);
+        let error = migrate(&path, 1, &[Migration { from: 1, run: fail }], 2, OPTIONS).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        let store = Store::open(&path, OPTIONS).unwrap();
+        assert_eq!(store.snapshot().unwrap().state(ConnectorId(1), "migrated").unwrap(), None);
+        drop(store);
+
+        migrate(&path, 1, &[Migration { from: 1, run: add_a_state }], 2, OPTIONS).unwrap();
+        assert_eq!(format_of(&path), 2);
+        assert!(folder.path().join("store.redb.format-1.backup-2").exists(), "the first backup is kept");
+        assert!(matches!(migrate(&path, 2, &[], 3, OPTIONS), Err(StoreError::Foreign { .. })), "no step leads on");
+    }
 }

@@ -4,6 +4,8 @@
 //! one transaction, all or nothing). Nothing of redb or rkyv is visible outside.
 
 mod changes;
+mod check;
+mod derived;
 mod fault;
 mod history;
 mod index;
@@ -12,11 +14,14 @@ mod open;
 mod record;
 mod snapshot;
 mod tables;
+mod upkeep;
 mod write;
 
 pub use changes::{ChangeSet, DirtyReason};
+pub use check::{CheckProblem, CheckReport};
 pub use history::{AttributeDelta, CounterName, RunRecord, RunResult, StepKind, StepObject, StepRecord};
 pub use snapshot::Snapshot;
+pub use upkeep::{CompactReport, RecordSizes, StoreStats, TableUse};
 
 use crate::model::{AttrId, ConnectorId, Names};
 use fault::Fault;

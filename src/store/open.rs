@@ -38,6 +38,10 @@ struct Meta {
 
 /// Opens a file, making it if there is none.
 pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Inner, StoreError> {
+    surviving(path, || open_file(path, options))
+}
+
+fn open_file(path: &Path, options: StoreOptions) -> Result<Inner, StoreError> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => create(path, options)?,
         Err(error) => return Err(cannot_open(path, &error)),
@@ -51,7 +55,7 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Inner, StoreErr
     if format < FORMAT {
         migrate::migrate(path, format, migrate::MIGRATIONS, FORMAT, options)?;
     }
-    let database = guarded(path, || Database::builder().set_cache_size(options.cache_octets).open(path))?;
+    let database = Database::builder().set_cache_size(options.cache_octets).open(path).map_err(|error| refused(path, error))?;
     finish(database, path, Some(path))
 }
 
@@ -67,7 +71,8 @@ pub(super) fn in_memory() -> Result<Inner, StoreError> {
 pub(super) fn with_backend(backend: impl StorageBackend, options: StoreOptions) -> Result<Inner, StoreError> {
     let path = Path::new(NO_FILE);
     let new = backend.len().map_err(|error| cannot_open(path, &error))? == 0;
-    let database = guarded(path, || Database::builder().set_cache_size(options.cache_octets).create_with_backend(backend))?;
+    let opened = Database::builder().set_cache_size(options.cache_octets).create_with_backend(backend);
+    let database = opened.map_err(|error| refused(path, error))?;
     if new || is_blank(&database).map_err(|fault| fault.into_error("read what is there"))? {
         initialise(&database, secret()?).map_err(|fault| fault.into_error("make a new store"))?;
     }
@@ -81,6 +86,24 @@ fn is_blank(database: &Database) -> Result<bool, Fault> {
 
 /// Looks at a file without changing it.
 fn look(path: &Path) -> Result<Meta, StoreError> {
+    read_meta(&overlaid(path)?, path)
+}
+
+/// Holds every page against its sum, without changing the file.
+pub(super) fn verify(path: &Path) -> Result<(), StoreError> {
+    surviving(path, || {
+        let mut database = overlaid(path)?;
+        read_meta(&database, path)?;
+        match database.check_integrity() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(damaged_file(path, "some of its pages are not what was written")),
+            Err(error) => Err(refused(path, error)),
+        }
+    })
+}
+
+/// Opens a file so that nothing is written to it.
+fn overlaid(path: &Path) -> Result<Database, StoreError> {
     let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| cannot_open(path, &error))?;
     let mut start = [0; DATABASE_MAGIC.len()];
     match file.read_exact(&mut start) {
@@ -90,8 +113,7 @@ fn look(path: &Path) -> Result<Meta, StoreError> {
         Err(error) => return Err(cannot_open(path, &error)),
     }
     let overlay = Overlay::new(file).map_err(|error| refused(path, error))?;
-    let database = guarded(path, || Database::builder().set_cache_size(LOOK_CACHE).create_with_backend(overlay))?;
-    read_meta(&database, path)
+    Database::builder().set_cache_size(LOOK_CACHE).create_with_backend(overlay).map_err(|error| refused(path, error))
 }
 
 /// Makes a file: beside its place first, so that nobody ever sees half of it.
@@ -199,17 +221,13 @@ fn finish(database: Database, shown: &Path, path: Option<&Path>) -> Result<Inner
     })
 }
 
-/// Opens a database, taking a panic over broken pages for the damage it is.
-pub(super) fn guarded(path: &Path, open: impl FnOnce() -> Result<Database, DatabaseError>) -> Result<Database, StoreError> {
-    match std::panic::catch_unwind(AssertUnwindSafe(open)) {
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(error)) => Err(refused(path, error)),
-        Err(_) => Err(damaged_file(path, "its pages do not fit together")),
-    }
+/// Does what reads pages that may be broken, and takes a panic of the database over them for the damage it is.
+fn surviving<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged_file(path, "its pages do not fit together")))
 }
 
 /// What a refusal to open means.
-fn refused(path: &Path, error: DatabaseError) -> StoreError {
+pub(super) fn refused(path: &Path, error: DatabaseError) -> StoreError {
     match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.display().to_string() },
         DatabaseError::UpgradeRequired(version) => {

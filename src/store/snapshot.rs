@@ -23,6 +23,9 @@ pub struct Snapshot {
     inner: Arc<Inner>,
 }
 
+/// A range of anchors or names.
+type KeyRange<'a> = (Bound<(u16, &'a [u8])>, Bound<(u16, &'a [u8])>);
+
 type Row<K, V> = (AccessGuard<'static, K>, AccessGuard<'static, V>);
 
 /// Reading. All lists are in ascending order of their keys; `after` and `limit` page through them.
@@ -416,6 +419,7 @@ impl Snapshot {
     }
 
     /// The objects behind a counter of a step.
+    #[expect(clippy::needless_pass_by_value, reason = "names of counters are cheap, and most callers have one to give")]
     pub fn step_objects(
         &self,
         run: RunId,
@@ -513,7 +517,7 @@ fn ids(connector: ConnectorId, after: Option<CsId>) -> (Bound<u64>, Bound<u64>) 
 }
 
 /// The keys of a connector from `start` on.
-fn keys(connector: ConnectorId, start: &[u8]) -> (Bound<(u16, &[u8])>, Bound<(u16, &[u8])>) {
+fn keys(connector: ConnectorId, start: &[u8]) -> KeyRange<'_> {
     let end = connector.0.checked_add(1).map_or(Bound::Unbounded, |next| Bound::Excluded((next, &[][..])));
     (Bound::Included((connector.0, start)), end)
 }

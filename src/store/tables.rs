@@ -28,7 +28,7 @@ macro_rules! tables {
             Ok(())
         }
 
-        /// Calls a macro-free visitor with every table: `visit(definition, reader)`.
+        /// Shows every table to a visitor.
         pub(super) fn visit_all<V: Visitor>(tables: &Tables, visitor: &mut V) -> Result<(), V::Error> {
             $(visitor.table(stringify!($field), $constant, &tables.$field)?;)*
             Ok(())
@@ -109,6 +109,12 @@ tables! {
     /// (RunId, step, counter, CsId) → the object as it was.
     STEP_OBJECT step_object: (u64, u32, &'static str, u64) => &'static [u8];
 }
+
+/// A key of the tables of anchors and names, owned.
+pub(super) type OwnedKey = (u16, Box<[u8]>);
+
+/// A row of [`CS_LINK`]: kind, MvId, RuleId.
+pub(super) type LinkRow = (u8, u64, u32);
 
 /// First part of the keys of [`COUNTER`].
 pub(super) mod counter {

@@ -8,7 +8,7 @@ use super::changes::ChangeSet;
 use super::fault::Fault;
 use super::index::{Indexes, join_hash};
 use super::record::{self, CsView, Encoder, Flaw, MvView, RawEntry};
-use super::tables;
+use super::tables::{self, LinkRow, OwnedKey};
 use super::{Inner, StoreError};
 use crate::model::{
     AttrId, Blob, ConnectorId, CsId, CsObject, CsReference, Dn, DnKey, Link, MvId, MvObject, MvReference, StageMask, ValueState,
@@ -142,10 +142,10 @@ where
 /// Rows of indexes that follow from objects, collected before any index is touched.
 #[derive(Default)]
 struct Follow {
-    anchors: Vec<((u16, Box<[u8]>), Claim)>,
-    names: Vec<((u16, Box<[u8]>), Claim)>,
+    anchors: Vec<(OwnedKey, Claim)>,
+    names: Vec<(OwnedKey, Claim)>,
     mv_links: Vec<((u64, u16), Claim)>,
-    links: Vec<(u64, Option<(u8, u64, u32)>)>,
+    links: Vec<(u64, Option<LinkRow>)>,
     queue: Vec<((u8, u64), Option<()>)>,
     cs_join: Vec<((u16, u64, u64), Option<()>)>,
     mv_join: Vec<((u16, u64, u64), Option<()>)>,
@@ -665,11 +665,11 @@ impl Writer<'_> {
 }
 
 impl Follow {
-    fn link(&mut self, id: CsId, old: Option<(u8, u64, u32)>, new: Option<(u8, u64, u32)>) -> Result<(), Flaw> {
+    fn link(&mut self, id: CsId, old: Option<LinkRow>, new: Option<LinkRow>) -> Result<(), Flaw> {
         if old == new {
             return Ok(());
         }
-        let mv = |row: Option<(u8, u64, u32)>| row.map(record::decode_link).transpose().map(|link| link.and_then(Link::mv));
+        let mv = |row: Option<LinkRow>| row.map(record::decode_link).transpose().map(|link| link.and_then(Link::mv));
         let (old_mv, new_mv) = (mv(old)?, mv(new)?);
         if old_mv != new_mv {
             let connector = id.connector().0;

@@ -77,7 +77,8 @@ fn happen(world: &mut World, event: &Event, hired: &mut u32) {
                 return;
             }
             *hired += 1;
-            let mut entry = Entry::new("user", &format!("CN=u{hired},DC=x")).with("badge", &badge).with("displayName", &format!("user {badge}"));
+            let mut entry =
+                Entry::new("user", &format!("CN=u{hired},DC=x")).with("badge", &badge).with("displayName", &format!("user {badge}"));
             if mail {
                 entry.set("mail", Some(&format!("{badge}@x")));
             }

@@ -529,7 +529,8 @@ fn outbound_rules_find_objects_that_the_target_has_already() {
 #[test]
 fn an_object_that_the_target_shows_late_is_found_too() {
     let text = include_str!("rules.toml").replace("name = \"Out to T - Person\"\ndirection = \"outbound\"\nconnector = \"T\"\ncs_type = \"user\"\nmv_type = \"person\"\nlink = \"provision\"", "name = \"Out to T - Person\"\ndirection = \"outbound\"\nconnector = \"T\"\ncs_type = \"user\"\nmv_type = \"person\"\nlink = \"join\"");
-    let text = text.replace("join = [[{ cs = \"badge\", mv = \"badge\" }]]\nflows = [{ to = \"targetNumber\"", "flows = [{ to = \"targetNumber\"");
+    let text =
+        text.replace("join = [[{ cs = \"badge\", mv = \"badge\" }]]\nflows = [{ to = \"targetNumber\"", "flows = [{ to = \"targetNumber\"");
     let mut world = World::new(|names| rules_of(names, &text));
     world.put(A, "1", person(1, "ada").with("displayName", "Ada"));
     run(&mut world);
@@ -672,7 +673,10 @@ fn a_preview_tells_everything_and_writes_nothing() {
     assert_eq!(told.decision, PreviewDecision::StaysLinked);
     assert_eq!(told.scope.len(), 1);
     assert_eq!(told.changes.len(), 1);
-    assert_eq!((told.changes[0].removed.as_slice(), told.changes[0].added.as_slice()), (&["Ada".to_owned()][..], &["Ada Lovelace".to_owned()][..]));
+    assert_eq!(
+        (told.changes[0].removed.as_slice(), told.changes[0].added.as_slice()),
+        (&["Ada".to_owned()][..], &["Ada Lovelace".to_owned()][..])
+    );
     let flow = told.flows.iter().find(|flow| flow.attribute == "displayName").unwrap();
     assert_eq!((flow.rule.as_str(), flow.source_dn.as_str()), ("In from A - Person", "CN=u1,DC=x"));
     assert_eq!(told.targets.len(), 1);

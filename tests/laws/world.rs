@@ -78,7 +78,8 @@ impl World {
     pub fn try_sync(&mut self, connector: ConnectorId, full: bool) -> (Counters, SyncOutcome) {
         self.now += 1;
         let parameters = RunParameters { now: Timestamp::from_seconds(self.now), ..RunParameters::default() };
-        let connectors = BTreeMap::from([(ConnectorId(1), "A".to_owned()), (ConnectorId(2), "B".to_owned()), (ConnectorId(3), "T".to_owned())]);
+        let connectors =
+            BTreeMap::from([(ConnectorId(1), "A".to_owned()), (ConnectorId(2), "B".to_owned()), (ConnectorId(3), "T".to_owned())]);
         let request = SyncRequest { connector, full, parameters, connectors, step: (RunId(1), 1) };
         let mut counters = Counters::new();
         let mut objects = Vec::new();

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 use syncline::model::{
-    Anchor, AttrId, ConnectorId, CsId, CsObject, DeltaKind, FlatBuilder, MvId, MvObject, Names, ObjectType, StageDelta, ValueRef,
+    Anchor, ConnectorId, CsId, CsObject, DeltaKind, FlatBuilder, MvId, MvObject, Names, ObjectType, StageDelta, ValueRef,
 };
 use syncline::store::{Store, StoreError, StoreOptions};
 
@@ -176,11 +176,6 @@ enum Shape {
     Numbered(&'static str),
     Number(i64),
     Binary(usize),
-}
-
-/// The number of an attribute within a store.
-pub(crate) fn attr(names: &Names, name: &str) -> AttrId {
-    names.intern(name)
 }
 
 /// A common user: 36 to 41 values by its number, as the second import of it leaves it.

@@ -146,7 +146,13 @@ impl<'a> Batch<'a> {
 
     /// The batch as it stands.
     pub(crate) fn view(&self) -> View<'_> {
-        View { snapshot: self.snapshot, overlay: &self.overlay, index: self.index, failure: &self.failure, memberships: self.book.memberships() }
+        View {
+            snapshot: self.snapshot,
+            overlay: &self.overlay,
+            index: self.index,
+            failure: &self.failure,
+            memberships: self.book.memberships(),
+        }
     }
 
     /// The plan itself when nothing it read was written since; else a new one. `None` when the object is gone.
@@ -173,7 +179,13 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn lay_planned(&mut self, id: CsId, dirty: Option<DirtyReason>, mut planned: Planned, sleepers: &mut Sleepers) -> Result<(), StoreError> {
+    fn lay_planned(
+        &mut self,
+        id: CsId,
+        dirty: Option<DirtyReason>,
+        mut planned: Planned,
+        sleepers: &mut Sleepers,
+    ) -> Result<(), StoreError> {
         self.number(&mut planned)?;
         if dirty.is_some() || self.dirty.contains_key(&id) {
             self.dirty.insert(id, None);
@@ -373,7 +385,9 @@ impl<'a> Batch<'a> {
         let cs = |id: CsId| spaces.iter().find(|(from, _)| *from == id).map_or(id, |(_, to)| *to);
         for slot in &mut planned.cs {
             slot.id = cs(slot.id);
-            if let Some(object) = slot.object.as_mut().filter(|object| object.id != slot.id || object.link.mv().is_some_and(|id| mv(id) != id)) {
+            if let Some(object) =
+                slot.object.as_mut().filter(|object| object.id != slot.id || object.link.mv().is_some_and(|id| mv(id) != id))
+            {
                 let object: &mut CsObject = Arc::make_mut(object);
                 object.id = slot.id;
                 object.link = match object.link {

@@ -156,9 +156,9 @@ impl<'a> Rulebook<'a> {
 
     /// True when the rule that decided an attribute adds values without regard to case.
     pub(crate) fn merges_folded(&self, rule: RuleId, target: AttrId) -> bool {
-        self.rules.rule(rule).is_some_and(|rule| {
-            rule.flows.iter().any(|flow| flow.target == target && flow.merge == MergeType::MergeCaseInsensitive)
-        })
+        self.rules
+            .rule(rule)
+            .is_some_and(|rule| rule.flows.iter().any(|flow| flow.target == target && flow.merge == MergeType::MergeCaseInsensitive))
     }
 }
 

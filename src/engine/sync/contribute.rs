@@ -156,11 +156,9 @@ impl Draft<'_> {
         for id in self.links(mv)? {
             let Some(object) = self.cs(id)? else { continue };
             let provisioned = match object.link {
-                Link::Connected { by, .. } => self
-                    .book
-                    .rules
-                    .rule(by)
-                    .is_some_and(|rule| rule.direction == Direction::Outbound && rule.link == LinkType::Provision),
+                Link::Connected { by, .. } => {
+                    self.book.rules.rule(by).is_some_and(|rule| rule.direction == Direction::Outbound && rule.link == LinkType::Provision)
+                }
                 _ => false,
             };
             drop(object);

@@ -6,8 +6,8 @@ use super::keys::{footprint_metaverse, footprint_name, footprint_object};
 use super::stages::{self, expected_exists, under_way};
 use super::view::View;
 use crate::model::{
-    AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, FlatValues, Link, MvId, MvObject, ObjectErrorCode,
-    ObjectType, Stage,
+    AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, FlatValues, Link, MvId, MvObject, ObjectErrorCode, ObjectType,
+    Stage,
 };
 use crate::rules::{FlowError, ReferenceFlow, ScopeSet};
 use crate::store::{DirtyReason, StoreError};
@@ -423,9 +423,7 @@ impl<'v> Draft<'v> {
 
     fn clear_row_wishes(&mut self, id: CsId) -> Result<(), StoreError> {
         self.edit_rows(id, |row| {
-            row.state
-                .touched(Stage::PendingExport)
-                .then(|| CsReference { state: row.state.without(Stage::PendingExport), ..*row })
+            row.state.touched(Stage::PendingExport).then(|| CsReference { state: row.state.without(Stage::PendingExport), ..*row })
         })?;
         Ok(())
     }

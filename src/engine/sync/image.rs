@@ -3,9 +3,7 @@
 
 use super::draft::is_provisional_mv;
 use super::view::View;
-use crate::model::{
-    AttrId, AttributeSource, Blob, CsId, CsObject, CsReference, MvObject, MvReference, ObjectType, StageMask, Values,
-};
+use crate::model::{AttrId, AttributeSource, Blob, CsId, CsObject, CsReference, MvObject, MvReference, ObjectType, StageMask, Values};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 

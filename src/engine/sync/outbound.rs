@@ -109,11 +109,8 @@ impl Draft<'_> {
     fn wish(&mut self, source: &Arc<MvObject>, connector: ConnectorId, looking: bool) -> Result<Wish, UnitError> {
         let image = MvImage::new(self.view, source);
         let scope = self.book.rules.outbound_scope(connector, &image, self.book.run)?;
-        let requests = if looking && scope.rules.iter().any(|rule| rule.joins) {
-            self.book.rules.joins(&scope, &image)?
-        } else {
-            Vec::new()
-        };
+        let requests =
+            if looking && scope.rules.iter().any(|rule| rule.joins) { self.book.rules.joins(&scope, &image)? } else { Vec::new() };
         self.read_references |= image.read_references();
         Ok(Wish { scope, requests })
     }
@@ -377,7 +374,9 @@ impl Draft<'_> {
         let scope = self.book.rules.outbound_scope(id.connector(), &image, self.book.run);
         let former = scope.and_then(|scope| self.book.rules.want(&of_type(&scope, object.object_type), &image, false, self.book.run));
         Ok(match former {
-            Ok(former) => former.references.len() != flows.len() || former.references.iter().zip(flows).any(|(old, new)| !same_flow(old, new)),
+            Ok(former) => {
+                former.references.len() != flows.len() || former.references.iter().zip(flows).any(|(old, new)| !same_flow(old, new))
+            }
             Err(_) => true,
         })
     }

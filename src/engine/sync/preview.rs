@@ -122,13 +122,7 @@ pub struct PreviewTarget {
 }
 
 /// Looks ahead for one object. `full` also compares targets of a metaverse object that does not change.
-pub fn preview(
-    store: &Store,
-    rules: &RuleSet,
-    parameters: &RunParameters,
-    id: CsId,
-    full: bool,
-) -> Result<Option<Preview>, StoreError> {
+pub fn preview(store: &Store, rules: &RuleSet, parameters: &RunParameters, id: CsId, full: bool) -> Result<Option<Preview>, StoreError> {
     let names = Arc::clone(store.names());
     let book = Rulebook::new(rules, parameters, &names, id.connector(), full);
     let (metaverse, spaces) = indexed_attributes(rules);
@@ -161,11 +155,8 @@ pub fn preview(
         None => None,
     };
     let none = FlatValues::default();
-    let changes = value_delta(
-        &book,
-        before.as_ref().map_or(&none, |object| &object.values),
-        after.as_ref().map_or(&none, |object| &object.values),
-    );
+    let changes =
+        value_delta(&book, before.as_ref().map_or(&none, |object| &object.values), after.as_ref().map_or(&none, |object| &object.values));
     let mut targets: Vec<CsId> = record.map(|record| record.events.iter().map(|(id, _)| *id).collect()).unwrap_or_default();
     targets.extend(batch.moved_targets.keys());
     targets.sort_unstable();

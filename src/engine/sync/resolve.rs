@@ -234,7 +234,15 @@ fn target_changes(batch: &mut Batch<'_>, changes: &[MetaverseChange]) -> Result<
 impl TargetWork {
     /// The reference `attr` of a metaverse object to the one behind `to` comes or goes: what that means for the
     /// target object `from`.
-    fn point(&mut self, batch: &Batch<'_>, owner: MvId, from: CsId, attr: AttrId, to: Option<CsId>, wanted: bool) -> Result<(), StoreError> {
+    fn point(
+        &mut self,
+        batch: &Batch<'_>,
+        owner: MvId,
+        from: CsId,
+        attr: AttrId,
+        to: Option<CsId>,
+        wanted: bool,
+    ) -> Result<(), StoreError> {
         if self.whole.contains(&from) {
             return Ok(());
         }

@@ -216,11 +216,7 @@ impl Work<'_> {
         }
         let now = self.draft.cs(id)?.and_then(|object| object.link.mv());
         self.settle_left(left, now)?;
-        let compare = if self.draft.book.full || dirty.is_some() {
-            Compare::All
-        } else {
-            Compare::One(id.connector())
-        };
+        let compare = if self.draft.book.full || dirty.is_some() { Compare::All } else { Compare::One(id.connector()) };
         if let Some(mv) = now {
             self.mv = Some(mv);
             self.settled = self.draft.settle(mv, compare)?;

@@ -1,8 +1,8 @@
 //! Reading while planning: a snapshot with what the batch has decided so far laid over it.
 
 use super::keys::{KeyHash, join_key};
-use crate::store::{Snapshot, StoreError};
 use crate::model::{AttrId, ConnectorId, CsId, CsObject, CsReference, DnKey, Link, MvId, MvObject, MvReference, ValueRef, ValueState};
+use crate::store::{Snapshot, StoreError};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,0 +1,161 @@
+//! Sizes, smaller files, copies.
+
+use crate::common::{OPTIONS, cs, octets, person, user};
+use syncline::model::{Blob, ConnectorId, FlatBuilder, ValueRef};
+use syncline::store::{ChangeSet, Store, StoreError};
+
+const SPACE: ConnectorId = ConnectorId(1);
+
+#[test]
+fn the_common_user_fits_three_to_a_page() {
+    let store = Store::in_memory().unwrap();
+    let users: Vec<_> = (1..=600).map(|number| user(store.names(), 1, number)).collect();
+    for user in &users {
+        let values = user.values.entries().len();
+        let octets = user.values.heap().len();
+        assert!((36..=41).contains(&values), "{values} values");
+        assert!((600..=1300).contains(&octets), "{octets} octets of content");
+    }
+    let people = (1..=600).map(|number| person(store.names(), number)).collect();
+    store.apply(ChangeSet { cs_put: users, mv_put: people, ..ChangeSet::new() }).unwrap();
+    let stats = store.stats().unwrap();
+    for sizes in [stats.cs_records, stats.mv_records] {
+        assert_eq!(sizes.records(), 600);
+        assert!(sizes.largest <= 1345, "{sizes:?}");
+        assert_eq!(sizes.two_per_page + sizes.one_per_page + sizes.several_pages, 0, "{sizes:?}");
+    }
+    let objects = stats.tables.iter().find(|table| table.name == "cs_object").unwrap();
+    assert_eq!(objects.rows, 600);
+    assert!(objects.unused_octets * 5 < objects.stored_octets, "full pages: {objects:?}");
+}
+
+#[test]
+fn sizes_are_sorted_into_the_steps_of_a_page() {
+    let store = Store::in_memory().unwrap();
+    let attr = store.names().intern("data");
+    let mut set = ChangeSet::new();
+    for (number, values) in [(1, 0), (2, 1), (3, 2), (4, 4), (5, 8)] {
+        let mut object = user(store.names(), 1, number);
+        let mut builder = FlatBuilder::new();
+        for value in 0..values {
+            builder.push(attr, ValueRef::Binary(&octets(value, 900)), 1);
+        }
+        builder.push(attr, ValueRef::Binary(&[1; 200]), 1);
+        object.values = builder.finish();
+        set.cs_put.push(object);
+    }
+    store.apply(set).unwrap();
+    let sizes = store.stats().unwrap().cs_records;
+    assert_eq!((sizes.four_per_page, sizes.three_per_page, sizes.several_pages), (1, 1, 1), "{sizes:?}");
+    assert_eq!((sizes.two_per_page, sizes.one_per_page), (0, 2), "{sizes:?}");
+    assert_eq!(store.stats().unwrap().file_octets, None);
+}
+
+#[test]
+fn a_copy_is_the_same_store_while_the_store_stays_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let store = Store::open(&path, OPTIONS).unwrap();
+    let content = octets(1, 5000);
+    let mut set = ChangeSet { blobs: vec![content.clone()], ..ChangeSet::new() };
+    for number in 1..=300 {
+        let mut object = user(store.names(), 1, number);
+        let mut values = FlatBuilder::new();
+        values.push(store.names().intern("photo"), ValueRef::LargeBinary(Blob::of(&content)), 1);
+        object.values = values.finish();
+        set.cs_put.push(object);
+    }
+    store.apply(set).unwrap();
+    let copy = folder.path().join("copy.redb");
+    std::thread::scope(|threads| {
+        // A writer does not wait for the copy, and the copy shows one moment.
+        let writer = threads.spawn(|| {
+            for number in 301..=320 {
+                store.apply(ChangeSet { cs_put: vec![user(store.names(), 1, number)], ..ChangeSet::new() }).unwrap();
+            }
+        });
+        store.backup(&copy).unwrap();
+        writer.join().unwrap();
+    });
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing temporary stays");
+    let restored = Store::open(&copy, OPTIONS).unwrap();
+    assert_eq!(restored.hash_seed(), store.hash_seed());
+    assert!(restored.check().unwrap().is_clean());
+    let view = restored.snapshot().unwrap();
+    let count = view.cs_count(SPACE).unwrap();
+    assert!((300..=320).contains(&count));
+    assert_eq!(view.cs_scan(SPACE, None, 300).unwrap(), store.snapshot().unwrap().cs_scan(SPACE, None, 300).unwrap());
+    assert_eq!(view.blob(Blob::of(&content)).unwrap(), Some(content));
+
+    let before = std::fs::read(&path).unwrap();
+    assert!(store.backup(&path).is_err(), "an existing file is not overwritten");
+    assert!(std::fs::read(&path).unwrap() == before);
+    assert!(store.backup(&folder.path().join("missing/copy.redb")).is_err());
+    assert!(store.snapshot().is_ok(), "a target that refuses does the store no harm");
+}
+
+#[test]
+fn a_copy_of_more_rows_than_one_transaction_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::in_memory().unwrap();
+    let hashes = (1..=20_000).map(|number| (cs(1, number), Some(u128::from(number)))).collect();
+    store.apply(ChangeSet { cs_hash: hashes, ..ChangeSet::new() }).unwrap();
+    let copy = folder.path().join("copy.redb");
+    store.backup(&copy).unwrap();
+    let mut sum = 0u128;
+    Store::open(&copy, OPTIONS).unwrap().snapshot().unwrap().cs_hashes(SPACE, &mut |_, hash| sum += hash).unwrap();
+    assert_eq!(sum, 20_000 * 20_001 / 2);
+}
+
+#[test]
+fn compacting_makes_the_file_smaller_and_changes_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let store = Store::open(&path, OPTIONS).unwrap();
+    let users = (1..=3000).map(|number| user(store.names(), 1, number)).collect();
+    store.apply(ChangeSet { cs_put: users, ..ChangeSet::new() }).unwrap();
+    store.apply(ChangeSet { cs_delete: (1..=2900).map(|number| cs(1, number)).collect(), ..ChangeSet::new() }).unwrap();
+    assert!(matches!(Store::compact(&path, OPTIONS), Err(StoreError::InUse { .. })));
+    let left = store.snapshot().unwrap().cs_scan(SPACE, None, 1000).unwrap();
+    assert_eq!(store.stats().unwrap().file_octets, Some(std::fs::metadata(&path).unwrap().len()));
+    drop(store);
+    let before = std::fs::metadata(&path).unwrap().len();
+    let report = Store::compact(&path, OPTIONS).unwrap();
+    assert_eq!(report.before, before);
+    assert!(report.after * 2 < report.before, "{report:?}");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), report.after);
+    let store = Store::open(&path, OPTIONS).unwrap();
+    assert_eq!(store.snapshot().unwrap().cs_scan(SPACE, None, 1000).unwrap(), left);
+    assert!(store.check().unwrap().is_clean());
+    assert!(Store::compact(&folder.path().join("none.redb"), OPTIONS).is_err(), "nothing is made by compacting");
+    assert!(!folder.path().join("none.redb").exists());
+}
+
+#[test]
+fn work_follows_the_changes_not_the_size() {
+    let cost = |size: u64| {
+        let store = Store::in_memory().unwrap();
+        let users: Vec<_> = (1..=size).map(|number| user(store.names(), 1, number)).collect();
+        for batch in users.chunks(2000) {
+            store.apply(ChangeSet { cs_put: batch.to_vec(), ..ChangeSet::new() }).unwrap();
+        }
+        let before = store.io_counts();
+        let view = store.snapshot().unwrap();
+        let changed = (1..=50).map(|number| {
+            let mut object = view.cs_object(cs(1, number * 7)).unwrap().unwrap();
+            object.dn = format!("CN=renamed {number},DC=x").into();
+            object
+        });
+        store.apply(ChangeSet { cs_put: changed.collect(), ..ChangeSet::new() }).unwrap();
+        let after = store.io_counts();
+        (
+            after.rows_read - before.rows_read,
+            after.bodies_read - before.bodies_read,
+            after.rows_written - before.rows_written,
+            after.commits - before.commits,
+        )
+    };
+    let (small, large) = (cost(400), cost(6000));
+    assert_eq!(small, large);
+    assert_eq!((small.1, small.2, small.3), (100, 150, 1), "per object: body read twice; body, old name, new name written");
+}
