@@ -1,5 +1,7 @@
 //! How long the built-in rules take over one user and one group: scope, inbound contribution, outbound image.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::collections::BTreeMap;
 use std::hint::black_box;

@@ -1,5 +1,7 @@
 //! Every crate that ends up in the program has a licence that permits giving the program away.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::process::Command;
 
 /// Licences that ask for a notice at most.

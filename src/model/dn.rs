@@ -139,6 +139,7 @@ impl DnKey {
     }
 
     /// The key of the parent, empty at the root.
+    #[must_use]
     pub fn parent(&self) -> DnKey {
         let body = self.0.strip_suffix(&[CLOSE]).unwrap_or(&self.0);
         let mut cut = 0;

@@ -90,7 +90,10 @@ impl FlatValues {
         start..start + length
     }
 
-    /// The value of the entry at `index`, which must be below the number of entries.
+    /// The value of the entry at `index`.
+    ///
+    /// # Panics
+    /// When `index` is not below the number of entries.
     pub fn item(&self, index: usize) -> FlatItem<'_> {
         let entry = self.entries[index];
         let start = if index == 0 { 0 } else { self.entries[index - 1].end as usize };

@@ -28,7 +28,7 @@ pub trait AttributeSource: Sync {
 /// The values of one attribute in one image, in canonical order.
 #[derive(Clone, Debug)]
 pub struct Values<'a> {
-    values: Option<&'a FlatValues>,
+    list: Option<&'a FlatValues>,
     range: std::ops::Range<usize>,
     /// `None`: flags are no states, every entry counts.
     mask: Option<StageMask>,
@@ -37,17 +37,17 @@ pub struct Values<'a> {
 impl<'a> Values<'a> {
     /// No values.
     pub fn none() -> Self {
-        Self { values: None, range: 0..0, mask: None }
+        Self { list: None, range: 0..0, mask: None }
     }
 
     /// An attribute of a metaverse object.
     pub fn all(values: &'a FlatValues, attr: AttrId) -> Self {
-        Self { values: Some(values), range: values.attribute_range(attr), mask: None }
+        Self { list: Some(values), range: values.attribute_range(attr), mask: None }
     }
 
     /// An attribute of a connector-space object in the image that `mask` describes.
     pub fn staged(values: &'a FlatValues, attr: AttrId, mask: StageMask) -> Self {
-        Self { values: Some(values), range: values.attribute_range(attr), mask: Some(mask) }
+        Self { list: Some(values), range: values.attribute_range(attr), mask: Some(mask) }
     }
 }
 
@@ -55,7 +55,7 @@ impl<'a> Iterator for Values<'a> {
     type Item = ValueRef<'a>;
 
     fn next(&mut self) -> Option<ValueRef<'a>> {
-        let values = self.values?;
+        let values = self.list?;
         for index in self.range.by_ref() {
             let item = values.item(index);
             if self.mask.is_none_or(|mask| ValueState(item.flags).present(mask)) {

@@ -612,7 +612,7 @@ fn anchors_follow_the_setting() {
         (world.show(&contribution.values, "sourceAnchor"), world.show(&contribution.values, "sourceAnchorBinary"))
     };
     let consistency = ("mS-DS-ConsistencyGuid", octets(&[9; 16]));
-    assert_eq!(anchor(AnchorAttribute::ObjectGuid, &[consistency.clone()]).0, ["\"MyIRAFVEd2aImaq7zN3u/w==\""]);
+    assert_eq!(anchor(AnchorAttribute::ObjectGuid, std::slice::from_ref(&consistency)).0, ["\"MyIRAFVEd2aImaq7zN3u/w==\""]);
     let (text_form, binary) = anchor(AnchorAttribute::ConsistencyGuid, &[consistency]);
     assert_eq!(text_form, ["\"CQkJCQkJCQkJCQkJCQkJCQ==\""]);
     assert_eq!(binary, ["0x09090909090909090909090909090909"]);
@@ -630,7 +630,7 @@ fn user_matching_replaces_the_join() {
         let name = |attr| world.names.name(attr).to_string();
         rule.join
             .iter()
-            .map(|group| group.iter().map(|clause| format!("{}={}", name(clause.cs), name(clause.mv))).collect::<String>())
+            .map(|group| group.iter().map(|clause| format!("{}={}", name(clause.cs), name(clause.mv))).collect::<Vec<_>>().concat())
             .collect::<Vec<_>>()
     };
     assert!(groups(UserMatching::Once).is_empty());

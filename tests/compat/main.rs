@@ -1,5 +1,7 @@
 //! Foreign judges: exchanges recorded with independent clients of the provisioning service (`fixtures/wire`).
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod xml;
 
 use std::path::{Path, PathBuf};

@@ -4,37 +4,37 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// One entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its object type.
-    pub object_type: String,
+    pub(crate) object_type: String,
     /// Its name.
-    pub dn: String,
+    pub(crate) dn: String,
     /// Text values by attribute.
-    pub values: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) values: BTreeMap<String, BTreeSet<String>>,
     /// Anchors of other entries by attribute.
-    pub references: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) references: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Entry {
     /// An entry without values.
-    pub fn new(object_type: &str, dn: &str) -> Self {
+    pub(crate) fn new(object_type: &str, dn: &str) -> Self {
         Self { object_type: object_type.to_owned(), dn: dn.to_owned(), ..Self::default() }
     }
 
     /// With one value more.
-    pub fn with(mut self, attribute: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, attribute: &str, value: &str) -> Self {
         self.values.entry(attribute.to_owned()).or_default().insert(value.to_owned());
         self
     }
 
     /// With one reference more.
-    pub fn to(mut self, attribute: &str, anchor: &str) -> Self {
+    pub(crate) fn to(mut self, attribute: &str, anchor: &str) -> Self {
         self.references.entry(attribute.to_owned()).or_default().insert(anchor.to_owned());
         self
     }
 
     /// With exactly one value of an attribute, or none.
-    pub fn set(&mut self, attribute: &str, value: Option<&str>) {
+    pub(crate) fn set(&mut self, attribute: &str, value: Option<&str>) {
         match value {
             Some(value) => self.values.insert(attribute.to_owned(), BTreeSet::from([value.to_owned()])),
             None => self.values.remove(attribute),
@@ -42,10 +42,10 @@ impl Entry {
     }
 
     /// The first value of an attribute.
-    pub fn value(&self, attribute: &str) -> Option<&str> {
+    pub(crate) fn value(&self, attribute: &str) -> Option<&str> {
         self.values.get(attribute)?.first().map(String::as_str)
     }
 }
 
 /// Entries by anchor.
-pub type Directory = BTreeMap<String, Entry>;
+pub(crate) type Directory = BTreeMap<String, Entry>;

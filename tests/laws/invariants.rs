@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use syncline::model::{ConnectorId, CsId, DeltaKind, Link, MvId, Stage, ValueState};
 
 /// Checks invariants 1 to 5, and that the object-level part of every delta agrees with its values and references.
-pub fn check(world: &World) {
+pub(crate) fn check(world: &World) {
     let snapshot = world.snapshot();
     let mut linked: BTreeMap<MvId, BTreeSet<CsId>> = BTreeMap::new();
     for connector in [1, 2, 3].map(ConnectorId) {

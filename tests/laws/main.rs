@@ -1,5 +1,7 @@
 //! What synchronization promises: laws on random histories, and one scenario per sentence of the specification.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod directory;
 mod invariants;
 mod laws;
@@ -12,19 +14,19 @@ use syncline::model::{ConnectorId, Names};
 use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings};
 
 /// The first directory.
-pub const A: ConnectorId = ConnectorId(1);
+pub(crate) const A: ConnectorId = ConnectorId(1);
 /// The second directory.
-pub const B: ConnectorId = ConnectorId(2);
+pub(crate) const B: ConnectorId = ConnectorId(2);
 /// The target.
-pub const T: ConnectorId = ConnectorId(3);
+pub(crate) const T: ConnectorId = ConnectorId(3);
 
 /// The rules of `rules.toml`.
-pub fn rules(names: &Arc<Names>) -> RuleSet {
+pub(crate) fn rules(names: &Arc<Names>) -> RuleSet {
     rules_of(names, include_str!("rules.toml"))
 }
 
 /// Rules from a text, for the three connectors.
-pub fn rules_of(names: &Arc<Names>, text: &str) -> RuleSet {
+pub(crate) fn rules_of(names: &Arc<Names>, text: &str) -> RuleSet {
     let files = [RuleFile { name: "laws.toml".to_owned(), text: text.to_owned() }];
     let profile = |id, name: &str| ConnectorProfile {
         id,

@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use syncline::model::{ConnectorId, Link, Stage, StageMask, ValueState};
 
 /// Values by attribute.
-pub type Values = BTreeMap<String, BTreeSet<String>>;
+pub(crate) type Values = BTreeMap<String, BTreeSet<String>>;
 
 /// Metaverse objects by badge or common name, target objects by name; references as keys and names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Picture {
+pub(crate) struct Picture {
     /// The metaverse.
-    pub metaverse: BTreeMap<String, Values>,
+    pub(crate) metaverse: BTreeMap<String, Values>,
     /// The target, as it will be when everything pending has arrived.
-    pub target: BTreeMap<String, Values>,
+    pub(crate) target: BTreeMap<String, Values>,
 }
 
 fn in_scope(entry: &Entry) -> bool {
@@ -40,7 +40,7 @@ fn put(values: &mut Values, attribute: &str, value: impl Into<String>) {
 }
 
 /// What must come out.
-pub fn expect(a: &Directory, b: &Directory) -> Picture {
+pub(crate) fn expect(a: &Directory, b: &Directory) -> Picture {
     let mut picture = Picture::default();
     let mut people: BTreeMap<String, Vec<(&Directory, &Entry, bool)>> = BTreeMap::new();
     for (directory, is_a) in [(a, true), (b, false)] {
@@ -116,7 +116,7 @@ fn targets(metaverse: &BTreeMap<String, Values>) -> BTreeMap<String, Values> {
 }
 
 /// What the store holds. Attributes that only confirming brings are left out.
-pub fn picture(world: &World, target: ConnectorId) -> Picture {
+pub(crate) fn picture(world: &World, target: ConnectorId) -> Picture {
     let snapshot = world.snapshot();
     let objects = world.metaverse();
     let mut keys = BTreeMap::new();

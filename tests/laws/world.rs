@@ -17,65 +17,65 @@ use syncline::store::{ChangeSet, DirtyReason, Snapshot, StepObject, Store};
 const PAGE: usize = 100_000;
 
 /// A store, rules, and a directory per connector.
-pub struct World {
+pub(crate) struct World {
     /// The store.
-    pub store: Store,
+    pub(crate) store: Store,
     /// The rules.
-    pub rules: RuleSet,
+    pub(crate) rules: RuleSet,
     /// What the directories hold.
-    pub directories: BTreeMap<ConnectorId, Directory>,
+    pub(crate) directories: BTreeMap<ConnectorId, Directory>,
     /// The time of the next step; every step is later than the one before.
-    pub now: i64,
+    pub(crate) now: i64,
     /// The objects behind the counters of the last step.
-    pub objects: Vec<StepObject>,
+    pub(crate) objects: Vec<StepObject>,
     /// Records the last step wrote.
-    pub written: usize,
+    pub(crate) written: usize,
     exported: u64,
 }
 
 /// The counters of one step.
-pub type Counters = BTreeMap<String, u64>;
+pub(crate) type Counters = BTreeMap<String, u64>;
 
 impl World {
     /// Empty directories.
-    pub fn new(rules: impl FnOnce(&Arc<Names>) -> RuleSet) -> Self {
+    pub(crate) fn new(rules: impl FnOnce(&Arc<Names>) -> RuleSet) -> Self {
         let store = Store::in_memory().unwrap();
         let rules = rules(store.names());
         Self { store, rules, directories: BTreeMap::new(), now: 1_000, objects: Vec::new(), written: 0, exported: 0 }
     }
 
     /// The directory of a connector.
-    pub fn directory(&mut self, connector: ConnectorId) -> &mut Directory {
+    pub(crate) fn directory(&mut self, connector: ConnectorId) -> &mut Directory {
         self.directories.entry(connector).or_default()
     }
 
     /// Adds or replaces an entry.
-    pub fn put(&mut self, connector: ConnectorId, anchor: &str, entry: Entry) {
+    pub(crate) fn put(&mut self, connector: ConnectorId, anchor: &str, entry: Entry) {
         self.directory(connector).insert(anchor.to_owned(), entry);
     }
 
     /// The committed state.
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         self.store.snapshot().unwrap()
     }
 
     /// The number of a name.
-    pub fn attr(&self, name: &str) -> AttrId {
+    pub(crate) fn attr(&self, name: &str) -> AttrId {
         self.store.names().intern(name)
     }
 
     /// The name behind a number.
-    pub fn name(&self, attr: AttrId) -> String {
+    pub(crate) fn name(&self, attr: AttrId) -> String {
         self.store.names().name(attr).to_string()
     }
 
     /// One step.
-    pub fn sync(&mut self, connector: ConnectorId, full: bool) -> Counters {
+    pub(crate) fn sync(&mut self, connector: ConnectorId, full: bool) -> Counters {
         self.try_sync(connector, full).0
     }
 
     /// One step with its outcome. The counters of the objects must add up.
-    pub fn try_sync(&mut self, connector: ConnectorId, full: bool) -> (Counters, SyncOutcome) {
+    pub(crate) fn try_sync(&mut self, connector: ConnectorId, full: bool) -> (Counters, SyncOutcome) {
         self.now += 1;
         let parameters = RunParameters { now: Timestamp::from_seconds(self.now), ..RunParameters::default() };
         let connectors =
@@ -106,7 +106,7 @@ impl World {
     }
 
     /// Reads a whole directory into its connector space, entries in the given order.
-    pub fn import_in(&mut self, connector: ConnectorId, order: &[String]) {
+    pub(crate) fn import_in(&mut self, connector: ConnectorId, order: &[String]) {
         let directory = self.directory(connector).clone();
         let snapshot = self.snapshot();
         let mut next = snapshot.cs_next_sequence(connector).unwrap();
@@ -152,7 +152,7 @@ impl World {
     }
 
     /// Reads a whole directory into its connector space.
-    pub fn import(&mut self, connector: ConnectorId) {
+    pub(crate) fn import(&mut self, connector: ConnectorId) {
         let order: Vec<String> = self.directory(connector).keys().cloned().collect();
         self.import_in(connector, &order);
     }
@@ -245,7 +245,7 @@ impl World {
     }
 
     /// Sends everything pending to the directory of a target, which does as it is told. Returns how many objects.
-    pub fn export(&mut self, connector: ConnectorId) -> usize {
+    pub(crate) fn export(&mut self, connector: ConnectorId) -> usize {
         let snapshot = self.snapshot();
         let mut changes = ChangeSet::new();
         let queue = snapshot.queue(Stage::PendingExport, connector, None, PAGE).unwrap();
@@ -333,7 +333,7 @@ impl World {
     }
 
     /// Delta steps of all connectors until nothing is left to do.
-    pub fn settle(&mut self, connectors: &[ConnectorId]) {
+    pub(crate) fn settle(&mut self, connectors: &[ConnectorId]) {
         for _ in 0..12 {
             for connector in connectors {
                 self.sync(*connector, false);
@@ -353,17 +353,17 @@ impl World {
     }
 
     /// All objects of a connector space.
-    pub fn space(&self, connector: ConnectorId) -> Vec<CsObject> {
+    pub(crate) fn space(&self, connector: ConnectorId) -> Vec<CsObject> {
         self.snapshot().cs_scan(connector, None, PAGE).unwrap()
     }
 
     /// All metaverse objects.
-    pub fn metaverse(&self) -> Vec<MvObject> {
+    pub(crate) fn metaverse(&self) -> Vec<MvObject> {
         self.snapshot().mv_scan(None, PAGE).unwrap()
     }
 
     /// The object with a name.
-    pub fn object(&self, connector: ConnectorId, dn: &str) -> Option<CsObject> {
+    pub(crate) fn object(&self, connector: ConnectorId, dn: &str) -> Option<CsObject> {
         let key = Dn::parse(dn).unwrap().key();
         let snapshot = self.snapshot();
         let id = snapshot.cs_by_dn(connector, &key).unwrap()?;
@@ -371,30 +371,30 @@ impl World {
     }
 
     /// The metaverse object behind a name.
-    pub fn metaverse_of(&self, connector: ConnectorId, dn: &str) -> Option<MvObject> {
+    pub(crate) fn metaverse_of(&self, connector: ConnectorId, dn: &str) -> Option<MvObject> {
         let mv: MvId = self.object(connector, dn)?.link.mv()?;
         self.snapshot().mv_object(mv).unwrap()
     }
 
     /// The synchronization problem of an object.
-    pub fn problem(&self, connector: ConnectorId, dn: &str) -> Option<ObjectError> {
+    pub(crate) fn problem(&self, connector: ConnectorId, dn: &str) -> Option<ObjectError> {
         let id = self.object(connector, dn)?.id;
         self.snapshot().error(id, ErrorSide::Sync).unwrap()
     }
 
     /// The values of a metaverse attribute.
-    pub fn mv_values(&self, object: &MvObject, attribute: &str) -> Vec<String> {
+    pub(crate) fn mv_values(&self, object: &MvObject, attribute: &str) -> Vec<String> {
         object.values.attribute(self.attr(attribute)).map(|item| text(item.value)).collect()
     }
 
     /// The wanted values of a connector-space attribute.
-    pub fn wanted(&self, object: &CsObject, attribute: &str) -> Vec<String> {
+    pub(crate) fn wanted(&self, object: &CsObject, attribute: &str) -> Vec<String> {
         let values = object.values.attribute(self.attr(attribute));
         values.filter(|item| ValueState(item.flags).present(StageMask::WANTED)).map(|item| text(item.value)).collect()
     }
 
     /// The names of the objects that a connector-space attribute should refer to.
-    pub fn wanted_references(&self, object: &CsObject, attribute: &str) -> BTreeSet<String> {
+    pub(crate) fn wanted_references(&self, object: &CsObject, attribute: &str) -> BTreeSet<String> {
         let snapshot = self.snapshot();
         let attr = self.attr(attribute);
         let rows = snapshot.cs_references(object.id).unwrap();
@@ -405,30 +405,30 @@ impl World {
     }
 
     /// How many objects of a target have something pending.
-    pub fn pending(&self, connector: ConnectorId) -> usize {
+    pub(crate) fn pending(&self, connector: ConnectorId) -> usize {
         self.snapshot().queue(Stage::PendingExport, connector, None, PAGE).unwrap().len()
     }
 
     /// Marks an object as an administrator would to have it evaluated again.
-    pub fn touch(&self, id: CsId) {
+    pub(crate) fn touch(&self, id: CsId) {
         let mut changes = ChangeSet::new();
         changes.dirty.push((id, Some(DirtyReason::Consequence)));
         self.store.apply(changes).unwrap();
     }
 
     /// Shares the names.
-    pub fn names(&self) -> Arc<Names> {
+    pub(crate) fn names(&self) -> Arc<Names> {
         Arc::clone(self.store.names())
     }
 
     /// The number of runs kept; synchronization itself writes none.
-    pub fn runs(&self) -> RunId {
+    pub(crate) fn runs(&self) -> RunId {
         self.snapshot().next_run().unwrap()
     }
 }
 
 /// A value as text.
-pub fn text(value: ValueRef<'_>) -> String {
+pub(crate) fn text(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::Text(text) => text.to_owned(),
         ValueRef::Number(number) => number.to_string(),

@@ -188,14 +188,14 @@ fn run(id: u64, shape: u8) -> RunRecord {
         kind: [StepKind::FullImport, StepKind::DeltaImport, StepKind::FullSync, StepKind::DeltaSync, StepKind::Export]
             [usize::from(shape % 5)],
         started: Timestamp(5),
-        ended: (shape % 2 == 0).then_some(Timestamp(9)),
+        ended: shape.is_multiple_of(2).then_some(Timestamp(9)),
         result: RunResult::SUCCESS,
         counters: BTreeMap::from([(CounterName(Cow::Borrowed("stage-add")), u64::from(shape))]),
-        message: (shape % 3 == 0).then(|| "what happened".to_owned()),
+        message: shape.is_multiple_of(3).then(|| "what happened".to_owned()),
     };
     RunRecord {
         id: RunId(id),
-        cycle: (shape % 4 == 0).then_some(RunId(1)),
+        cycle: shape.is_multiple_of(4).then_some(RunId(1)),
         connector: ConnectorId(1),
         connector_name: "ad".to_owned(),
         profile: "Full Import".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::{EngineError, Import, StepRecorder};
 use crate::connector::Completion;
-use crate::model::{CsId, CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageDelta, StageMask, ValueState};
+use crate::model::{CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageDelta, StageMask, ValueState};
 use crate::store::{ChangeSet, DirtyReason, Snapshot};
 
 /// Objects per transaction.
@@ -87,7 +87,7 @@ impl Import<'_> {
             return Ok(());
         }
         if object.imported() {
-            self.stage_delete(object, changes, recorder);
+            super::page::stage_delete(object, changes, recorder);
             return Ok(());
         }
         let sent = [Stage::Unconfirmed, Stage::InProgress].into_iter().find(|stage| object.stage(*stage).is_some());
@@ -126,14 +126,14 @@ impl Import<'_> {
         object.anchor = None;
         object.stage_mut(Stage::PendingExport).kind = DeltaKind::Add;
         if stage == Stage::Unconfirmed {
-            changes.errors.push((id, ErrorSide::Import, Some(self.unconfirmed_add(id))));
+            changes.errors.push((id, ErrorSide::Import, Some(self.unconfirmed_add())));
         }
         changes.dirty.push((id, Some(DirtyReason::Consequence)));
         changes.cs_put.push(object);
         Ok(())
     }
 
-    fn unconfirmed_add(&self, _id: CsId) -> ObjectError {
+    fn unconfirmed_add(&self) -> ObjectError {
         let detail = "the target accepted the object and does not show it; it is sent again with the next export";
         ObjectError::new(ObjectErrorCode::EXPORTED_CHANGE_NOT_REIMPORTED, detail, self.cx.now())
     }

@@ -79,7 +79,9 @@ pub(super) fn of_change(entry: &EntryRef<'_>, names: &Names, object: &CsObject, 
     }
     let mut builder = FlatBuilder::new();
     for (attr, values) in &kept {
-        values.iter().for_each(|value| builder.push(*attr, value.as_ref(), 0));
+        for value in values {
+            builder.push(*attr, value.as_ref(), 0);
+        }
     }
     image.values = builder.finish();
     image

@@ -149,10 +149,10 @@ impl<'a> Import<'a> {
         if self.options.full {
             changes.states.push((connector, EPOCH.to_owned(), Some(self.epoch.to_le_bytes().to_vec())));
         }
-        if self.unidentified == 0 {
-            if let Some(watermark) = &completion.watermark {
-                changes.states.push((connector, WATERMARK.to_owned(), Some(watermark.clone())));
-            }
+        if self.unidentified == 0
+            && let Some(watermark) = &completion.watermark
+        {
+            changes.states.push((connector, WATERMARK.to_owned(), Some(watermark.clone())));
         }
     }
 }

@@ -127,7 +127,7 @@ impl Import<'_> {
         // Objects of this page that have no row yet.
         let mut fresh: BTreeSet<CsId> = BTreeSet::new();
         for mut work in work {
-            if let Some(problem) = self.flaw(&work) {
+            if let Some(problem) = flaw(&work) {
                 self.rejected(&problem, changes, recorder);
                 continue;
             }
@@ -140,7 +140,7 @@ impl Import<'_> {
                 }
                 let holder = key.and_then(|key| self.lookup.by_name(key));
                 match holder {
-                    Some(id) if !fresh.contains(&id) => self.meet(&mut work, id, snapshot, changes)?,
+                    Some(id) if !fresh.contains(&id) => meet(&mut work, id, snapshot, changes)?,
                     Some(id) if work.entry.anchor().is_none() => work.id = id,
                     _ => {}
                 }
@@ -166,7 +166,7 @@ impl Import<'_> {
                 if old != Some(key) {
                     work.renamed_from = Some(object.dn.clone());
                     if let Some(holder) = self.lookup.by_name(key).filter(|holder| *holder != work.id && !fresh.contains(holder)) {
-                        self.displace(holder, snapshot, changes)?;
+                        displace(holder, snapshot, changes)?;
                     }
                     if let Some(old) = old {
                         self.lookup.clear_name(old, work.id);
@@ -182,63 +182,6 @@ impl Import<'_> {
             identified.push(work);
         }
         Ok(identified)
-    }
-
-    /// An entry with an unknown anchor has the name of a stored object.
-    fn meet(&mut self, work: &mut Work<'_>, holder: CsId, snapshot: &Snapshot, changes: &mut ChangeSet) -> Result<(), EngineError> {
-        let Some((object, rows)) = read(snapshot, holder)? else {
-            // A placeholder that an earlier entry of this page made; it is written with this page's changes.
-            work.id = holder;
-            changes.cs_put.retain(|object| object.id != holder);
-            return Ok(());
-        };
-        if object.anchor.is_none() {
-            let same_type = object.link == Link::Placeholder || work.entry.object_type().is_none_or(|kind| kind == object.object_type);
-            if same_type {
-                work.id = holder;
-                work.adopted = object.link != Link::Placeholder;
-                work.stored = Some((object, rows));
-            } else {
-                // We provisioned something else under this name: it gives way and is provisioned again.
-                if let Some(mv) = object.link.mv() {
-                    let sources = snapshot.mv_links(mv)?.into_iter().filter(|id| *id != holder);
-                    changes.dirty.extend(sources.map(|id| (id, Some(DirtyReason::RetryProvisioning))));
-                }
-                changes.cs_delete.push(holder);
-            }
-        } else if work.entry.anchor().is_none() {
-            work.id = holder;
-            work.stored = Some((object, rows));
-        } else {
-            self.displace(holder, snapshot, changes)?;
-        }
-        Ok(())
-    }
-
-    /// The name of an object was taken by another: it gets a temporary one and waits for its rename or delete.
-    fn displace(&mut self, holder: CsId, snapshot: &Snapshot, changes: &mut ChangeSet) -> Result<(), EngineError> {
-        let pending = changes.cs_put.iter().rposition(|object| object.id == holder).map(|index| changes.cs_put.remove(index));
-        let Some(mut object) = pending.map_or_else(|| snapshot.cs_object(holder), |object| Ok(Some(object)))? else { return Ok(()) };
-        if object.link == Link::Placeholder {
-            // Whoever referred to the name meant the object that has it now; nothing else is lost.
-            object.dn = format!("CN=former-{holder},{}", object.dn).into();
-            changes.cs_put.push(object);
-            return Ok(());
-        }
-        if object.transient {
-            changes.cs_put.push(object);
-            return Ok(());
-        }
-        let name = std::mem::replace(&mut object.dn, format!("CN=transient-{holder}").into());
-        object.transient = true;
-        let delta = object.stage_mut(Stage::PendingImport);
-        delta.rename.get_or_insert(name);
-        if delta.kind == DeltaKind::None {
-            delta.kind = DeltaKind::Update;
-        }
-        changes.cs_hash.push((holder, None));
-        changes.cs_put.push(object);
-        Ok(())
     }
 
     /// Turns names of targets into objects, with placeholders for those nobody has reported.
@@ -292,25 +235,6 @@ impl Import<'_> {
         changes.blobs.extend(work.image.blobs);
         changes.cs_reference.extend(rows);
         changes.cs_put.push(object);
-    }
-
-    /// What makes an entry unusable, if anything does.
-    fn flaw(&self, work: &Work<'_>) -> Option<DiscoveryError> {
-        let problem = |code, detail: &str| Some(problem_of(&work.entry, code, detail));
-        if let Some((code, detail)) = &work.image.flaw {
-            return Some(problem_of(&work.entry, code.clone(), detail));
-        }
-        if work.dn.is_none() && (work.whole || !work.entry.dn().is_empty()) {
-            let code = if work.entry.dn().is_empty() { ObjectErrorCode::MISSING_DN } else { ObjectErrorCode::INVALID_DN };
-            return problem(code, "the entry's distinguished name cannot be read");
-        }
-        if work.entry.anchor().is_some_and(|anchor| anchor.len() > ANCHOR_MAX) {
-            return problem(ObjectErrorCode::ANCHOR_TOO_LONG, "the anchor is longer than 398 octets: choose another anchor attribute");
-        }
-        if work.whole && work.entry.object_type().is_none() {
-            return problem(ObjectErrorCode::MISSING_OBJECT_CLASS, "the entry has no object class");
-        }
-        None
     }
 
     /// An entry that cannot be used: counted and noted, and seen if it can be told which object it is.
@@ -376,28 +300,104 @@ impl Import<'_> {
             recorder.count("filtered-deletes", 1);
             return Ok(());
         };
-        self.stage_delete(object, changes, recorder);
+        stage_delete(object, changes, recorder);
         Ok(())
     }
+}
 
-    /// Stages the deletion of an object that the directory no longer has.
-    pub(super) fn stage_delete(&self, mut object: CsObject, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) {
-        if !object.imported() {
-            return;
-        }
-        let id = object.id;
-        recorder.object("stage-delete", id, &object.dn, Vec::new());
-        changes.cs_hash.push((id, None));
-        for index in 0..object.values.entries().len() {
-            let state = ValueState(object.values.entries()[index].flags);
-            object.values.set_flags(index, state.without(Stage::PendingImport).without(Stage::Unconfirmed).without(Stage::InProgress).0);
-        }
-        for stage in [Stage::Unconfirmed, Stage::InProgress, Stage::PendingExport] {
-            *object.stage_mut(stage) = crate::model::StageDelta::default();
-        }
-        object.stage_mut(Stage::PendingImport).kind = DeltaKind::Delete;
+/// The name of an object was taken by another: it gets a temporary one and waits for its rename or delete.
+fn displace(holder: CsId, snapshot: &Snapshot, changes: &mut ChangeSet) -> Result<(), EngineError> {
+    let pending = changes.cs_put.iter().rposition(|object| object.id == holder).map(|index| changes.cs_put.remove(index));
+    let Some(mut object) = pending.map_or_else(|| snapshot.cs_object(holder), |object| Ok(Some(object)))? else { return Ok(()) };
+    if object.link == Link::Placeholder {
+        // Whoever referred to the name meant the object that has it now; nothing else is lost.
+        object.dn = format!("CN=former-{holder},{}", object.dn).into();
         changes.cs_put.push(object);
+        return Ok(());
     }
+    if object.transient {
+        changes.cs_put.push(object);
+        return Ok(());
+    }
+    let name = std::mem::replace(&mut object.dn, format!("CN=transient-{holder}").into());
+    object.transient = true;
+    let delta = object.stage_mut(Stage::PendingImport);
+    delta.rename.get_or_insert(name);
+    if delta.kind == DeltaKind::None {
+        delta.kind = DeltaKind::Update;
+    }
+    changes.cs_hash.push((holder, None));
+    changes.cs_put.push(object);
+    Ok(())
+}
+
+/// What makes an entry unusable, if anything does.
+fn flaw(work: &Work<'_>) -> Option<DiscoveryError> {
+    let problem = |code, detail: &str| Some(problem_of(&work.entry, code, detail));
+    if let Some((code, detail)) = &work.image.flaw {
+        return Some(problem_of(&work.entry, code.clone(), detail));
+    }
+    if work.dn.is_none() && (work.whole || !work.entry.dn().is_empty()) {
+        let code = if work.entry.dn().is_empty() { ObjectErrorCode::MISSING_DN } else { ObjectErrorCode::INVALID_DN };
+        return problem(code, "the entry's distinguished name cannot be read");
+    }
+    if work.entry.anchor().is_some_and(|anchor| anchor.len() > ANCHOR_MAX) {
+        return problem(ObjectErrorCode::ANCHOR_TOO_LONG, "the anchor is longer than 398 octets: choose another anchor attribute");
+    }
+    if work.whole && work.entry.object_type().is_none() {
+        return problem(ObjectErrorCode::MISSING_OBJECT_CLASS, "the entry has no object class");
+    }
+    None
+}
+
+/// Stages the deletion of an object that the directory no longer has.
+pub(super) fn stage_delete(mut object: CsObject, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) {
+    if !object.imported() {
+        return;
+    }
+    let id = object.id;
+    recorder.object("stage-delete", id, &object.dn, Vec::new());
+    changes.cs_hash.push((id, None));
+    for index in 0..object.values.entries().len() {
+        let state = ValueState(object.values.entries()[index].flags);
+        object.values.set_flags(index, state.without(Stage::PendingImport).without(Stage::Unconfirmed).without(Stage::InProgress).0);
+    }
+    for stage in [Stage::Unconfirmed, Stage::InProgress, Stage::PendingExport] {
+        *object.stage_mut(stage) = crate::model::StageDelta::default();
+    }
+    object.stage_mut(Stage::PendingImport).kind = DeltaKind::Delete;
+    changes.cs_put.push(object);
+}
+
+/// An entry with an unknown anchor has the name of a stored object.
+fn meet(work: &mut Work<'_>, holder: CsId, snapshot: &Snapshot, changes: &mut ChangeSet) -> Result<(), EngineError> {
+    let Some((object, rows)) = read(snapshot, holder)? else {
+        // A placeholder that an earlier entry of this page made; it is written with this page's changes.
+        work.id = holder;
+        changes.cs_put.retain(|object| object.id != holder);
+        return Ok(());
+    };
+    if object.anchor.is_none() {
+        let same_type = object.link == Link::Placeholder || work.entry.object_type().is_none_or(|kind| kind == object.object_type);
+        if same_type {
+            work.id = holder;
+            work.adopted = object.link != Link::Placeholder;
+            work.stored = Some((object, rows));
+        } else {
+            // We provisioned something else under this name: it gives way and is provisioned again.
+            if let Some(mv) = object.link.mv() {
+                let sources = snapshot.mv_links(mv)?.into_iter().filter(|id| *id != holder);
+                changes.dirty.extend(sources.map(|id| (id, Some(DirtyReason::RetryProvisioning))));
+            }
+            changes.cs_delete.push(holder);
+        }
+    } else if work.entry.anchor().is_none() {
+        work.id = holder;
+        work.stored = Some((object, rows));
+    } else {
+        displace(holder, snapshot, changes)?;
+    }
+    Ok(())
 }
 
 impl<'p> Work<'p> {

@@ -446,11 +446,6 @@ impl<'v> Draft<'v> {
         Ok(scope)
     }
 
-    /// The scope of an object, when it was worked out and the object is as it was then.
-    pub(crate) fn known_scope(&self, id: CsId) -> Option<Arc<ScopeSet>> {
-        self.scopes.iter().find(|(cached, ..)| *cached == id).map(|(.., scope)| Arc::clone(scope))
-    }
-
     /// An object problem.
     pub(crate) fn problem<T>(code: ObjectErrorCode, detail: String) -> Result<T, UnitError> {
         Err(UnitError::Object(code, detail))

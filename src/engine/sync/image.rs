@@ -3,14 +3,40 @@
 
 use super::draft::is_provisional_mv;
 use super::view::View;
-use crate::model::{AttrId, AttributeSource, Blob, CsId, CsObject, CsReference, MvObject, MvReference, ObjectType, StageMask, Values};
+use crate::model::{
+    AttrId, AttributeSource, Blob, CsId, CsObject, CsReference, FlatValues, MvObject, MvReference, ObjectType, StageMask, Values,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+
+/// Which attributes a list of values has, as bits. Rules ask for several hundred attributes of an object that has
+/// forty; most questions end here.
+struct Present([u64; Present::WORDS]);
+
+impl Present {
+    /// Names beyond 64 times this many are looked up the long way.
+    const WORDS: usize = 16;
+
+    fn of(values: &FlatValues) -> Self {
+        let mut words = [0; Self::WORDS];
+        for entry in values.entries() {
+            if let Some(word) = words.get_mut(usize::from(entry.attr.0 / 64)) {
+                *word |= 1 << (entry.attr.0 % 64);
+            }
+        }
+        Self(words)
+    }
+
+    fn may_have(&self, attr: AttrId) -> bool {
+        self.0.get(usize::from(attr.0 / 64)).is_none_or(|word| word >> (attr.0 % 64) & 1 == 1)
+    }
+}
 
 /// A connector-space object with its own pending exports: the engine assumes that they will arrive.
 pub(crate) struct CsImage<'a> {
     view: &'a View<'a>,
     object: &'a CsObject,
+    present: Present,
     rows: OnceLock<Arc<Vec<CsReference>>>,
 }
 
@@ -22,7 +48,7 @@ impl<'a> CsImage<'a> {
             // The cell is new, so it takes the value.
             let _ = cell.set(rows);
         }
-        Self { view, object, rows: cell }
+        Self { view, object, present: Present::of(&object.values), rows: cell }
     }
 
     fn rows(&self) -> &[CsReference] {
@@ -46,10 +72,16 @@ impl AttributeSource for CsImage<'_> {
     }
 
     fn values(&self, attr: AttrId) -> Values<'_> {
+        if !self.present.may_have(attr) {
+            return Values::none();
+        }
         Values::staged(&self.object.values, attr, StageMask::WANTED)
     }
 
     fn imported_values(&self, attr: AttrId) -> Values<'_> {
+        if !self.present.may_have(attr) {
+            return Values::none();
+        }
         Values::staged(&self.object.values, attr, StageMask::IMPORTED)
     }
 
@@ -87,13 +119,14 @@ impl AttributeSource for CsImage<'_> {
 pub(crate) struct MvImage<'a> {
     view: &'a View<'a>,
     object: &'a MvObject,
+    present: Present,
     rows: OnceLock<Vec<MvReference>>,
     read_references: AtomicBool,
 }
 
 impl<'a> MvImage<'a> {
     pub(crate) fn new(view: &'a View<'a>, object: &'a MvObject) -> Self {
-        Self { view, object, rows: OnceLock::new(), read_references: AtomicBool::new(false) }
+        Self { view, object, present: Present::of(&object.values), rows: OnceLock::new(), read_references: AtomicBool::new(false) }
     }
 
     /// True when a rule looked at the targets themselves.
@@ -117,7 +150,7 @@ impl<'a> MvImage<'a> {
     }
 
     fn contributed(&self, attr: AttrId) -> bool {
-        self.object.lineage.iter().any(|entry| entry.attr == attr)
+        self.object.lineage.binary_search_by_key(&attr, |entry| entry.attr).is_ok()
     }
 }
 
@@ -131,6 +164,9 @@ impl AttributeSource for MvImage<'_> {
     }
 
     fn values(&self, attr: AttrId) -> Values<'_> {
+        if !self.present.may_have(attr) {
+            return Values::none();
+        }
         Values::all(&self.object.values, attr)
     }
 

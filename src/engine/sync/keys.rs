@@ -31,6 +31,7 @@ pub(crate) fn same_value(left: ValueRef<'_>, right: ValueRef<'_>, case_sensitive
 }
 
 /// The footprint of a join lookup: the lower half of its key.
+#[expect(clippy::cast_possible_truncation, reason = "cutting off is the purpose")]
 pub(crate) fn footprint_join(key: u128) -> u64 {
     // Cutting off is the purpose: a footprint that collides costs one repeated evaluation, never a wrong one.
     (key & u128::from(u64::MAX)) as u64

@@ -92,8 +92,6 @@ pub(crate) struct Planned {
     pub(crate) open_keys: Vec<u128>,
     /// Objects that wait for a value that appeared or went.
     pub(crate) wakes: Vec<CsId>,
-    /// The rules in scope of the subject at last; for previews.
-    pub(crate) scope: Option<Arc<ScopeSet>>,
 }
 
 /// The outcome of planning one unit.
@@ -118,7 +116,6 @@ pub(crate) fn plan_unit(book: &Rulebook<'_>, view: &View<'_>, unit: Unit) -> Uni
     let inbound = work.run(unit.dirty);
     let reads = std::mem::take(&mut work.draft.reads);
     let result = inbound.and_then(|inbound| {
-        let scope = work.draft.known_scope(id);
         let draft = work.draft;
         let mut planned = Planned {
             cs: draft.cs,
@@ -142,7 +139,6 @@ pub(crate) fn plan_unit(book: &Rulebook<'_>, view: &View<'_>, unit: Unit) -> Uni
             keys: Vec::new(),
             open_keys: work.open_keys,
             wakes: Vec::new(),
-            scope,
         };
         planned.find_sleepers(book, view)?;
         Ok(Box::new(planned))

@@ -155,10 +155,10 @@ impl View<'_> {
 
     /// The object with a name.
     pub(crate) fn cs_by_dn(&self, connector: ConnectorId, name: &DnKey) -> Result<Option<CsId>, StoreError> {
-        if !self.overlay.names.is_empty() {
-            if let Some(found) = self.overlay.names.get(&(connector, name.clone())) {
-                return Ok(*found);
-            }
+        if !self.overlay.names.is_empty()
+            && let Some(found) = self.overlay.names.get(&(connector, name.clone()))
+        {
+            return Ok(*found);
         }
         self.snapshot.cs_by_dn(connector, name)
     }

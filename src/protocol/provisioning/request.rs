@@ -128,7 +128,9 @@ pub fn encode_request(header: &RequestHeader, request: &Request, buffer: Vec<u8>
         Request::ProvisionObjects { objects, .. } => {
             writer.start(None, "syncRequest").namespace(b'b', OBJECTS).namespace(b'i', INSTANCE);
             writer.start(Some(b'b'), "SyncObjects");
-            objects.iter().for_each(|object| objects::write_object(&mut writer, object));
+            for object in objects {
+                objects::write_object(&mut writer, object);
+            }
             writer.end().end();
         }
         Request::ReadBack { full, cookie, include_licenses, .. } => {
@@ -143,7 +145,9 @@ pub fn encode_request(header: &RequestHeader, request: &Request, buffer: Vec<u8>
         Request::ProvisionCredentials(items) => {
             writer.start(None, "request").namespace(b'b', CREDENTIALS).namespace(b'i', INSTANCE);
             writer.start(Some(b'b'), "RequestItems");
-            items.iter().for_each(|item| write_credential(&mut writer, item));
+            for item in items {
+                write_credential(&mut writer, item);
+            }
             writer.end().end();
         }
         Request::FinalizeExport { total, successful } => {

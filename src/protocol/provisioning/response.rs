@@ -129,14 +129,18 @@ fn write_result(writer: &mut Writer, response: &Response) {
         Response::CompanyConfiguration(company) => write_company(writer, company),
         Response::Results(results) => {
             writer.start(Some(b'b'), "SyncObjectResults");
-            results.iter().for_each(|result| objects::write_result(writer, result));
+            for result in results {
+                objects::write_result(writer, result);
+            }
             writer.end();
         }
         Response::ReadBack(page) => {
             write_optional(writer, "Cookie", page.cookie.as_deref());
             writer.start(Some(b'b'), "MoreResults").boolean_end(page.more);
             writer.start(Some(b'b'), "ResultObjects");
-            page.objects.iter().for_each(|object| objects::write_object(writer, object));
+            for object in &page.objects {
+                objects::write_object(writer, object);
+            }
             writer.end();
         }
         Response::Credentials(results) => {
@@ -165,7 +169,11 @@ fn write_result(writer: &mut Writer, response: &Response) {
                 writer.end();
             }
         }
-        Response::Members(members) => members.iter().for_each(|(name, value)| write_optional(writer, name, value.as_deref())),
+        Response::Members(members) => {
+            for (name, value) in members {
+                write_optional(writer, name, value.as_deref());
+            }
+        }
         Response::Empty => {}
     }
     writer.end();

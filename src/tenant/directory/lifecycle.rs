@@ -316,6 +316,11 @@ impl Directory {
                 Ok::<(), DirectoryError>(())
             })?;
         }
+        #[allow(
+            clippy::redundant_closure,
+            clippy::redundant_closure_for_method_calls,
+            reason = "a path is not general enough over lifetimes here"
+        )]
         self.write(|writer| writer.raise_floor())?;
         Ok(released)
     }
