@@ -12,7 +12,7 @@ use syncline::model::{
 use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, Contributor, RuleSet, RuleSettings, RunParameters};
 
 struct Object {
-    object_type: ObjectType,
+    kind: ObjectType,
     dn: String,
     values: FlatValues,
     references: BTreeMap<AttrId, Vec<u64>>,
@@ -20,7 +20,7 @@ struct Object {
 
 impl AttributeSource for Object {
     fn object_type(&self) -> ObjectType {
-        self.object_type
+        self.kind
     }
     fn dn(&self) -> &str {
         &self.dn
@@ -55,7 +55,7 @@ fn object(names: &Names, object_type: &str, values: &[(&str, ValueRef<'_>)], ref
     }
     let references = references.iter().map(|(name, targets)| (names.intern(name), targets.to_vec())).collect();
     Object {
-        object_type: names.object_type(object_type),
+        kind: names.object_type(object_type),
         dn: "CN=Ann Other,OU=People,DC=contoso,DC=com".to_owned(),
         values: builder.finish(),
         references,
@@ -122,7 +122,7 @@ fn rules(criterion: &mut Criterion) {
     let scope = set.inbound_scope(ConnectorId(1), &ann, &run).expect("scopes hold");
     let contributor = Contributor { id: CsId::new(ConnectorId(1), 1), source: &ann, scope: &scope, new_link: true };
     let contribution = set.contribute(person_type, &[contributor], None, &run).expect("the user flows");
-    let person = Object { object_type: person_type, dn: String::new(), values: contribution.values, references: ann.references.clone() };
+    let person = Object { kind: person_type, dn: String::new(), values: contribution.values, references: ann.references.clone() };
     let out = set.outbound_scope(ConnectorId(2), &person, &run).expect("scopes hold");
 
     criterion.bench_function("rules/compile the built-in set", |bencher| {

@@ -86,7 +86,13 @@ impl FlatValues {
     /// Where an attribute's entries stand.
     pub fn attribute_range(&self, attr: AttrId) -> std::ops::Range<usize> {
         let start = self.entries.partition_point(|entry| entry.attr < attr);
-        let length = self.entries[start..].partition_point(|entry| entry.attr == attr);
+        // Most attributes have no value or one: the second search is for the others.
+        let has = |index: usize| self.entries.get(index).is_some_and(|entry| entry.attr == attr);
+        let length = match (has(start), has(start + 1)) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => self.entries[start..].partition_point(|entry| entry.attr == attr),
+        };
         start..start + length
     }
 

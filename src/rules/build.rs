@@ -431,7 +431,7 @@ impl Builder<'_> {
         if merge != super::MergeType::Update && !kind.multi {
             self.error(&raw.to.place, format!("attribute {} has one value: there is nothing to merge", raw.to.text), None);
         }
-        Some((Flow { target, source, once, merge }, CompiledFlow { target, kind, source: compiled, once, merge }))
+        Some((Flow { target, source, once, merge }, CompiledFlow { target, kind, source: compiled, once, merge, mixed: false }))
     }
 
     fn direct(&mut self, attribute: AttributeRef, target: AttributeType, place: &Place, name: &str) -> Option<CompiledSource> {
@@ -620,6 +620,16 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
     let targets: BTreeSet<ConnectorId> =
         rules.iter().filter(|rule| rule.direction == Direction::Outbound).map(|rule: &SyncRule| rule.connector).collect();
     let references = schema.metaverse.iter().filter(|(_, _, kind)| kind.kind == Some(ValueKind::Reference)).map(|(_, id, _)| id).collect();
+    let mut merges: HashMap<AttrId, super::MergeType> = HashMap::new();
+    let mut mixed: HashSet<AttrId> = HashSet::new();
+    for flow in compiled.iter().flat_map(|rule: &CompiledRule| &rule.flows) {
+        if *merges.entry(flow.target).or_insert(flow.merge) != flow.merge {
+            mixed.insert(flow.target);
+        }
+    }
+    for flow in compiled.iter_mut().flat_map(|rule| &mut rule.flows) {
+        flow.mixed = mixed.contains(&flow.target);
+    }
     let mut set = RuleSet {
         names: Arc::clone(input.names),
         rules,

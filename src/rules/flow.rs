@@ -22,6 +22,8 @@ pub(super) struct CompiledFlow {
     pub(super) source: CompiledSource,
     pub(super) once: bool,
     pub(super) merge: MergeType,
+    /// Some other rule flows into the target with another merge type.
+    pub(super) mixed: bool,
 }
 
 /// Where a flow's value comes from. The first five forms are nine tenths of the built-in flows.
@@ -76,20 +78,38 @@ struct Origin<'a> {
     /// `once` flows run.
     fresh: bool,
     cursor: usize,
+    /// The target of the flow at the cursor.
+    head: Option<AttrId>,
 }
 
 impl<'a> Origin<'a> {
-    fn next_target(&self) -> Option<AttrId> {
-        self.rule.flows.get(self.cursor).map(|flow| flow.target)
+    fn new(rule: &'a CompiledRule, position: u32, context: Context<'a>, source: CsId, fresh: bool) -> Self {
+        Self { rule, position, context, source, fresh, cursor: 0, head: rule.flows.first().map(|flow| flow.target) }
     }
 
     fn flow_into(&self, target: AttrId) -> Option<&'a CompiledFlow> {
-        self.rule.flows.get(self.cursor).filter(|flow| flow.target == target)
+        if self.head == Some(target) { self.rule.flows.get(self.cursor) } else { None }
     }
+
+    fn pass(&mut self, target: AttrId) {
+        if self.head == Some(target) {
+            self.cursor += 1;
+            self.head = self.rule.flows.get(self.cursor).map(|flow| flow.target);
+        }
+    }
+}
+
+/// The next target of any rule, in ascending order.
+fn next_target(origins: &[Origin<'_>]) -> Option<AttrId> {
+    origins.iter().filter_map(|origin| origin.head).min()
 }
 
 /// The merge type of all flows into an attribute.
 fn merge_of(rules: &RuleSet, origins: &[Origin<'_>], target: AttrId) -> Result<MergeType, FlowError> {
+    match origins.iter().find_map(|origin| origin.flow_into(target)) {
+        Some(flow) if flow.mixed => {}
+        first => return Ok(first.map_or(MergeType::Update, |flow| flow.merge)),
+    }
     let mut found: Option<(MergeType, &CompiledRule)> = None;
     for origin in origins {
         let Some(flow) = origin.flow_into(target) else { continue };
@@ -130,7 +150,7 @@ pub(super) fn contribute(
             let Some(rule) = rules.compiled.get(scoped.position as usize) else { continue };
             if rule.id == scoped.id && rule.mv_type.is_none_or(|wanted| wanted == object_type) && !rule.flows.is_empty() {
                 let (position, source, fresh) = (scoped.position, contributor.id, contributor.new_link);
-                origins.push(Origin { rule, position, context, source, fresh, cursor: 0 });
+                origins.push(Origin::new(rule, position, context, source, fresh));
             }
         }
     }
@@ -143,15 +163,13 @@ pub(super) fn contribute(
         values: FlatBuilder::with_capacity(flows.min(96), 4096),
         contribution: Contribution { lineage: Vec::with_capacity(flows.min(96)), ..Contribution::default() },
     };
-    while let Some(target) = origins.iter().filter_map(Origin::next_target).min() {
+    while let Some(target) = next_target(&origins) {
         match merge_of(rules, &origins, target)? {
             MergeType::Update => inbound.update(&origins, target)?,
             merge => inbound.merge(&origins, target, merge == MergeType::MergeCaseInsensitive)?,
         }
         for origin in &mut origins {
-            if origin.next_target() == Some(target) {
-                origin.cursor += 1;
-            }
+            origin.pass(target);
         }
     }
     let mut contribution = inbound.contribution;
@@ -203,6 +221,17 @@ impl Inbound<'_> {
             let plain = flow.source.plain_attribute().map(|attribute| (attribute, origin.source));
             if plain.is_some() && plain == absent {
                 continue;
+            }
+            match quick(&mut self.values, origin, flow) {
+                Some(true) => {
+                    self.lineage(target, origin);
+                    return Ok(());
+                }
+                Some(false) => {
+                    absent = plain;
+                    continue;
+                }
+                None => {}
             }
             match produce(self.rules, origin, flow)? {
                 Produced::Nothing => absent = plain.or(absent),
@@ -326,20 +355,18 @@ pub(super) fn want(
         let Some(rule) = rules.compiled.get(scoped.position as usize).filter(|rule| rule.id == scoped.id) else { continue };
         let context = Context { source: object, run, connector: rule.connector };
         let source = CsId::new(ConnectorId(0), 0);
-        origins.push(Origin { rule, position: scoped.position, context, source, fresh: creating, cursor: 0 });
+        origins.push(Origin::new(rule, scoped.position, context, source, creating));
     }
     origins.sort_unstable_by_key(|origin| origin.position);
     let flows: usize = origins.iter().map(|origin| origin.rule.flows.len()).sum();
     let mut wanted =
         Wanted { managed: Vec::with_capacity(flows.min(160)), decided_by: Vec::with_capacity(flows.min(160)), ..Wanted::default() };
     let mut values = FlatBuilder::with_capacity(flows.min(96), 4096);
-    while let Some(target) = origins.iter().filter_map(Origin::next_target).min() {
+    while let Some(target) = next_target(&origins) {
         let merge = merge_of(rules, &origins, target)?;
         decide(rules, &origins, target, merge, &mut wanted, &mut values)?;
         for origin in &mut origins {
-            if origin.next_target() == Some(target) {
-                origin.cursor += 1;
-            }
+            origin.pass(target);
         }
     }
     wanted.values = values.finish();
@@ -372,6 +399,19 @@ fn decide(
         let plain = flow.source.plain_attribute();
         if plain.is_some() && plain == absent {
             continue;
+        }
+        if merge == MergeType::Update && target != AttrId::DN {
+            match quick(values, origin, flow) {
+                Some(true) => {
+                    decided = Some(origin.rule);
+                    break;
+                }
+                Some(false) => {
+                    absent = plain;
+                    continue;
+                }
+                None => {}
+            }
         }
         match produce(rules, origin, flow)? {
             Produced::Nothing => {
@@ -441,6 +481,35 @@ fn decide(
 
 fn index(count: usize) -> u8 {
     u8::try_from(count).unwrap_or(u8::MAX)
+}
+
+/// The usual flow, short: one value of the target's own type, as it is or trimmed. `Some(true)` when it was written,
+/// `Some(false)` when there is none, `None` when the long way must be taken.
+fn quick(values: &mut FlatBuilder, origin: &Origin<'_>, flow: &CompiledFlow) -> Option<bool> {
+    let (attribute, trims) = match &flow.source {
+        CompiledSource::Direct(attribute) => (attribute, false),
+        CompiledSource::Trim(attribute) | CompiledSource::TrimCut(attribute) => (attribute, true),
+        _ => return None,
+    };
+    let mut found = origin.context.source.values(attribute.id);
+    let Some(value) = found.next() else { return Some(false) };
+    if found.next().is_some() {
+        return None;
+    }
+    let value = match value {
+        // Octets are never fewer than characters.
+        ValueRef::Text(text) if text.len() <= INDEXED_MAX => ValueRef::Text(if trims { text.trim() } else { text }),
+        ValueRef::Number(_) | ValueRef::Boolean(_) | ValueRef::Binary(_) if !trims => value,
+        _ => return None,
+    };
+    if flow.kind.kind.is_some_and(|kind| kind != value.kind()) {
+        return None;
+    }
+    if value == ValueRef::Text("") {
+        return Some(false);
+    }
+    values.push(flow.target, value, 0);
+    Some(true)
 }
 
 /// Evaluates one flow. Empty text counts as nothing: a directory has no such value.

@@ -5,7 +5,7 @@ use super::Fault;
 use super::compile::{AttributeRef, Node, NodeKind, Presence};
 use super::functions::{ARGUMENTS_MAX, Body, Call, Function};
 use super::lexer::Operator;
-use super::value::{Context, Scalar, Val, compare, parse_boolean, parse_number};
+use super::value::{Context, Scalar, Val, compare, equal, parse_boolean, parse_number};
 use crate::model::{AttrId, ObjectErrorCode, Values};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -163,6 +163,9 @@ impl<'a> Evaluator<'_, 'a> {
                     let holds = match (l, r) {
                         (None, None) => operator == Operator::Equal,
                         (None, Some(_)) | (Some(_), None) => operator == Operator::NotEqual,
+                        (Some(l), Some(r)) if matches!(operator, Operator::Equal | Operator::NotEqual) => {
+                            equal(context, l, r, exact)? == (operator == Operator::Equal)
+                        }
                         (Some(l), Some(r)) => ordered(operator, compare(context, l, r, exact)?),
                     };
                     Ok(Some(Scalar::Boolean(holds)))
@@ -298,8 +301,6 @@ fn pair<'a>(
 
 fn ordered(operator: Operator, ordering: Option<Ordering>) -> bool {
     match operator {
-        Operator::Equal => ordering == Some(Ordering::Equal),
-        Operator::NotEqual => ordering != Some(Ordering::Equal),
         Operator::Less => ordering == Some(Ordering::Less),
         Operator::LessOrEqual => matches!(ordering, Some(Ordering::Less | Ordering::Equal)),
         Operator::Greater => ordering == Some(Ordering::Greater),

@@ -811,3 +811,55 @@ proptest! {
         prop_assert_eq!(date::parse(&text), Some(ticks), "{}", text);
     }
 }
+
+#[test]
+fn certificates() {
+    let rsa = include_str!("../../../fixtures/rules/certificate.base64");
+    let curve = include_str!("../../../fixtures/rules/certificate-p256.base64");
+    let bench = Bench::new();
+    let upn = "CertNameInfo(x, \"UpnName\", False)";
+    for (certificate, call, expected) in [
+        (rsa, "IsCert(x)", "True"),
+        (rsa, "CertThumbprint(x)", "\"4C64818C2BB60514943E3886B9305C2784F96C30\""),
+        (rsa, "CertHashString(x)", "\"4C64818C2BB60514943E3886B9305C2784F96C30\""),
+        (rsa, "CertSubject(x)", "\"CN=Ann Other, OU=Lab, O=\\\"Example, Inc.\\\", C=DE\""),
+        (rsa, "CertSubjectNameDN(x)", "\"CN=Ann Other, OU=Lab, O=\\\"Example, Inc.\\\", C=DE\""),
+        (rsa, "CertIssuer(x)", "\"CN=Ann Other, OU=Lab, O=\\\"Example, Inc.\\\", C=DE\""),
+        (curve, "CertIssuerDN(x)", "\"CN=curve, DC=example, DC=org\""),
+        (rsa, "CertIssuerOid(x)", "\"\""),
+        (rsa, "CertSubjectNameOid(x)", "\"\""),
+        (rsa, "CertSerialNumber(x)", "\"00C0FFEE\""),
+        (rsa, "CertNotBefore(x)", "date 2026-11-21 04:09:57"),
+        (rsa, "CertNotAfter(x)", "date 2126-10-28 04:09:57"),
+        (rsa, "CertNotAfter(x) > Now()", "True"),
+        (rsa, "CertVersion(x)", "\"3\""),
+        (rsa, "CertFormat(x)", "\"X509\""),
+        (rsa, "CertFriendlyName(x)", "\"\""),
+        (rsa, "CertKeyAlgorithm(x)", "\"1.2.840.113549.1.1.1\""),
+        (rsa, "CertKeyAlgorithmParams(x)", "\"0500\""),
+        (curve, "CertKeyAlgorithmParams(x)", "\"06082A8648CE3D030107\""),
+        (rsa, "CertPublicKeyOid(x)", "\"1.2.840.113549.1.1.1\""),
+        (rsa, "CertPublicKeyParametersOid(x)", "\"1.2.840.113549.1.1.1\""),
+        (curve, "CertPublicKeyParametersOid(x)", "\"1.2.840.10045.2.1\""),
+        (rsa, "CertSignatureAlgorithmOid(x)", "\"1.2.840.113549.1.1.11\""),
+        (rsa, "CertExtensionOids(x)", "{\"2.5.29.19\", \"2.5.29.15\"}"),
+        (rsa, "CertNameInfo(x, \"SimpleName\", False)", "\"Ann Other\""),
+        (rsa, "CertNameInfo(x, \"EmailName\", False)", "\"ann@example.org\""),
+        (rsa, "CertNameInfo(x, \"DnsName\", False)", "\"ann.example.org\""),
+        (rsa, "CertNameInfo(x, \"DnsFromAlternativeName\", False)", "\"ann.example.org\""),
+        (rsa, "CertNameInfo(x, \"UrlName\", False)", "\"https://example.org/ann\""),
+        (rsa, upn, "\"ann@upn.example\""),
+        (curve, upn, "\"\""),
+        (rsa, "CertNameInfo(x, \"EmailName\", True)", "\"\""),
+        (rsa, "CertNameInfo(x, \"Name\", False)", "expression-argument"),
+        ("AAAA", "CertSubject(x)", "expression-argument"),
+        ("?", "CertSubject(x)", "expression-argument"),
+        ("AAAA", "IsCert(x)", "False"),
+        ("?", "IsCert(x)", "False"),
+    ] {
+        let shown = bench.show(&call.replace("(x", &format!("(\"{certificate}\"")));
+        assert!(shown.starts_with(expected), "{call}: {shown}");
+    }
+    check(&[("IsCert([octets])", "False"), ("IsCert([missing])", "False"), ("CertSubject([missing])", "NULL")]);
+    assert_eq!(functions::names().count(), 89, "every function of the reference");
+}

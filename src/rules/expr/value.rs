@@ -290,6 +290,17 @@ pub(crate) fn same_text(left: &str, right: &str) -> bool {
     if left.is_ascii() && right.is_ascii() { left.eq_ignore_ascii_case(right) } else { fold(left) == fold(right) }
 }
 
+/// Whether two values are equal.
+///
+/// # Errors
+/// Types that cannot be compared at all.
+pub(crate) fn equal<'a>(context: &Context<'a>, left: Scalar<'a>, right: Scalar<'a>, exact: bool) -> Result<bool, Fault> {
+    match (&left, &right) {
+        (Scalar::Text(l), Scalar::Text(r)) => Ok(l == r || (!exact && same_text(l, r))),
+        _ => Ok(compare(context, left, right, exact)? == Some(Ordering::Equal)),
+    }
+}
+
 /// How two values stand to each other; `None` when nothing orders them (then they are unequal).
 ///
 /// # Errors
@@ -306,10 +317,7 @@ pub(crate) fn compare<'a>(context: &Context<'a>, left: Scalar<'a>, right: Scalar
     let left = load(context, left)?;
     let right = load(context, right)?;
     Ok(match (&left, &right) {
-        (Scalar::Text(l), Scalar::Text(r)) => {
-            // The usual case by far is an equality test of two short texts.
-            if l == r { Some(Ordering::Equal) } else { Some(texts(l, r)) }
-        }
+        (Scalar::Text(l), Scalar::Text(r)) => Some(texts(l, r)),
         (Scalar::Number(l), Scalar::Number(r)) | (Scalar::Date(l), Scalar::Date(r)) => Some(l.cmp(r)),
         (Scalar::Number(number), Scalar::Text(text)) => Some(numeric(*number, text, false)),
         (Scalar::Text(text), Scalar::Number(number)) => Some(numeric(*number, text, true)),

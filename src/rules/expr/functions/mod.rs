@@ -1,6 +1,7 @@
 //! The functions of the expression language, one file per group of the reference. A function is a row in its
 //! group's table: name, parameters, result, body. To add one: a row, a body, a table of cases.
 
+mod certificate;
 mod conversion;
 mod date;
 mod directory;
@@ -180,6 +181,7 @@ const GROUPS: &[&[Function]] = &[
     multi::FUNCTIONS,
     flow::FUNCTIONS,
     text::FUNCTIONS,
+    certificate::FUNCTIONS,
 ];
 
 /// The function of a name.
