@@ -5,6 +5,7 @@ use super::keys::KeyHash;
 use crate::model::{AttrId, ConnectorId, CsId, Dn, DnKey, MvObject, Names, RuleId};
 use crate::rules::{Direction, FlowSource, MergeType, RuleSet, RunParameters, ScopeOperator};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 /// The rules with tables over them, for one step.
 pub(crate) struct Rulebook<'a> {
@@ -27,6 +28,9 @@ pub(crate) struct Rulebook<'a> {
     memberships: Option<(AttrId, AttrId)>,
     reference_sources: HashSet<(ConnectorId, AttrId)>,
     inbound: HashSet<ConnectorId, KeyHash>,
+    /// What outbound rules name, per target: attributes they read as they are, and their expressions folded.
+    outbound: HashMap<ConnectorId, (HashSet<AttrId>, String)>,
+    reads: Mutex<HashMap<(ConnectorId, AttrId), bool>>,
 }
 
 impl<'a> Rulebook<'a> {
@@ -59,6 +63,24 @@ impl<'a> Rulebook<'a> {
                 }
             }
         }
+        let mut outbound: HashMap<ConnectorId, (HashSet<AttrId>, String)> = HashMap::new();
+        for rule in rules.rules().iter().filter(|rule| rule.direction == Direction::Outbound) {
+            let (attributes, expressions) = outbound.entry(rule.connector).or_default();
+            attributes.extend(rule.scope.0.iter().flatten().map(|clause| clause.attr));
+            attributes.extend(rule.join.iter().flatten().map(|clause| clause.mv));
+            for flow in &rule.flows {
+                match &flow.source {
+                    FlowSource::Direct(attr) => {
+                        attributes.insert(*attr);
+                    }
+                    FlowSource::Constant(_) => {}
+                    FlowSource::Expression(text) => {
+                        expressions.push_str(&text.to_ascii_lowercase());
+                        expressions.push('\n');
+                    }
+                }
+            }
+        }
         let mut own_keys: HashMap<RuleId, Vec<(AttrId, AttrId)>> = HashMap::new();
         for rule in rules.rules().iter().filter(|rule| rule.direction == Direction::Inbound) {
             for flow in rule.flows.iter().filter(|flow| metaverse_keys.contains(&flow.target)) {
@@ -81,6 +103,8 @@ impl<'a> Rulebook<'a> {
             watched_groups,
             reference_sources,
             inbound,
+            outbound,
+            reads: Mutex::default(),
         }
     }
 
@@ -122,6 +146,17 @@ impl<'a> Rulebook<'a> {
     /// True when any outbound rule writes to the connector.
     pub(crate) fn is_target(&self, connector: ConnectorId) -> bool {
         self.rules.targets().contains(&connector)
+    }
+
+    /// False when no outbound rule of the target can tell whether a metaverse attribute changed. An expression can
+    /// read an attribute only by naming it, so one whose name stands nowhere in it is not read.
+    pub(crate) fn may_matter(&self, target: ConnectorId, attr: AttrId) -> bool {
+        let Some((attributes, expressions)) = self.outbound.get(&target) else { return false };
+        if attributes.contains(&attr) {
+            return true;
+        }
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        *reads.entry((target, attr)).or_insert_with(|| expressions.contains(&self.names.name(attr).to_ascii_lowercase()))
     }
 
     /// The name of a rule, for messages.

@@ -4,7 +4,7 @@
 use super::draft::{Draft, InboundReferences, UnitError};
 use super::image::CsImage;
 use super::link::{holds, ties};
-use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Link, MvId, MvObject, ObjectErrorCode, Stage};
+use crate::model::{AttrId, ConnectorId, CsId, CsObject, DeltaKind, Link, MvId, MvObject, ObjectErrorCode, Stage};
 use crate::rules::{Contributor, Direction, LinkType, ScopeSet};
 use crate::store::DirtyReason;
 use std::sync::Arc;
@@ -12,13 +12,20 @@ use std::sync::Arc;
 /// How often one unit may change its targets and look at the consequences (specification: sync engine 3.8).
 const PROVISIONING_ROUNDS: usize = 10;
 
-/// Which targets are compared although the metaverse object did not change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which targets of a metaverse object are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Compare {
-    /// None.
+    /// None, unless the metaverse object changes.
     Changed,
     /// The one whose object brought news.
     One(ConnectorId),
+    /// Those whose rules may read what changed, and those that are compared anyway.
+    Reading {
+        /// The attributes that changed.
+        changes: Vec<AttrId>,
+        /// Compared anyway.
+        one: Option<ConnectorId>,
+    },
     /// All.
     All,
 }
@@ -53,13 +60,21 @@ impl Draft<'_> {
             }
             let changed = self.contribute(&current, &parts)?;
             settled.changed |= changed;
-            drop(current);
             drop(parts);
             let Some(slot) = self.mv.iter_mut().find(|slot| slot.id == mv) else { return Ok(settled) };
             let relinked = std::mem::take(&mut slot.relinked) && first;
             first = false;
-            let compared = if changed || relinked { Compare::All } else { compare };
-            if !self.export_all(mv, compared)? {
+            let now = slot.object.clone();
+            let compared = match now {
+                _ if relinked => Compare::All,
+                Some(now) if changed && compare != Compare::All => {
+                    let one = if let Compare::One(one) = compare { Some(one) } else { None };
+                    Compare::Reading { changes: changed_attributes(&current, &now), one }
+                }
+                _ => std::mem::replace(&mut compare, Compare::Changed),
+            };
+            drop(current);
+            if !self.export_all(mv, &compared)? {
                 return Ok(settled);
             }
             compare = Compare::Changed;
@@ -173,4 +188,19 @@ impl Draft<'_> {
         self.drop_mv(mv)?;
         Ok(())
     }
+}
+
+/// The attributes whose values or origins differ.
+fn changed_attributes(before: &MvObject, after: &MvObject) -> Vec<AttrId> {
+    let mut attributes: Vec<AttrId> = before.values.attributes().chain(after.values.attributes()).collect();
+    attributes.extend(before.lineage.iter().chain(&after.lineage).map(|entry| entry.attr));
+    attributes.sort_unstable();
+    attributes.dedup();
+    let values = |object: &'_ MvObject, attr| object.values.attribute(attr).map(|item| item.value.to_value()).collect::<Vec<_>>();
+    let origins = |object: &MvObject, attr| {
+        let entries = object.lineage.iter().filter(move |entry| entry.attr == attr);
+        entries.map(|entry| (entry.rule, entry.source)).collect::<Vec<_>>()
+    };
+    attributes.retain(|attr| values(before, *attr) != values(after, *attr) || origins(before, *attr) != origins(after, *attr));
+    attributes
 }

@@ -35,12 +35,15 @@ enum Bond {
 
 impl Draft<'_> {
     /// Compares the targets of a metaverse object. True when one of them changed in a way that inbound rules may see.
-    pub(crate) fn export_all(&mut self, mv: MvId, compare: Compare) -> Result<bool, UnitError> {
+    pub(crate) fn export_all(&mut self, mv: MvId, compare: &Compare) -> Result<bool, UnitError> {
         let mut again = false;
         for connector in self.book.rules.targets() {
             let wanted = match compare {
                 Compare::All => true,
-                Compare::One(one) => one == *connector,
+                Compare::One(one) => one == connector,
+                Compare::Reading { changes, one } => {
+                    *one == Some(*connector) || changes.iter().any(|attr| self.book.may_matter(*connector, *attr))
+                }
                 Compare::Changed => false,
             };
             if wanted {
