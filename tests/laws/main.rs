@@ -1,6 +1,6 @@
 //! What synchronization promises: laws on random histories, and one scenario per sentence of the specification.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod directory;
 mod invariants;

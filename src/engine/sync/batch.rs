@@ -131,10 +131,7 @@ impl<'a> Batch<'a> {
         };
         batch.failure.take()?;
         for plan in plans {
-            let plan = match batch.renew(plan)? {
-                Some(plan) => plan,
-                None => continue,
-            };
+            let Some(plan) = batch.renew(plan)? else { continue };
             batch.lay(plan, sleepers)?;
         }
         batch.failure.take()?;
@@ -367,13 +364,12 @@ impl<'a> Batch<'a> {
         let mut spaces: Vec<(CsId, CsId)> = Vec::new();
         for slot in planned.cs.iter().filter(|slot| is_provisional_cs(slot.id) && slot.object.is_some()) {
             let connector = slot.id.connector();
-            let next = match self.next_cs.get(&connector) {
-                Some(next) => *next,
-                None => {
-                    let next = self.snapshot.cs_next_sequence(connector)?;
-                    self.first_cs.insert(connector, next);
-                    next
-                }
+            let next = if let Some(next) = self.next_cs.get(&connector) {
+                *next
+            } else {
+                let next = self.snapshot.cs_next_sequence(connector)?;
+                self.first_cs.insert(connector, next);
+                next
             };
             self.next_cs.insert(connector, next + 1);
             spaces.push((slot.id, CsId::new(connector, next)));
@@ -420,7 +416,9 @@ impl<'a> Batch<'a> {
             for flow in &mut references.flows {
                 flow.owner = cs(CsId(flow.owner)).0;
                 if let ReferenceSource::Targets(targets) = &mut flow.source {
-                    targets.iter_mut().for_each(|target| *target = cs(CsId(*target)).0);
+                    for target in targets {
+                        *target = cs(CsId(*target)).0;
+                    }
                 }
             }
         }

@@ -34,7 +34,8 @@ pub(crate) fn same_value(left: ValueRef<'_>, right: ValueRef<'_>, case_sensitive
 #[expect(clippy::cast_possible_truncation, reason = "cutting off is the purpose")]
 pub(crate) fn footprint_join(key: u128) -> u64 {
     // Cutting off is the purpose: a footprint that collides costs one repeated evaluation, never a wrong one.
-    (key & u128::from(u64::MAX)) as u64
+    let [a, b, c, d, e, f, g, h, ..] = key.to_le_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The footprint of a connector-space object with its link.

@@ -225,10 +225,10 @@ impl Draft<'_> {
             );
             return Self::problem(ObjectErrorCode::MISSING_PROVISIONING_ATTRIBUTE, detail);
         };
-        self.parse_name(name, source.id)
+        Self::parse_name(name, source.id)
     }
 
-    fn parse_name(&self, name: &str, mv: MvId) -> Result<Dn, UnitError> {
+    fn parse_name(name: &str, mv: MvId) -> Result<Dn, UnitError> {
         Dn::parse(name).or_else(|error| {
             let detail = format!("the outbound flow to 'dn' gives metaverse object {mv} the name {name:?}, which is none: {error}");
             Self::problem(ObjectErrorCode::INVALID_DN, detail)
@@ -343,7 +343,7 @@ impl Draft<'_> {
         if expected == name {
             return Ok(None);
         }
-        let wanted = self.parse_name(name, mv)?;
+        let wanted = Self::parse_name(name, mv)?;
         let same = Dn::parse(expected).is_ok_and(|expected| expected.same(&wanted));
         Ok((!same).then(|| wanted.as_str().into()))
     }

@@ -58,12 +58,11 @@ impl SyncPlan {
         let Batch { book, snapshot, overlay, hashes, blobs, problems, mut dirty, join_keys, .. } = batch;
         let changes = &mut self.changes;
         for (id, object) in overlay.cs {
-            match object {
-                Some(object) => changes.cs_put.push(Arc::unwrap_or_clone(object)),
-                None => {
-                    changes.cs_delete.push(id);
-                    dirty.remove(&id);
-                }
+            if let Some(object) = object {
+                changes.cs_put.push(Arc::unwrap_or_clone(object));
+            } else {
+                changes.cs_delete.push(id);
+                dirty.remove(&id);
             }
         }
         let gone = &changes.cs_delete;

@@ -114,13 +114,12 @@ fn compare_metaverse(view: &View<'_>, job: &InboundJob, fresh: bool) -> Result<V
         match &flow.source {
             ReferenceSource::Attribute(attr) => {
                 let from = CsId(flow.owner);
-                let rows = match loaded.get(&from) {
-                    Some(rows) => Arc::clone(rows),
-                    None => {
-                        let rows = Arc::new(view.cs_rows(from)?);
-                        loaded.insert(from, Arc::clone(&rows));
-                        rows
-                    }
+                let rows = if let Some(rows) = loaded.get(&from) {
+                    Arc::clone(rows)
+                } else {
+                    let rows = Arc::new(view.cs_rows(from)?);
+                    loaded.insert(from, Arc::clone(&rows));
+                    rows
                 };
                 let start = rows.partition_point(|row| row.attr < *attr);
                 for row in rows[start..].iter().take_while(|row| row.attr == *attr) {
