@@ -193,15 +193,11 @@ impl FromStr for FaultRule {
         })?;
         let mut rule = Self::new(kind);
         if let Some(amount) = amount {
-            match amount.strip_suffix('x') {
-                Some(count) => rule.count = Some(count.parse().map_err(|_| FaultRuleError::new(amount, "is no number of calls"))?),
-                None => {
-                    rule.rate = Some(
-                        amount
-                            .parse()
-                            .map_err(|_| FaultRuleError::new(amount, "is neither a probability nor a number of calls like 3x"))?,
-                    )
-                }
+            if let Some(count) = amount.strip_suffix('x') {
+                rule.count = Some(count.parse().map_err(|_| FaultRuleError::new(amount, "is no number of calls"))?);
+            } else {
+                let bad = |_| FaultRuleError::new(amount, "is neither a probability nor a number of calls like 3x");
+                rule.rate = Some(amount.parse().map_err(bad)?);
             }
         }
         for part in parts {
@@ -414,7 +410,7 @@ mod tests {
         assert!(bucket.take(50.0, Duration::from_secs(5)).is_ok());
         assert!(bucket.take(1000.0, Duration::from_secs(10)).is_err());
         assert!(bucket.take(1000.0, Duration::from_secs(15)).is_ok());
-        assert!(bucket.take(1.0, Duration::from_secs(60)).is_err(), "the debt is paid first");
-        assert_eq!(bucket.allowance(Duration::from_secs(60)), (700.0, 1150.0));
+        assert!(bucket.take(1.0, Duration::from_mins(1)).is_err(), "the debt is paid first");
+        assert_eq!(bucket.allowance(Duration::from_mins(1)), (700.0, 1150.0));
     }
 }

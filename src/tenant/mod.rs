@@ -316,21 +316,20 @@ impl Tenant {
     pub fn make_sync_account(&self, identifier: &str, password: Option<&secrecy::SecretString>) -> Result<String, TenantError> {
         let name = format!("{identifier}@{}", self.state().initial_domain);
         let policy = self.policy();
-        let object = match self.find_user(&name)? {
-            Some((object, _)) => object,
-            None => {
-                let edit = Edit {
-                    values: vec![
-                        ("userPrincipalName".to_owned(), name.as_str().into()),
-                        ("displayName".to_owned(), "On-Premises Directory Synchronization Service Account".into()),
-                    ],
-                    roles: Some(vec![SYNC_ROLE.to_owned()]),
-                    ..Edit::default()
-                };
-                let record = self.directory.create_cloud_object(ObjectKind::User, edit, &policy)?;
-                self.update_state(|state| state.sync_accounts.push(record.uuid()))?;
-                self.directory.read()?.by_id(record.uuid())?.ok_or(DirectoryError::Damaged("an account just made is not there"))?
-            }
+        let object = if let Some((object, _)) = self.find_user(&name)? {
+            object
+        } else {
+            let edit = Edit {
+                values: vec![
+                    ("userPrincipalName".to_owned(), name.as_str().into()),
+                    ("displayName".to_owned(), "On-Premises Directory Synchronization Service Account".into()),
+                ],
+                roles: Some(vec![SYNC_ROLE.to_owned()]),
+                ..Edit::default()
+            };
+            let record = self.directory.create_cloud_object(ObjectKind::User, &edit, &policy)?;
+            self.update_state(|state| state.sync_accounts.push(record.uuid()))?;
+            self.directory.read()?.by_id(record.uuid())?.ok_or(DirectoryError::Damaged("an account just made is not there"))?
         };
         if let Some(password) = password {
             self.directory.set_password(object, password, false, &policy)?;

@@ -74,7 +74,7 @@ fn manual_restore_makes_a_cloud_object_that_matches_again() {
 #[test]
 fn turning_off_takes_its_time_and_releases_everything() {
     let mut settings = settings();
-    settings.deactivation = std::time::Duration::from_secs(72 * 3600);
+    settings.deactivation = std::time::Duration::from_hours(72);
     let t = crate::support::tenant_with(settings);
     t.accept(user("U", &[("displayName", text("U"))]));
     let cookie = t.directory().read().unwrap().read_back(&ReadBackRequest::default()).unwrap().cookie;

@@ -18,6 +18,9 @@ const PUBLIC: &str = "1b730954-1685-4b74-9bfd-dac224a7b894";
 const GRAPH: &str = "https://graph.microsoft.com/.default";
 const PASSWORD: &str = "Correct horse 1";
 
+/// Form fields, HTTP status, number of the refusal.
+type Case<'a> = (&'a [(&'a str, &'a str)], u16, u64);
+
 fn claims(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
@@ -70,7 +73,7 @@ async fn refused_applications() {
     let served = served(settings()).await;
     let (id, secret) = (served.client_id(), served.secret());
     let unknown = Uuid::new_v4().to_string();
-    let cases: [(&[(&str, &str)], u16, u64); 9] = [
+    let cases: [Case<'_>; 9] = [
         (&[], 400, 900_144),
         (&[("grant_type", "client_credentials")], 400, 900_144),
         (&[("grant_type", "client_credentials"), ("client_id", &id)], 400, 900_144),

@@ -3,7 +3,7 @@
 //! Tests whose names begin with `references_` need the published material that is not part of this repository; the
 //! variable `SYNCLINE_REFERENCES` says where it is.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
 mod graph;
 mod lifecycle;
@@ -15,3 +15,4 @@ mod readback;
 mod schema;
 mod support;
 mod wire;
+mod zz_speed;

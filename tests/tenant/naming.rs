@@ -4,6 +4,9 @@ use crate::support::{Drive, INITIAL, VERIFIED, tenant, text, texts, user};
 use syncline::tenant::Tenant;
 use syncline::tenant::directory::{Authentication, Edit, Features, Incoming};
 
+/// Anchor, what is written, the nickname that follows.
+type Case<'a> = (&'a str, &'a [(&'a str, Incoming)], &'a str);
+
 fn names(t: &Tenant, anchor: &str) -> (String, String) {
     let record = t.object(anchor);
     (record.effective.mail_nickname.unwrap(), record.effective.user_principal_name.unwrap())
@@ -35,7 +38,7 @@ fn the_five_documented_scenarios() {
 #[test]
 fn the_first_present_value_gives_the_nickname() {
     let t = tenant();
-    let cases: [(&str, &[(&str, Incoming)], &str); 6] = [
+    let cases: [Case<'_>; 6] = [
         ("1", &[("alias", text("nick")), ("mail", text("m@c.example"))], "nick"),
         ("2", &[("proxyAddresses", texts(&["smtp:second@c.example", "SMTP:first@c.example"])), ("mail", text("m2@c.example"))], "first"),
         ("3", &[("mail", text("m3@c.example")), ("userPrincipalName", text("u3@c.example"))], "m3"),

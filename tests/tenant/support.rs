@@ -113,7 +113,7 @@ impl Drive for Tenant {
         let mut values: Vec<(String, Incoming)> = properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         values.push(("userPrincipalName".to_owned(), text(name)));
         let edit = syncline::tenant::directory::Edit { values, ..Default::default() };
-        self.directory().create_cloud_object(ObjectKind::User, edit, &self.policy()).unwrap()
+        self.directory().create_cloud_object(ObjectKind::User, &edit, &self.policy()).unwrap()
     }
 
     fn feature(&self, bit: i32, on: bool) {
@@ -136,7 +136,7 @@ pub(crate) fn client(ca_pem: Option<&str>) -> Client {
     // Two tests may come here at once; the second one finds the provider installed.
     drop(rustls::crypto::ring::default_provider().install_default());
     let certificates = ca_pem.map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).unwrap());
-    Client::builder().tls_certs_only(certificates).timeout(Duration::from_secs(60)).build().unwrap()
+    Client::builder().tls_certs_only(certificates).timeout(Duration::from_mins(1)).build().unwrap()
 }
 
 /// Serves a tenant over plain HTTP.

@@ -197,7 +197,7 @@ impl Maker<'_, '_> {
             }
         }
         if addresses.len() > MAX_ADDRESSES {
-            return Err(too_large(format!("it has {} proxy addresses; {MAX_ADDRESSES} are allowed", addresses.len())).into());
+            return Err(too_large(&format!("it has {} proxy addresses; {MAX_ADDRESSES} are allowed", addresses.len())).into());
         }
         for address in addresses {
             match self.owner(&UniqueKey::address(address))? {
@@ -300,7 +300,7 @@ pub(super) fn describe(record: &ObjectRecord) -> String {
     format!("{} {name} ({}{bin})", record.kind, record.uuid().hyphenated())
 }
 
-fn too_large(reason: String) -> ObjectFault {
+fn too_large(reason: &str) -> ObjectFault {
     ObjectFault::new(FaultCode::LargeObject, format!("The object is too large: {reason} (ExceededAllowedLength)."))
 }
 
@@ -308,7 +308,7 @@ fn check_size(record: &ObjectRecord) -> Result<(), ObjectFault> {
     for name in ["userCertificate", "userSMIMECertificate"] {
         let count = record.wanted(name).map_or(0, PropertyValue::count);
         if count > MAX_CERTIFICATES {
-            return Err(too_large(format!("{name} has {count} values; {MAX_CERTIFICATES} are allowed")));
+            return Err(too_large(&format!("{name} has {count} values; {MAX_CERTIFICATES} are allowed")));
         }
     }
     let mut extensions = 0;
@@ -318,12 +318,12 @@ fn check_size(record: &ObjectRecord) -> Result<(), ObjectFault> {
             extensions += 1;
             let longest = property.value.texts().iter().map(|text| text.chars().count()).max().unwrap_or(0);
             if longest > MAX_EXTENSION_LENGTH {
-                return Err(too_large(format!("{} has {longest} characters; {MAX_EXTENSION_LENGTH} are allowed", property.name)));
+                return Err(too_large(&format!("{} has {longest} characters; {MAX_EXTENSION_LENGTH} are allowed", property.name)));
             }
         }
     }
     if extensions > MAX_EXTENSIONS {
-        return Err(too_large(format!("it has {extensions} directory extensions; {MAX_EXTENSIONS} are allowed")));
+        return Err(too_large(&format!("it has {extensions} directory extensions; {MAX_EXTENSIONS} are allowed")));
     }
     Ok(())
 }

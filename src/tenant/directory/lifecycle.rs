@@ -149,10 +149,10 @@ pub(super) fn revive(writer: &mut Writer<'_>, object: ObjectNumber, deletion: &D
 
 impl Directory {
     /// Creates an object that is mastered in the cloud.
-    pub fn create_cloud_object(&self, kind: ObjectKind, edit: Edit, policy: &Policy) -> Result<ObjectRecord, Refusal> {
+    pub fn create_cloud_object(&self, kind: ObjectKind, edit: &Edit, policy: &Policy) -> Result<ObjectRecord, Refusal> {
         self.write(|writer| {
             let mut record = ObjectRecord::new(Uuid::new_v4(), kind, policy.now);
-            let references = apply_edit(&mut record, &edit)?;
+            let references = apply_edit(&mut record, edit)?;
             if let Some(anchor) = &record.source_anchor
                 && writer.by_anchor(anchor)?.is_some()
             {
@@ -316,12 +316,7 @@ impl Directory {
                 Ok::<(), DirectoryError>(())
             })?;
         }
-        #[allow(
-            clippy::redundant_closure,
-            clippy::redundant_closure_for_method_calls,
-            reason = "a path is not general enough over lifetimes here"
-        )]
-        self.write(|writer| writer.raise_floor())?;
+        self.write(|writer: &mut Writer<'_>| writer.raise_floor())?;
         Ok(released)
     }
 

@@ -174,8 +174,7 @@ pub(super) fn store(
     occasion: Occasion,
 ) -> Result<(ObjectNumber, bool), Refusal> {
     let made = effective::make(writer, object, &record, before, policy, occasion)?;
-    let renamed =
-        record.effective.user_principal_name.as_deref().filter(|name| made.user_principal_name.as_deref() != Some(name)).is_some();
+    let renamed = record.effective.user_principal_name.as_deref().is_some_and(|name| made.user_principal_name.as_deref() != Some(name));
     record.effective = made;
     if renamed && record.mailbox && record.kind == ObjectKind::User {
         keep_as_address(&mut record);

@@ -274,6 +274,7 @@ struct GivenObject {
     properties: Map<String, Value>,
     /// Absent: stays as it is; null: goes.
     #[serde(default, deserialize_with = "present")]
+    #[expect(clippy::option_option, reason = "absent, null and a text are three different wishes")]
     source_anchor: Option<Option<String>>,
     #[serde(default)]
     roles: Option<Vec<String>>,
@@ -288,6 +289,7 @@ struct GivenObject {
 }
 
 /// Tells an absent field from null.
+#[expect(clippy::option_option, reason = "absent, null and a text are three different wishes")]
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::<String>::deserialize(deserializer).map(Some)
 }
@@ -331,7 +333,7 @@ async fn create(_: Administrator, State(app): State<Shared>, Json(given): Json<G
         Err(message) => return problem(StatusCode::BAD_REQUEST, message),
     };
     run(app, move |tenant| {
-        let record = tenant.directory().create_cloud_object(kind, edit, &tenant.policy())?;
+        let record = tenant.directory().create_cloud_object(kind, &edit, &tenant.policy())?;
         if let (Some(password), Some(object)) = (given.password, tenant.directory().read()?.by_id(record.uuid())?) {
             tenant.directory().set_password(object, &password.0, given.must_change, &tenant.policy())?;
         }

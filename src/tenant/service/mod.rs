@@ -30,7 +30,7 @@ use tower::ServiceExt;
 /// Connections served at the same time; more wait.
 const MAX_CONNECTIONS: usize = 512;
 const HANDSHAKE: Duration = Duration::from_secs(30);
-const HEADER_READ: Duration = Duration::from_secs(60);
+const HEADER_READ: Duration = Duration::from_mins(1);
 
 /// How connections are protected.
 #[derive(Clone, Debug)]

@@ -146,7 +146,7 @@ async fn call(app: &App, headers: &HeaderMap, body: Body) -> Response {
         .blocking(move |tenant| {
             let work = Work { tenant, head: &head, page_size: page_size.map(|size: usize| size.clamp(1, MAX_PAGE)), fate: &fate };
             let outcome = work.run(request);
-            outcome.map(|answer| encode_response(operation, &head.message_id, &answer)).map_err(|refused| (head, refused))
+            outcome.map(|answer| encode_response(operation, &head.message_id, &answer)).map_err(|refused| Box::new((head, refused)))
         })
         .await;
     if drop_answer {
@@ -154,7 +154,10 @@ async fn call(app: &App, headers: &HeaderMap, body: Body) -> Response {
     }
     match outcome {
         Ok(Ok(bytes)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], bytes).into_response(),
-        Ok(Err((head, refused))) => answer_refused(&head, operation, refused),
+        Ok(Err(refused)) => {
+            let (head, refused) = *refused;
+            answer_refused(&head, operation, refused)
+        }
         Err(_) => answer_refused(&RequestHeader { message_id: relates_to, ..RequestHeader::default() }, operation, Refused::failed()),
     }
 }
@@ -439,16 +442,14 @@ fn change_of(object: SyncObject) -> Result<SyncChange, Box<SyncResult>> {
             _ => None,
         };
     }
-    match (ObjectKind::parse(&object.object_type), Operation::parse(&object.operation)) {
-        (Some(kind), Some(operation)) => Ok(SyncChange { kind, operation, source_anchor, cloud_anchor, properties }),
-        _ => {
-            let fault = ObjectFault::new(
-                FaultCode::DataValidationFailed,
-                format!("SyncObjectType {:?} or SyncOperation {:?} is not known.", object.object_type, object.operation),
-            );
-            Err(Box::new(refused_object(&object.object_type, &object.operation, source_anchor, &fault)))
-        }
+    if let (Some(kind), Some(operation)) = (ObjectKind::parse(&object.object_type), Operation::parse(&object.operation)) {
+        return Ok(SyncChange { kind, operation, source_anchor, cloud_anchor, properties });
     }
+    let fault = ObjectFault::new(
+        FaultCode::DataValidationFailed,
+        format!("SyncObjectType {:?} or SyncOperation {:?} is not known.", object.object_type, object.operation),
+    );
+    Err(Box::new(refused_object(&object.object_type, &object.operation, source_anchor, &fault)))
 }
 
 fn incoming_of(value: Sent) -> Incoming {

@@ -185,7 +185,7 @@ impl Query {
             let (name, value) = (decoded(name).to_ascii_lowercase(), decoded(value));
             match name.strip_prefix('$').unwrap_or(&name) {
                 "select" => {
-                    query.select = Some(value.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
+                    query.select = Some(value.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect());
                 }
                 "top" => {
                     let top = value.parse().ok().filter(|top| (1..=MAX_PAGE).contains(top));
@@ -377,7 +377,10 @@ fn route(tenant: &Tenant, request: &Request<'_>) -> Outcome {
 }
 
 fn collection_of(root: &str, name: &str, value: Vec<Value>) -> Value {
-    json!({"@odata.context": format!("{root}/$metadata#{name}"), "value": value})
+    let mut body = Map::new();
+    body.insert("@odata.context".to_owned(), json!(format!("{root}/$metadata#{name}")));
+    body.insert("value".to_owned(), Value::Array(value));
+    Value::Object(body)
 }
 
 fn plural(kind: ObjectKind) -> &'static str {
@@ -448,8 +451,8 @@ impl<'a> Condition<'a> {
         Ok(filter.matches(&Value::Object(view::show(reader, object, record, Some(names), false)?)))
     }
 
-    /// The one object that can meet the condition, when an index knows it.
-    fn by_index(&self, reader: &Reader) -> Result<Option<Option<ObjectNumber>>, DirectoryError> {
+    /// The objects that can meet the condition, none or one, when an index knows.
+    fn by_index(&self, reader: &Reader) -> Result<Option<Vec<ObjectNumber>>, DirectoryError> {
         let Some((filter, _)) = &self.filter else { return Ok(None) };
         for (path, text) in filter.demands() {
             let found = match path.to_ascii_lowercase().as_str() {
@@ -462,7 +465,7 @@ impl<'a> Condition<'a> {
                 "onpremisesimmutableid" => reader.by_anchor(text)?,
                 _ => continue,
             };
-            return Ok(Some(found));
+            return Ok(Some(found.into_iter().collect()));
         }
         Ok(None)
     }
@@ -480,11 +483,12 @@ fn list(tenant: &Tenant, request: &Request<'_>, kind: ObjectKind) -> Outcome {
     let mut value = Vec::new();
     let mut next = None;
     if let Some(found) = condition.by_index(&reader)? {
-        if let Some(object) = found
-            && let Some(record) = reader.object(object)?
-            && condition.meets(&reader, object, &record)?
-        {
-            value.push(Value::Object(view::show(&reader, object, &record, selection.as_deref(), false)?));
+        for object in found {
+            if let Some(record) = reader.object(object)?
+                && condition.meets(&reader, object, &record)?
+            {
+                value.push(Value::Object(view::show(&reader, object, &record, selection.as_deref(), false)?));
+            }
         }
     } else {
         let mut last = after;

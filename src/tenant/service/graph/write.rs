@@ -98,7 +98,7 @@ pub(super) fn create_user(tenant: &Tenant, request: &Request<'_>) -> Outcome {
     let password = password(&mut fields)?
         .ok_or_else(|| GraphError::bad_request("A value is required for property 'passwordProfile' of resource 'User'."))?;
     let edit = edit_of(&fields, ObjectKind::User)?;
-    let record = tenant.directory().create_cloud_object(ObjectKind::User, edit, &tenant.policy())?;
+    let record = tenant.directory().create_cloud_object(ObjectKind::User, &edit, &tenant.policy())?;
     let object = tenant.directory().read()?.by_id(record.uuid())?.ok_or_else(|| GraphError::not_found(&name))?;
     tenant.directory().set_password(object, &password.0, password.1, &tenant.policy())?;
     let id = record.uuid().hyphenated().to_string();
