@@ -7,4 +7,5 @@ mod checking;
 mod common;
 mod following;
 mod opening;
+mod shape;
 mod upkeep;
