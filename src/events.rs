@@ -1,1 +1,221 @@
-//! events
+//! The closed catalogue of events: what people and monitoring are told, each with a number, a level and its fields.
+//!
+//! Numbers below 7000 are Microsoft's own and mean the same as there; the others are ours. An event is told once,
+//! after the state that it speaks of is committed.
+
+use crate::model::Timestamp;
+use std::fmt;
+
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// For the record.
+    Information,
+    /// Somebody should look at it in the next days.
+    Warning,
+    /// Somebody must do something.
+    Error,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// 116: more deletes are pending than may be sent; nothing was (specification: sync engine, section 5.5).
+    DeletionThreshold {
+        /// The target's name.
+        connector: String,
+        /// Deletes pending.
+        pending: u64,
+        /// Deletes allowed.
+        limit: u64,
+    },
+    /// 7001: a cycle begins.
+    CycleStarted {
+        /// With full steps only.
+        initial: bool,
+    },
+    /// 7002: a cycle is over.
+    CycleFinished {
+        /// The worst result of its runs.
+        result: String,
+    },
+    /// 7010: a run is over.
+    RunFinished {
+        /// The connector's name.
+        connector: String,
+        /// The profile's name.
+        profile: String,
+        /// How it ended.
+        result: String,
+        /// A sentence when it did not end well.
+        message: Option<String>,
+    },
+    /// 7011: a run of an earlier process never came to its end.
+    RunInterrupted {
+        /// The connector's name.
+        connector: String,
+        /// The profile's name.
+        profile: String,
+    },
+    /// 7020: a full import misses so much that it is not believed; nothing was staged as deleted.
+    ImportShrank {
+        /// The connector's name.
+        connector: String,
+        /// How much is missing, and what to do.
+        message: String,
+    },
+    /// 7021: values that we manage were changed in the target by somebody else.
+    Drift {
+        /// The target's name.
+        connector: String,
+        /// How many objects.
+        objects: u64,
+    },
+    /// 7022: changes that the target had accepted are not there.
+    NotReimported {
+        /// The target's name.
+        connector: String,
+        /// How many objects.
+        objects: u64,
+    },
+    /// 7030: a step reads or evaluates everything although a delta was asked for.
+    FullStepRequired {
+        /// The connector's name.
+        connector: String,
+        /// `import` or `synchronization`.
+        step: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// 7040: an export was left out because this installation is in staging mode.
+    ExportLeftOut {
+        /// The target's name.
+        connector: String,
+    },
+}
+
+impl Event {
+    /// The stable number.
+    pub fn number(&self) -> u32 {
+        match self {
+            Self::DeletionThreshold { .. } => 116,
+            Self::CycleStarted { .. } => 7001,
+            Self::CycleFinished { .. } => 7002,
+            Self::RunFinished { .. } => 7010,
+            Self::RunInterrupted { .. } => 7011,
+            Self::ImportShrank { .. } => 7020,
+            Self::Drift { .. } => 7021,
+            Self::NotReimported { .. } => 7022,
+            Self::FullStepRequired { .. } => 7030,
+            Self::ExportLeftOut { .. } => 7040,
+        }
+    }
+
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::CycleStarted { .. } | Self::FullStepRequired { .. } | Self::ExportLeftOut { .. } => Level::Information,
+            Self::DeletionThreshold { .. } | Self::RunInterrupted { .. } | Self::Drift { .. } | Self::NotReimported { .. } => Level::Warning,
+            Self::ImportShrank { .. } => Level::Error,
+            Self::CycleFinished { result } | Self::RunFinished { result, .. } => level_of(result),
+        }
+    }
+
+    /// The connector it is about, if any.
+    pub fn connector(&self) -> Option<&str> {
+        match self {
+            Self::DeletionThreshold { connector, .. }
+            | Self::RunFinished { connector, .. }
+            | Self::RunInterrupted { connector, .. }
+            | Self::ImportShrank { connector, .. }
+            | Self::Drift { connector, .. }
+            | Self::NotReimported { connector, .. }
+            | Self::FullStepRequired { connector, .. }
+            | Self::ExportLeftOut { connector } => Some(connector),
+            Self::CycleStarted { .. } | Self::CycleFinished { .. } => None,
+        }
+    }
+}
+
+fn level_of(result: &str) -> Level {
+    if result == "success" {
+        Level::Information
+    } else if result.starts_with("completed-") {
+        Level::Warning
+    } else {
+        Level::Error
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeletionThreshold { connector, pending, limit } => write!(
+                f,
+                "{pending} deletes are pending for {connector}, {limit} are allowed; nothing was exported. Review them and allow that number once"
+            ),
+            Self::CycleStarted { initial: true } => f.write_str("an initial cycle begins"),
+            Self::CycleStarted { initial: false } => f.write_str("a cycle begins"),
+            Self::CycleFinished { result } => write!(f, "the cycle ended: {result}"),
+            Self::RunFinished { connector, profile, result, message } => {
+                write!(f, "{profile} on {connector} ended: {result}")?;
+                message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
+            }
+            Self::RunInterrupted { connector, profile } => {
+                write!(f, "{profile} on {connector} was interrupted when its process ended; the next run goes on from the last commit")
+            }
+            Self::ImportShrank { connector, message } => write!(f, "{connector}: {message}"),
+            Self::Drift { connector, objects } => {
+                write!(f, "{objects} objects of {connector} were changed there behind our back; the changes are put back with the next export")
+            }
+            Self::NotReimported { connector, objects } => {
+                write!(f, "{connector} accepted changes of {objects} objects and does not show them; they are sent again")
+            }
+            Self::FullStepRequired { connector, step, reason } => write!(f, "full {step} of {connector}: {reason}"),
+            Self::ExportLeftOut { connector } => write!(f, "staging mode: nothing was exported to {connector}"),
+        }
+    }
+}
+
+/// Hears events.
+pub trait EventSink: Send + Sync {
+    /// Something happened.
+    fn event(&self, at: Timestamp, event: &Event);
+}
+
+/// Passes events to the log, with the number in the field `event_id`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Log;
+
+impl EventSink for Log {
+    fn event(&self, _at: Timestamp, event: &Event) {
+        let (event_id, connector) = (event.number(), event.connector().unwrap_or_default());
+        match event.level() {
+            Level::Information => tracing::info!(event_id, connector, "{event}"),
+            Level::Warning => tracing::warn!(event_id, connector, "{event}"),
+            Level::Error => tracing::error!(event_id, connector, "{event}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_give_levels() {
+        let of = |result: &str| Event::CycleFinished { result: result.to_owned() }.level();
+        assert_eq!(of("success"), Level::Information);
+        assert_eq!(of("completed-export-errors"), Level::Warning);
+        assert_eq!(of("stopped-connectivity"), Level::Error);
+    }
+
+    #[test]
+    fn the_threshold_keeps_its_number_and_says_both_counts() {
+        let event = Event::DeletionThreshold { connector: "Entra".to_owned(), pending: 612, limit: 500 };
+        assert_eq!((event.number(), event.level()), (116, Level::Warning));
+        let text = event.to_string();
+        assert!(text.contains("612") && text.contains("500") && text.contains("Entra"), "{text}");
+    }
+}

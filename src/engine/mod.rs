@@ -4,10 +4,12 @@
 //! ([`bridge`]); everything it remembers goes through change sets of the store.
 
 pub mod bridge;
-
+mod describe;
+pub mod export;
 mod hash;
 pub mod import;
 mod recorder;
+mod stage;
 pub mod sync;
 
 pub use recorder::{Progress, Silent, StepRecorder};

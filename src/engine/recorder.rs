@@ -1,5 +1,6 @@
 //! What a step tells while it runs: counters, the objects behind them, progress.
 
+use crate::events::Event;
 use crate::model::CsId;
 use crate::store::{AttributeDelta, CounterName, StepObject};
 use std::borrow::Cow;
@@ -27,6 +28,8 @@ pub struct StepRecorder<'a> {
     objects: Vec<StepObject>,
     /// Sentences for people about problems that belong to no object of ours.
     pub notes: Vec<String>,
+    /// What is to be told when the step is over.
+    events: Vec<Event>,
     progress: &'a mut dyn Progress,
     done: u64,
     expected: Option<u64>,
@@ -38,7 +41,7 @@ const NOTES_MAX: usize = 100;
 impl<'a> StepRecorder<'a> {
     /// A recorder that tells `progress`.
     pub fn new(progress: &'a mut dyn Progress) -> Self {
-        Self { counters: BTreeMap::new(), objects: Vec::new(), notes: Vec::new(), progress, done: 0, expected: None }
+        Self { counters: BTreeMap::new(), objects: Vec::new(), notes: Vec::new(), events: Vec::new(), progress, done: 0, expected: None }
     }
 
     /// Counts.
@@ -71,6 +74,21 @@ impl<'a> StepRecorder<'a> {
         if self.notes.len() < NOTES_MAX {
             self.notes.push(sentence);
         }
+    }
+
+    /// Remembers an event until the step is over.
+    pub fn event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// The events remembered since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// How many objects are done.
+    pub fn done(&self) -> u64 {
+        self.done
     }
 
     /// The number of a counter so far.

@@ -1,0 +1,317 @@
+//! What a target answered, turned into the new state of each object.
+
+use super::super::{EngineError, StepRecorder, stage};
+use super::prepare::Sent;
+use super::{Answer, ERRORS_MAX, Run, broken_off};
+use crate::connector::{ExportKind, ExportOutcome, ExportRejection};
+use crate::model::{
+    Anchor, CsId, CsObject, CsReference, DeltaKind, ErrorSide, FlatBuilder, Link, ObjectError, ObjectErrorCode, Stage, StageDelta,
+    ValueState,
+};
+use crate::store::{ChangeSet, DirtyReason, Snapshot, StoreError};
+use std::collections::HashMap;
+
+impl Run<'_> {
+    /// Takes the answer for a whole batch; `None` when the call broke off.
+    pub(super) fn answer(
+        &mut self,
+        sent: Vec<Sent>,
+        answer: Option<Answer>,
+        changes: &mut ChangeSet,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(), EngineError> {
+        let answer = answer.unwrap_or_else(|| Err(broken_off()));
+        let snapshot = self.store.snapshot()?;
+        match answer {
+            Ok(reply) => {
+                let outcomes: HashMap<CsId, &ExportOutcome> = reply.outcomes().iter().map(|(id, outcome)| (*id, outcome)).collect();
+                let mut soft_matched = Vec::new();
+                for sent in sent {
+                    recorder.advance(1);
+                    match outcomes.get(&sent.id) {
+                        Some(ExportOutcome::Accepted { anchor }) => {
+                            match self.other_holder(&snapshot, sent.id, anchor.as_ref())? {
+                                Some(other) => soft_matched.push((sent, other)),
+                                None => self.accepted(&snapshot, &sent, anchor.clone(), changes, recorder)?,
+                            }
+                        }
+                        Some(ExportOutcome::Rejected(rejection)) => self.rejected(&snapshot, &sent, rejection, changes, recorder)?,
+                        Some(ExportOutcome::Unknown) | None => self.outcome.unknown += 1,
+                    }
+                }
+                if !soft_matched.is_empty() {
+                    // Rare, and each may move references of the others: one commit each.
+                    self.commit(changes, recorder)?;
+                    for (sent, other) in soft_matched {
+                        self.merge(&sent, other, changes, recorder)?;
+                        self.commit(changes, recorder)?;
+                    }
+                }
+            }
+            Err(error) => {
+                if error.nothing_sent {
+                    for sent in &sent {
+                        if let Some(object) = snapshot.cs_object(sent.id)? {
+                            call_back(&snapshot, object, &sent.rows, changes)?;
+                        }
+                    }
+                } else {
+                    self.outcome.unknown += sent.len() as u64;
+                }
+                self.stop(error.into());
+            }
+        }
+        if self.outcome.refused > ERRORS_MAX {
+            let message = format!("the target refused more than {ERRORS_MAX} objects; see `syncline errors`");
+            self.stop(EngineError::Guard { result: "stopped-error-limit", message });
+        }
+        Ok(())
+    }
+
+    /// The object, other than the one sent, that already has the key which the target gave.
+    fn other_holder(&self, snapshot: &Snapshot, id: CsId, anchor: Option<&Anchor>) -> Result<Option<CsId>, StoreError> {
+        let Some(anchor) = anchor else { return Ok(None) };
+        let holder = snapshot.cs_by_anchor(self.options.connector, anchor.as_bytes())?;
+        Ok(holder.filter(|holder| *holder != id))
+    }
+
+    fn accepted(
+        &mut self,
+        snapshot: &Snapshot,
+        sent: &Sent,
+        anchor: Option<Anchor>,
+        changes: &mut ChangeSet,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(), StoreError> {
+        let Some(mut object) = snapshot.cs_object(sent.id)? else { return Ok(()) };
+        stage::acknowledge_object(&mut object);
+        if sent.kind != ExportKind::Delete {
+            object.anchor = anchor.or(object.anchor);
+        }
+        acknowledge_rows(snapshot, sent, sent.id, changes)?;
+        if snapshot.error(sent.id, ErrorSide::Export)?.is_some() {
+            changes.errors.push((sent.id, ErrorSide::Export, None));
+        }
+        changes.cs_put.push(object);
+        self.count(sent, recorder);
+        Ok(())
+    }
+
+    /// Counts an accepted object, once however many batches it took.
+    fn count(&mut self, sent: &Sent, recorder: &mut StepRecorder<'_>) {
+        let counter = match sent.kind {
+            ExportKind::Add => "export-add",
+            ExportKind::Update if sent.renamed => "export-rename",
+            ExportKind::Update => "export-update",
+            ExportKind::Delete => "export-delete",
+            ExportKind::Replace => "export-delete-add",
+        };
+        let goes_on = self.waiting.ids.contains(&sent.id);
+        let counted = if goes_on { !self.counted.insert(sent.id) } else { self.counted.contains(&sent.id) };
+        if !counted {
+            self.outcome.sent += 1;
+            self.accepted += 1;
+            recorder.object(counter, sent.id, &sent.dn, sent.changes.clone());
+        }
+    }
+
+    fn rejected(
+        &mut self,
+        snapshot: &Snapshot,
+        sent: &Sent,
+        rejection: &ExportRejection,
+        changes: &mut ChangeSet,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(), StoreError> {
+        let Some(object) = snapshot.cs_object(sent.id)? else { return Ok(()) };
+        self.waiting.ids.remove(&sent.id);
+        let missing = [ObjectErrorCode::CD_MISSING_OBJECT, ObjectErrorCode::OBJECT_NOT_FOUND].contains(&rejection.code);
+        if missing && sent.kind == ExportKind::Delete {
+            // What should be gone is gone.
+            return self.accepted(snapshot, sent, None, changes, recorder);
+        }
+        let exists_already = rejection.code == ObjectErrorCode::CD_EXISTING_OBJECT && sent.kind == ExportKind::Add;
+        let second_chance = exists_already || rejection.code == ObjectErrorCode::DN_ATTRIBUTES_FAILURE;
+        if second_chance && self.retried.insert(sent.id) {
+            let object = call_back(snapshot, object, &sent.rows, changes)?;
+            if exists_already {
+                object.stage_mut(Stage::PendingExport).kind = DeltaKind::Update;
+            }
+            self.again.insert(sent.id);
+            return Ok(());
+        }
+        if missing && sent.kind == ExportKind::Update {
+            vanished(snapshot, object, changes)?;
+        } else {
+            call_back(snapshot, object, &sent.rows, changes)?;
+        }
+        self.refused(snapshot, sent, rejection, changes, recorder)
+    }
+
+    fn refused(
+        &mut self,
+        snapshot: &Snapshot,
+        sent: &Sent,
+        rejection: &ExportRejection,
+        changes: &mut ChangeSet,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(), StoreError> {
+        self.outcome.sent += 1;
+        self.outcome.refused += 1;
+        let mut detail = rejection.detail.clone();
+        for part in [&rejection.attribute, &rejection.conflicting_object].into_iter().flatten() {
+            if !detail.contains(part.as_str()) {
+                detail.push_str("; ");
+                detail.push_str(part);
+            }
+        }
+        let earlier = snapshot.error(sent.id, ErrorSide::Export)?;
+        let error = ObjectError::new(rejection.code.clone(), detail, self.cx.now()).after(earlier.as_ref());
+        changes.errors.push((sent.id, ErrorSide::Export, Some(error)));
+        recorder.object("export-failure", sent.id, &sent.dn, sent.changes.clone());
+        Ok(())
+    }
+
+    /// The target matched a new object of ours with one it had, and that one was imported before: both rows become
+    /// one, and the imported number stays (architecture 16.5).
+    fn merge(&mut self, sent: &Sent, other: CsId, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), StoreError> {
+        let snapshot = self.store.snapshot()?;
+        let (Some(ours), Some(theirs)) = (snapshot.cs_object(sent.id)?, snapshot.cs_object(other)?) else { return Ok(()) };
+        let free = matches!(theirs.link, Link::Disconnected | Link::DisconnectedByFilter);
+        if !free || ours.in_base || ours.object_type != theirs.object_type {
+            let rejection = ExportRejection {
+                code: ObjectErrorCode::DUPLICATE_ANCHOR,
+                detail: format!(
+                    "the target says that {} is the object {}, which belongs to somebody else here: give each its own source anchor, \
+                     or disconnect one of them",
+                    sent.dn, theirs.dn
+                ),
+                conflicting_object: Some(theirs.dn.to_string()),
+                attribute: None,
+            };
+            self.waiting.ids.remove(&sent.id);
+            call_back(&snapshot, ours, &sent.rows, changes)?;
+            return self.refused(&snapshot, sent, &rejection, changes, recorder);
+        }
+        let mut merged = theirs;
+        let mut ours = ours;
+        stage::acknowledge_object(&mut ours);
+        acknowledge_rows(&snapshot, sent, sent.id, changes)?;
+        // What the acknowledgement set for our rows is carried over to the other number.
+        let acknowledged: HashMap<_, _> =
+            std::mem::take(&mut changes.cs_reference).into_iter().map(|row| ((row.attr, row.target), row.state)).collect();
+        for row in snapshot.cs_references(sent.id)? {
+            let state = acknowledged.get(&(row.attr, row.target)).copied().unwrap_or(row.state);
+            let present = snapshot.cs_reference(other, row.attr, row.target)?;
+            changes.cs_reference.push(CsReference { state: ValueState::ABSENT, ..row });
+            let target = if row.target == sent.id { other } else { row.target };
+            changes.cs_reference.push(CsReference { owner: other, attr: row.attr, target, state: laid_over(present, state) });
+        }
+        for (attr, owner) in snapshot.cs_referrers(sent.id)?.into_iter().filter(|(_, owner)| *owner != sent.id) {
+            let state = snapshot.cs_reference(owner, attr, sent.id)?;
+            let present = snapshot.cs_reference(owner, attr, other)?;
+            changes.cs_reference.push(CsReference { owner, attr, target: sent.id, state: ValueState::ABSENT });
+            changes.cs_reference.push(CsReference { owner, attr, target: other, state: laid_over(present, state) });
+        }
+        merged.dn = ours.dn.clone();
+        merged.link = ours.link;
+        merged.values = merge_values(&merged, &ours);
+        for stage in [Stage::Unconfirmed, Stage::PendingExport] {
+            let delta = std::mem::take(ours.stage_mut(stage));
+            // It exists, so what was an add is a change of it.
+            let kind = if delta.kind == DeltaKind::Add { DeltaKind::Update } else { delta.kind };
+            *merged.stage_mut(stage) = StageDelta { kind, rename: delta.rename };
+        }
+        changes.cs_put.push(merged);
+        changes.cs_hash.push((other, None));
+        changes.cs_delete.push(sent.id);
+        changes.dirty.push((other, Some(DirtyReason::Consequence)));
+        if self.waiting.ids.contains(&sent.id) {
+            self.count(sent, recorder);
+            self.waiting.ids.remove(&sent.id);
+            self.waiting.ids.insert(other);
+            self.counted.insert(other);
+        } else {
+            self.count(sent, recorder);
+        }
+        Ok(())
+    }
+}
+
+/// One number's state with the deltas of the other laid over it.
+fn laid_over(present: ValueState, ours: ValueState) -> ValueState {
+    [Stage::Unconfirmed, Stage::PendingExport].into_iter().fold(present, |state, stage| {
+        if ours.added(stage) {
+            state.with_added(stage)
+        } else if ours.removed(stage) {
+            state.with_removed(stage)
+        } else {
+            state
+        }
+    })
+}
+
+fn merge_values(theirs: &CsObject, ours: &CsObject) -> crate::model::FlatValues {
+    let mut builder = FlatBuilder::with_capacity(
+        theirs.values.entries().len() + ours.values.entries().len(),
+        theirs.values.heap().len() + ours.values.heap().len(),
+    );
+    // The first of equal values keeps its state: ours, laid over theirs.
+    for item in ours.values.iter() {
+        let present = theirs.values.attribute(item.attr).find(|other| other.value == item.value);
+        let present = present.map_or(ValueState::ABSENT, |other| ValueState(other.flags));
+        let state = laid_over(present, ValueState(item.flags));
+        if !state.is_absent() {
+            builder.push(item.attr, item.value, state.0);
+        }
+    }
+    for item in theirs.values.iter() {
+        builder.push(item.attr, item.value, item.flags);
+    }
+    builder.finish()
+}
+
+fn acknowledge_rows(snapshot: &Snapshot, sent: &Sent, owner: CsId, changes: &mut ChangeSet) -> Result<(), StoreError> {
+    for (attr, target) in &sent.rows {
+        let state = snapshot.cs_reference(owner, *attr, *target)?;
+        changes.cs_reference.push(CsReference { owner, attr: *attr, target: *target, state: stage::acknowledged(state) });
+    }
+    Ok(())
+}
+
+/// Takes back what was handed over; gives the object, as it stands in the set, for further changes.
+fn call_back<'c>(
+    snapshot: &Snapshot,
+    mut object: CsObject,
+    rows: &[(crate::model::AttrId, CsId)],
+    changes: &'c mut ChangeSet,
+) -> Result<&'c mut CsObject, StoreError> {
+    let owner = object.id;
+    for (attr, target) in rows {
+        let state = snapshot.cs_reference(owner, *attr, *target)?;
+        changes.cs_reference.push(CsReference { owner, attr: *attr, target: *target, state: stage::called_back(state) });
+    }
+    stage::call_back_object(&mut object);
+    changes.cs_put.push(object);
+    let last = changes.cs_put.len() - 1;
+    Ok(&mut changes.cs_put[last])
+}
+
+/// The target does not have what we wanted to change: as if it had acknowledged a delete. The next synchronization
+/// wants the object again, whole.
+fn vanished(snapshot: &Snapshot, mut object: CsObject, changes: &mut ChangeSet) -> Result<(), StoreError> {
+    for row in snapshot.cs_references(object.id)? {
+        let state = stage::withdrawn(row.state);
+        if state != row.state {
+            changes.cs_reference.push(CsReference { state, ..row });
+        }
+    }
+    stage::rewrite(&mut object.values, |_, state| stage::withdrawn(state));
+    for stage in [Stage::InProgress, Stage::PendingExport] {
+        *object.stage_mut(stage) = StageDelta::default();
+    }
+    *object.stage_mut(Stage::Unconfirmed) = StageDelta { kind: DeltaKind::Delete, rename: None };
+    changes.dirty.push((object.id, Some(DirtyReason::Consequence)));
+    changes.cs_put.push(object);
+    Ok(())
+}

@@ -1,0 +1,324 @@
+//! Export: sends what synchronization wants and nobody has sent, and never loses track of what it sent.
+//!
+//! Deletes are counted over the whole queue before the first call. Then, wave by wave: commit that a batch is handed
+//! over, send it, commit the answers; the answers of one batch and the hand-over of the next share a commit. Whatever
+//! has no answer stays handed over until an import shows what became of it. (Specification: sync engine, section 4;
+//! architecture 6 and 8, invariants 7 to 10.)
+
+mod answer;
+mod prepare;
+mod preview;
+mod queue;
+
+pub use preview::{ExportPreview, PlannedExport, plan_export};
+pub use queue::ExportSummary;
+
+use super::bridge::{Bridge, Calls};
+use super::{EngineError, StepRecorder};
+use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ExportTerms, ExportTotals};
+use crate::context::Context;
+use crate::events::Event;
+use crate::model::{ConnectorId, CsId, RunId};
+use crate::store::{ChangeSet, Store};
+use prepare::{Batch, Sent, Waiting};
+use queue::Queue;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+/// More refused objects than this end a step.
+const ERRORS_MAX: u64 = 5_000;
+/// The state that tells that something was exported to a connector before.
+const EXPORTED: &str = "exported";
+
+/// Deletes that somebody has looked at and allows once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowedDeletes {
+    /// How many.
+    pub count: u64,
+    /// The reviewed set, as [`ExportSummary::deletes_fingerprint`] named it; another set is not allowed.
+    pub reviewed: Option<u64>,
+}
+
+/// Has the last word before anything is sent.
+pub trait ExportReview: Send + Sync {
+    /// Lets the export go on, or says why not and what to do. `first`: nothing was ever exported to this target.
+    fn allow(&self, summary: &ExportSummary, first: bool) -> Result<(), String>;
+}
+
+/// How careful to be.
+#[derive(Clone)]
+pub struct ExportOptions {
+    /// The connector whose queue is sent.
+    pub connector: ConnectorId,
+    /// Its name.
+    pub name: String,
+    /// More deletes than this stop the export before the first call; `None` is no limit of ours.
+    pub deletes_max: Option<u64>,
+    /// The same as a share of the objects known to exist in the target, in percent.
+    pub delete_percent_max: Option<u32>,
+    /// Deletes allowed this once.
+    pub allow_deletes: Option<AllowedDeletes>,
+    /// This installation only watches.
+    pub staging: bool,
+    /// Export although this installation only watches.
+    pub force: bool,
+    /// Asked before the first call.
+    pub review: Option<Arc<dyn ExportReview>>,
+    /// The run and the step, for the history.
+    pub step: (RunId, u32),
+}
+
+impl ExportOptions {
+    /// The usual care: at most 500 deletes (specification: sync engine, section 5.5).
+    pub fn new(connector: ConnectorId, name: impl Into<String>, step: (RunId, u32)) -> Self {
+        Self {
+            connector,
+            name: name.into(),
+            deletes_max: Some(500),
+            delete_percent_max: None,
+            allow_deletes: None,
+            staging: false,
+            force: false,
+            review: None,
+            step,
+        }
+    }
+}
+
+impl std::fmt::Debug for ExportOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExportOptions").field("connector", &self.connector).field("deletes_max", &self.deletes_max).finish_non_exhaustive()
+    }
+}
+
+/// The numbers of an export step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExportOutcome {
+    /// Objects with an answer.
+    pub sent: u64,
+    /// Of these, refused ones.
+    pub refused: u64,
+    /// Objects whose fate nobody knows.
+    pub unknown: u64,
+}
+
+/// Sends the queue of a connector. Gives the step's result string and its numbers.
+///
+/// # Errors
+/// A guard that stopped the step before the first call, a lost connection (what was answered is committed), a store
+/// that refuses.
+pub fn export(
+    store: &Store,
+    connector: &Arc<dyn Connector>,
+    bridge: &Bridge,
+    options: &ExportOptions,
+    cx: &Context,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<(&'static str, ExportOutcome), EngineError> {
+    if options.staging && !options.force {
+        let message = format!("this installation is in staging mode: nothing is exported to {}. To do it all the same, say so", options.name);
+        recorder.event(Event::ExportLeftOut { connector: options.name.clone() });
+        return Err(EngineError::Guard { result: "no-start-staging-mode", message });
+    }
+    if !connector.capabilities().export {
+        let message = format!("{} takes no exports: it is configured as a source", options.name);
+        return Err(EngineError::Guard { result: "no-start-export-not-supported", message });
+    }
+    let snapshot = store.snapshot()?;
+    let queue = Queue::load(&snapshot, options.connector)?;
+    if queue.is_empty() {
+        return Ok(("success", ExportOutcome::default()));
+    }
+    let first = snapshot.state(options.connector, EXPORTED)?.is_none();
+    drop(snapshot);
+    let terms = bridge.wait(connector.begin_export(cx))?;
+    guard(&queue.summary, options, terms, recorder)?;
+    if let Some(review) = &options.review {
+        review.allow(&queue.summary, first).map_err(|message| EngineError::Guard { result: "stopped-by-review", message })?;
+    }
+    recorder.expect(Some(queue.len()));
+    let mut run = Run {
+        store,
+        connector,
+        bridge,
+        options,
+        cx,
+        calls: bridge.calls(),
+        waiting: Waiting::default(),
+        again: BTreeSet::new(),
+        retried: HashSet::new(),
+        counted: HashSet::new(),
+        problem: None,
+        outcome: ExportOutcome::default(),
+        accepted: 0,
+        first,
+    };
+    run.all(queue, recorder)?;
+    run.finish(recorder)
+}
+
+/// Stops before the first call when more deletes are pending than may be sent.
+fn guard(
+    summary: &ExportSummary,
+    options: &ExportOptions,
+    terms: ExportTerms,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<(), EngineError> {
+    let Some(limit) = summary.delete_limit(options.deletes_max, options.delete_percent_max, terms) else { return Ok(()) };
+    let allowed = options.allow_deletes.filter(|allowed| allowed.reviewed.is_none_or(|reviewed| reviewed == summary.deletes_fingerprint));
+    let limit = limit.max(allowed.map_or(0, |allowed| allowed.count));
+    if summary.deletes <= limit {
+        return Ok(());
+    }
+    recorder.event(Event::DeletionThreshold { connector: options.name.clone(), pending: summary.deletes, limit });
+    let message = format!(
+        "{} deletes are pending for {} and {limit} are allowed; nothing was sent. Review them with `syncline export --what-if`, \
+         then allow them once with `syncline export --allow-deletes {}`",
+        summary.deletes, options.name, summary.deletes
+    );
+    Err(EngineError::Guard { result: "stopped-deletion-threshold-exceeded", message })
+}
+
+type Answer = Result<ExportReply, ConnectorError>;
+
+struct Run<'a> {
+    store: &'a Store,
+    connector: &'a Arc<dyn Connector>,
+    bridge: &'a Bridge,
+    options: &'a ExportOptions,
+    cx: &'a Context,
+    calls: Calls<Vec<Sent>, Answer>,
+    /// Objects with something left that could not be sent yet.
+    waiting: Waiting,
+    /// Objects to be sent once more, in another way.
+    again: BTreeSet<CsId>,
+    /// Objects that had their second chance.
+    retried: HashSet<CsId>,
+    /// Objects counted already, that go on in further batches.
+    counted: HashSet<CsId>,
+    /// What ends the step early.
+    problem: Option<EngineError>,
+    outcome: ExportOutcome,
+    accepted: u64,
+    first: bool,
+}
+
+impl Run<'_> {
+    fn all(&mut self, queue: Queue, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let (before, deletes) = queue.into_waves();
+        for wave in before {
+            self.wave(&wave, true, recorder)?;
+        }
+        // What was held back: references whose targets are there now, more references than one batch takes, and what
+        // the target wants in another form.
+        while self.problem.is_none() {
+            let mut wave = std::mem::take(&mut self.waiting).ids;
+            wave.append(&mut self.again);
+            if wave.is_empty() {
+                break;
+            }
+            self.wave(&wave.into_iter().collect::<Vec<_>>(), false, recorder)?;
+        }
+        for wave in deletes {
+            self.wave(&wave, true, recorder)?;
+        }
+        Ok(())
+    }
+
+    /// Sends some objects, and waits until all of them have their answers.
+    fn wave(&mut self, ids: &[CsId], first: bool, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let capabilities = self.connector.capabilities();
+        let in_flight = capabilities.batches_in_flight.max(1);
+        let mut rest = ids;
+        let mut changes = ChangeSet::new();
+        loop {
+            if self.cx.cancelled() && self.problem.is_none() {
+                self.problem = Some(EngineError::Cancelled);
+            }
+            let mut ready: Vec<Batch> = Vec::new();
+            if self.problem.is_none() && !rest.is_empty() {
+                let snapshot = self.store.snapshot()?;
+                while !rest.is_empty() && self.calls.len() + ready.len() < in_flight {
+                    let (batch, left) =
+                        prepare::batch(&snapshot, self.store.names(), &capabilities, rest, first, &mut self.waiting, &mut changes)?;
+                    rest = left;
+                    if let Some(batch) = batch {
+                        ready.push(batch);
+                    }
+                }
+            }
+            self.commit(&mut changes, recorder)?;
+            for batch in ready {
+                let Batch { operations, sent } = batch;
+                let (connector, cx) = (Arc::clone(self.connector), self.cx.clone());
+                let batch = ExportBatch { operations };
+                self.calls.start(sent, async move { connector.export(&cx, &batch).await });
+            }
+            let Some(mut ended) = self.calls.next_ended() else {
+                if rest.is_empty() || self.problem.is_some() {
+                    return Ok(());
+                }
+                continue;
+            };
+            loop {
+                let (sent, answer) = ended;
+                self.answer(sent, answer, &mut changes, recorder)?;
+                match self.calls.ended_already() {
+                    Some(next) => ended = next,
+                    None => break,
+                }
+            }
+        }
+    }
+
+    fn commit(&self, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let (run, step) = self.options.step;
+        changes.step_objects.extend(recorder.take_objects().into_iter().map(|object| (run, step, object)));
+        if !changes.is_empty() {
+            self.store.apply(std::mem::take(changes))?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, recorder: &mut StepRecorder<'_>) -> Result<(&'static str, ExportOutcome), EngineError> {
+        let mut changes = ChangeSet::new();
+        if self.first && self.accepted > 0 {
+            changes.states.push((self.options.connector, EXPORTED.to_owned(), Some(vec![1])));
+        }
+        self.commit(&mut changes, recorder)?;
+        if self.outcome.unknown > 0 {
+            recorder.note(format!("of {} objects nobody knows whether the target took them; the next import decides", self.outcome.unknown));
+        }
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
+        let totals = ExportTotals { sent: self.outcome.sent, accepted: self.accepted };
+        let mut result = "success";
+        if let Err(error) = self.bridge.wait(self.connector.finish_export(self.cx, totals)) {
+            recorder.note(format!("everything was sent, but the end of the export could not be reported: {error}"));
+            result = "completed-warnings";
+        }
+        if self.outcome.unknown > 0 {
+            result = "completed-warnings";
+        }
+        if self.outcome.refused > 0 {
+            result = "completed-export-errors";
+        }
+        Ok((result, self.outcome))
+    }
+
+    /// Notes what ends the step, unless something did before.
+    fn stop(&mut self, problem: EngineError) {
+        if self.problem.is_none() {
+            self.problem = Some(problem);
+        }
+    }
+}
+
+/// What became of a connector that broke off in the middle of a call.
+fn broken_off() -> ConnectorError {
+    ConnectorError::new(
+        ConnectorErrorKind::Protocol,
+        "the connector broke off while it exported; what it had sent is decided by the next import",
+    )
+}

@@ -1,0 +1,108 @@
+//! What an export would send, without sending it.
+
+use super::super::describe;
+use super::queue::{self, ExportSummary};
+use crate::connector::ExportKind;
+use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Names, Stage, ValueState};
+use crate::store::{AttributeDelta, Snapshot, StoreError};
+
+/// What waits for a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExportPreview {
+    /// All of it, in numbers.
+    pub summary: ExportSummary,
+    /// The objects, ascending by number, as many as were asked for.
+    pub objects: Vec<PlannedExport>,
+    /// There are more objects behind the last one.
+    pub more: bool,
+}
+
+/// One object that an export would send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedExport {
+    /// The object.
+    pub id: CsId,
+    /// What would happen to it.
+    pub kind: ExportKind,
+    /// Its type in the target.
+    pub object_type: String,
+    /// Its name.
+    pub dn: String,
+    /// Its new name.
+    pub rename: Option<String>,
+    /// What would change; the values that go and the values that come.
+    pub changes: Vec<AttributeDelta>,
+}
+
+/// Lists the pending exports of a connector, at most `limit` objects behind `after`.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn plan_export(
+    snapshot: &Snapshot,
+    names: &Names,
+    connector: ConnectorId,
+    after: Option<CsId>,
+    limit: usize,
+) -> Result<ExportPreview, StoreError> {
+    let summary = ExportSummary::of(snapshot, connector)?;
+    let ids = snapshot.queue(Stage::PendingExport, connector, after, limit.saturating_add(1))?;
+    let more = ids.len() > limit;
+    let mut objects = Vec::with_capacity(ids.len().min(limit));
+    for id in ids.into_iter().take(limit) {
+        if let Some(object) = snapshot.cs_object(id)? {
+            objects.extend(planned(snapshot, names, &object)?);
+        }
+    }
+    Ok(ExportPreview { summary, objects, more })
+}
+
+impl ExportPreview {
+    /// True when an export with these limits would stop before the first call.
+    pub fn exceeds(&self, deletes_max: Option<u64>, percent_max: Option<u32>) -> bool {
+        let limit = self.summary.delete_limit(deletes_max, percent_max, crate::connector::ExportTerms::default());
+        limit.is_some_and(|limit| self.summary.deletes > limit)
+    }
+}
+
+fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Option<PlannedExport>, StoreError> {
+    let pending = object.stage(Stage::PendingExport);
+    let kind = match pending.kind {
+        DeltaKind::None => return Ok(None),
+        DeltaKind::Add => ExportKind::Add,
+        DeltaKind::Update => ExportKind::Update,
+        DeltaKind::Delete => ExportKind::Delete,
+        DeltaKind::DeleteAdd => ExportKind::Replace,
+    };
+    let mut changes = describe::Changes::default();
+    for item in object.values.iter() {
+        let state = ValueState(item.flags);
+        if state.added(Stage::PendingExport) {
+            changes.added(item.attr, || describe::shorten(item.value));
+        } else if state.removed(Stage::PendingExport) {
+            changes.removed(item.attr, || describe::shorten(item.value));
+        }
+    }
+    for row in queue_rows(snapshot, object.id)? {
+        let target = snapshot.cs_object(row.target)?.map_or_else(|| row.target.to_string(), |target| target.dn.into());
+        if row.state.added(Stage::PendingExport) {
+            changes.added(row.attr, || target);
+        } else {
+            changes.removed(row.attr, || target);
+        }
+    }
+    let rename = pending.rename.as_deref();
+    Ok(Some(PlannedExport {
+        id: object.id,
+        kind,
+        object_type: names.object_type_name(object.object_type).to_string(),
+        dn: object.dn.to_string(),
+        rename: rename.map(str::to_owned),
+        changes: changes.finish(names, rename.map(|name| (&*object.dn, name))),
+    }))
+}
+
+fn queue_rows(snapshot: &Snapshot, owner: CsId) -> Result<Vec<crate::model::CsReference>, StoreError> {
+    let rows = snapshot.cs_references(owner)?;
+    Ok(rows.into_iter().filter(|row| row.state.touched(Stage::PendingExport)).collect())
+}

@@ -1,0 +1,215 @@
+//! What is to be sent, counted and put in order before the first call.
+
+use crate::connector::ExportTerms;
+use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Dn, Stage};
+use crate::store::{Snapshot, StoreError};
+use std::collections::{BTreeMap, HashMap};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// How many ids one read asks for.
+const PAGE: usize = 10_000;
+
+/// What is pending for a target, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExportSummary {
+    /// Objects to be created.
+    pub adds: u64,
+    /// Objects to be changed, without renames.
+    pub updates: u64,
+    /// Objects to be renamed or moved.
+    pub renames: u64,
+    /// Objects to be removed.
+    pub deletes: u64,
+    /// Objects to be removed and created as another type.
+    pub delete_adds: u64,
+    /// Objects known to exist in the target.
+    pub existing: u64,
+    /// Names the set of deletes, so that an allowance cannot be used for another one.
+    pub deletes_fingerprint: u64,
+}
+
+impl ExportSummary {
+    /// Counts what is pending.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn of(snapshot: &Snapshot, connector: ConnectorId) -> Result<Self, StoreError> {
+        let mut summary = Self::existing(snapshot, connector)?;
+        each(snapshot, connector, &mut |object| {
+            summary.take(object);
+            Ok(())
+        })?;
+        Ok(summary)
+    }
+
+    /// The strictest of all limits of deletes; `None` without any.
+    pub fn delete_limit(&self, deletes_max: Option<u64>, percent_max: Option<u32>, terms: ExportTerms) -> Option<u64> {
+        let share = |percent: u32| self.existing.saturating_mul(u64::from(percent)) / 100;
+        [deletes_max, terms.deletes_max, percent_max.map(share), terms.delete_percent_max.map(share)].into_iter().flatten().min()
+    }
+
+    fn existing(snapshot: &Snapshot, connector: ConnectorId) -> Result<Self, StoreError> {
+        let mut existing = 0;
+        snapshot.cs_anchors(connector, &mut |_, _| existing += 1)?;
+        Ok(Self { existing, ..Self::default() })
+    }
+
+    fn take(&mut self, object: &CsObject) {
+        let pending = object.stage(Stage::PendingExport);
+        match pending.kind {
+            DeltaKind::None => {}
+            DeltaKind::Add => self.adds += 1,
+            DeltaKind::Update if pending.rename.is_some() => self.renames += 1,
+            DeltaKind::Update => self.updates += 1,
+            DeltaKind::Delete => {
+                self.deletes += 1;
+                let one = xxh3_64_with_seed(&object.id.0.to_le_bytes(), 116);
+                self.deletes_fingerprint = self.deletes_fingerprint.wrapping_add(one);
+            }
+            DeltaKind::DeleteAdd => self.delete_adds += 1,
+        }
+    }
+}
+
+/// Calls `each` for every object with a pending export.
+pub(super) fn each(
+    snapshot: &Snapshot,
+    connector: ConnectorId,
+    each: &mut dyn FnMut(&CsObject) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let ids = snapshot.queue(Stage::PendingExport, connector, after, PAGE)?;
+        for id in &ids {
+            if let Some(object) = snapshot.cs_object(*id)? {
+                each(&object)?;
+            }
+        }
+        match ids.last() {
+            Some(last) if ids.len() == PAGE => after = Some(*last),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The queue in the order of sending: numbers only, no bodies.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) summary: ExportSummary,
+    /// By level: whoever is referred to, or is the parent, comes before whoever needs it.
+    adds: BTreeMap<u32, Vec<CsId>>,
+    /// By depth of the wanted name.
+    updates: BTreeMap<usize, Vec<CsId>>,
+    /// By depth of the name, deepest last in the map.
+    deletes: BTreeMap<usize, Vec<CsId>>,
+}
+
+impl Queue {
+    pub(super) fn load(snapshot: &Snapshot, connector: ConnectorId) -> Result<Self, StoreError> {
+        let mut queue = Self { summary: ExportSummary::existing(snapshot, connector)?, ..Self::default() };
+        let mut adds = HashMap::new();
+        each(snapshot, connector, &mut |object| {
+            queue.summary.take(object);
+            let pending = object.stage(Stage::PendingExport);
+            let depth = |name: &str| Dn::parse(name).map_or(0, |dn| dn.depth());
+            match pending.kind {
+                DeltaKind::None => {}
+                DeltaKind::Add => {
+                    adds.insert(object.id, UNKNOWN);
+                }
+                DeltaKind::Delete => queue.deletes.entry(depth(&object.dn)).or_default().push(object.id),
+                DeltaKind::Update | DeltaKind::DeleteAdd => {
+                    // Only moves need their new parents first.
+                    let wave = pending.rename.as_deref().map_or(0, depth);
+                    queue.updates.entry(wave).or_default().push(object.id);
+                }
+            }
+            Ok(())
+        })?;
+        queue.adds = levels(snapshot, connector, adds)?;
+        Ok(queue)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        let lists = self.adds.values().chain(self.updates.values()).chain(self.deletes.values());
+        lists.map(|list| list.len() as u64).sum()
+    }
+
+    /// Everything before the deletes, and the deletes, children first.
+    pub(super) fn into_waves(self) -> (Vec<Vec<CsId>>, Vec<Vec<CsId>>) {
+        let before = self.adds.into_values().chain(self.updates.into_values()).collect();
+        (before, self.deletes.into_values().rev().collect())
+    }
+}
+
+/// Not looked at yet.
+const UNKNOWN: u32 = u32::MAX;
+/// Being looked at: whoever meets it again has found a circle.
+const OPEN: u32 = u32::MAX - 1;
+
+/// An object whose needs are being followed.
+struct Visit {
+    id: CsId,
+    needs: Vec<CsId>,
+    level: u32,
+}
+
+/// Puts new objects into levels: nobody needs anybody of the own level or a higher one. A circle is cut somewhere; the
+/// reference that closes it is held back and sent later.
+fn levels(
+    snapshot: &Snapshot,
+    connector: ConnectorId,
+    mut adds: HashMap<CsId, u32>,
+) -> Result<BTreeMap<u32, Vec<CsId>>, StoreError> {
+    let mut ids: Vec<CsId> = adds.keys().copied().collect();
+    ids.sort_unstable();
+    for id in &ids {
+        if adds.get(id) != Some(&UNKNOWN) {
+            continue;
+        }
+        adds.insert(*id, OPEN);
+        let mut path = vec![Visit { id: *id, needs: needs(snapshot, connector, *id, &adds)?, level: 0 }];
+        while let Some(visit) = path.last_mut() {
+            match visit.needs.pop() {
+                Some(next) => match adds.get(&next).copied() {
+                    Some(UNKNOWN) => {
+                        adds.insert(next, OPEN);
+                        let needs = needs(snapshot, connector, next, &adds)?;
+                        path.push(Visit { id: next, needs, level: 0 });
+                    }
+                    Some(OPEN) | None => {}
+                    Some(level) => visit.level = visit.level.max(level + 1),
+                },
+                None => {
+                    let Some(done) = path.pop() else { break };
+                    adds.insert(done.id, done.level);
+                    if let Some(above) = path.last_mut() {
+                        above.level = above.level.max(done.level + 1);
+                    }
+                }
+            }
+        }
+    }
+    let mut levels: BTreeMap<u32, Vec<CsId>> = BTreeMap::new();
+    for id in ids {
+        let level = adds.get(&id).copied().unwrap_or(0);
+        levels.entry(level).or_default().push(id);
+    }
+    Ok(levels)
+}
+
+/// The new objects that a new object needs: those it refers to, and its parent.
+fn needs(snapshot: &Snapshot, connector: ConnectorId, id: CsId, adds: &HashMap<CsId, u32>) -> Result<Vec<CsId>, StoreError> {
+    let rows = snapshot.cs_references(id)?;
+    let wanted = rows.iter().filter(|row| row.state.added(Stage::PendingExport)).map(|row| row.target);
+    let mut needs: Vec<CsId> = wanted.filter(|target| *target != id && adds.contains_key(target)).collect();
+    let parent = snapshot.cs_object(id)?.and_then(|object| Dn::parse(&object.dn).ok()).and_then(|dn| dn.parent());
+    if let Some(parent) = parent {
+        needs.extend(snapshot.cs_by_dn(connector, &parent.key())?.filter(|parent| adds.contains_key(parent)));
+    }
+    Ok(needs)
+}
