@@ -32,11 +32,18 @@ const EXIT_CODES: &str = "Exit codes: 0 ok, 1 warnings, 2 errors, 3 stopped, 4 n
 /// Commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Synchronize a made-up directory into a local tenant, and show what happens.
+    Demo(DemoArguments),
     /// Write a first configuration.
     Init(Box<InitArguments>),
     /// Run single run profiles, and look at past runs.
     #[command(subcommand)]
     Run(RunCommand),
+    /// Run whole cycles: import, synchronize, export, confirm.
+    #[command(subcommand)]
+    Cycle(CycleCommand),
+    /// Send what waits for export, or show what would be sent.
+    Export(ExportArguments),
     /// List the problems of objects.
     Errors(ErrorsArguments),
     /// Look into connector spaces.
@@ -51,9 +58,38 @@ pub(crate) enum Command {
     /// List rules, and what is wrong with them.
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Care for the store.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Convert source anchors.
     #[command(subcommand)]
     Anchor(AnchorCommand),
+    /// Run a local tenant.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// People in the made-up directory.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub users: u64,
+    /// Groups in it.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=200_000))]
+    pub groups: u64,
+    /// Contacts in it.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=200_000))]
+    pub contacts: u64,
+    /// Equal seeds make equal directories.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where everything goes: directory, tenant, configuration, store.
+    #[arg(long, value_name = "DIR", default_value = "syncline-demo")]
+    pub dir: PathBuf,
+    /// Run the tenant as a process of its own instead of inside this one.
+    #[arg(long)]
+    pub tenant_process: bool,
 }
 
 /// Where people come from.
@@ -156,6 +192,20 @@ pub(crate) struct InitArguments {
 /// Commands about runs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunCommand {
+    /// Run one profile on one connector.
+    Start {
+        /// The connector's name or number.
+        connector: String,
+        /// What to run.
+        #[arg(value_enum)]
+        profile: Profile,
+        /// Full import: go on although most of the known objects are missing.
+        #[arg(long)]
+        allow_shrink: bool,
+        /// Export: send exactly this many waiting deletes, whatever the threshold says.
+        #[arg(long, value_name = "N")]
+        allow_deletes: Option<u64>,
+    },
     /// List past runs, the newest first.
     List {
         /// At most so many.
@@ -176,6 +226,51 @@ pub(crate) enum RunCommand {
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
+}
+
+/// Run profiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Read everything.
+    FullImport,
+    /// Read what changed.
+    DeltaImport,
+    /// Apply the rules to all objects.
+    FullSync,
+    /// Apply the rules to what changed.
+    DeltaSync,
+    /// Send what is wanted.
+    Export,
+}
+
+/// Commands about cycles.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CycleCommand {
+    /// Run one cycle.
+    Start {
+        /// Use full steps.
+        #[arg(long)]
+        initial: bool,
+        /// Go on although most of the known objects are missing from a source.
+        #[arg(long)]
+        allow_shrink: bool,
+    },
+}
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// The target's name or number; by default every target.
+    pub connector: Option<String>,
+    /// Only show what would be sent.
+    #[arg(long)]
+    pub what_if: bool,
+    /// Send exactly this many waiting deletes, whatever the threshold says; any other number stops the export.
+    #[arg(long, value_name = "N", conflicts_with = "what_if")]
+    pub allow_deletes: Option<u64>,
+    /// With --what-if: at most so many objects.
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
 }
 
 /// Options of `errors`.
@@ -309,6 +404,26 @@ pub(crate) enum RulesCommand {
     Lint,
 }
 
+/// Commands about the store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Hold every record against every other.
+    Check {
+        /// Make what can be made anew: indexes, queues, counters.
+        #[arg(long)]
+        rebuild: bool,
+    },
+    /// Say how much is in it.
+    Stats,
+    /// Give free space back.
+    Compact,
+    /// Copy it while it is open.
+    Backup {
+        /// The copy; must not exist.
+        to: PathBuf,
+    },
+}
+
 /// Commands about anchors.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AnchorCommand {
@@ -317,4 +432,11 @@ pub(crate) enum AnchorCommand {
         /// The anchor in any of these forms.
         anchor: String,
     },
+}
+
+/// Commands about tenants.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Serve a local tenant until interrupted, as `syncline-tenant serve` does.
+    Serve(Box<crate::tenant::command::ServeArguments>),
 }

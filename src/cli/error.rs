@@ -46,11 +46,7 @@ impl Exit {
         match result {
             "success" | "completed-no-objects" | "completed-skipped-already-completed" => Self::Ok,
             "in-progress" | "stopped-deletion-threshold-exceeded" | "stopped-shrink-guard" => {
-                if result == "in-progress" {
-                    Self::Stopped
-                } else {
-                    Self::Guard
-                }
+                if result == "in-progress" { Self::Stopped } else { Self::Guard }
             }
             _ if result.starts_with("no-start") || result == "access-denied" => Self::NotStarted,
             _ if result.starts_with("completed") && result.ends_with("errors") => Self::Errors,
@@ -109,6 +105,8 @@ impl From<ServiceError> for CommandError {
             }
             ServiceError::Rules(_) => Self::new("rules", Exit::NotStarted, message).hint("syncline rules lint shows all findings"),
             ServiceError::Connector { .. } => Self::new("connector", Exit::NotStarted, message),
+            ServiceError::Tenant { .. } => Self::new("tenant", Exit::NotStarted, message),
+            ServiceError::Engine(error) => Self::new("engine", Exit::of_result(error.result()), message),
             ServiceError::NotFound(_) => Self::new("not-found", Exit::Errors, message),
             ServiceError::Usage(_) => Self::usage(message),
         }

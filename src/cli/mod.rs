@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod error;
 mod output;
+mod progress;
 
 use args::{Arguments, Command};
 use clap::Parser;
@@ -57,9 +58,8 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 fn start_logging(filter: &str) -> Result<(), CommandError> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
-        CommandError::usage(format!("--log {filter}: {error}")).hint("write a level, or target=level: warn, info, syncline=debug")
-    })?;
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| CommandError::usage(format!("--log {filter}: {error}")).hint("write a level, or target=level: warn, info, syncline=debug"))?;
     // A second subscriber cannot be set within one process; tests that call commands twice keep the first.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     Ok(())
@@ -74,13 +74,18 @@ fn run(arguments: Arguments, output: Output) -> Result<Exit, CommandError> {
         return Err(CommandError::usage("no command given").hint("syncline demo shows everything once; syncline --help lists the commands"));
     };
     match command {
+        Command::Demo(arguments) => commands::demo::run(&app, &arguments),
         Command::Init(arguments) => commands::init::run(&app, &arguments),
         Command::Run(command) => commands::run::run(&app, &command),
+        Command::Cycle(command) => commands::cycle::run(&app, &command),
+        Command::Export(arguments) => commands::export::run(&app, &arguments),
         Command::Errors(arguments) => commands::errors::run(&app, &arguments),
         Command::Cs(command) => commands::cs::run(&app, &command),
         Command::Mv(command) => commands::mv::run(&app, &command),
         Command::Object(command) => commands::object::run(&app, &command),
         Command::Rules(command) => commands::rules::run(&app, &command),
+        Command::Store(command) => commands::store::run(&app, &command),
         Command::Anchor(command) => commands::anchor::run(&app, &command),
+        Command::Tenant(command) => commands::tenant::run(&app, &command),
     }
 }

@@ -107,6 +107,19 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
+/// A number of octets as people say it.
+pub(crate) fn octets(number: u64) -> String {
+    let mut whole = number;
+    let mut rest = 0;
+    for unit in ["octets", "KiB", "MiB"] {
+        if whole < 1_024 {
+            return if unit == "octets" { format!("{whole} octets") } else { format!("{whole}.{} {unit}", rest * 10 / 1_024) };
+        }
+        (whole, rest) = (whole / 1_024, whole % 1_024);
+    }
+    format!("{}.{} GiB", thousands(whole), rest * 10 / 1_024)
+}
+
 /// A duration as people say it.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 1.0 {
@@ -125,6 +138,7 @@ mod tests {
     #[test]
     fn numbers_have_separators() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([999, 1_536, 5 << 20, 3 << 30].map(octets), ["999 octets", "1.5 KiB", "5.0 MiB", "3.0 GiB"]);
         assert_eq!([0.0123, 2.5, 90.0, 150.0].map(duration), ["12 ms", "2.5 s", "90.0 s", "2.5 min"]);
     }
 

@@ -3,8 +3,8 @@
 use super::ServiceError;
 use super::anchors::anchor_candidates;
 use super::views::{
-    AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, LineageView, MvLine, MvObjectView, ProblemView, StageView, ValueView,
-    WhatIfObject, WhatIfView, shown_name, sort_attributes,
+    AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, LineageView, MvLine, MvObjectView, ProblemView, StageView, TargetCounts,
+    ValueView, WhatIfObject, WhatIfView, shown_name, sort_attributes,
 };
 use crate::config::GuardTable;
 use crate::model::{
@@ -646,6 +646,30 @@ impl Browser<'_> {
         }
         view.stopped_by_threshold = view.deletes > view.delete_limit;
         Ok(view)
+    }
+
+    /// Counts linked objects of targets that imports have shown.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn count_targets(&self, targets: &[ConnectorId]) -> Result<TargetCounts, ServiceError> {
+        let mut counts = TargetCounts::default();
+        for target in targets {
+            let mut after = None;
+            loop {
+                let page = self.snapshot.cs_scan(*target, after, PAGE)?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.id);
+                for object in page.iter().filter(|object| object.imported() && object.link.mv().is_some()) {
+                    match &*self.names.object_type_name(object.object_type) {
+                        "group" => counts.groups += 1,
+                        "contact" => counts.contacts += 1,
+                        _ => counts.users += 1,
+                    }
+                }
+            }
+        }
+        Ok(counts)
     }
 
     /// Problems of objects, by connector.

@@ -4,18 +4,23 @@
 
 mod anchors;
 mod browse;
+mod drive;
 mod explain;
 mod history;
 mod parameters;
+mod tenant;
 mod views;
+mod wiring;
 
 pub use anchors::{AnchorForms, NoAnchor, convert_anchor};
 pub use browse::{AttributeFilter, Browser, CsQuery, Found, MvQuery};
+pub use drive::{DriveOptions, Profile, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};
 pub use history::History;
+pub use tenant::TenantPlace;
 pub use views::{
     AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, DeltaView, LineageView, MvLine, MvObjectView, ProblemView, RuleView,
-    RunView, StageView, StepObjectView, StepObjectsView, StepRecordView, ValueView, WhatIfObject, WhatIfView,
+    RunView, StageView, StepObjectView, StepObjectsView, StepRecordView, TargetCounts, ValueView, WhatIfObject, WhatIfView,
 };
 
 use crate::config::{Config, ConfigError, ConfigProblem, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};
@@ -72,6 +77,17 @@ pub enum ServiceError {
         /// What is wrong.
         source: ConnectorError,
     },
+    /// The embedded tenant cannot be started.
+    #[error("the embedded tenant of connector {connector}: {message}")]
+    Tenant {
+        /// The connector's name.
+        connector: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The engine cannot go on.
+    #[error(transparent)]
+    Engine(#[from] crate::engine::EngineError),
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
@@ -162,6 +178,14 @@ impl Service {
             connectors: &self.connectors,
             rules: self.rules.as_ref().ok(),
         })
+    }
+
+    /// Counts what the targets hold of ours.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the rules do not compile.
+    pub fn target_counts(&self) -> Result<TargetCounts, ServiceError> {
+        self.browse()?.count_targets(self.rules()?.targets())
     }
 
     /// Looks at past runs.

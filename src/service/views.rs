@@ -495,6 +495,17 @@ pub struct WhatIfObject {
     pub changes: Vec<ChangeView>,
 }
 
+/// Objects that targets hold, as far as imports confirmed them and we made or joined them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TargetCounts {
+    /// People.
+    pub users: u64,
+    /// Groups.
+    pub groups: u64,
+    /// Contacts.
+    pub contacts: u64,
+}
+
 /// A rule as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RuleView {

@@ -2,12 +2,17 @@
 
 pub(super) mod anchor;
 pub(super) mod cs;
+pub(super) mod cycle;
+pub(super) mod demo;
 pub(super) mod errors;
+pub(super) mod export;
 pub(super) mod init;
 pub(super) mod mv;
 pub(super) mod object;
 pub(super) mod rules;
 pub(super) mod run;
+pub(super) mod store;
+pub(super) mod tenant;
 pub(super) mod version;
 
 use super::App;

@@ -1,11 +1,12 @@
-//! `run list`, `run show`: what past runs did.
+//! `run start`, `run list`, `run show`: single run profiles, and what past runs did.
 
 use crate::cli::App;
-use crate::cli::args::RunCommand;
+use crate::cli::args::{Profile, RunCommand};
 use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, duration, table, thousands};
-use crate::service::{Access, RunView, StepObjectsView};
+use crate::cli::progress::progress;
+use crate::service::{Access, DriveOptions, RunView, Service, StepObjectsView, Work};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -16,6 +17,9 @@ struct Runs<'r> {
 
 pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, CommandError> {
     match command {
+        RunCommand::Start { connector, profile, allow_shrink, allow_deletes } => {
+            start(app, connector, *profile, *allow_shrink, *allow_deletes)
+        }
         RunCommand::List { limit } => {
             let runs = app.service(Access::Existing)?.history()?.runs(*limit)?;
             app.output.result(&Runs { runs: &runs }, |found| {
@@ -79,6 +83,33 @@ pub(in crate::cli) fn counters(counters: &std::collections::BTreeMap<String, u64
     text
 }
 
+/// What runs did, as `run start`, `cycle start` and `export` show it.
+pub(in crate::cli) fn print_results(app: &App, runs: &[RunView]) {
+    let rows = runs.iter().flat_map(|run| {
+        run.steps.iter().map(|step| {
+            [
+                run.number.to_string(),
+                run.connector.clone(),
+                step.title().to_owned(),
+                step.seconds.map(duration).unwrap_or_default(),
+                step.result.clone(),
+                counters(&step.counters, 6),
+            ]
+        })
+    });
+    app.output.line(table(["run", "connector", "step", "took", "result", "counted"], &["run", "took"], rows));
+    for (run, step) in runs.iter().flat_map(|run| run.steps.iter().map(move |step| (run, step))) {
+        if let Some(message) = &step.message {
+            app.output.line(format!("\nrun {}, {}: {}", run.number, step.title(), message.lines().map(clean).collect::<Vec<_>>().join("\n  ")));
+        }
+    }
+}
+
+/// How runs ended, taken together: the worst of them.
+pub(in crate::cli) fn exit_of(runs: &[RunView]) -> Exit {
+    runs.iter().map(|run| Exit::of_result(&run.result)).max().unwrap_or_default()
+}
+
 fn print_run(app: &App, run: &RunView) {
     super::facts(
         app.output,
@@ -122,4 +153,43 @@ fn print_objects(app: &App, view: &StepObjectsView) {
         }
     }
     more(app.output, view.more, view.objects.len());
+}
+
+fn start(
+    app: &App,
+    connector: &str,
+    profile: Profile,
+    allow_shrink: bool,
+    allow_deletes: Option<u64>,
+) -> Result<Exit, CommandError> {
+    use crate::service::Profile as Kind;
+    let profile = match profile {
+        Profile::FullImport => Kind::FullImport,
+        Profile::DeltaImport => Kind::DeltaImport,
+        Profile::FullSync => Kind::FullSynchronization,
+        Profile::DeltaSync => Kind::DeltaSynchronization,
+        Profile::Export => Kind::Export,
+    };
+    if allow_shrink && profile != Kind::FullImport {
+        return Err(CommandError::usage("--allow-shrink goes with full-import"));
+    }
+    if allow_deletes.is_some() && profile != Kind::Export {
+        return Err(CommandError::usage("--allow-deletes goes with export"));
+    }
+    let service = app.service(Access::Create)?;
+    let connector = service.connector_id(connector)?;
+    drive(app, &service, &[Work::Profile { connector, profile }], DriveOptions { allow_shrink, allow_deletes, ..DriveOptions::default() })
+}
+
+/// Does work with progress and shows what came of it.
+pub(in crate::cli) fn drive(app: &App, service: &Service, work: &[Work], options: DriveOptions) -> Result<Exit, CommandError> {
+    let mut progress = progress(app.output);
+    let runs = service.drive(work, options, progress.as_mut())?;
+    drop(progress);
+    let exit = exit_of(&runs);
+    app.output.result(&Runs { runs: &runs }, |found| print_results(app, found.runs));
+    if !app.output.json && exit == Exit::Errors {
+        app.output.note("Some objects have problems: syncline errors lists them.");
+    }
+    Ok(exit)
 }

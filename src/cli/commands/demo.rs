@@ -1,0 +1,149 @@
+//! `demo`: a made-up directory, a tenant inside the program, a whole cycle, and what to try next.
+
+use crate::cli::App;
+use crate::cli::args::DemoArguments;
+use crate::cli::commands::run::{exit_of, print_results};
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::output::{duration, thousands};
+use crate::cli::progress::progress;
+use crate::config::{Config, ConfigTemplate, MAIN_FILE, TemplateSource, TemplateTenant};
+use crate::context::Context;
+use crate::directory_generator::DirectoryRecipe;
+use crate::service::{Access, DriveOptions, MvQuery, RunView, Service, TargetCounts, TenantPlace, Work};
+use serde::Serialize;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+/// What a demonstration came to.
+#[derive(Serialize)]
+struct Demonstration {
+    folder: String,
+    first_run: bool,
+    runs: Vec<RunView>,
+    exports: u64,
+    tenant: TargetCounts,
+    seconds: f64,
+}
+
+/// The directory's file.
+const DIRECTORY: &str = "directory.ldif";
+
+pub(in crate::cli) fn run(app: &App, arguments: &DemoArguments) -> Result<Exit, CommandError> {
+    let cx = Context::system();
+    let began = cx.clock.elapsed();
+    let first_run = !arguments.dir.join(MAIN_FILE).exists();
+    if first_run {
+        prepare(app, arguments)?;
+    } else if !app.output.json {
+        app.output.note(format!(
+            "Going on with what is in {} (a new directory needs another --dir, or that one removed).",
+            arguments.dir.display()
+        ));
+    }
+    let config = Config::load(&arguments.dir)?;
+    let service = Service::open(config, app.store.as_deref(), Access::Create)?;
+    let place = if arguments.tenant_process { TenantPlace::OwnProcess } else { TenantPlace::Here };
+    let options = DriveOptions { tenant: place, ..DriveOptions::default() };
+    let mut bars = progress(app.output);
+    let runs = service.drive(&[Work::Cycle { initial: first_run }], options, bars.as_mut())?;
+    drop(bars);
+    let exit = exit_of(&runs);
+    let done = Demonstration {
+        folder: arguments.dir.display().to_string(),
+        first_run,
+        exports: exported(&runs),
+        runs,
+        tenant: service.target_counts()?,
+        seconds: (cx.clock.elapsed() - began).as_secs_f64(),
+    };
+    app.output.result(&done, |done| {
+        print_results(app, &done.runs);
+        summary(app, &service, done);
+    });
+    Ok(exit)
+}
+
+/// Objects that exports of these runs changed in the target.
+fn exported(runs: &[RunView]) -> u64 {
+    let counters = runs.iter().flat_map(|run| &run.steps).flat_map(|step| &step.counters);
+    counters.filter(|(name, _)| name.starts_with("export-") && *name != "export-failure").map(|(_, count)| *count).sum()
+}
+
+fn prepare(app: &App, arguments: &DemoArguments) -> Result<(), CommandError> {
+    let folder = &arguments.dir;
+    let recipe = DirectoryRecipe {
+        users: arguments.users,
+        groups: arguments.groups,
+        contacts: arguments.contacts,
+        seed: arguments.seed,
+        ..DirectoryRecipe::default()
+    };
+    if !app.output.json {
+        app.output.note(format!(
+            "Making up a directory of {} people, {} groups and {} contacts in {}",
+            thousands(recipe.users),
+            thousands(recipe.groups),
+            thousands(recipe.contacts),
+            folder.join(DIRECTORY).display()
+        ));
+    }
+    write_directory(folder, &recipe)
+        .map_err(|error| CommandError::new("demo", Exit::NotStarted, format!("{}: {error}", folder.join(DIRECTORY).display())))?;
+    let template = ConfigTemplate {
+        source_name: recipe.domain.clone(),
+        source: TemplateSource::Ldif { path: DIRECTORY.into(), openldap: false },
+        target_name: "Entra".to_owned(),
+        tenant: TemplateTenant::Local { verified_domains: vec![recipe.domain.clone()] },
+        include: Vec::new(),
+        exclude: Vec::new(),
+        domain: Some(recipe.domain.clone()),
+        max_deletes: 500,
+    };
+    template.write(folder)?;
+    Ok(())
+}
+
+fn write_directory(folder: &Path, recipe: &DirectoryRecipe) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut out = BufWriter::new(std::fs::File::create(folder.join(DIRECTORY))?);
+    recipe.write_ldif(&mut out)?;
+    out.flush()
+}
+
+fn summary(app: &App, service: &Service, done: &Demonstration) {
+    let output = app.output;
+    let folder = &done.folder;
+    output.line(format!(
+        "\nIn the tenant, confirmed by import: {} people, {} groups, {} contacts. Exported now: {}. Took {}.",
+        thousands(done.tenant.users),
+        thousands(done.tenant.groups),
+        thousands(done.tenant.contacts),
+        thousands(done.exports),
+        duration(done.seconds)
+    ));
+    output.line(format!(
+        "The tenant lives in {folder}/tenant and answers Graph and sign-in while it is served:\n  \
+         syncline tenant serve --data {folder}/tenant/tenant.redb --plain-http"
+    ));
+    output.line("\nTo try next:");
+    let mut next = vec![format!("syncline --config {folder} cycle start"), format!("syncline --config {folder} run list")];
+    if let Some(run) = done.runs.iter().find(|run| run.steps.iter().any(|step| step.counters.contains_key("stage-add"))) {
+        next.push(format!("syncline --config {folder} run show {} --counter stage-add", run.number));
+    }
+    if let Some(account) = somebody(service) {
+        next.push(format!("syncline --config {folder} object explain {account}"));
+        next.push(format!("syncline --config {folder} mv show {account}"));
+    }
+    next.push(format!("syncline --config {folder} errors"));
+    for command in next {
+        output.line(format!("  {command}"));
+    }
+    output.line(format!("Change {folder}/{DIRECTORY} with an editor, run a cycle, and look at what it did."));
+}
+
+/// The account of some person in the metaverse, for an example.
+fn somebody(service: &Service) -> Option<String> {
+    let query = MvQuery { object_type: Some("person".to_owned()), limit: 1, ..MvQuery::default() };
+    let (lines, _) = service.browse().ok()?.search_mv(&query).ok()?;
+    lines.into_iter().map(|line| line.account).find(|account| account.contains('@') && !account.contains(char::is_whitespace))
+}

@@ -1,0 +1,214 @@
+//! `store check|stats|compact|backup`: care for the store.
+
+use crate::cli::App;
+use crate::cli::args::StoreCommand;
+use crate::cli::commands::facts;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::output::{clean, octets, table, thousands};
+use crate::config::Config;
+use crate::service::Access;
+use crate::store::{CheckReport, RecordSizes, Store, StoreOptions, StoreStats};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+#[derive(Serialize)]
+struct Check {
+    clean: bool,
+    rows: u64,
+    repaired: u64,
+    counts: BTreeMap<&'static str, u64>,
+    problems: Vec<Problem>,
+}
+
+#[derive(Serialize)]
+struct Problem {
+    table: &'static str,
+    key: String,
+    message: String,
+    repairable: bool,
+}
+
+#[derive(Serialize)]
+struct Stats {
+    file: String,
+    file_octets: Option<u64>,
+    cs_records: Sizes,
+    mv_records: Sizes,
+    tables: Vec<TableStats>,
+}
+
+#[derive(Serialize)]
+struct Sizes {
+    records: u64,
+    octets: u64,
+    largest: u64,
+    four_per_page: u64,
+    three_per_page: u64,
+    two_per_page: u64,
+    one_per_page: u64,
+    several_pages: u64,
+}
+
+#[derive(Serialize)]
+struct TableStats {
+    name: &'static str,
+    rows: u64,
+    stored_octets: u64,
+    overhead_octets: u64,
+    unused_octets: u64,
+    height: u32,
+}
+
+#[derive(Serialize)]
+struct Compacted {
+    file: String,
+    octets_before: u64,
+    octets_after: u64,
+}
+
+#[derive(Serialize)]
+struct Copied {
+    copy: String,
+}
+
+pub(in crate::cli) fn run(app: &App, command: &StoreCommand) -> Result<Exit, CommandError> {
+    match command {
+        StoreCommand::Check { rebuild } => check(app, *rebuild),
+        StoreCommand::Stats => {
+            let service = app.service(Access::Existing)?;
+            let stats = stats(service.store_path(), &service.store().stats()?);
+            app.output.result(&stats, |stats| print_stats(app, stats));
+            Ok(Exit::Ok)
+        }
+        StoreCommand::Compact => {
+            let (path, options) = place(app)?;
+            let report = Store::compact(&path, options)?;
+            let compacted = Compacted { file: path.display().to_string(), octets_before: report.before, octets_after: report.after };
+            app.output.result(&compacted, |done| {
+                app.output.line(format!("{}: {} before, {} after", done.file, octets(done.octets_before), octets(done.octets_after)));
+            });
+            Ok(Exit::Ok)
+        }
+        StoreCommand::Backup { to } => {
+            let service = app.service(Access::Existing)?;
+            service.store().backup(to)?;
+            let copied = Copied { copy: to.display().to_string() };
+            app.output.result(&copied, |done| app.output.line(format!("copied to {}; it holds the same data, so guard it likewise", done.copy)));
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// The store's file, without opening it.
+fn place(app: &App) -> Result<(PathBuf, StoreOptions), CommandError> {
+    let config = Config::load(&app.config)?;
+    let path = app.store.clone().unwrap_or_else(|| config.store.clone());
+    if path.exists() {
+        Ok((path, StoreOptions { cache_octets: config.limits.cache_mib.max(1) << 20 }))
+    } else {
+        Err(crate::service::ServiceError::NoStore(path).into())
+    }
+}
+
+fn check(app: &App, rebuild: bool) -> Result<Exit, CommandError> {
+    let (path, options) = place(app)?;
+    // Sums of pages first: what the disk lost cannot be understood by reading records.
+    Store::verify(&path)?;
+    let store = Store::open(&path, options)?;
+    let report = if rebuild { store.rebuild()? } else { store.check()? };
+    let exit = if report.is_clean() { Exit::Ok } else { Exit::Errors };
+    app.output.result(&view(report), |report| print_check(app, report, rebuild));
+    Ok(exit)
+}
+
+fn view(report: CheckReport) -> Check {
+    let problems = report
+        .problems
+        .iter()
+        .map(|problem| Problem {
+            table: problem.table,
+            key: problem.key.clone(),
+            message: problem.message.clone(),
+            repairable: problem.repairable,
+        })
+        .collect();
+    Check { clean: report.is_clean(), rows: report.rows, repaired: report.repaired, counts: report.counts, problems }
+}
+
+fn print_check(app: &App, report: &Check, rebuild: bool) {
+    for problem in &report.problems {
+        app.output.line(clean(format!("{} {}: {}", problem.table, problem.key, problem.message)));
+    }
+    if report.repaired > 0 {
+        app.output.line(format!("{} rows made anew", thousands(report.repaired)));
+    }
+    if report.clean {
+        app.output.line(format!("{} rows looked at, nothing is wrong", thousands(report.rows)));
+    } else {
+        let count: u64 = report.counts.values().sum();
+        app.output.line(format!("{} rows looked at, {} problems", thousands(report.rows), thousands(count)));
+        if !rebuild && report.problems.iter().any(|problem| problem.repairable) {
+            app.output.note("syncline store check --rebuild makes anew what follows from the rest");
+        }
+    }
+}
+
+fn stats(path: &Path, stats: &StoreStats) -> Stats {
+    let sizes = |sizes: &RecordSizes| Sizes {
+        records: sizes.records(),
+        octets: sizes.octets,
+        largest: sizes.largest,
+        four_per_page: sizes.four_per_page,
+        three_per_page: sizes.three_per_page,
+        two_per_page: sizes.two_per_page,
+        one_per_page: sizes.one_per_page,
+        several_pages: sizes.several_pages,
+    };
+    Stats {
+        file: path.display().to_string(),
+        file_octets: stats.file_octets,
+        cs_records: sizes(&stats.cs_records),
+        mv_records: sizes(&stats.mv_records),
+        tables: stats
+            .tables
+            .iter()
+            .map(|used| TableStats {
+                name: used.name,
+                rows: used.rows,
+                stored_octets: used.stored_octets,
+                overhead_octets: used.overhead_octets,
+                unused_octets: used.unused_octets,
+                height: used.height,
+            })
+            .collect(),
+    }
+}
+
+fn print_stats(app: &App, stats: &Stats) {
+    let per_object = |sizes: &Sizes| {
+        let mean = sizes.octets.checked_div(sizes.records).unwrap_or(0);
+        format!("{} records, {} on average, the largest {}", thousands(sizes.records), octets(mean), octets(sizes.largest))
+    };
+    facts(
+        app.output,
+        &stats.file,
+        &[
+            ("file", stats.file_octets.map(octets).unwrap_or_default()),
+            ("connector spaces", per_object(&stats.cs_records)),
+            ("metaverse", per_object(&stats.mv_records)),
+        ],
+    );
+    let rows = stats.tables.iter().map(|used| {
+        [
+            used.name.to_owned(),
+            thousands(used.rows),
+            octets(used.stored_octets),
+            octets(used.overhead_octets),
+            octets(used.unused_octets),
+            used.height.to_string(),
+        ]
+    });
+    let header = ["table", "rows", "stored", "tree", "unused", "levels"];
+    app.output.line(format!("\n{}", table(header, &["rows", "stored", "tree", "unused", "levels"], rows)));
+}

@@ -1,0 +1,63 @@
+//! The demonstration: what a newcomer runs first.
+
+use crate::{assert_code, counted, document, exported, stderr, stdout, syncline, with_config};
+
+#[test]
+fn a_demonstration_fills_the_tenant_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = folder.path().join("demo");
+    let path = demo.to_str().unwrap();
+    let small = ["--users", "40", "--groups", "6", "--contacts", "3", "--dir", path];
+    let first = syncline(["--json", "demo"].into_iter().chain(small));
+    assert_code(&first, 0);
+    let first = document(&first);
+    assert_eq!(first["first_run"], true);
+    let tenant = &first["tenant"];
+    assert_eq!((tenant["users"].as_u64(), tenant["contacts"].as_u64()), (Some(40), Some(3)));
+    assert_eq!(counted(&first, "export-failure"), 0);
+
+    let second = syncline(["--json", "demo"].into_iter().chain(small));
+    assert_code(&second, 0);
+    let second = document(&second);
+    assert_eq!((second["first_run"].as_bool(), second["exports"].as_u64(), exported(&second)), (Some(false), Some(0), 0));
+    assert_eq!(second["tenant"], first["tenant"]);
+
+    let cycle = with_config(&demo, &["--json", "cycle", "start", "--initial"]);
+    assert_code(&cycle, 0);
+    assert_eq!(exported(&document(&cycle)), 0);
+    let search = with_config(&demo, &["cs", "search", "Entra", "--type", "user", "--limit", "3"]);
+    assert_code(&search, 0);
+    assert_eq!(stdout(&search).lines().count(), 4);
+}
+
+#[test]
+fn the_tenant_may_be_a_process_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo");
+    let path = path.to_str().unwrap();
+    let small = ["--users", "12", "--groups", "2", "--contacts", "1", "--dir", path];
+    let first = syncline(["--json", "demo", "--tenant-process"].into_iter().chain(small));
+    assert_code(&first, 0);
+    assert_eq!(document(&first)["tenant"]["users"], 12);
+    let second = syncline(["demo"].into_iter().chain(small));
+    assert_code(&second, 0);
+    assert!(stdout(&second).contains("Exported now: 0."), "{}\n{}", stdout(&second), stderr(&second));
+}
+
+#[test]
+fn what_people_see() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo");
+    let output = syncline(["demo", "--users", "12", "--groups", "2", "--contacts", "1", "--dir", path.to_str().unwrap()]);
+    assert_code(&output, 0);
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(&regex_of(folder.path().to_str().unwrap()), "FOLDER");
+    settings.add_filter(r" +\d+(\.\d)? (ms|s|min)  ", "  TIME  ");
+    settings.add_filter(r"Took \d+(\.\d)? (ms|s|min)\.", "Took TIME.");
+    settings.bind(|| insta::assert_snapshot!(stdout(&output)));
+}
+
+/// A text as a pattern that fits just it.
+fn regex_of(text: &str) -> String {
+    text.chars().map(|character| if character.is_alphanumeric() || character == '/' { character.to_string() } else { format!("\\{character}") }).collect()
+}

@@ -1,0 +1,75 @@
+//! What the program says of itself.
+
+use crate::{assert_code, document, stderr, stdout, syncline};
+
+#[test]
+fn help_of_every_command() {
+    let mut text = String::new();
+    let commands: &[&[&str]] = &[
+        &[],
+        &["demo"],
+        &["init"],
+        &["run"],
+        &["run", "start"],
+        &["run", "list"],
+        &["run", "show"],
+        &["cycle", "start"],
+        &["export"],
+        &["errors"],
+        &["cs", "search"],
+        &["cs", "show"],
+        &["mv", "search"],
+        &["mv", "show"],
+        &["object", "explain"],
+        &["rules", "list"],
+        &["rules", "lint"],
+        &["store"],
+        &["store", "check"],
+        &["anchor", "convert"],
+        &["tenant", "serve"],
+    ];
+    for command in commands {
+        let output = syncline(command.iter().copied().chain(["--help"]));
+        assert_code(&output, 0);
+        text.push_str(&format!("$ syncline {} --help\n{}\n", command.join(" "), stdout(&output)));
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_version_as_text_and_as_document() {
+    let output = syncline(["--version"]);
+    assert_code(&output, 0);
+    assert_eq!(stdout(&output), format!("syncline {}\n", env!("CARGO_PKG_VERSION")));
+    let output = syncline(["--version", "--json"]);
+    assert_code(&output, 0);
+    let version = document(&output);
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert!(version["commit"].is_string() && version["features"].as_array().is_some_and(|features| features.len() == 5));
+}
+
+#[test]
+fn wrong_calls_end_with_64() {
+    for arguments in [&["--nonsense"][..], &["cycle"], &["run", "start"], &[], &["demo", "--users", "0"], &["anchor", "convert", "!"]] {
+        let output = syncline(arguments);
+        assert_code(&output, 64);
+        assert!(!stderr(&output).is_empty() && stdout(&output).is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn anchors_in_all_forms() {
+    let output = syncline(["anchor", "convert", "x4V0iaeB60KXxjftcwd7Hw=="]);
+    assert_code(&output, 0);
+    insta::assert_snapshot!(stdout(&output), @r"
+    given as base64
+      source anchor (base64)   x4V0iaeB60KXxjftcwd7Hw==
+      hex                      c7857489a781eb4297c637ed73077b1f
+      GUID (Active Directory)  897485c7-81a7-42eb-97c6-37ed73077b1f
+      GUID (network order)     c7857489-a781-eb42-97c6-37ed73077b1f
+      LDAP filter              (objectGUID=\c7\85\74\89\a7\81\eb\42\97\c6\37\ed\73\07\7b\1f)
+      cloud name               CN={783456306961654236304B58786A66746377643748773D3D}
+    ");
+    let output = syncline(["--json", "anchor", "convert", "897485c7-81a7-42eb-97c6-37ed73077b1f"]);
+    assert_eq!(document(&output)["base64"], "x4V0iaeB60KXxjftcwd7Hw==");
+}

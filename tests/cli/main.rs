@@ -1,0 +1,77 @@
+//! The command line as people and scripts meet it: whole outputs, exit codes, and a demonstration from end to end.
+
+mod browse;
+mod config;
+mod cycle;
+mod demo;
+mod help;
+
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Output;
+
+/// Runs the program and gives what it printed.
+fn syncline<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+    let mut command = assert_cmd::Command::cargo_bin("syncline").expect("the program is built");
+    command.env_remove("CREDENTIALS_DIRECTORY").env("NO_COLOR", "1").env("COLUMNS", "100");
+    command.args(arguments).output().expect("the program can be started")
+}
+
+/// Runs the program with a configuration folder.
+fn with_config(folder: &Path, arguments: &[&str]) -> Output {
+    let mut all = vec!["--config".as_ref(), folder.as_os_str()];
+    all.extend(arguments.iter().map(OsStr::new));
+    syncline(all)
+}
+
+/// The one document that a command with `--json` prints.
+fn document(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("no JSON document ({error}):\n{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+fn assert_code(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "\nstdout:\n{}\nstderr:\n{}", stdout(output), stderr(output));
+}
+
+/// The sum of a counter over all steps of the runs in a document.
+fn counted(document: &Value, counter: &str) -> u64 {
+    let runs = document["runs"].as_array().expect("there are runs");
+    let steps = runs.iter().flat_map(|run| run["steps"].as_array().expect("runs have steps"));
+    steps.map(|step| step["counters"][counter].as_u64().unwrap_or(0)).sum()
+}
+
+/// Objects that exports sent, whatever they did to them.
+fn exported(document: &Value) -> u64 {
+    ["export-add", "export-update", "export-rename", "export-delete", "export-delete-add", "export-failure"]
+        .into_iter()
+        .map(|counter| counted(document, counter))
+        .sum()
+}
+
+/// The directory of the tests: three people of whom one is disabled, one group with two of them, one contact.
+const PEOPLE: &str = include_str!("people.ldif");
+
+/// A folder with a directory and a configuration that sends it to the embedded tenant.
+fn small_world() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("people.ldif");
+    std::fs::write(&file, PEOPLE).expect("the folder can be written");
+    let output = with_config(
+        &folder.path().join("config"),
+        &["init", "--source", "ldif", "--path", file.to_str().expect("a plain path"), "--domain", "corp.example"],
+    );
+    assert_code(&output, 0);
+    folder
+}
