@@ -116,7 +116,9 @@ impl Event {
     pub fn level(&self) -> Level {
         match self {
             Self::CycleStarted { .. } | Self::FullStepRequired { .. } | Self::ExportLeftOut { .. } => Level::Information,
-            Self::DeletionThreshold { .. } | Self::RunInterrupted { .. } | Self::Drift { .. } | Self::NotReimported { .. } => Level::Warning,
+            Self::DeletionThreshold { .. } | Self::RunInterrupted { .. } | Self::Drift { .. } | Self::NotReimported { .. } => {
+                Level::Warning
+            }
             Self::ImportShrank { .. } => Level::Error,
             Self::CycleFinished { result } | Self::RunFinished { result, .. } => level_of(result),
         }
@@ -167,7 +169,10 @@ impl fmt::Display for Event {
             }
             Self::ImportShrank { connector, message } => write!(f, "{connector}: {message}"),
             Self::Drift { connector, objects } => {
-                write!(f, "{objects} objects of {connector} were changed there behind our back; the changes are put back with the next export")
+                write!(
+                    f,
+                    "{objects} objects of {connector} were changed there behind our back; the changes are put back with the next export"
+                )
             }
             Self::NotReimported { connector, objects } => {
                 write!(f, "{connector} accepted changes of {objects} objects and does not show them; they are sent again")

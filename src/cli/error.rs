@@ -46,7 +46,11 @@ impl Exit {
         match result {
             "success" | "completed-no-objects" | "completed-skipped-already-completed" => Self::Ok,
             "in-progress" | "stopped-deletion-threshold-exceeded" | "stopped-shrink-guard" => {
-                if result == "in-progress" { Self::Stopped } else { Self::Guard }
+                if result == "in-progress" {
+                    Self::Stopped
+                } else {
+                    Self::Guard
+                }
             }
             _ if result.starts_with("no-start") || result == "access-denied" => Self::NotStarted,
             _ if result.starts_with("completed") && result.ends_with("errors") => Self::Errors,

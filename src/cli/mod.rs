@@ -58,8 +58,9 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 fn start_logging(filter: &str) -> Result<(), CommandError> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .map_err(|error| CommandError::usage(format!("--log {filter}: {error}")).hint("write a level, or target=level: warn, info, syncline=debug"))?;
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
+        CommandError::usage(format!("--log {filter}: {error}")).hint("write a level, or target=level: warn, info, syncline=debug")
+    })?;
     // A second subscriber cannot be set within one process; tests that call commands twice keep the first.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     Ok(())

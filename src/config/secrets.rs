@@ -1,10 +1,11 @@
 //! Secrets by reference: configuration names a credential, and the credential is looked up when it is needed.
 
 use super::error::ConfigProblem;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -112,6 +113,24 @@ impl Secrets {
         }
     }
 
+    /// Keeps a secret in its file of the configuration folder, readable for its owner only; what was there is replaced
+    /// as a whole.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep(&self, name: &str, secret: &SecretString) -> Result<(), ConfigProblem> {
+        let path = self.path(name);
+        let failed = |error: std::io::Error| ConfigProblem::of_file(&path, format!("the secret cannot be kept: {error}"));
+        let folder = self.folder.join("secrets");
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
+        // A named temporary file has mode 0600 from the start.
+        let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
+        file.write_all(secret.expose_secret().as_bytes()).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
     /// The file in which a credential of the configuration folder lives.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join("secrets").join(name)
@@ -185,6 +204,18 @@ mod tests {
         }
         let missing = secrets.resolve(&reference("y")).unwrap_err().to_string();
         assert!(missing.contains("nobody gives the credential 'y'") && missing.contains("SYNCLINE_CREDENTIAL_Y"), "{missing}");
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::with_environment(folder.path(), |_| None);
+        for value in ["first", "second"] {
+            secrets.keep("token", &SecretString::from(value)).unwrap();
+            assert_eq!(secrets.resolve(&reference("token")).unwrap().expose_secret(), value);
+        }
+        assert_eq!(fs::metadata(secrets.path("token")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path().join("secrets")).unwrap().count(), 1, "nothing half-written stays");
     }
 
     #[test]

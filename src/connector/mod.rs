@@ -11,9 +11,11 @@ use std::time::Duration;
 
 pub mod ad;
 pub mod directory;
+pub mod entra;
 pub mod ldap;
 pub mod ldif;
 mod page;
+mod tls;
 
 pub use page::{DiscoveryError, EntryRef, EntryValues, ImportPage, Operation, PageBuilder, PageItem};
 

@@ -4,6 +4,7 @@
 
 mod anchors;
 mod browse;
+mod cloud;
 mod drive;
 mod explain;
 mod history;

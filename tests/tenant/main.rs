@@ -15,4 +15,3 @@ mod readback;
 mod schema;
 mod support;
 mod wire;
-mod zz_speed;

@@ -62,11 +62,8 @@ fn query(arguments: &CsSearchArguments) -> Result<CsQuery, CommandError> {
             })
             .collect()
     };
-    let sides = [
-        (arguments.import_error, ErrorSide::Import),
-        (arguments.sync_error, ErrorSide::Sync),
-        (arguments.export_error, ErrorSide::Export),
-    ];
+    let sides =
+        [(arguments.import_error, ErrorSide::Import), (arguments.sync_error, ErrorSide::Sync), (arguments.export_error, ErrorSide::Export)];
     Ok(CsQuery {
         rdn: arguments.rdn.clone(),
         under: arguments.under.clone(),
@@ -129,7 +126,8 @@ fn print(app: &App, view: &CsObjectView) {
         }
     }
     for problem in &view.problems {
-        app.output.line(format!("\nproblem ({}): {}, since {}, {} retries", problem.side, problem.code, problem.first_seen, problem.retries));
+        app.output
+            .line(format!("\nproblem ({}): {}, since {}, {} retries", problem.side, problem.code, problem.first_seen, problem.retries));
         for line in problem.detail.lines() {
             app.output.line(format!("  {}", clean(line)));
         }

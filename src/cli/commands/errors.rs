@@ -24,7 +24,10 @@ pub(in crate::cli) fn run(app: &App, arguments: &ErrorsArguments) -> Result<Exit
         }
         for problem in &found.problems {
             app.output.line(clean(format!("{}  {} ({})", problem.code, problem.dn, problem.id)));
-            app.output.line(clean(format!("  {} of {}, since {}, {} retries", problem.side, problem.connector, problem.first_seen, problem.retries)));
+            app.output.line(clean(format!(
+                "  {} of {}, since {}, {} retries",
+                problem.side, problem.connector, problem.first_seen, problem.retries
+            )));
             for line in problem.detail.lines() {
                 app.output.line(format!("  {}", clean(line)));
             }

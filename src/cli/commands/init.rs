@@ -36,10 +36,12 @@ pub(in crate::cli) fn run(app: &App, arguments: &InitArguments) -> Result<Exit, 
         }
         for name in &written.missing_credentials {
             let path = config.secrets.path(name);
-            app.output.line(format!("still needed: the secret '{name}', in {} (mode 0600) or as docs/reference/config.md says", path.display()));
+            app.output
+                .line(format!("still needed: the secret '{name}', in {} (mode 0600) or as docs/reference/config.md says", path.display()));
         }
         let folder = quoted(&app.config);
-        app.output.line(format!("\nLook first:  syncline --config {folder} run start {} full-import", quoted(Path::new(&template.source_name))));
+        app.output
+            .line(format!("\nLook first:  syncline --config {folder} run start {} full-import", quoted(Path::new(&template.source_name))));
         app.output.line(format!("Then:        syncline --config {folder} cycle start --initial"));
     });
     Ok(Exit::Ok)

@@ -100,7 +100,12 @@ pub(in crate::cli) fn print_results(app: &App, runs: &[RunView]) {
     app.output.line(table(["run", "connector", "step", "took", "result", "counted"], &["run", "took"], rows));
     for (run, step) in runs.iter().flat_map(|run| run.steps.iter().map(move |step| (run, step))) {
         if let Some(message) = &step.message {
-            app.output.line(format!("\nrun {}, {}: {}", run.number, step.title(), message.lines().map(clean).collect::<Vec<_>>().join("\n  ")));
+            app.output.line(format!(
+                "\nrun {}, {}: {}",
+                run.number,
+                step.title(),
+                message.lines().map(clean).collect::<Vec<_>>().join("\n  ")
+            ));
         }
     }
 }
@@ -155,13 +160,7 @@ fn print_objects(app: &App, view: &StepObjectsView) {
     more(app.output, view.more, view.objects.len());
 }
 
-fn start(
-    app: &App,
-    connector: &str,
-    profile: Profile,
-    allow_shrink: bool,
-    allow_deletes: Option<u64>,
-) -> Result<Exit, CommandError> {
+fn start(app: &App, connector: &str, profile: Profile, allow_shrink: bool, allow_deletes: Option<u64>) -> Result<Exit, CommandError> {
     use crate::service::Profile as Kind;
     let profile = match profile {
         Profile::FullImport => Kind::FullImport,

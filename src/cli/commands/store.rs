@@ -94,7 +94,8 @@ pub(in crate::cli) fn run(app: &App, command: &StoreCommand) -> Result<Exit, Com
             let service = app.service(Access::Existing)?;
             service.store().backup(to)?;
             let copied = Copied { copy: to.display().to_string() };
-            app.output.result(&copied, |done| app.output.line(format!("copied to {}; it holds the same data, so guard it likewise", done.copy)));
+            app.output
+                .result(&copied, |done| app.output.line(format!("copied to {}; it holds the same data, so guard it likewise", done.copy)));
             Ok(Exit::Ok)
         }
     }

@@ -1,7 +1,7 @@
 //! One bound connection: settings, encryption, bind, searches, and what their failures mean.
 
 use super::raw::RawEntry;
-use super::tls;
+use crate::connector::tls;
 use crate::connector::{ConnectorError, ConnectorErrorKind, Retry};
 use crate::context::Context;
 use crate::protocol::ldap::{PAGED_RESULTS, PagedReply, bind_detail, code_name, paged_request};

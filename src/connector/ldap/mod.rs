@@ -4,7 +4,6 @@ mod client;
 mod openldap;
 mod raw;
 mod stream;
-mod tls;
 
 pub use client::{LdapSettings, PLAIN_REFUSED};
 pub use openldap::{LdapConnector, LdapConnectorSettings};

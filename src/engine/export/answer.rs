@@ -29,12 +29,10 @@ impl Run<'_> {
                 for sent in sent {
                     recorder.advance(1);
                     match outcomes.get(&sent.id) {
-                        Some(ExportOutcome::Accepted { anchor }) => {
-                            match self.other_holder(&snapshot, sent.id, anchor.as_ref())? {
-                                Some(other) => soft_matched.push((sent, other)),
-                                None => self.accepted(&snapshot, &sent, anchor.clone(), changes, recorder)?,
-                            }
-                        }
+                        Some(ExportOutcome::Accepted { anchor }) => match self.other_holder(&snapshot, sent.id, anchor.as_ref())? {
+                            Some(other) => soft_matched.push((sent, other)),
+                            None => self.accepted(&snapshot, &sent, anchor.clone(), changes, recorder)?,
+                        },
                         Some(ExportOutcome::Rejected(rejection)) => self.rejected(&snapshot, &sent, rejection, changes, recorder)?,
                         Some(ExportOutcome::Unknown) | None => self.outcome.unknown += 1,
                     }

@@ -116,7 +116,8 @@ pub fn export(
     recorder: &mut StepRecorder<'_>,
 ) -> Result<(&'static str, ExportOutcome), EngineError> {
     if options.staging && !options.force {
-        let message = format!("this installation is in staging mode: nothing is exported to {}. To do it all the same, say so", options.name);
+        let message =
+            format!("this installation is in staging mode: nothing is exported to {}. To do it all the same, say so", options.name);
         recorder.event(Event::ExportLeftOut { connector: options.name.clone() });
         return Err(EngineError::Guard { result: "no-start-staging-mode", message });
     }
@@ -158,12 +159,7 @@ pub fn export(
 }
 
 /// Stops before the first call when more deletes are pending than may be sent.
-fn guard(
-    summary: &ExportSummary,
-    options: &ExportOptions,
-    terms: ExportTerms,
-    recorder: &mut StepRecorder<'_>,
-) -> Result<(), EngineError> {
+fn guard(summary: &ExportSummary, options: &ExportOptions, terms: ExportTerms, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
     let Some(limit) = summary.delete_limit(options.deletes_max, options.delete_percent_max, terms) else { return Ok(()) };
     let allowed = options.allow_deletes.filter(|allowed| allowed.reviewed.is_none_or(|reviewed| reviewed == summary.deletes_fingerprint));
     let limit = limit.max(allowed.map_or(0, |allowed| allowed.count));
@@ -287,7 +283,8 @@ impl Run<'_> {
         }
         self.commit(&mut changes, recorder)?;
         if self.outcome.unknown > 0 {
-            recorder.note(format!("of {} objects nobody knows whether the target took them; the next import decides", self.outcome.unknown));
+            recorder
+                .note(format!("of {} objects nobody knows whether the target took them; the next import decides", self.outcome.unknown));
         }
         if let Some(problem) = self.problem.take() {
             return Err(problem);

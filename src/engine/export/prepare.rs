@@ -164,8 +164,7 @@ fn prepare(
     };
     let mut object = object;
     *object.stage_mut(Stage::InProgress) = StageDelta { kind: pending.kind, rename: pending.rename };
-    *object.stage_mut(Stage::PendingExport) =
-        StageDelta { kind: if left { DeltaKind::Update } else { DeltaKind::None }, rename: None };
+    *object.stage_mut(Stage::PendingExport) = StageDelta { kind: if left { DeltaKind::Update } else { DeltaKind::None }, rename: None };
     stage::rewrite(&mut object.values, |_, state| stage::sent(state));
     Ok(Some(Prepared { operation, sent, object, rows, octets, left }))
 }

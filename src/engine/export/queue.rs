@@ -160,11 +160,7 @@ struct Visit {
 
 /// Puts new objects into levels: nobody needs anybody of the own level or a higher one. A circle is cut somewhere; the
 /// reference that closes it is held back and sent later.
-fn levels(
-    snapshot: &Snapshot,
-    connector: ConnectorId,
-    mut adds: HashMap<CsId, u32>,
-) -> Result<BTreeMap<u32, Vec<CsId>>, StoreError> {
+fn levels(snapshot: &Snapshot, connector: ConnectorId, mut adds: HashMap<CsId, u32>) -> Result<BTreeMap<u32, Vec<CsId>>, StoreError> {
     let mut ids: Vec<CsId> = adds.keys().copied().collect();
     ids.sort_unstable();
     for id in &ids {

@@ -48,6 +48,13 @@ pub fn attribute(name: &str) -> Option<&'static AttributeType> {
     table().get(name.to_ascii_lowercase().as_str())
 }
 
+/// All attributes, by name.
+pub fn attributes() -> impl Iterator<Item = &'static AttributeType> {
+    let mut all: Vec<&'static AttributeType> = table().values().collect();
+    all.sort_by_key(|attribute| attribute.name);
+    all.into_iter()
+}
+
 fn table() -> &'static HashMap<String, AttributeType> {
     static TYPES: OnceLock<HashMap<String, AttributeType>> = OnceLock::new();
     TYPES.get_or_init(|| {

@@ -10,7 +10,7 @@ mod objects;
 mod request;
 mod response;
 
-pub use attributes::{AttributeType, Syntax, attribute};
+pub use attributes::{AttributeType, Syntax, attribute, attributes};
 pub use envelope::{RequestHeader, action_operation};
 pub use errors::{Fault, ResultError};
 pub use objects::{PropertyValue, ReferenceChange, SyncObject, SyncResult};

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A TLS configuration that trusts the authorities in `file`, or without a file those of the machine.
-pub(super) fn configuration(file: Option<&Path>) -> Result<Arc<ClientConfig>, ConnectorError> {
+pub(crate) fn configuration(file: Option<&Path>) -> Result<Arc<ClientConfig>, ConnectorError> {
     let mut roots = RootCertStore::empty();
     match file {
         Some(path) => {
@@ -30,6 +30,15 @@ pub(super) fn configuration(file: Option<&Path>) -> Result<Arc<ClientConfig>, Co
             }
         }
     }
+    build(roots)
+}
+
+/// A TLS configuration for clients that never encrypt: it trusts no authority and reads none from the machine.
+pub(crate) fn trusting_nobody() -> Result<Arc<ClientConfig>, ConnectorError> {
+    build(RootCertStore::empty())
+}
+
+fn build(roots: RootCertStore) -> Result<Arc<ClientConfig>, ConnectorError> {
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map(|builder| Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))

@@ -1,0 +1,258 @@
+//! Sending a batch: operations as objects of the service, and its results as outcomes.
+
+use super::anchor::{self, Key};
+use super::service::{CallError, Service};
+use super::unexpected;
+use crate::connector::{
+    AttributeChange, ConnectorError, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ExportRejection, ExportReply, ReferenceChange,
+};
+use crate::context::Context;
+use crate::model::{Anchor, CsId, ObjectErrorCode, Value};
+use crate::protocol::provisioning::{
+    self, AttributeType, PropertyValue, ReferenceChange as SentReference, Request, Response, ResultError, SyncObject, SyncResult, Syntax,
+};
+use std::collections::VecDeque;
+
+/// Sends a batch, in halves when the service finds it too large.
+pub(super) async fn send(service: &Service, cx: &Context, batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {
+    let mut outcomes: Vec<(CsId, ExportOutcome)> = Vec::with_capacity(batch.operations.len());
+    let mut parts: VecDeque<&[ExportOperation]> = VecDeque::from([batch.operations.as_slice()]);
+    while let Some(part) = parts.pop_front() {
+        let mut objects = Vec::with_capacity(part.len());
+        // For each operation that is sent: its number, and how many objects of the wire it takes.
+        let mut sent: Vec<(CsId, usize)> = Vec::with_capacity(part.len());
+        for operation in part {
+            match objects_of(operation) {
+                Ok(made) => {
+                    sent.push((operation.id, made.len()));
+                    objects.extend(made);
+                }
+                Err(rejection) => outcomes.push((operation.id, ExportOutcome::Rejected(*rejection))),
+            }
+        }
+        if sent.is_empty() {
+            continue;
+        }
+        let request = Request::ProvisionObjects { second: true, objects };
+        match service.call(cx, &request, None).await {
+            Ok(Response::Results(results)) => outcomes.extend(outcomes_of(&sent, &results)),
+            Ok(_) => return failed(batch, outcomes, unexpected(&request)),
+            Err(CallError::TooLarge(_)) if part.len() > 1 => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.push_front(second);
+                parts.push_front(first);
+            }
+            Err(error) => return failed(batch, outcomes, error.into()),
+        }
+    }
+    Ok(ExportReply::new(batch, outcomes))
+}
+
+/// A failure of the whole batch, unless a part of it has outcomes already; then the others' are unknown.
+fn failed(batch: &ExportBatch, outcomes: Vec<(CsId, ExportOutcome)>, error: ConnectorError) -> Result<ExportReply, ConnectorError> {
+    if outcomes.iter().any(|(_, outcome)| matches!(outcome, ExportOutcome::Accepted { .. })) {
+        tracing::warn!(%error, "a part of a batch was not answered");
+        return Ok(ExportReply::new(batch, outcomes));
+    }
+    Err(error)
+}
+
+/// One operation on the wire: usually one object, two for a change of type.
+fn objects_of(operation: &ExportOperation) -> Result<Vec<SyncObject>, Box<ExportRejection>> {
+    let key = key_of(operation)?;
+    match operation.kind {
+        ExportKind::Delete => Ok(vec![delete(operation, key)]),
+        ExportKind::Replace => Ok(vec![delete(operation, key.clone()), object(operation, key, "Add")?]),
+        ExportKind::Add => Ok(vec![object(operation, key, "Add")?]),
+        ExportKind::Update => Ok(vec![object(operation, key, "Set")?]),
+    }
+}
+
+fn delete(operation: &ExportOperation, key: Key) -> SyncObject {
+    // The type that the tenant has it under; ours may be the new one.
+    let known = operation.anchor.as_ref().and_then(|anchor| std::str::from_utf8(anchor.as_bytes()).ok()).and_then(anchor::type_of);
+    SyncObject {
+        properties: vec![key_property(key)],
+        object_type: known.map_or_else(|| type_of(operation), str::to_owned),
+        operation: "Delete".to_owned(),
+    }
+}
+
+fn object(operation: &ExportOperation, key: Key, verb: &str) -> Result<SyncObject, Box<ExportRejection>> {
+    let mut properties = Vec::with_capacity(1 + operation.attributes.len() + operation.references.len());
+    let mut key = key;
+    if let Some(rename) = &operation.rename {
+        // A new name is a new source anchor: the cloud's own key says whose it is.
+        let new = anchor::key_of(rename).ok_or_else(|| no_anchor(rename))?;
+        if let Some(cloud) = &operation.anchor {
+            properties.push(key_property(Key::Cloud(cloud.to_string())));
+        }
+        key = new;
+    }
+    properties.push(key_property(key));
+    for change in &operation.attributes {
+        if !is_anchor(&change.name) {
+            properties.push(attribute_property(change));
+        }
+    }
+    for change in &operation.references {
+        properties.push(reference_property(change)?);
+    }
+    Ok(SyncObject { properties, object_type: type_of(operation), operation: verb.to_owned() })
+}
+
+fn is_anchor(name: &str) -> bool {
+    name.eq_ignore_ascii_case("sourceAnchor") || name.eq_ignore_ascii_case("cloudAnchor")
+}
+
+fn key_of(operation: &ExportOperation) -> Result<Key, Box<ExportRejection>> {
+    anchor::key_of(&operation.dn).ok_or_else(|| no_anchor(&operation.dn))
+}
+
+fn no_anchor(dn: &str) -> Box<ExportRejection> {
+    Box::new(ExportRejection {
+        code: ObjectErrorCode::INVALID_DN,
+        detail: format!(
+            "'{dn}' is no name of a cloud object: it must be CN={{…}} around the hex of the source anchor; mend the rule that flows the target's dn"
+        ),
+        conflicting_object: None,
+        attribute: Some("dn".to_owned()),
+    })
+}
+
+fn key_property(key: Key) -> (String, PropertyValue) {
+    match key {
+        Key::Source(anchor) => ("SourceAnchor".to_owned(), PropertyValue::Text(anchor)),
+        Key::Cloud(anchor) => ("CloudAnchor".to_owned(), PropertyValue::Text(anchor)),
+    }
+}
+
+fn type_of(operation: &ExportOperation) -> String {
+    let mut name = operation.object_type.clone();
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    name
+}
+
+fn attribute_property(change: &AttributeChange) -> (String, PropertyValue) {
+    let known = provisioning::attribute(&change.name);
+    let name = known.map_or(change.name.as_str(), |attribute| attribute.name).to_owned();
+    (name, value_of(known, &change.wanted))
+}
+
+fn value_of(known: Option<&AttributeType>, wanted: &[Value]) -> PropertyValue {
+    let (syntax, many) = match known {
+        Some(attribute) => (attribute.syntax, attribute.multi_valued),
+        None => (syntax_of(wanted.first()), wanted.len() > 1),
+    };
+    match (many, wanted) {
+        (true, _) if syntax == Syntax::Binary => PropertyValue::BinaryList(wanted.iter().map(octets).collect()),
+        (true, _) => PropertyValue::TextList(wanted.iter().map(text).collect()),
+        (false, []) => PropertyValue::Null,
+        (false, [value, ..]) => match (syntax, value) {
+            (_, Value::Boolean(boolean)) => PropertyValue::Boolean(*boolean),
+            (Syntax::Integer, Value::Number(number)) => PropertyValue::Long(*number),
+            (Syntax::Binary, value) => PropertyValue::Binary(octets(value)),
+            (_, value) => PropertyValue::Text(text(value)),
+        },
+    }
+}
+
+fn syntax_of(value: Option<&Value>) -> Syntax {
+    match value {
+        Some(Value::Boolean(_)) => Syntax::Boolean,
+        Some(Value::Number(_)) => Syntax::Integer,
+        Some(Value::Binary(_)) => Syntax::Binary,
+        _ => Syntax::Text,
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.to_string(),
+        other => String::from_utf8_lossy(&octets(other)).into_owned(),
+    }
+}
+
+fn octets(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Text(text) => text.as_bytes().to_vec(),
+        Value::Binary(octets) => octets.to_vec(),
+        Value::Number(number) => number.to_string().into_bytes(),
+        Value::Boolean(boolean) => boolean.to_string().into_bytes(),
+        // A connector gets contents and names, never handles.
+        Value::LargeText(_) | Value::LargeBinary(_) | Value::Reference(_) => Vec::new(),
+    }
+}
+
+fn reference_property(change: &ReferenceChange) -> Result<(String, PropertyValue), Box<ExportRejection>> {
+    let known = provisioning::attribute(&change.name);
+    let name = known.map_or(change.name.as_str(), |attribute| attribute.name).to_owned();
+    let key = |dn: &String| anchor::key_of(dn).ok_or_else(|| no_anchor(dn));
+    let anchor_text = |dn: &String| key(dn).map(|(Key::Source(anchor) | Key::Cloud(anchor))| anchor);
+    let value = if known.is_some_and(|attribute| !attribute.multi_valued) {
+        change.added.first().map_or(Ok(PropertyValue::Null), |dn| anchor_text(dn).map(PropertyValue::Text))?
+    } else if change.replace {
+        PropertyValue::TextList(change.added.iter().map(anchor_text).collect::<Result<_, _>>()?)
+    } else {
+        let sent = |dn: &String, add| {
+            let key = key(dn)?;
+            let by_cloud_anchor = matches!(key, Key::Cloud(_));
+            let (Key::Source(anchor) | Key::Cloud(anchor)) = key;
+            Ok(SentReference { anchor, by_cloud_anchor, add })
+        };
+        let removed = change.removed.iter().map(|dn| sent(dn, false));
+        let added = change.added.iter().map(|dn| sent(dn, true));
+        PropertyValue::ReferenceChanges(removed.chain(added).collect::<Result<_, Box<ExportRejection>>>()?)
+    };
+    Ok((name, value))
+}
+
+/// Outcomes in the order of the request. Without exactly one result per object nothing can be told apart, and every
+/// outcome stays unknown.
+fn outcomes_of(sent: &[(CsId, usize)], results: &[SyncResult]) -> Vec<(CsId, ExportOutcome)> {
+    if results.len() != sent.iter().map(|(_, count)| count).sum::<usize>() {
+        return sent.iter().map(|(id, _)| (*id, ExportOutcome::Unknown)).collect();
+    }
+    let mut rest = results;
+    let mut outcomes = Vec::with_capacity(sent.len());
+    for (id, count) in sent {
+        let (own, others) = rest.split_at(*count);
+        rest = others;
+        let refused = own.iter().find(|result| !result.success);
+        let outcome = match (refused, own.last()) {
+            (Some(result), _) => ExportOutcome::Rejected(rejection_of(result)),
+            (None, Some(last)) => {
+                ExportOutcome::Accepted { anchor: last.cloud_anchor.as_ref().map(|anchor| Anchor::new(anchor.as_bytes())) }
+            }
+            (None, None) => ExportOutcome::Unknown,
+        };
+        outcomes.push((*id, outcome));
+    }
+    outcomes
+}
+
+/// The reason, by name if there is one, else by number; never from the sentence (specification 6.1).
+fn rejection_of(result: &SyncResult) -> ExportRejection {
+    let detail = |name: &str| {
+        let found = result.error_details.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+    };
+    let category = detail("ErrorCategory");
+    let code = match ResultError::find(category.as_deref(), Some(result.error_code)) {
+        Some(error) => ObjectErrorCode::named(error.name()),
+        None => category.map_or(ObjectErrorCode::CD_ERROR, ObjectErrorCode::named),
+    };
+    let (object, attribute, values) = (detail("ObjectIdInConflict"), detail("AttributeConflictName"), detail("AttributeConflictValues"));
+    let mut sentence = result.error_description.clone().unwrap_or_else(|| format!("the tenant refused with code {}", result.error_code));
+    let told = |sentence: &str, part: &Option<String>| part.as_ref().is_none_or(|part| sentence.contains(part.as_str()));
+    if let Some(name) = &attribute
+        && !(told(&sentence, &attribute) && told(&sentence, &values) && told(&sentence, &object))
+    {
+        let value = values.map(|value| format!(" with the value '{value}'")).unwrap_or_default();
+        let other = object.as_ref().map(|object| format!(" is also that of the object {object}")).unwrap_or_default();
+        sentence = format!("{} ({name}{value}{other})", sentence.trim_end_matches('.'));
+    }
+    ExportRejection { code, detail: sentence, conflicting_object: object, attribute }
+}

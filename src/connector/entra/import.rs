@@ -1,0 +1,178 @@
+//! Reading back: pages of what synchronization wrote, from the first object or from a cookie on (specification:
+//! provisioning service 3.5).
+
+use super::service::{CallError, Service};
+use super::{anchor, unexpected};
+use crate::connector::{
+    Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportKind, ImportPage, ImportRequest, ImportStream, Operation,
+    PageBuilder,
+};
+use crate::context::Context;
+use crate::model::{Anchor, AttrId, Names, ObjectErrorCode, ValueRef};
+use crate::protocol::provisioning::{self, Fault, PropertyValue, ReadBack, Request, Response, SyncObject, Syntax};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Objects to ask for in one page.
+const PAGE_OBJECTS: usize = 500;
+
+/// Begins to read. The first page is asked for at once, so that a refusal is the import's own error.
+pub(super) async fn start(
+    service: Arc<Service>,
+    names: Arc<Names>,
+    cx: Context,
+    request: ImportRequest,
+) -> Result<ImportStream, ConnectorError> {
+    let (full, cookie) = match request.kind {
+        ImportKind::Full => (true, None),
+        ImportKind::Delta { since } => {
+            let lost = || ConnectorError::new(ConnectorErrorKind::WatermarkLost, "the kept cookie is no text").unsent();
+            (false, Some(String::from_utf8(since).map_err(|_| lost())?))
+        }
+    };
+    let mut reader = Reader {
+        service,
+        decoder: Decoder { names, wanted: request.attributes.into_iter().collect(), known: HashMap::new() },
+        cx,
+        full,
+        cookie,
+        done: false,
+    };
+    let first = reader.page().await;
+    let first = match first {
+        Err(CallError::Refused(fault)) if !full && !fault.description.contains(Fault::NOT_ACTIVATED) => {
+            let message = format!("the tenant does not know our cookie any more: {}", fault.description);
+            return Err(ConnectorError::new(ConnectorErrorKind::WatermarkLost, message).unsent());
+        }
+        other => other?,
+    };
+    let rest = stream::unfold(reader, |mut reader| async move {
+        if reader.done {
+            return None;
+        }
+        let page = reader.page().await.map_err(ConnectorError::from);
+        reader.done |= page.is_err();
+        Some((page, reader))
+    });
+    Ok(stream::once(async { Ok(first) }).chain(rest).boxed())
+}
+
+struct Reader {
+    service: Arc<Service>,
+    decoder: Decoder,
+    cx: Context,
+    full: bool,
+    cookie: Option<String>,
+    done: bool,
+}
+
+impl Reader {
+    async fn page(&mut self) -> Result<ImportPage, CallError> {
+        let request = Request::ReadBack { second: true, full: self.full, cookie: self.cookie.clone(), include_licenses: false };
+        let Response::ReadBack(ReadBack { cookie, more, objects }) = self.service.call(&self.cx, &request, Some(PAGE_OBJECTS)).await?
+        else {
+            return Err(CallError::Connector(unexpected(&request)));
+        };
+        if more && (cookie.is_none() || cookie == self.cookie) {
+            let message = "the service says that there is more to read and not where; nothing was deleted";
+            return Err(CallError::Connector(ConnectorError::new(ConnectorErrorKind::Protocol, message)));
+        }
+        self.cookie = cookie;
+        self.done = !more;
+        let completion =
+            (!more).then(|| Completion { watermark: self.cookie.clone().map(String::into_bytes), answered_in_full: self.full });
+        let mut page = PageBuilder::new();
+        for object in &objects {
+            self.decoder.object(&mut page, object);
+        }
+        Ok(page.build(completion))
+    }
+}
+
+/// Objects of the wire as entries.
+struct Decoder {
+    names: Arc<Names>,
+    wanted: HashSet<AttrId>,
+    /// Property names seen so far: what they are to us, and whether their values are anchors of other objects.
+    known: HashMap<String, Option<(AttrId, bool)>>,
+}
+
+impl Decoder {
+    fn object(&mut self, page: &mut PageBuilder, object: &SyncObject) {
+        let (cloud, source) = (object.text("CloudAnchor"), object.text("SourceAnchor").filter(|anchor| !anchor.is_empty()));
+        let Some(cloud) = cloud else {
+            page.reject(DiscoveryError {
+                code: ObjectErrorCode::MISSING_ANCHOR_COMPONENT,
+                detail: format!("the tenant sent an object of type {} without CloudAnchor", object.object_type),
+                dn: source.map(anchor::name_of),
+                anchor: None,
+            });
+            return;
+        };
+        let dn = anchor::name_of(source.unwrap_or(cloud));
+        if cloud.len() > 398 || object.object_type.is_empty() {
+            page.reject(DiscoveryError {
+                code: ObjectErrorCode::PARSE_ERROR,
+                detail: "the tenant sent an object whose type is missing or whose CloudAnchor is longer than 398 octets".to_owned(),
+                dn: Some(dn),
+                anchor: Some(Anchor::new(&cloud.as_bytes()[..cloud.len().min(398)])),
+            });
+            return;
+        }
+        let gone = object.operation.eq_ignore_ascii_case("Delete");
+        if gone {
+            page.begin_gone(&dn);
+        } else {
+            page.begin_entry(&dn);
+        }
+        page.anchor(cloud.as_bytes());
+        page.object_type(self.names.object_type(&object.object_type.to_ascii_lowercase()));
+        if !gone {
+            for (name, value) in &object.properties {
+                if let Some((attr, reference)) = self.attribute(name) {
+                    place(page, attr, reference, value);
+                }
+            }
+        }
+        page.finish();
+    }
+
+    fn attribute(&mut self, name: &str) -> Option<(AttrId, bool)> {
+        if let Some(known) = self.known.get(name) {
+            return *known;
+        }
+        let found = self.names.find(name).filter(|attr| self.wanted.contains(attr)).map(|attr| {
+            let reference = provisioning::attribute(name).is_some_and(|attribute| attribute.syntax == Syntax::Reference);
+            (attr, reference)
+        });
+        self.known.insert(name.to_owned(), found);
+        found
+    }
+}
+
+fn place(page: &mut PageBuilder, attr: AttrId, reference: bool, value: &PropertyValue) {
+    match value {
+        PropertyValue::Null | PropertyValue::ReferenceChanges(_) => return,
+        PropertyValue::TextList(texts) if texts.is_empty() => return,
+        PropertyValue::BinaryList(values) if values.is_empty() => return,
+        _ => page.attribute(attr, Operation::Replace),
+    }
+    let mut text = |text: &str| {
+        if reference {
+            page.reference(&anchor::name_of(text));
+        } else {
+            page.value(ValueRef::Text(text));
+        }
+    };
+    match value {
+        PropertyValue::Text(value) => text(value),
+        PropertyValue::TextList(values) => values.iter().for_each(|value| text(value)),
+        PropertyValue::Boolean(boolean) => page.value(ValueRef::Boolean(*boolean)),
+        PropertyValue::Long(number) => page.value(ValueRef::Number(*number)),
+        PropertyValue::Binary(octets) => page.value(ValueRef::Binary(octets)),
+        PropertyValue::BinaryList(values) => values.iter().for_each(|octets| page.value(ValueRef::Binary(octets))),
+        PropertyValue::Null | PropertyValue::ReferenceChanges(_) => {}
+    }
+}

@@ -1,0 +1,176 @@
+//! The Entra connector: a tenant as a target, over the provisioning service.
+//!
+//! Exports go in batches of `ProvisionAzureADSyncObjects2` with single reference changes; imports read back what
+//! synchronization wrote, whole or behind a cookie. An object's name in its connector space is `CN={…}` around the hex
+//! of its source anchor (specification: provisioning service 4.1), or of its cloud anchor while it has no other.
+
+mod anchor;
+mod export;
+mod http;
+mod import;
+mod service;
+mod token;
+
+pub use token::{SignIn, SignInDesk};
+
+use super::{
+    AttributeSchema, Capabilities, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ExportTerms, ExportTotals,
+    ImportRequest, ImportStream, Schema,
+};
+use crate::context::Context;
+use crate::model::{Names, ValueKind};
+use crate::protocol::provisioning::{self, Request, Response, Syntax};
+use async_trait::async_trait;
+use service::Service;
+use std::path::PathBuf;
+use std::sync::Arc;
+use token::Tokens;
+
+/// Objects in one call to the real service, the only published figure (specification: provisioning service 3.4).
+pub const BATCH_OBJECTS: usize = 30;
+/// Objects in one call to a local tenant; more brought nothing when it was measured.
+pub const BATCH_OBJECTS_LOCAL: usize = 250;
+/// References in one call (`MaxLinksSupportedAcrossBatchInProvision2`).
+pub const BATCH_REFERENCES: usize = 15_000;
+/// Calls under way at the same time.
+pub const CALLS_IN_FLIGHT: usize = 3;
+/// Where tokens of the public cloud come from.
+pub const LOGIN_URL: &str = "https://login.microsoftonline.com";
+/// The provisioning service of the public cloud.
+pub const PROVISIONING_URL: &str = "https://adminwebservice.microsoftonline.com/provisioningservice.svc";
+
+/// How to reach a tenant, and as whom.
+#[derive(Clone, Debug)]
+pub struct EntraSettings {
+    /// Where tokens come from, without the tenant.
+    pub login_url: String,
+    /// The tenant's id or one of its domains.
+    pub tenant: String,
+    /// The provisioning service.
+    pub provisioning_url: String,
+    /// How to sign in.
+    pub sign_in: SignIn,
+    /// PEM file with the certificate authorities to trust, alone; those of the machine without it.
+    pub ca_file: Option<PathBuf>,
+    /// Objects in one call, 1 to 500.
+    pub batch_objects: usize,
+    /// Calls under way at the same time.
+    pub calls_in_flight: usize,
+}
+
+impl EntraSettings {
+    /// Settings for a tenant of the public cloud.
+    pub fn new(tenant: impl Into<String>, sign_in: SignIn) -> Self {
+        Self {
+            login_url: LOGIN_URL.to_owned(),
+            tenant: tenant.into(),
+            provisioning_url: PROVISIONING_URL.to_owned(),
+            sign_in,
+            ca_file: None,
+            batch_objects: BATCH_OBJECTS,
+            calls_in_flight: CALLS_IN_FLIGHT,
+        }
+    }
+}
+
+/// A tenant.
+pub struct EntraConnector {
+    names: Arc<Names>,
+    service: Arc<Service>,
+    batch_objects: usize,
+    calls_in_flight: usize,
+}
+
+impl EntraConnector {
+    /// A connector for a tenant. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Addresses that cannot be used, a CA file that cannot be read.
+    pub fn new(settings: EntraSettings, names: Arc<Names>) -> Result<Self, ConnectorError> {
+        let client = http::client(settings.ca_file.as_deref(), &[&settings.login_url, &settings.provisioning_url])?;
+        let tokens = Tokens::new(client.clone(), &settings.login_url, &settings.tenant, settings.sign_in);
+        let service = Arc::new(Service::new(client, tokens, &settings.provisioning_url));
+        let batch_objects = settings.batch_objects.clamp(1, 500);
+        Ok(Self { names, service, batch_objects, calls_in_flight: settings.calls_in_flight.clamp(1, 16) })
+    }
+}
+
+impl std::fmt::Debug for EntraConnector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EntraConnector").field("batch_objects", &self.batch_objects).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Connector for EntraConnector {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            full_import: true,
+            delta_import: true,
+            export: true,
+            batch_objects: self.batch_objects,
+            batch_references: BATCH_REFERENCES,
+            batches_in_flight: self.calls_in_flight,
+            reference_deltas: true,
+        }
+    }
+
+    async fn schema(&self, _cx: &Context) -> Result<Schema, ConnectorError> {
+        let attributes = provisioning::attributes().map(|attribute| AttributeSchema {
+            name: attribute.name.to_owned(),
+            kind: match attribute.syntax {
+                Syntax::Text => ValueKind::Text,
+                Syntax::Boolean => ValueKind::Boolean,
+                Syntax::Integer => ValueKind::Number,
+                Syntax::Binary => ValueKind::Binary,
+                Syntax::Reference => ValueKind::Reference,
+            },
+            multi_valued: attribute.multi_valued,
+            readable: true,
+        });
+        let object_types = ["user", "group", "contact", "device"].map(str::to_owned).to_vec();
+        Ok(Schema { object_types, attributes: attributes.collect() })
+    }
+
+    async fn import(&self, cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
+        import::start(Arc::clone(&self.service), Arc::clone(&self.names), cx.clone(), request).await
+    }
+
+    async fn export(&self, cx: &Context, batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {
+        export::send(&self.service, cx, batch).await
+    }
+
+    async fn begin_export(&self, cx: &Context) -> Result<ExportTerms, ConnectorError> {
+        let request = Request::GetCompanyConfiguration { include_licenses: false };
+        let Response::CompanyConfiguration(company) = self.service.call(cx, &request, None).await? else {
+            return Err(unexpected(&request));
+        };
+        if !company.is_dir_syncing {
+            return Err(ConnectorError::new(
+                ConnectorErrorKind::Disabled,
+                format!("directory synchronization is switched off in the tenant {}; switch it on there first", company.display_name),
+            )
+            .unsent());
+        }
+        let positive = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
+        let prevention = company.deletion_prevention.as_str();
+        Ok(ExportTerms {
+            deletes_max: positive(company.threshold_count).filter(|_| prevention.eq_ignore_ascii_case("EnabledForCount")),
+            delete_percent_max: positive(company.threshold_percentage)
+                .filter(|_| prevention.eq_ignore_ascii_case("EnabledForPercentage"))
+                .and_then(|percent| u32::try_from(percent).ok()),
+        })
+    }
+
+    async fn finish_export(&self, cx: &Context, totals: ExportTotals) -> Result<(), ConnectorError> {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let request = Request::FinalizeExport { total: number(totals.sent), successful: number(totals.accepted) };
+        self.service.call(cx, &request, None).await?;
+        Ok(())
+    }
+}
+
+/// An answer of another kind than the operation has.
+fn unexpected(request: &Request) -> ConnectorError {
+    ConnectorError::new(ConnectorErrorKind::Protocol, format!("the service answered {} with something else", request.operation()))
+}

@@ -1,0 +1,362 @@
+//! Access tokens: how the connector signs in, and how long what it got is good (specification: provisioning service 1.4).
+
+use super::http::{self, Failed};
+use crate::connector::{ConnectorError, ConnectorErrorKind};
+use crate::context::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Client;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PSS_SHA256, RsaKeyPair};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// The audience of applications: Microsoft Entra AD Synchronization Service, the same in all clouds.
+const APPLICATION_SCOPE: &str = "6bf85cfa-ac8a-4be5-b5de-425a0d0dc016/.default";
+/// The audience of people.
+const PERSON_SCOPE: &str = "https://graph.windows.net/.default offline_access openid profile";
+/// A token is taken for used up this long before it is.
+const MARGIN: Duration = Duration::from_mins(5);
+/// How long an assertion is good, in seconds.
+const ASSERTION_LIFE: i64 = 600;
+const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// How the connector signs in.
+#[derive(Clone)]
+pub enum SignIn {
+    /// An application with a secret.
+    Secret {
+        /// The application's id.
+        client_id: String,
+        /// Its secret.
+        secret: SecretString,
+    },
+    /// An application with a certificate.
+    Certificate {
+        /// The application's id.
+        client_id: String,
+        /// PEM file with the certificate that is registered with the application.
+        certificate: PathBuf,
+        /// Its private key in PEM form.
+        private_key: SecretString,
+    },
+    /// A person, who types a code into a browser when there is no refresh token (any more).
+    Person {
+        /// The public client's id.
+        client_id: String,
+        /// From an earlier sign-in.
+        refresh_token: Option<SecretString>,
+        /// Talks to the person and keeps what is good for longer.
+        desk: Arc<dyn SignInDesk>,
+    },
+}
+
+/// What a sign-in by a person needs from its surroundings.
+pub trait SignInDesk: Send + Sync {
+    /// Shows what to do; the sentence names the address and the code.
+    fn show(&self, message: &str);
+    /// Keeps the token that makes the next sign-in silent.
+    fn keep(&self, refresh_token: &SecretString);
+}
+
+impl std::fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, client) = match self {
+            Self::Secret { client_id, .. } => ("Secret", client_id),
+            Self::Certificate { client_id, .. } => ("Certificate", client_id),
+            Self::Person { client_id, .. } => ("Person", client_id),
+        };
+        f.debug_struct(name).field("client_id", client).finish_non_exhaustive()
+    }
+}
+
+/// Gets tokens and keeps the last one.
+pub(super) struct Tokens {
+    client: Client,
+    login_url: String,
+    tenant: String,
+    sign_in: SignIn,
+    state: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    access: Option<(SecretString, Duration)>,
+    refresh: Option<SecretString>,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: SecretString,
+    expires_in: u64,
+    refresh_token: Option<SecretString>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+    #[serde(default)]
+    error_description: String,
+}
+
+#[derive(Deserialize)]
+struct DeviceAnswer {
+    device_code: SecretString,
+    message: String,
+    expires_in: u64,
+    #[serde(default = "five")]
+    interval: u64,
+}
+
+fn five() -> u64 {
+    5
+}
+
+/// A token was not given.
+enum NoToken {
+    /// With an error code of the protocol.
+    Refused(Refusal),
+    Failed(ConnectorError),
+}
+
+impl From<ConnectorError> for NoToken {
+    fn from(error: ConnectorError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Tokens {
+    pub(super) fn new(client: Client, login_url: &str, tenant: &str, sign_in: SignIn) -> Self {
+        let refresh = match &sign_in {
+            SignIn::Person { refresh_token, .. } => refresh_token.clone(),
+            _ => None,
+        };
+        Self {
+            client,
+            login_url: login_url.trim_end_matches('/').to_owned(),
+            tenant: tenant.to_owned(),
+            sign_in,
+            state: Mutex::new(Kept { access: None, refresh }),
+        }
+    }
+
+    /// The current token, or a new one. Only one request for a token is under way at a time.
+    pub(super) async fn get(&self, cx: &Context) -> Result<SecretString, ConnectorError> {
+        let mut kept = self.state.lock().await;
+        let now = cx.clock.elapsed();
+        if let Some((token, good_until)) = &kept.access
+            && *good_until > now
+        {
+            return Ok(token.clone());
+        }
+        let answer = self.sign_in(cx, &mut kept).await?;
+        let life = Duration::from_secs(answer.expires_in);
+        kept.access = Some((answer.access_token.clone(), now + life.saturating_sub(MARGIN.min(life / 2))));
+        Ok(answer.access_token)
+    }
+
+    /// Forgets a token that the service did not like, unless somebody else did so already.
+    pub(super) async fn forget(&self, token: &SecretString) {
+        let mut kept = self.state.lock().await;
+        if kept.access.as_ref().is_some_and(|(known, _)| known.expose_secret() == token.expose_secret()) {
+            kept.access = None;
+        }
+    }
+
+    async fn sign_in(&self, cx: &Context, kept: &mut Kept) -> Result<TokenAnswer, ConnectorError> {
+        let url = format!("{}/{}/oauth2/v2.0/token", self.login_url, self.tenant);
+        match &self.sign_in {
+            SignIn::Secret { client_id, secret } => {
+                let form = [
+                    ("grant_type", "client_credentials"),
+                    ("client_id", client_id),
+                    ("client_secret", secret.expose_secret()),
+                    ("scope", APPLICATION_SCOPE),
+                ];
+                self.ask(&url, &form).await.map_err(|error| self.explain(error, "the application and its secret"))
+            }
+            SignIn::Certificate { client_id, certificate, private_key } => {
+                let assertion = assertion(client_id, &url, certificate, private_key, cx.now().seconds())?;
+                let form = [
+                    ("grant_type", "client_credentials"),
+                    ("client_id", client_id),
+                    ("client_assertion_type", ASSERTION_TYPE),
+                    ("client_assertion", &*assertion),
+                    ("scope", APPLICATION_SCOPE),
+                ];
+                self.ask(&url, &form).await.map_err(|error| self.explain(error, "the application's certificate"))
+            }
+            SignIn::Person { client_id, desk, .. } => {
+                let answer = self.person(cx, &url, client_id, desk.as_ref(), kept.refresh.as_ref()).await?;
+                if let Some(refresh) = &answer.refresh_token {
+                    desk.keep(refresh);
+                    kept.refresh = Some(refresh.clone());
+                }
+                Ok(answer)
+            }
+        }
+    }
+
+    /// Silently by the refresh token, or by a code when there is none or it is not accepted any more.
+    async fn person(
+        &self,
+        cx: &Context,
+        url: &str,
+        client_id: &str,
+        desk: &dyn SignInDesk,
+        refresh: Option<&SecretString>,
+    ) -> Result<TokenAnswer, ConnectorError> {
+        if let Some(refresh) = refresh {
+            let form = [
+                ("grant_type", "refresh_token"),
+                ("client_id", client_id),
+                ("refresh_token", refresh.expose_secret()),
+                ("scope", PERSON_SCOPE),
+            ];
+            match self.ask(url, &form).await {
+                Ok(answer) => return Ok(answer),
+                Err(NoToken::Refused(refusal)) if refusal.error == "invalid_grant" => {}
+                Err(other) => return Err(self.explain(other, "the sign-in that was kept")),
+            }
+        }
+        let device_url = format!("{}/{}/oauth2/v2.0/devicecode", self.login_url, self.tenant);
+        let form = [("client_id", client_id), ("scope", PERSON_SCOPE)];
+        let device: DeviceAnswer = self.post(&device_url, &form).await.map_err(|error| self.explain(error, "a code for a person"))?;
+        desk.show(&device.message);
+        let over = cx.clock.elapsed() + Duration::from_secs(device.expires_in);
+        let mut pause = Duration::from_secs(device.interval.max(1));
+        let form = [("grant_type", DEVICE_GRANT), ("client_id", client_id), ("device_code", device.device_code.expose_secret())];
+        while cx.clock.elapsed() < over {
+            tokio::select! {
+                () = cx.cancel.cancelled() => return Err(ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped while waiting for a sign-in").unsent()),
+                () = cx.clock.sleep(pause) => {}
+            }
+            match self.ask(url, &form).await {
+                Ok(answer) => return Ok(answer),
+                Err(NoToken::Refused(refusal)) if refusal.error == "authorization_pending" => {}
+                Err(NoToken::Refused(refusal)) if refusal.error == "slow_down" => pause += Duration::from_secs(5),
+                Err(other) => return Err(self.explain(other, "the code")),
+            }
+        }
+        Err(ConnectorError::new(ConnectorErrorKind::Authentication, "nobody typed the code in time; start again").unsent())
+    }
+
+    async fn ask(&self, url: &str, form: &[(&str, &str)]) -> Result<TokenAnswer, NoToken> {
+        self.post(url, form).await
+    }
+
+    async fn post<T: serde::de::DeserializeOwned>(&self, url: &str, form: &[(&str, &str)]) -> Result<T, NoToken> {
+        let wrong = |failed: Failed| NoToken::Failed(ConnectorError::from(failed).unsent());
+        let response = self.client.post(url).form(form).send().await.map_err(|error| wrong(http::failed(&error)))?;
+        let status = response.status();
+        // The answer holds tokens: it goes into a buffer that is wiped.
+        let body = Zeroizing::new(http::body(response).await.map_err(wrong)?.to_vec());
+        if status.is_success()
+            && let Ok(answer) = serde_json::from_slice(&body)
+        {
+            return Ok(answer);
+        }
+        match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) => Err(NoToken::Refused(refusal)),
+            Err(_) => Err(NoToken::Failed(
+                ConnectorError::new(
+                    ConnectorErrorKind::Authentication,
+                    format!("{url} answered {status} and nothing that is a token answer; check login_url and tenant"),
+                )
+                .unsent(),
+            )),
+        }
+    }
+
+    fn explain(&self, error: NoToken, what: &str) -> ConnectorError {
+        match error {
+            NoToken::Failed(error) => error,
+            NoToken::Refused(refusal) => {
+                // The first line names the code; the others are trace numbers.
+                let reason = refusal.error_description.lines().next().unwrap_or_default();
+                let reason = if reason.is_empty() { refusal.error.as_str() } else { reason };
+                ConnectorError::new(ConnectorErrorKind::Authentication, format!("tenant {} did not accept {what}: {reason}", self.tenant))
+                    .unsent()
+            }
+        }
+    }
+}
+
+/// A signed statement of who we are, good for ten minutes: PS256 with an RSA key, ES256 with a P-256 key.
+fn assertion(
+    client_id: &str,
+    audience: &str,
+    certificate: &Path,
+    private_key: &SecretString,
+    now: i64,
+) -> Result<Zeroizing<String>, ConnectorError> {
+    let wrong = |reason: String| ConnectorError::new(ConnectorErrorKind::Configuration, reason).unsent();
+    let der =
+        CertificateDer::from_pem_file(certificate).map_err(|error| wrong(format!("certificate {}: {error}", certificate.display())))?;
+    let unusable = || wrong("the private key is no RSA or P-256 key in PEM form (PKCS #8)".to_owned());
+    let key = PrivateKeyDer::from_pem_slice(private_key.expose_secret().as_bytes()).map_err(|_| unusable())?;
+    let key = Key::read(&key).ok_or_else(unusable)?;
+    let header = json!({"alg": key.algorithm(), "typ": "JWT", "x5t#S256": URL_SAFE_NO_PAD.encode(Sha256::digest(&der))});
+    let claims = json!({
+        "aud": audience, "iss": client_id, "sub": client_id, "jti": Uuid::new_v4().to_string(),
+        "nbf": now, "iat": now, "exp": now + ASSERTION_LIFE,
+    });
+    let mut token =
+        Zeroizing::new(format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string())));
+    let signature = key.sign(token.as_bytes()).ok_or_else(|| wrong("the private key cannot sign".to_owned()))?;
+    token.push('.');
+    token.push_str(&URL_SAFE_NO_PAD.encode(signature));
+    Ok(token)
+}
+
+enum Key {
+    Rsa(Box<RsaKeyPair>),
+    Elliptic(Box<EcdsaKeyPair>),
+}
+
+impl Key {
+    fn read(der: &PrivateKeyDer<'_>) -> Option<Self> {
+        match der {
+            PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()).ok().map(|key| Self::Rsa(Box::new(key))),
+            PrivateKeyDer::Pkcs8(key) => {
+                let octets = key.secret_pkcs8_der();
+                let elliptic = || EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, octets, &SystemRandom::new()).ok();
+                RsaKeyPair::from_pkcs8(octets)
+                    .ok()
+                    .map(|key| Self::Rsa(Box::new(key)))
+                    .or_else(|| elliptic().map(|key| Self::Elliptic(Box::new(key))))
+            }
+            _ => None,
+        }
+    }
+
+    fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Rsa(_) => "PS256",
+            Self::Elliptic(_) => "ES256",
+        }
+    }
+
+    fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Rsa(key) => {
+                let mut signature = vec![0; key.public().modulus_len()];
+                key.sign(&RSA_PSS_SHA256, &random, message, &mut signature).ok()?;
+                Some(signature)
+            }
+            Self::Elliptic(key) => key.sign(&random, message).ok().map(|signature| signature.as_ref().to_vec()),
+        }
+    }
+}
