@@ -73,8 +73,17 @@ fn init_copies_secrets_with_mode_0600_and_writes_none_into_files() {
     fs::write(&password, "correct horse\n").unwrap();
     let config = folder.path().join("config");
     let arguments = [
-        "init", "--source", "ad", "--url", "ldaps://dc1.corp.example", "--bind-name", "svc@corp.example", "--domain", "corp.example",
-        "--secret-file", password.to_str().unwrap(),
+        "init",
+        "--source",
+        "ad",
+        "--url",
+        "ldaps://dc1.corp.example",
+        "--bind-name",
+        "svc@corp.example",
+        "--domain",
+        "corp.example",
+        "--secret-file",
+        password.to_str().unwrap(),
     ];
     let output = with_config(&config, &arguments);
     assert_code(&output, 0);

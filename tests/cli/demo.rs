@@ -59,5 +59,7 @@ fn what_people_see() {
 
 /// A text as a pattern that fits just it.
 fn regex_of(text: &str) -> String {
-    text.chars().map(|character| if character.is_alphanumeric() || character == '/' { character.to_string() } else { format!("\\{character}") }).collect()
+    text.chars()
+        .map(|character| if character.is_alphanumeric() || character == '/' { character.to_string() } else { format!("\\{character}") })
+        .collect()
 }

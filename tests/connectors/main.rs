@@ -8,6 +8,7 @@
 
 mod active_directory;
 mod contract;
+mod entra;
 mod labs;
 mod ldif_connector;
 mod ldif_reader;
