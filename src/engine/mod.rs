@@ -9,6 +9,7 @@ pub mod export;
 mod hash;
 pub mod import;
 mod recorder;
+pub mod run;
 mod stage;
 pub mod sync;
 

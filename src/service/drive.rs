@@ -2,9 +2,18 @@
 
 use super::tenant::{RunningTenant, TenantPlace};
 use super::views::RunView;
+use super::wiring::Wired;
 use super::{Service, ServiceError};
+use crate::config::ConnectorSettings;
+use crate::context::Context;
 use crate::engine::Progress;
+use crate::engine::bridge::Bridge;
+use crate::engine::export::AllowedDeletes;
+use crate::engine::run::{Caution, Engine, Participant, Profile};
+use crate::events;
 use crate::model::ConnectorId;
+use crate::store::RunRecord;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,39 +32,147 @@ pub enum Work {
     },
 }
 
-/// The profiles that every connector has (specification: sync engine, section 5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// Read everything.
-    FullImport,
-    /// Read what changed.
-    DeltaImport,
-    /// Apply the rules to all objects.
-    FullSynchronization,
-    /// Apply the rules to what changed.
-    DeltaSynchronization,
-    /// Send what is wanted.
-    Export,
-}
-
 /// What one call of [`Service::drive`] may do beyond the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DriveOptions {
     /// Believe full imports that miss most of the known objects.
     pub allow_shrink: bool,
-    /// Send exactly this many waiting deletes.
+    /// Send up to this many waiting deletes.
     pub allow_deletes: Option<u64>,
     /// Where the embedded tenant runs.
     pub tenant: TenantPlace,
 }
 
+/// Connectors made for some work, and the tenants that run for them.
+#[derive(Default)]
+struct Crew {
+    wired: BTreeMap<ConnectorId, Wired>,
+    tenants: Vec<RunningTenant>,
+}
+
 impl Service {
-    /// Does work, one piece after the other. Gives the runs in the order in which they began.
+    /// Does work, one piece after the other. Gives the runs in the order in which they began. An interrupt from the
+    /// terminal lets the running step end at its next border; a second one ends the process.
     ///
     /// # Errors
     /// When nothing could be begun. What goes wrong within a run is the run's result.
-    pub fn drive(&self, _work: &[Work], _options: DriveOptions, _progress: &mut dyn Progress) -> Result<Vec<RunView>, ServiceError> {
-        let _ = RunningTenant::start;
-        Ok(Vec::new())
+    pub fn drive(&self, work: &[Work], options: DriveOptions, progress: &mut dyn Progress) -> Result<Vec<RunView>, ServiceError> {
+        self.drive_in(&Context::system(), work, options, progress)
+    }
+
+    /// As [`Self::drive`], with a clock and a wish to stop from outside.
+    ///
+    /// # Errors
+    /// As [`Self::drive`].
+    pub fn drive_in(
+        &self,
+        cx: &Context,
+        work: &[Work],
+        options: DriveOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<RunView>, ServiceError> {
+        self.rules()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ServiceError::Usage(format!("no threads for connections can be started: {error}")))?;
+        let watcher = runtime.spawn(stop_on_interrupt(cx.clone()));
+        let mut crew = Crew::default();
+        let done = runtime
+            .block_on(self.gather(work, options, cx, &mut crew))
+            .and_then(|()| self.work(cx, work, options, &crew, Bridge::new(runtime.handle().clone()), progress));
+        watcher.abort();
+        crew.wired.clear();
+        runtime.block_on(async {
+            for tenant in crew.tenants.drain(..) {
+                tenant.stop().await;
+            }
+        });
+        done.map(|records| records.iter().map(RunView::of).collect())
+    }
+
+    /// Makes the connectors that the work reads or writes.
+    async fn gather(&self, work: &[Work], options: DriveOptions, cx: &Context, crew: &mut Crew) -> Result<(), ServiceError> {
+        let mut needed: BTreeSet<ConnectorId> = BTreeSet::new();
+        for piece in work {
+            match piece {
+                Work::Cycle { .. } => needed.extend(self.connectors.keys()),
+                Work::Profile { connector, profile: Profile::FullImport | Profile::DeltaImport | Profile::Export } => {
+                    needed.insert(*connector);
+                }
+                Work::Profile { .. } => {}
+            }
+        }
+        for id in needed {
+            let Some(config) = self.connectors.get(&id).and_then(|name| self.config.connector(name)) else { continue };
+            let tenant = match &config.settings {
+                ConnectorSettings::Entra(file) if file.is_embedded() => {
+                    Some(RunningTenant::start(&config.name, file, options.tenant, cx).await?)
+                }
+                _ => None,
+            };
+            let wired = self.wire(config, tenant.as_ref(), cx).await;
+            crew.tenants.extend(tenant);
+            let wired = wired?;
+            self.keep_parameters(id, &wired.parameters)?;
+            crew.wired.insert(id, wired);
+        }
+        Ok(())
+    }
+
+    fn work(
+        &self,
+        cx: &Context,
+        work: &[Work],
+        options: DriveOptions,
+        crew: &Crew,
+        bridge: Bridge,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<RunRecord>, ServiceError> {
+        let rules = self.rules()?;
+        let participant = |id: &ConnectorId, name: &String| Participant {
+            name: name.clone(),
+            connector: crew.wired.get(id).map(|wired| wired.connector.clone()),
+            target: rules.targets().contains(id),
+        };
+        let guard = &self.config.guard;
+        let engine = Engine {
+            store: &self.store,
+            rules,
+            bridge,
+            participants: self.connectors.iter().map(|(id, name)| (*id, participant(id, name))).collect(),
+            parameters: self.kept_parameters(cx.now())?,
+            caution: Caution {
+                deletes_max: Some(guard.max_deletes),
+                delete_percent_max: guard.max_delete_percent,
+                allow_deletes: options.allow_deletes.map(|count| AllowedDeletes { count, reviewed: None }),
+                shrink_percent_max: guard.shrink_percent,
+                allow_shrink: options.allow_shrink,
+                history_days: self.config.limits.history_days,
+                ..Caution::default()
+            },
+            cx: cx.clone(),
+            events: &events::Log,
+        };
+        engine.recover()?;
+        let mut records = Vec::new();
+        for piece in work {
+            match piece {
+                Work::Profile { connector, profile } => records.push(engine.run(*connector, *profile, None, progress)?),
+                Work::Cycle { initial } => records.extend(engine.cycle(*initial, progress)?),
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Asks the work to end at the first interrupt; the second one has its usual effect.
+async fn stop_on_interrupt(cx: Context) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        tracing::warn!("stopping at the next border; what is done stays done. Press again to end at once");
+        cx.cancel.cancel();
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(130);
+        }
     }
 }

@@ -13,9 +13,10 @@ mod tenant;
 mod views;
 mod wiring;
 
+pub use crate::engine::run::Profile;
 pub use anchors::{AnchorForms, NoAnchor, convert_anchor};
 pub use browse::{AttributeFilter, Browser, CsQuery, Found, MvQuery};
-pub use drive::{DriveOptions, Profile, Work};
+pub use drive::{DriveOptions, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};
 pub use history::History;
 pub use tenant::TenantPlace;

@@ -32,6 +32,9 @@ impl Service {
     /// # Errors
     /// When the store cannot be written.
     pub(super) fn keep_parameters(&self, id: ConnectorId, told: &BTreeMap<String, String>) -> Result<(), ServiceError> {
+        if told.is_empty() {
+            return Ok(());
+        }
         let content = serde_json::to_vec(told).map_err(|error| ServiceError::Usage(error.to_string()))?;
         if self.store.snapshot()?.state(id, KEPT)?.as_deref() != Some(&content) {
             let mut changes = ChangeSet::new();

@@ -1,14 +1,15 @@
 //! Makes connectors from their configuration, with the secrets they need.
 
+use super::cloud;
+use super::tenant::RunningTenant;
 use super::{Service, ServiceError};
-use crate::config::{AdFile, ConnectorConfig, ConnectorSettings, EntraFile, LdapFile, Secrets, SelectionTable, SignIn};
+use crate::config::{AdFile, ConnectorConfig, ConnectorSettings, LdapFile, Secrets, SelectionTable};
 use crate::connector::ad::{AdConnector, AdSettings};
 use crate::connector::directory::Selection;
 use crate::connector::ldap::{LdapConnector, LdapConnectorSettings, LdapSettings};
 use crate::connector::ldif::{LdifConnector, LdifSettings};
 use crate::connector::{Connector, ConnectorError};
 use crate::context::Context;
-use crate::model::Names;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,9 @@ pub(super) struct Wired {
 }
 
 impl Service {
-    /// Makes a source connector. Active Directory is asked for its parameters when `ask` is set.
-    pub(super) async fn wire(&self, config: &ConnectorConfig, ask: bool, cx: &Context) -> Result<Wired, ServiceError> {
+    /// Makes a connector. Active Directory is asked for its parameters; when it cannot be reached, the run that needs it
+    /// says so, and those of the last run count.
+    pub(super) async fn wire(&self, config: &ConnectorConfig, tenant: Option<&RunningTenant>, cx: &Context) -> Result<Wired, ServiceError> {
         let names = Arc::clone(self.store.names());
         let failed = |source: ConnectorError| ServiceError::Connector { connector: config.name.clone(), source };
         match &config.settings {
@@ -42,7 +44,7 @@ impl Service {
                     selection: selection(config, &file.selection),
                 };
                 let connector = AdConnector::new(settings, names).map_err(failed)?;
-                let parameters = if ask { connector.parameters(cx).await.map_err(failed)? } else { BTreeMap::new() };
+                let parameters = connector.parameters(cx).await.unwrap_or_default();
                 Ok(Wired { connector: Arc::new(connector), parameters })
             }
             ConnectorSettings::Ldap(file) => {
@@ -54,7 +56,7 @@ impl Service {
                 };
                 Ok(Wired::plain(LdapConnector::new(settings, names).map_err(failed)?))
             }
-            ConnectorSettings::Entra(_) => Err(ServiceError::Usage(String::new())),
+            ConnectorSettings::Entra(file) => Ok(Wired::plain(cloud::entra(config, file, tenant, &self.config.secrets, names)?)),
         }
     }
 }

@@ -1,0 +1,596 @@
+//! Runs and cycles: which steps are taken, in which order, and what is remembered of them.
+//!
+//! A run is one profile on one connector; its record is written when it begins and when it ends, so that a run whose
+//! process died is seen as such. A cycle strings runs together: sources and targets are read, rules are applied,
+//! targets are written, and what was written is confirmed by reading it back (specification: sync engine, sections 5.1
+//! to 5.4).
+
+use super::bridge::Bridge;
+use super::export::{AllowedDeletes, ExportOptions, ExportReview, export};
+use super::import::{self, ImportOptions, WATERMARK};
+use super::sync::{SyncRequest, run_sync};
+use super::{EngineError, Progress, StepRecorder};
+use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest};
+use crate::context::Context;
+use crate::events::{Event, EventSink};
+use crate::model::{AttrId, ConnectorId, ErrorSide, RunId, Stage, Timestamp};
+use crate::rules::{RuleSet, RunParameters};
+use crate::store::{ChangeSet, RunRecord, RunResult, Snapshot, StepKind, StepRecord, Store, StoreError};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Under this name a connector keeps the fingerprint of the rules of its last full synchronization.
+const SYNCHRONIZED: &str = "synchronized-with";
+/// Under this name a connector keeps that it was read completely once.
+const READ_ONCE: &str = "read-completely";
+/// How often a cycle goes on to what its own confirmation made necessary.
+const ROUNDS: usize = 3;
+/// How many ids or runs one look asks for.
+const PAGE: usize = 1_000;
+/// The result of a run whose process ended under it.
+const INTERRUPTED: &str = "stopped-server";
+
+/// What a run does (specification: sync engine, section 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Read everything.
+    FullImport,
+    /// Read what changed.
+    DeltaImport,
+    /// Apply the rules to all objects.
+    FullSynchronization,
+    /// Apply the rules to what changed.
+    DeltaSynchronization,
+    /// Send what is wanted.
+    Export,
+}
+
+impl Profile {
+    /// The name in the history.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FullImport => "Full Import",
+            Self::DeltaImport => "Delta Import",
+            Self::FullSynchronization => "Full Synchronization",
+            Self::DeltaSynchronization => "Delta Synchronization",
+            Self::Export => "Export",
+        }
+    }
+}
+
+/// A connector that takes part in runs.
+#[derive(Clone)]
+pub struct Participant {
+    /// Its name.
+    pub name: String,
+    /// The way to its directory; only connectors that a run reads or writes need one.
+    pub connector: Option<Arc<dyn Connector>>,
+    /// Rules write to it.
+    pub target: bool,
+}
+
+/// How careful runs are.
+#[derive(Clone)]
+pub struct Caution {
+    /// More deletes than this stop an export before the first call.
+    pub deletes_max: Option<u64>,
+    /// The same as a share of the objects that the target holds, in percent.
+    pub delete_percent_max: Option<u32>,
+    /// Deletes allowed this once.
+    pub allow_deletes: Option<AllowedDeletes>,
+    /// A full import that misses more than this share is not believed, in percent.
+    pub shrink_percent_max: u32,
+    /// Believe it this once.
+    pub allow_shrink: bool,
+    /// This installation only watches: nothing is exported.
+    pub staging: bool,
+    /// Asked before the first call of an export.
+    pub review: Option<Arc<dyn ExportReview>>,
+    /// Days for which history is kept.
+    pub history_days: u32,
+}
+
+impl Default for Caution {
+    fn default() -> Self {
+        Self {
+            deletes_max: Some(500),
+            delete_percent_max: None,
+            allow_deletes: None,
+            shrink_percent_max: 30,
+            allow_shrink: false,
+            staging: false,
+            review: None,
+            history_days: 7,
+        }
+    }
+}
+
+/// What runs work with.
+pub struct Engine<'a> {
+    /// The store; no other run writes to it meanwhile.
+    pub store: &'a Store,
+    /// The rules.
+    pub rules: &'a RuleSet,
+    /// The way to the runtime of the connectors.
+    pub bridge: Bridge,
+    /// All connectors, by number.
+    pub participants: BTreeMap<ConnectorId, Participant>,
+    /// Parameters of rules.
+    pub parameters: RunParameters,
+    /// How careful to be.
+    pub caution: Caution,
+    /// Clock and cancellation.
+    pub cx: Context,
+    /// Hears what happened, after it is committed.
+    pub events: &'a dyn EventSink,
+}
+
+/// What one step came to.
+struct Done {
+    kind: StepKind,
+    result: &'static str,
+    message: Option<String>,
+    counters: BTreeMap<crate::store::CounterName, u64>,
+    events: Vec<Event>,
+    /// Objects that an export handed over.
+    sent: u64,
+}
+
+impl Engine<'_> {
+    /// Closes runs whose process ended under them.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub fn recover(&self) -> Result<(), StoreError> {
+        let now = self.cx.now();
+        let mut changes = ChangeSet::new();
+        for mut record in self.store.snapshot()?.runs(None, PAGE)? {
+            if record.ended.is_some() {
+                continue;
+            }
+            record.ended = Some(now);
+            record.result = RunResult(Cow::Borrowed(INTERRUPTED));
+            self.tell(Event::RunInterrupted { connector: record.connector_name.clone(), profile: record.profile.clone() });
+            changes.runs.push(record);
+        }
+        if changes.is_empty() { Ok(()) } else { self.store.apply(changes) }
+    }
+
+    /// Runs one profile on one connector.
+    ///
+    /// # Errors
+    /// When the history cannot be written. What goes wrong within the run is its result.
+    pub fn run(
+        &self,
+        connector: ConnectorId,
+        profile: Profile,
+        cycle: Option<RunId>,
+        progress: &mut dyn Progress,
+    ) -> Result<RunRecord, StoreError> {
+        self.run_counted(connector, profile, cycle, progress).map(|(record, _)| record)
+    }
+
+    /// Runs a whole cycle over all connectors, as far as it is of use. Gives the runs in their order.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn cycle(&self, initial: bool, progress: &mut dyn Progress) -> Result<Vec<RunRecord>, StoreError> {
+        self.tell(Event::CycleStarted { initial });
+        let mut cycle = Cycle { engine: self, progress, id: None, runs: Vec::new(), unread: BTreeSet::new() };
+        cycle.all(initial)?;
+        let runs = cycle.runs;
+        self.forget_old_runs()?;
+        let worst = runs.iter().map(|run| &run.result).max_by_key(|result| severity(&result.0));
+        let result = worst.map_or_else(|| "success".to_owned(), |result| result.0.to_string());
+        self.tell(Event::CycleFinished { result });
+        Ok(runs)
+    }
+
+    fn run_counted(
+        &self,
+        connector: ConnectorId,
+        profile: Profile,
+        cycle: Option<RunId>,
+        progress: &mut dyn Progress,
+    ) -> Result<(RunRecord, u64), StoreError> {
+        let name = self.participants.get(&connector).map(|participant| participant.name.clone()).unwrap_or_default();
+        let id = self.store.snapshot()?.next_run()?;
+        let mut record = RunRecord {
+            id,
+            cycle,
+            connector,
+            connector_name: name.clone(),
+            profile: profile.as_str().to_owned(),
+            started: self.cx.now(),
+            ended: None,
+            result: RunResult::IN_PROGRESS,
+            steps: Vec::new(),
+        };
+        self.write(&record)?;
+        let mut sent = 0;
+        let mut next = Some(profile);
+        while let Some(profile) = next.take() {
+            let number = u32::try_from(record.steps.len()).unwrap_or(u32::MAX) + 1;
+            let started = self.cx.now();
+            let (done, then) = self.step(connector, profile, (id, number), progress)?;
+            progress.step_finished(done.result);
+            sent += done.sent;
+            record.result = RunResult(Cow::Borrowed(done.result));
+            record.steps.push(StepRecord {
+                number,
+                kind: done.kind,
+                started,
+                ended: Some(self.cx.now()),
+                result: record.result.clone(),
+                counters: done.counters,
+                message: done.message,
+            });
+            self.write(&record)?;
+            for event in done.events {
+                self.tell(event);
+            }
+            next = then;
+        }
+        record.ended = Some(self.cx.now());
+        self.write(&record)?;
+        self.tell(Event::RunFinished {
+            connector: name,
+            profile: record.profile.clone(),
+            result: record.result.0.to_string(),
+            message: record.steps.last().and_then(|step| step.message.clone()),
+        });
+        Ok((record, sent))
+    }
+
+    /// One step; with it, the step that has to follow in the same run because this one could not do it.
+    fn step(
+        &self,
+        id: ConnectorId,
+        profile: Profile,
+        step: (RunId, u32),
+        progress: &mut dyn Progress,
+    ) -> Result<(Done, Option<Profile>), StoreError> {
+        let snapshot = self.store.snapshot()?;
+        let (profile, reason) = self.possible(&snapshot, id, profile)?;
+        let kind = match profile {
+            Profile::FullImport => StepKind::FullImport,
+            Profile::DeltaImport => StepKind::DeltaImport,
+            Profile::FullSynchronization => StepKind::FullSync,
+            Profile::DeltaSynchronization => StepKind::DeltaSync,
+            Profile::Export => StepKind::Export,
+        };
+        let name = self.participants.get(&id).map(|participant| participant.name.clone()).unwrap_or_default();
+        progress.step_started(profile.as_str(), &name);
+        let mut recorder = StepRecorder::new(progress);
+        if let Some(reason) = reason {
+            let step = if kind == StepKind::FullImport { "import" } else { "synchronization" };
+            recorder.event(Event::FullStepRequired { connector: name.clone(), step, reason: reason.to_owned() });
+            recorder.note(format!("a full step, because {reason}"));
+        }
+        let watermark = if kind == StepKind::DeltaImport { snapshot.state(id, WATERMARK)? } else { None };
+        drop(snapshot);
+        let mut sent = 0;
+        let outcome = match profile {
+            Profile::FullImport | Profile::DeltaImport => self.import(id, watermark, step, &mut recorder),
+            Profile::FullSynchronization | Profile::DeltaSynchronization => {
+                self.synchronize(id, profile == Profile::FullSynchronization, step, &mut recorder)
+            }
+            Profile::Export => self.export(id, &name, step, &mut recorder).map(|(result, handed_over)| {
+                sent = handed_over;
+                result
+            }),
+        };
+        let (result, mut message, then) = match outcome {
+            Ok(result) => (result, None, None),
+            Err(EngineError::Connector(error)) if kind == StepKind::DeltaImport && error.kind == ConnectorErrorKind::WatermarkLost => {
+                self.forget_watermark(id)?;
+                ("completed-warnings", Some(error.message), Some(Profile::FullImport))
+            }
+            Err(error) => {
+                if matches!(&error, EngineError::Guard { result, .. } if *result == "stopped-shrink-guard") {
+                    recorder.event(Event::ImportShrank { connector: name.clone(), message: error.to_string() });
+                }
+                // An export that broke off may have handed something over; only an import knows.
+                if kind == StepKind::Export && !matches!(error, EngineError::Guard { .. }) {
+                    sent += 1;
+                }
+                (error.result(), Some(error.to_string()), None)
+            }
+        };
+        if !recorder.notes.is_empty() {
+            let notes = recorder.notes.join("\n");
+            message = Some(message.map_or_else(|| notes.clone(), |message| format!("{message}\n{notes}")));
+        }
+        let done = Done { kind, result, message, counters: recorder.counters().clone(), events: recorder.take_events(), sent };
+        // What the step did not write itself; a step that failed counted objects, too.
+        let rest = recorder.take_objects();
+        if !rest.is_empty() {
+            let mut changes = ChangeSet::new();
+            changes.step_objects.extend(rest.into_iter().map(|object| (step.0, step.1, object)));
+            self.store.apply(changes)?;
+        }
+        Ok((done, then))
+    }
+
+    /// The profile that can be run instead of the one that was asked for, and why.
+    fn possible(&self, snapshot: &Snapshot, id: ConnectorId, profile: Profile) -> Result<(Profile, Option<&'static str>), StoreError> {
+        Ok(match profile {
+            Profile::DeltaImport => {
+                let connector = self.participants.get(&id).and_then(|participant| participant.connector.as_ref());
+                if connector.is_some_and(|connector| !connector.capabilities().delta_import) {
+                    (Profile::FullImport, None)
+                } else if snapshot.state(id, WATERMARK)?.is_none() {
+                    (Profile::FullImport, Some("no earlier import left a place to go on from"))
+                } else {
+                    (profile, None)
+                }
+            }
+            Profile::DeltaSynchronization => match snapshot.state(id, SYNCHRONIZED)? {
+                None => (Profile::FullSynchronization, None),
+                Some(known) if known != self.rules.fingerprint().to_le_bytes() => {
+                    (Profile::FullSynchronization, Some("the rules changed since the last one"))
+                }
+                Some(_) => (profile, None),
+            },
+            other => (other, None),
+        })
+    }
+
+    fn import(
+        &self,
+        id: ConnectorId,
+        watermark: Option<Vec<u8>>,
+        step: (RunId, u32),
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<&'static str, EngineError> {
+        let connector = self.connector(id)?;
+        let mut attributes: BTreeSet<AttrId> = self.rules.inbound_attributes(id).into_iter().collect();
+        attributes.extend(self.rules.outbound_attributes(id));
+        attributes.remove(&AttrId::DN);
+        let attributes: Vec<AttrId> = attributes.into_iter().collect();
+        let full = watermark.is_none();
+        let mut options = ImportOptions::full(id, attributes.clone(), step);
+        options.full = full;
+        options.shrink_percent_max = self.caution.shrink_percent_max;
+        options.allow_shrink = self.caution.allow_shrink;
+        if connector.capabilities().export {
+            let schema = self.bridge.wait(connector.schema(&self.cx))?;
+            let names = self.store.names();
+            options.unreadable = schema
+                .attributes
+                .iter()
+                .filter(|attribute| !attribute.readable)
+                .filter_map(|attribute| names.find(&attribute.name))
+                .collect();
+        }
+        let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
+        let stream = self.bridge.wait(connector.import(&self.cx, ImportRequest { kind, attributes }))?;
+        let result = import::import(self.store, self.bridge.pages(stream), &options, &self.cx, recorder)?;
+        if full {
+            self.remember(id, READ_ONCE, vec![1])?;
+        }
+        Ok(result)
+    }
+
+    fn synchronize(
+        &self,
+        id: ConnectorId,
+        full: bool,
+        step: (RunId, u32),
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<&'static str, EngineError> {
+        let request = SyncRequest {
+            connector: id,
+            full,
+            parameters: RunParameters { now: self.cx.now(), ..self.parameters.clone() },
+            connectors: self.participants.iter().map(|(id, participant)| (*id, participant.name.clone())).collect(),
+            step,
+        };
+        let outcome = run_sync(self.store, self.rules, &request, &self.cx, recorder)?;
+        if full {
+            self.remember(id, SYNCHRONIZED, self.rules.fingerprint().to_le_bytes().to_vec())?;
+        }
+        Ok(if outcome.failed > 0 { "completed-sync-errors" } else { "success" })
+    }
+
+    fn export(
+        &self,
+        id: ConnectorId,
+        name: &str,
+        step: (RunId, u32),
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(&'static str, u64), EngineError> {
+        let options = ExportOptions {
+            deletes_max: self.caution.deletes_max,
+            delete_percent_max: self.caution.delete_percent_max,
+            allow_deletes: self.caution.allow_deletes,
+            staging: self.caution.staging,
+            review: self.caution.review.clone(),
+            ..ExportOptions::new(id, name, step)
+        };
+        let (result, outcome) = export(self.store, self.connector(id)?, &self.bridge, &options, &self.cx, recorder)?;
+        Ok((result, outcome.sent + outcome.unknown))
+    }
+
+    fn connector(&self, id: ConnectorId) -> Result<&Arc<dyn Connector>, EngineError> {
+        let found = self.participants.get(&id).and_then(|participant| participant.connector.as_ref());
+        found.ok_or_else(|| EngineError::Guard {
+            result: "no-start-connection",
+            message: "the connector could not be set up; its own message says why".to_owned(),
+        })
+    }
+
+    fn remember(&self, id: ConnectorId, name: &str, content: Vec<u8>) -> Result<(), StoreError> {
+        if self.store.snapshot()?.state(id, name)?.as_ref() == Some(&content) {
+            return Ok(());
+        }
+        let mut changes = ChangeSet::new();
+        changes.states.push((id, name.to_owned(), Some(content)));
+        self.store.apply(changes)
+    }
+
+    fn forget_watermark(&self, id: ConnectorId) -> Result<(), StoreError> {
+        let mut changes = ChangeSet::new();
+        changes.states.push((id, WATERMARK.to_owned(), None));
+        self.store.apply(changes)
+    }
+
+    fn write(&self, record: &RunRecord) -> Result<(), StoreError> {
+        let mut changes = ChangeSet::new();
+        changes.runs.push(record.clone());
+        self.store.apply(changes)
+    }
+
+    fn forget_old_runs(&self) -> Result<(), StoreError> {
+        let kept = i64::from(self.caution.history_days.max(1)) * 86_400_000_000;
+        let oldest = Timestamp(self.cx.now().0.saturating_sub(kept));
+        let snapshot = self.store.snapshot()?;
+        let (mut before, mut changes) = (None, ChangeSet::new());
+        loop {
+            let runs = snapshot.runs(before, PAGE)?;
+            let Some(last) = runs.last() else { break };
+            before = Some(last.id);
+            changes.runs_delete.extend(runs.iter().filter(|run| run.started < oldest).map(|run| run.id));
+        }
+        drop(snapshot);
+        if changes.is_empty() { Ok(()) } else { self.store.apply(changes) }
+    }
+
+    fn tell(&self, event: Event) {
+        self.events.event(self.cx.now(), &event);
+    }
+}
+
+impl std::fmt::Debug for Engine<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("participants", &self.participants.keys()).finish_non_exhaustive()
+    }
+}
+
+/// How bad a result is: 0 is success.
+pub fn severity(result: &str) -> u8 {
+    match result {
+        "success" => 0,
+        _ if result.starts_with("completed-") && !result.ends_with("errors") => 1,
+        _ if result.starts_with("completed-") => 2,
+        _ if result.starts_with("no-start-") => 4,
+        "stopped-deletion-threshold-exceeded" | "stopped-shrink-guard" => 5,
+        _ => 3,
+    }
+}
+
+/// A cycle under way.
+struct Cycle<'c, 'a> {
+    engine: &'c Engine<'a>,
+    progress: &'c mut dyn Progress,
+    /// The number of its first run.
+    id: Option<RunId>,
+    runs: Vec<RunRecord>,
+    /// Connectors whose import failed in this cycle.
+    unread: BTreeSet<ConnectorId>,
+}
+
+impl Cycle<'_, '_> {
+    fn all(&mut self, initial: bool) -> Result<(), StoreError> {
+        let of = |target: bool| -> Vec<ConnectorId> {
+            let all = self.engine.participants.iter();
+            all.filter(|(_, participant)| participant.target == target).map(|(id, _)| *id).collect()
+        };
+        let (sources, targets) = (of(false), of(true));
+        let import = if initial { Profile::FullImport } else { Profile::DeltaImport };
+        let synchronize = if initial { Profile::FullSynchronization } else { Profile::DeltaSynchronization };
+        for id in sources.iter().chain(&targets) {
+            self.import(*id, import)?;
+        }
+        for id in sources.iter().chain(&targets) {
+            self.run(*id, synchronize)?;
+        }
+        for id in targets {
+            self.send(id)?;
+        }
+        Ok(())
+    }
+
+    /// Sends to a target and confirms, until nothing new is wanted.
+    fn send(&mut self, target: ConnectorId) -> Result<(), StoreError> {
+        if let Some(reason) = self.hindrance(target)? {
+            tracing::warn!(connector = %target, "nothing is exported in this cycle: {reason}");
+            return Ok(());
+        }
+        for _ in 0..ROUNDS {
+            if self.engine.cx.cancelled() || !self.wanted(target)? {
+                break;
+            }
+            let sent = self.run(target, Profile::Export)?;
+            if sent == 0 {
+                break;
+            }
+            self.import(target, Profile::DeltaImport)?;
+            self.run(target, Profile::DeltaSynchronization)?;
+        }
+        Ok(())
+    }
+
+    /// Why it would be wrong to export now.
+    fn hindrance(&self, target: ConnectorId) -> Result<Option<String>, StoreError> {
+        let engine = self.engine;
+        if engine.cx.cancelled() {
+            return Ok(Some("the cycle was told to stop".to_owned()));
+        }
+        let participants = &engine.participants;
+        let name = |id: &ConnectorId| participants.get(id).map_or("?", |participant| participant.name.as_str());
+        if self.unread.contains(&target) {
+            return Ok(Some(format!("{} could not be read, so what it holds is not known", name(&target))));
+        }
+        if engine.caution.staging {
+            engine.tell(Event::ExportLeftOut { connector: name(&target).to_owned() });
+            return Ok(Some("this installation is in staging mode".to_owned()));
+        }
+        let snapshot = engine.store.snapshot()?;
+        for source in participants.iter().filter(|(_, participant)| !participant.target).map(|(id, _)| id) {
+            // A person of two directories must not be sent with what only one of them says.
+            if snapshot.state(*source, READ_ONCE)?.is_none() {
+                return Ok(Some(format!("{} was never read completely", name(source))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// True when something waits that was not refused already.
+    fn wanted(&self, target: ConnectorId) -> Result<bool, StoreError> {
+        let snapshot = self.engine.store.snapshot()?;
+        // The first export of a cycle tries everything again.
+        let first = self.runs.iter().all(|run| run.connector != target || run.profile != Profile::Export.as_str());
+        let mut after = None;
+        loop {
+            let ids = snapshot.queue(Stage::PendingExport, target, after, PAGE)?;
+            let Some(last) = ids.last() else { return Ok(false) };
+            after = Some(*last);
+            for id in ids {
+                if first || snapshot.error(id, ErrorSide::Export)?.is_none() {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    fn import(&mut self, id: ConnectorId, profile: Profile) -> Result<(), StoreError> {
+        self.run(id, profile)?;
+        let failed = self.runs.last().is_some_and(|run| severity(&run.result.0) >= 3);
+        if failed {
+            self.unread.insert(id);
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, id: ConnectorId, profile: Profile) -> Result<u64, StoreError> {
+        if self.engine.cx.cancelled() {
+            return Ok(0);
+        }
+        let (record, sent) = self.engine.run_counted(id, profile, self.id, self.progress)?;
+        self.id.get_or_insert(record.id);
+        self.runs.push(record);
+        Ok(sent)
+    }
+}
