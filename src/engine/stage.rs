@@ -89,15 +89,14 @@ pub(super) fn call_back_object(object: &mut CsObject) {
     let exists = acknowledged_exists(object);
     rewrite(&mut object.values, |_, state| called_back(state));
     let wanted = object.stage_mut(Stage::PendingExport);
-    wanted.kind = match (sent.kind, wanted.kind) {
-        (DeltaKind::None, kind) | (_, kind @ (DeltaKind::Delete | DeltaKind::Add | DeltaKind::DeleteAdd)) => kind,
-        (DeltaKind::Add | DeltaKind::Update, DeltaKind::None | DeltaKind::Update) if !exists => DeltaKind::Add,
-        (kind, _) => kind,
-    };
-    if wanted.kind != DeltaKind::Delete {
-        if let Some(name) = sent.rename {
-            wanted.rename.get_or_insert(name);
-        }
+    let newer = matches!(wanted.kind, DeltaKind::Delete | DeltaKind::Add | DeltaKind::DeleteAdd);
+    if sent.kind != DeltaKind::None && !newer {
+        wanted.kind = if sent.kind == DeltaKind::Update && !exists { DeltaKind::Add } else { sent.kind };
+    }
+    if wanted.kind != DeltaKind::Delete
+        && let Some(name) = sent.rename
+    {
+        wanted.rename.get_or_insert(name);
     }
 }
 

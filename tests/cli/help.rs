@@ -1,6 +1,7 @@
 //! What the program says of itself.
 
 use crate::{assert_code, document, stderr, stdout, syncline};
+use std::fmt::Write as _;
 
 #[test]
 fn help_of_every_command() {
@@ -31,7 +32,7 @@ fn help_of_every_command() {
     for command in commands {
         let output = syncline(command.iter().copied().chain(["--help"]));
         assert_code(&output, 0);
-        text.push_str(&format!("$ syncline {} --help\n{}\n", command.join(" "), stdout(&output)));
+        writeln!(text, "$ syncline {} --help\n{}", command.join(" "), stdout(&output)).unwrap();
     }
     insta::assert_snapshot!(text);
 }

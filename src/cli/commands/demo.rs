@@ -54,7 +54,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &DemoArguments) -> Result<Exit, 
         exports: exported(&runs),
         runs,
         tenant: service.target_counts()?,
-        seconds: (cx.clock.elapsed() - began).as_secs_f64(),
+        seconds: cx.clock.elapsed().saturating_sub(began).as_secs_f64(),
     };
     app.output.result(&done, |done| {
         print_results(app, &done.runs);

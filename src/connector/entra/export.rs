@@ -83,7 +83,7 @@ fn object(operation: &ExportOperation, key: Key, verb: &str) -> Result<SyncObjec
     let mut key = key;
     if let Some(rename) = &operation.rename {
         // A new name is a new source anchor: the cloud's own key says whose it is.
-        let new = anchor::key_of(rename).ok_or_else(|| no_anchor(rename))?;
+        let new = anchor::key_of(rename).ok_or_else(|| Box::new(no_anchor(rename)))?;
         if let Some(cloud) = &operation.anchor {
             properties.push(key_property(Key::Cloud(cloud.to_string())));
         }
@@ -106,18 +106,18 @@ fn is_anchor(name: &str) -> bool {
 }
 
 fn key_of(operation: &ExportOperation) -> Result<Key, Box<ExportRejection>> {
-    anchor::key_of(&operation.dn).ok_or_else(|| no_anchor(&operation.dn))
+    anchor::key_of(&operation.dn).ok_or_else(|| Box::new(no_anchor(&operation.dn)))
 }
 
-fn no_anchor(dn: &str) -> Box<ExportRejection> {
-    Box::new(ExportRejection {
+fn no_anchor(dn: &str) -> ExportRejection {
+    ExportRejection {
         code: ObjectErrorCode::INVALID_DN,
         detail: format!(
             "'{dn}' is no name of a cloud object: it must be CN={{…}} around the hex of the source anchor; mend the rule that flows the target's dn"
         ),
         conflicting_object: None,
         attribute: Some("dn".to_owned()),
-    })
+    }
 }
 
 fn key_property(key: Key) -> (String, PropertyValue) {
@@ -189,7 +189,7 @@ fn octets(value: &Value) -> Vec<u8> {
 fn reference_property(change: &ReferenceChange) -> Result<(String, PropertyValue), Box<ExportRejection>> {
     let known = provisioning::attribute(&change.name);
     let name = known.map_or(change.name.as_str(), |attribute| attribute.name).to_owned();
-    let key = |dn: &String| anchor::key_of(dn).ok_or_else(|| no_anchor(dn));
+    let key = |dn: &String| anchor::key_of(dn).ok_or_else(|| Box::new(no_anchor(dn)));
     let anchor_text = |dn: &String| key(dn).map(|(Key::Source(anchor) | Key::Cloud(anchor))| anchor);
     let value = if known.is_some_and(|attribute| !attribute.multi_valued) {
         change.added.first().map_or(Ok(PropertyValue::Null), |dn| anchor_text(dn).map(PropertyValue::Text))?

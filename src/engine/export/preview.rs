@@ -1,7 +1,7 @@
 //! What an export would send, without sending it.
 
 use super::super::describe;
-use super::queue::{self, ExportSummary};
+use super::queue::ExportSummary;
 use crate::connector::ExportKind;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Names, Stage, ValueState};
 use crate::store::{AttributeDelta, Snapshot, StoreError};
