@@ -93,6 +93,7 @@ fn floor(path: &Path, records: &[(u64, Vec<u8>)]) {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "sizes of a bench are small")]
 fn ratio() {
     let folder = tempfile::tempdir().expect("a folder");
     let names = syncline::model::Names::new();

@@ -247,7 +247,7 @@ fn measure(work: impl FnOnce() -> SyncOutcome) -> Measured {
     let cx = Arc::new(Context::system());
     let (start, before) = (cx.clock.elapsed(), processor_time());
     let value = std::hint::black_box(work());
-    let (wall, cpu) = (cx.clock.elapsed() - start, processor_time() - before);
+    let (wall, cpu) = (cx.clock.elapsed().saturating_sub(start), processor_time().saturating_sub(before));
     Measured { value, cpu: cpu.as_secs_f64(), wall: wall.as_secs_f64() }
 }
 

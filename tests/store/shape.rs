@@ -57,7 +57,7 @@ pub(crate) fn user(names: &Names, connector: u16, number: u64) -> CsObject {
         match shape {
             Shape::Text(text) => values.push(attr, ValueRef::Text(text), 1),
             Shape::Numbered(text) => values.push(attr, ValueRef::Text(&with_number(text, number)), 1),
-            Shape::Number(value) => values.push(attr, ValueRef::Number(value + i64::try_from(number % 7).unwrap()), 1),
+            Shape::Number(value) => values.push(attr, ValueRef::Number(value + (number % 7).cast_signed()), 1),
             Shape::Binary(length) => values.push(attr, ValueRef::Binary(&octets(number, length)), 1),
         }
     }
