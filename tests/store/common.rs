@@ -123,7 +123,8 @@ impl redb::StorageBackend for Disk {
     fn sync_data(&self) -> io::Result<()> {
         let mut platter = self.0.lock().unwrap();
         platter.step()?;
-        platter.durable = platter.current.clone();
+        let Platter { durable, current, .. } = &mut *platter;
+        durable.clone_from(current);
         platter.unsynced.clear();
         Ok(())
     }
