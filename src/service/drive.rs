@@ -37,7 +37,7 @@ pub enum Work {
 pub struct DriveOptions {
     /// Believe full imports that miss most of the known objects.
     pub allow_shrink: bool,
-    /// Send up to this many waiting deletes.
+    /// Send exactly this many waiting deletes.
     pub allow_deletes: Option<u64>,
     /// Where the embedded tenant runs.
     pub tenant: TenantPlace,

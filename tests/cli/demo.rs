@@ -53,6 +53,7 @@ fn what_people_see() {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(&regex_of(folder.path().to_str().unwrap()), "FOLDER");
     settings.add_filter(r" +\d+(\.\d)? (ms|s|min)  ", "  TIME  ");
+    settings.add_filter(r"step +took  ", "step  took  ");
     settings.add_filter(r"Took \d+(\.\d)? (ms|s|min)\.", "Took TIME.");
     settings.bind(|| insta::assert_snapshot!(stdout(&output)));
 }

@@ -162,7 +162,7 @@ fn assert_unchanging(world: &mut World) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
     #[test]
     fn any_history_ends_where_starting_from_nothing_ends(events in proptest::collection::vec(event(), 1..60)) {

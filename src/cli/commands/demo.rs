@@ -80,10 +80,10 @@ fn prepare(app: &App, arguments: &DemoArguments) -> Result<(), CommandError> {
     };
     if !app.output.json {
         app.output.note(format!(
-            "Making up a directory of {} people, {} groups and {} contacts in {}",
-            thousands(recipe.users),
-            thousands(recipe.groups),
-            thousands(recipe.contacts),
+            "Making up a directory of {}, {} and {} in {}",
+            several(recipe.users, "person", "people"),
+            several(recipe.groups, "group", "groups"),
+            several(recipe.contacts, "contact", "contacts"),
             folder.join(DIRECTORY).display()
         ));
     }
@@ -114,10 +114,10 @@ fn summary(app: &App, service: &Service, done: &Demonstration) {
     let output = app.output;
     let folder = &done.folder;
     output.line(format!(
-        "\nIn the tenant, confirmed by import: {} people, {} groups, {} contacts. Exported now: {}. Took {}.",
-        thousands(done.tenant.users),
-        thousands(done.tenant.groups),
-        thousands(done.tenant.contacts),
+        "\nIn the tenant, confirmed by import: {}, {}, {}. Exported now: {}. Took {}.",
+        several(done.tenant.users, "person", "people"),
+        several(done.tenant.groups, "group", "groups"),
+        several(done.tenant.contacts, "contact", "contacts"),
         thousands(done.exports),
         duration(done.seconds)
     ));
@@ -139,6 +139,11 @@ fn summary(app: &App, service: &Service, done: &Demonstration) {
         output.line(format!("  {command}"));
     }
     output.line(format!("Change {folder}/{DIRECTORY} with an editor, run a cycle, and look at what it did."));
+}
+
+/// A number with the word that goes with it.
+fn several(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(number), if number == 1 { one } else { many })
 }
 
 /// The account of some person in the metaverse, for an example.

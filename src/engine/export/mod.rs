@@ -33,7 +33,7 @@ const EXPORTED: &str = "exported";
 /// Deletes that somebody has looked at and allows once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllowedDeletes {
-    /// How many.
+    /// How many; exactly as many as are pending, or another set is pending than was looked at.
     pub count: u64,
     /// The reviewed set, as [`ExportSummary::deletes_fingerprint`] named it; another set is not allowed.
     pub reviewed: Option<u64>,
@@ -161,9 +161,11 @@ pub fn export(
 /// Stops before the first call when more deletes are pending than may be sent.
 fn guard(summary: &ExportSummary, options: &ExportOptions, terms: ExportTerms, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
     let Some(limit) = summary.delete_limit(options.deletes_max, options.delete_percent_max, terms) else { return Ok(()) };
-    let allowed = options.allow_deletes.filter(|allowed| allowed.reviewed.is_none_or(|reviewed| reviewed == summary.deletes_fingerprint));
-    let limit = limit.max(allowed.map_or(0, |allowed| allowed.count));
-    if summary.deletes <= limit {
+    // Another number than the reviewed one is another set.
+    let reviewed = |allowed: &AllowedDeletes| {
+        allowed.count == summary.deletes && allowed.reviewed.is_none_or(|reviewed| reviewed == summary.deletes_fingerprint)
+    };
+    if summary.deletes <= limit || options.allow_deletes.as_ref().is_some_and(reviewed) {
         return Ok(());
     }
     recorder.event(Event::DeletionThreshold { connector: options.name.clone(), pending: summary.deletes, limit });

@@ -188,7 +188,7 @@ impl Draft<'_> {
                 }
                 if object.link.mv().is_none() && !matches!(object.link, Link::ExplicitlyDisconnected) {
                     // An object of another type leaves the name soon; until then there is no room for the new one.
-                    self.retry = Some(DirtyReason::RetryProvisioning);
+                    self.try_again(source.id)?;
                     return Ok(false);
                 }
                 let detail = format!(
@@ -214,6 +214,18 @@ impl Draft<'_> {
                 Ok(self.echoes(id)?)
             }
         }
+    }
+
+    /// Has the metaverse object looked at again by a later step. The subject may be leaving it: then another object that
+    /// stays takes over.
+    fn try_again(&mut self, mv: MvId) -> Result<(), UnitError> {
+        let links = self.links(mv)?;
+        if links.contains(&self.subject) {
+            self.retry = Some(DirtyReason::RetryProvisioning);
+        } else if let Some(other) = links.first() {
+            self.dirty.push((*other, DirtyReason::RetryProvisioning));
+        }
+        Ok(())
     }
 
     fn wanted_name(&self, source: &MvObject, rule: ScopedRule, wanted: &Wanted) -> Result<Dn, UnitError> {
