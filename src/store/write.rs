@@ -713,8 +713,16 @@ pub(super) fn join_keys<'v>(
             keys.push((entry.attr.0, join_hash(seed, entry.value()?), id));
         }
     }
+    // Only the new tail: whoever collects the keys of many objects must not pay for all of them again and again.
     keys[start..].sort_unstable();
-    keys.dedup();
+    let mut end = start;
+    for at in start..keys.len() {
+        if at == start || keys[at] != keys[end - 1] {
+            keys[end] = keys[at];
+            end += 1;
+        }
+    }
+    keys.truncate(end);
     Ok(())
 }
 
