@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// An object made by hand.
 pub(super) struct Object {
     pub(super) names: Arc<Names>,
-    pub(super) object_type: ObjectType,
+    pub(super) kind: ObjectType,
     pub(super) dn: String,
     pub(super) values: FlatValues,
     pub(super) imported: FlatValues,
@@ -20,7 +20,7 @@ impl Object {
         let flat = flat(names, values);
         Self {
             names: Arc::clone(names),
-            object_type: names.object_type(object_type),
+            kind: names.object_type(object_type),
             dn: dn.to_owned(),
             imported: flat.clone(),
             values: flat,
@@ -45,7 +45,7 @@ pub(super) fn flat(names: &Names, values: &[(&str, Value)]) -> FlatValues {
 
 impl AttributeSource for Object {
     fn object_type(&self) -> ObjectType {
-        self.object_type
+        self.kind
     }
     fn dn(&self) -> &str {
         &self.dn
@@ -1252,7 +1252,9 @@ fn built_in_rules_agree_with_a_published_configuration() {
                 if expected.is_empty() {
                     expected.push(BTreeSet::new());
                 }
-                expected.iter_mut().for_each(|group| _ = group.insert("objectguid isnotnull".to_owned()));
+                for group in &mut expected {
+                    group.insert("objectguid isnotnull".to_owned());
+                }
             }
             "In from AAD - User Join" => expected = vec![BTreeSet::from(["cloudmastered notequal true".to_owned()])],
             "Out to AAD - Group Join" => {

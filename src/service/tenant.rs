@@ -115,14 +115,12 @@ fn spawn(file: &EntraFile) -> std::io::Result<(String, Child)> {
         BufReader::new(stdout).read_line(&mut line)?;
     }
     let base_url = serde_json::from_str::<serde_json::Value>(&line).ok().and_then(|ready| Some(ready["baseUrl"].as_str()?.to_owned()));
-    match base_url {
-        Some(base_url) => Ok((base_url, child)),
-        None => {
-            drop(child.kill());
-            drop(child.wait());
-            Err(std::io::Error::other("the tenant's process ended before it was ready"))
-        }
-    }
+    let Some(base_url) = base_url else {
+        drop(child.kill());
+        drop(child.wait());
+        return Err(std::io::Error::other("the tenant's process ended before it was ready"));
+    };
+    Ok((base_url, child))
 }
 
 impl std::fmt::Debug for RunningTenant {

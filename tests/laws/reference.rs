@@ -60,17 +60,23 @@ pub(crate) fn expect(a: &Directory, b: &Directory) -> Picture {
         let special = contributors.iter().find(|(_, entry, is_a)| *is_a && entry.value("department") == Some("IT"));
         let title = special.and_then(|(_, entry, _)| entry.value("title")).map(|title| format!("IT {title}"));
         let title = title.or_else(|| contributors.iter().find_map(|(_, entry, _)| entry.value("title")).map(str::to_owned));
-        title.into_iter().for_each(|title| put(&mut values, "title", title));
+        if let Some(title) = title {
+            put(&mut values, "title", title);
+        }
         if let Some(blocked) = contributors.iter().filter(|(.., is_a)| *is_a).find_map(|(_, entry, _)| entry.value("blocked")) {
             put(&mut values, "blocked", blocked);
         }
         for (_, entry, _) in contributors {
-            entry.values.get("tags").into_iter().flatten().for_each(|tag| put(&mut values, "tags", tag));
+            for tag in entry.values.get("tags").into_iter().flatten() {
+                put(&mut values, "tags", tag);
+            }
         }
         let winner = contributors.iter().find(|(_, entry, _)| entry.references.get("manager").is_some_and(|targets| !targets.is_empty()));
         if let Some((directory, entry, _)) = winner {
             for anchor in &entry.references["manager"] {
-                any_key(directory, anchor).into_iter().for_each(|manager| put(&mut values, "manager", manager));
+                if let Some(manager) = any_key(directory, anchor) {
+                    put(&mut values, "manager", manager);
+                }
             }
         }
         picture.metaverse.insert(key.clone(), values);
@@ -79,9 +85,13 @@ pub(crate) fn expect(a: &Directory, b: &Directory) -> Picture {
         let Some(name) = entry.value("cn") else { continue };
         let mut values = Values::new();
         put(&mut values, "cn", name);
-        entry.value("displayName").into_iter().for_each(|value| put(&mut values, "displayName", value));
+        if let Some(value) = entry.value("displayName") {
+            put(&mut values, "displayName", value);
+        }
         for anchor in entry.references.get("member").into_iter().flatten() {
-            any_key(a, anchor).into_iter().for_each(|member| put(&mut values, "member", member));
+            if let Some(member) = any_key(a, anchor) {
+                put(&mut values, "member", member);
+            }
         }
         picture.metaverse.insert(format!("group {name}"), values);
     }

@@ -116,7 +116,7 @@ fn after_rebuild<K: redb::Key + 'static, V: redb::Value + 'static>(
 
 const USER: u64 = 1 << 48 | 1;
 const OTHER: u64 = 1 << 48 | 2;
-const NOBODY: u64 = 1 << 48 | 77;
+const NOBODY: u64 = (1 << 48) + 77;
 
 fn last_key<K: redb::Key + 'static, V: redb::Value + 'static, O>(
     table: &redb::Table<'_, K, V>,

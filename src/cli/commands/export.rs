@@ -29,16 +29,14 @@ pub(in crate::cli) fn run(app: &App, arguments: &ExportArguments) -> Result<Exit
 }
 
 fn targets(service: &Service, name: Option<&str>) -> Result<Vec<ConnectorId>, CommandError> {
-    match name {
-        Some(name) => Ok(vec![service.connector_id(name)?]),
-        None => {
-            let targets = service.rules()?.targets().to_vec();
-            if targets.is_empty() {
-                return Err(CommandError::new("configuration", Exit::NotStarted, "no connector is a target of a rule"));
-            }
-            Ok(targets)
-        }
+    if let Some(name) = name {
+        return Ok(vec![service.connector_id(name)?]);
     }
+    let targets = service.rules()?.targets().to_vec();
+    if targets.is_empty() {
+        return Err(CommandError::new("configuration", Exit::NotStarted, "no connector is a target of a rule"));
+    }
+    Ok(targets)
 }
 
 fn what_if(app: &App, service: &Service, targets: &[ConnectorId], limit: usize) -> Result<Exit, CommandError> {

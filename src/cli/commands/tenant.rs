@@ -15,10 +15,10 @@ pub(in crate::cli) fn run(app: &App, command: &TenantCommand) -> Result<Exit, Co
         .build()
         .map_err(|error| CommandError::new("tenant", Exit::NotStarted, format!("no threads for the tenant: {error}")))?;
     let mut output = anstream::stdout();
-    runtime.block_on(run_serve(&arguments, Context::system(), &mut output)).map_err(refused)?;
+    runtime.block_on(run_serve(&arguments, Context::system(), &mut output)).map_err(|error| refused(&error))?;
     Ok(Exit::Ok)
 }
 
-fn refused(error: command::CommandError) -> CommandError {
+fn refused(error: &command::CommandError) -> CommandError {
     CommandError::new("tenant", Exit::NotStarted, error.to_string())
 }

@@ -170,8 +170,8 @@ fn levels(snapshot: &Snapshot, connector: ConnectorId, mut adds: HashMap<CsId, u
         adds.insert(*id, OPEN);
         let mut path = vec![Visit { id: *id, needs: needs(snapshot, connector, *id, &adds)?, level: 0 }];
         while let Some(visit) = path.last_mut() {
-            match visit.needs.pop() {
-                Some(next) => match adds.get(&next).copied() {
+            if let Some(next) = visit.needs.pop() {
+                match adds.get(&next).copied() {
                     Some(UNKNOWN) => {
                         adds.insert(next, OPEN);
                         let needs = needs(snapshot, connector, next, &adds)?;
@@ -179,13 +179,12 @@ fn levels(snapshot: &Snapshot, connector: ConnectorId, mut adds: HashMap<CsId, u
                     }
                     Some(OPEN) | None => {}
                     Some(level) => visit.level = visit.level.max(level + 1),
-                },
-                None => {
-                    let Some(done) = path.pop() else { break };
-                    adds.insert(done.id, done.level);
-                    if let Some(above) = path.last_mut() {
-                        above.level = above.level.max(done.level + 1);
-                    }
+                }
+            } else {
+                let Some(done) = path.pop() else { break };
+                adds.insert(done.id, done.level);
+                if let Some(above) = path.last_mut() {
+                    above.level = above.level.max(done.level + 1);
                 }
             }
         }

@@ -260,7 +260,7 @@ impl Draft<'_> {
         let creating = !expected_exists(&object);
         let scope = of_type(scope, object.object_type);
         let wanted = self.want(source, &scope, creating)?;
-        let rename = self.rename(&object, source.id, &wanted, creating)?;
+        let rename = Self::rename(&object, source.id, &wanted, creating)?;
         let had_kind = object.stage(Stage::PendingExport).kind;
         let had_rename = object.stage(Stage::PendingExport).rename.clone();
         let taken_name = if creating { rename.clone() } else { None };
@@ -348,7 +348,7 @@ impl Draft<'_> {
     }
 
     /// The name the object should get, when it differs from the one we have reason to expect.
-    fn rename(&self, object: &CsObject, mv: MvId, wanted: &Wanted, creating: bool) -> Result<Option<Box<str>>, UnitError> {
+    fn rename(object: &CsObject, mv: MvId, wanted: &Wanted, creating: bool) -> Result<Option<Box<str>>, UnitError> {
         let Some(name) = wanted.dn.as_deref() else { return Ok(None) };
         let sent = [Stage::InProgress, Stage::Unconfirmed].into_iter().find_map(|stage| object.stage(stage).rename.as_deref());
         let expected = sent.filter(|_| !creating).unwrap_or(&object.dn);
