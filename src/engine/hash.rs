@@ -11,8 +11,9 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 const NAME: u64 = 1 << 40;
 const TYPE: u64 = 2 << 40;
 
-/// The hash of a whole entry.
-pub(super) fn entry(entry: &EntryRef<'_>, secret: u64) -> u128 {
+/// The hash of a whole entry: name, type and all values (design: storage and performance, section 5). `secret` is the
+/// store's.
+pub fn entry(entry: &EntryRef<'_>, secret: u64) -> u128 {
     let mut sum = xxh3_128_with_seed(entry.dn().as_bytes(), secret ^ NAME);
     if let Some(object_type) = entry.object_type() {
         sum = sum.wrapping_add(xxh3_128_with_seed(&object_type.0.to_le_bytes(), secret ^ TYPE));

@@ -6,7 +6,7 @@
 pub mod bridge;
 mod describe;
 pub mod export;
-mod hash;
+pub mod hash;
 pub mod import;
 mod recorder;
 pub mod run;
