@@ -11,6 +11,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use error::{CommandError, Exit};
 use output::Output;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 /// What every command gets.
@@ -62,7 +63,11 @@ fn start_logging(filter: &str) -> Result<(), CommandError> {
         CommandError::usage(format!("--log {filter}: {error}")).hint("write a level, or target=level: warn, info, syncline=debug")
     })?;
     // A second subscriber cannot be set within one process; tests that call commands twice keep the first.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
     Ok(())
 }
 

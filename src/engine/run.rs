@@ -350,8 +350,10 @@ impl Engine<'_> {
         attributes.remove(&AttrId::DN);
         let attributes: Vec<AttrId> = attributes.into_iter().collect();
         let full = watermark.is_none();
-        let mut options = ImportOptions::full(id, attributes.clone(), step);
+        let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
+        let mut options = ImportOptions::full(id, name, attributes.clone(), step);
         options.full = full;
+        options.managed = self.rules.outbound_attributes(id).into_iter().collect();
         options.shrink_percent_max = self.caution.shrink_percent_max;
         options.allow_shrink = self.caution.allow_shrink;
         if connector.capabilities().export {

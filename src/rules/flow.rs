@@ -382,6 +382,7 @@ fn decide(
     values: &mut FlatBuilder,
 ) -> Result<(), FlowError> {
     let mut keep = false;
+    // The first flow that was asked and had nothing.
     let mut first = None;
     let mut decided: Option<&CompiledRule> = None;
     let mut absent: Option<AttrId> = None;
@@ -395,9 +396,9 @@ fn decide(
             keep = true;
             continue;
         }
-        first = first.or(Some(origin.rule));
         let plain = flow.source.plain_attribute();
         if plain.is_some() && plain == absent {
+            first = first.or(Some(origin.rule));
             continue;
         }
         if merge == MergeType::Update && target != AttrId::DN {
@@ -408,6 +409,7 @@ fn decide(
                 }
                 Some(false) => {
                     absent = plain;
+                    first = first.or(Some(origin.rule));
                     continue;
                 }
                 None => {}
@@ -416,12 +418,11 @@ fn decide(
         match produce(rules, origin, flow)? {
             Produced::Nothing => {
                 absent = plain.or(absent);
+                first = first.or(Some(origin.rule));
                 continue;
             }
-            Produced::Ignored => {
-                keep = true;
-                continue;
-            }
+            // As if the flow did not exist.
+            Produced::Ignored => continue,
             Produced::Removed => {
                 decided = decided.or(Some(origin.rule));
                 break;
@@ -462,7 +463,8 @@ fn decide(
     if target == AttrId::DN {
         return Ok(());
     }
-    // Nothing decided, and somebody said to leave the attribute alone or nobody was asked: it is not touched.
+    // Nobody gave a value: whoever was asked and had none clears the attribute. When all flows are to be ignored, or one
+    // had its say when the object was made, it is not touched (specification: sync engine 3.8, point 5).
     let Some(by) = decided.or(if keep { None } else { first }) else { return Ok(()) };
     if merge != MergeType::Update {
         wanted.merged.push(target);

@@ -76,7 +76,7 @@ pub(crate) fn recipe(users: u64, groups: u64, contacts: u64) -> syncline::direct
     syncline::directory_generator::DirectoryRecipe { users, groups, contacts, ..Default::default() }
 }
 
-fn up(kind: &str, recipe: &syncline::directory_generator::DirectoryRecipe, more: &[&str]) -> Lab {
+pub(crate) fn up(kind: &str, recipe: &syncline::directory_generator::DirectoryRecipe, more: &[&str]) -> Lab {
     let tool = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tools/lab").join(kind);
     // Below /tmp, for Samba puts Unix sockets there, and their paths are short.
     let home = tempfile::Builder::new().prefix("syncline-test-").tempdir().unwrap().keep();

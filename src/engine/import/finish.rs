@@ -16,7 +16,12 @@ impl Import<'_> {
         let mut changes = ChangeSet::new();
         self.final_states(completion, &mut changes);
         self.commit(changes, recorder)?;
-        Ok(if self.problems > 0 { "completed-discovery-errors" } else { "success" })
+        let surprised = self.tell_surprises(recorder);
+        Ok(match (self.problems, surprised) {
+            (0, false) => "success",
+            (0, true) => "completed-warnings",
+            _ => "completed-discovery-errors",
+        })
     }
 
     /// Stages deletes for what was not reported, after the guard has had its say.
@@ -74,7 +79,7 @@ impl Import<'_> {
     }
 
     fn leave(
-        &self,
+        &mut self,
         object: CsObject,
         snapshot: &Snapshot,
         changes: &mut ChangeSet,
@@ -87,6 +92,7 @@ impl Import<'_> {
             return Ok(());
         }
         if object.imported() {
+            self.notice_gone(&object, recorder);
             super::page::stage_delete(object, changes, recorder);
             return Ok(());
         }

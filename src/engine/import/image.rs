@@ -113,6 +113,10 @@ fn take(image: &mut Image, builder: &mut FlatBuilder, names: &Names, attr: AttrI
 pub(super) struct Comparison {
     /// Attributes that an export had changed, that the target acknowledged, and that the import does not show.
     pub(super) not_reimported: BTreeSet<AttrId>,
+    /// Attributes whose values changed although nothing of ours was under way or wanted for them.
+    pub(super) unasked: BTreeSet<AttrId>,
+    /// References that went in the same way. A reference may go because what it points to does.
+    pub(super) lost: Vec<(AttrId, CsId)>,
     /// Something was put back to be exported again.
     pub(super) wanted_again: bool,
     /// The state of any value or reference changed.
@@ -147,6 +151,9 @@ pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, unreadab
         if unreadable.contains(&attr) {
             shown = before.present(StageMask::EXPECTED);
         }
+        if unasked(before, shown) {
+            found.unasked.insert(attr);
+        }
         let after = settle(before, shown, attr, found);
         if !after.is_absent() {
             merged.push(attr, value, after.0);
@@ -168,16 +175,28 @@ pub(super) fn compare_references(
     for row in stored {
         let is_shown =
             if unreadable.contains(&row.attr) { row.state.present(StageMask::EXPECTED) } else { shown.contains(&(row.attr, row.target)) };
+        if !is_shown && unasked(row.state, is_shown) {
+            found.lost.push((row.attr, row.target));
+        } else if unasked(row.state, is_shown) {
+            found.unasked.insert(row.attr);
+        }
         let after = settle(row.state, is_shown, row.attr, found);
         if after != row.state {
             rows.push(CsReference { state: after, ..*row });
         }
     }
     for (attr, target) in shown.difference(&known) {
+        found.unasked.insert(*attr);
         let state = settle(ValueState::ABSENT, true, *attr, found);
         rows.push(CsReference { owner, attr: *attr, target: *target, state });
     }
     rows
+}
+
+/// True when a value came or went although nothing of ours was under way or wanted for it.
+fn unasked(before: ValueState, shown: bool) -> bool {
+    let ours = [Stage::Unconfirmed, Stage::InProgress, Stage::PendingExport].into_iter().any(|stage| before.touched(stage));
+    !ours && before.present(StageMask::IMPORTED) != shown
 }
 
 /// One value's new state when the directory shows it, or does not.

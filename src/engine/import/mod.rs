@@ -8,6 +8,7 @@ mod finish;
 mod image;
 mod lookup;
 mod page;
+mod surprise;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use crate::model::{AttrId, ConnectorId, CsId, ErrorSide, RunId};
 use crate::store::{ChangeSet, Store};
 use lookup::Lookup;
 use std::collections::{BTreeSet, HashSet};
+use surprise::Surprises;
 
 /// The name under which a connector's watermark is kept.
 pub const WATERMARK: &str = "watermark";
@@ -31,12 +33,16 @@ const ERRORS_MAX: u64 = 5_000;
 pub struct ImportOptions {
     /// The connector whose space is filled.
     pub connector: ConnectorId,
+    /// Its name.
+    pub name: String,
     /// Everything is reported; what is not reported is gone.
     pub full: bool,
     /// The attributes read; part of the epoch of hashes.
     pub attributes: Vec<AttrId>,
     /// Attributes that the directory accepts and never shows.
     pub unreadable: BTreeSet<AttrId>,
+    /// Attributes that our rules write: changed by others, they are drift.
+    pub managed: BTreeSet<AttrId>,
     /// Compare every body, whatever the hashes say.
     pub verify: bool,
     /// A full import that misses more than this share of the known objects is not believed, in percent.
@@ -51,12 +57,14 @@ pub struct ImportOptions {
 
 impl ImportOptions {
     /// A full import with the default guard: 30 percent, at least 10 objects.
-    pub fn full(connector: ConnectorId, attributes: Vec<AttrId>, step: (RunId, u32)) -> Self {
+    pub fn full(connector: ConnectorId, name: impl Into<String>, attributes: Vec<AttrId>, step: (RunId, u32)) -> Self {
         Self {
             connector,
+            name: name.into(),
             full: true,
             attributes,
             unreadable: BTreeSet::new(),
+            managed: BTreeSet::new(),
             verify: false,
             shrink_percent_max: 30,
             shrink_objects_min: 10,
@@ -119,6 +127,7 @@ struct Import<'a> {
     problems: u64,
     /// Entries that could be neither read nor identified: nothing may be taken for gone.
     unidentified: u64,
+    surprises: Surprises,
 }
 
 impl<'a> Import<'a> {
@@ -131,7 +140,7 @@ impl<'a> Import<'a> {
         let lookup = Lookup::load(&snapshot, options.connector, trust)?;
         let errors = snapshot.errors(options.connector, None, usize::MAX)?;
         let with_error = errors.into_iter().filter(|(_, side, _)| *side == ErrorSide::Import).map(|(id, ..)| id).collect();
-        Ok(Self { store, options, cx, lookup, with_error, epoch, secret, problems: 0, unidentified: 0 })
+        Ok(Self { store, options, cx, lookup, with_error, epoch, secret, problems: 0, unidentified: 0, surprises: Surprises::default() })
     }
 
     fn commit(&self, mut changes: ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {

@@ -76,7 +76,7 @@ impl Import<'_> {
         let staged: Vec<Staged> =
             work.par_iter().zip(&targets).with_min_len(PER_TASK).map(|(work, shown)| compare(work, shown, unreadable)).collect();
         for (work, staged) in work.into_iter().zip(staged) {
-            self.write(work, staged, &mut changes, recorder);
+            self.write(work, staged, &snapshot, &mut changes, recorder)?;
         }
         self.commit(changes, recorder)
     }
@@ -201,9 +201,19 @@ impl Import<'_> {
         work.iter().map(|work| work.image.references.iter().map(|(attr, target)| (*attr, resolve_one(target))).collect()).collect()
     }
 
-    fn write(&mut self, work: Work<'_>, staged: Staged, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) {
+    fn write(
+        &mut self,
+        work: Work<'_>,
+        staged: Staged,
+        snapshot: &Snapshot,
+        changes: &mut ChangeSet,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(), EngineError> {
         let Staged { object, rows, found, known, renamed, retyped } = staged;
         let id = object.id;
+        if known {
+            self.notice(&object, &found, snapshot, recorder)?;
+        }
         if work.whole {
             changes.cs_hash.push((id, Some(work.hash)));
         }
@@ -235,6 +245,7 @@ impl Import<'_> {
         changes.blobs.extend(work.image.blobs);
         changes.cs_reference.extend(rows);
         changes.cs_put.push(object);
+        Ok(())
     }
 
     /// An entry that cannot be used: counted and noted, and seen if it can be told which object it is.
@@ -300,6 +311,7 @@ impl Import<'_> {
             recorder.count("filtered-deletes", 1);
             return Ok(());
         };
+        self.notice_gone(&object, recorder);
         stage_delete(object, changes, recorder);
         Ok(())
     }

@@ -38,7 +38,7 @@ fn unfinished(mut page: ImportPage) -> ImportPage {
 }
 
 fn run(store: &Store, pages: Vec<Result<ImportPage, ConnectorError>>) -> (Result<&'static str, EngineError>, BTreeMap<String, u64>) {
-    let options = ImportOptions::full(SPACE, Vec::new(), (RunId(1), 1));
+    let options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
     let mut silent = Silent;
     let mut recorder = StepRecorder::new(&mut silent);
     let result = import(store, pages.into_iter(), &options, &Context::system(), &mut recorder);

@@ -309,7 +309,7 @@ impl<R: BufRead> Reader<R> {
         match self.closed {
             Some(count) if count == self.records => Ok(()),
             Some(count) => Err(self.file(format!(
-                "the file says that it holds {count} records, but {} were found: it is damaged; write it anew",
+                "the file says that it holds {count} records, but {} were found: it is damaged; write it anew, or mend this line if you changed the file by hand",
                 self.records
             ))),
             None => Err(self.file("the file is cut off: its beginning promises a closing line that is not there; write it anew")),

@@ -1,0 +1,242 @@
+//! The two ends of the test: a domain of its own, a tenant of its own, and the program between them.
+
+use crate::labs::{self, Lab};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use tokio::runtime::Runtime;
+
+/// The domain of generated names in the tenant.
+pub(crate) const INITIAL: &str = "contoso.onmicrosoft.com";
+/// The only other domain that is verified there.
+pub(crate) const VERIFIED: &str = "corp.example";
+/// Nothing below is to be synchronized.
+pub(crate) const EXCLUDED: &str = "OU=Service Accounts,DC=corp,DC=example";
+
+pub(crate) struct World {
+    pub(crate) lab: Lab,
+    folder: tempfile::TempDir,
+    tenant: Child,
+    base_url: String,
+    credentials: Value,
+    client: reqwest::Client,
+    runtime: Runtime,
+    graph_token: String,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(self.tenant.kill());
+        drop(self.tenant.wait());
+    }
+}
+
+impl World {
+    /// A domain with 500 users, 50 nested groups and 20 contacts, an empty tenant, and a configuration for both.
+    pub(crate) fn new() -> Self {
+        let lab = labs::up("samba-ad", &labs::recipe(500, 50, 20), &[]);
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("tenant.redb");
+        let mut tenant = Command::new(env!("CARGO_BIN_EXE_syncline"))
+            .args(["tenant", "serve", "--json", "--plain-http", "--listen", "127.0.0.1:0", "--name", "Contoso"])
+            .args(["--initial-domain", INITIAL, "--domain", VERIFIED, "--data"])
+            .arg(&data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(tenant.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        let credentials = std::fs::read(ready["credentials"].as_str().unwrap()).unwrap();
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let mut world = Self {
+            lab,
+            folder,
+            tenant,
+            base_url: ready["baseUrl"].as_str().unwrap().to_owned(),
+            credentials: serde_json::from_slice(&credentials).unwrap(),
+            client: reqwest::Client::builder().tls_certs_only(None::<reqwest::Certificate>).build().unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+            graph_token: String::new(),
+        };
+        world.graph_token = world.token();
+        world.configure();
+        world
+    }
+
+    fn secret(&self, name: &str) -> &str {
+        self.credentials[name].as_str().unwrap()
+    }
+
+    fn token(&self) -> String {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", self.secret("client_id")),
+            ("client_secret", self.secret("client_secret")),
+            ("scope", "https://graph.microsoft.com/.default"),
+        ];
+        let url = format!("{}/{VERIFIED}/oauth2/v2.0/token", self.base_url);
+        let answer: Value = self.runtime.block_on(async { self.client.post(url).form(&form).send().await.unwrap().json().await.unwrap() });
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    fn configure(&self) {
+        let password = self.folder.path().join("password");
+        std::fs::write(&password, self.lab.text("password")).unwrap();
+        let output = self.syncline(&[
+            "init",
+            "--source",
+            "ad",
+            "--url",
+            self.lab.text("ldaps"),
+            "--ca-file",
+            self.lab.text("ca"),
+            "--bind-name",
+            self.lab.text("bind_name"),
+            "--secret-file",
+            password.to_str().unwrap(),
+            "--domain",
+            VERIFIED,
+            "--exclude",
+            EXCLUDED,
+        ]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let cloud = self.config().join("connectors/90-entra.toml");
+        let text = format!(
+            "kind = \"entra\"\nname = \"Entra\"\ntenant = \"{}\"\nclient_id = \"{}\"\nclient_secret = {{ credential = \"entra\" }}\n\
+             login_url = \"{base}\"\nprovisioning_url = \"{base}/provisioningservice.svc\"\n",
+            self.secret("tenant_id"),
+            self.secret("client_id"),
+            base = self.base_url,
+        );
+        std::fs::write(cloud, text).unwrap();
+    }
+
+    pub(crate) fn syncline(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_syncline"))
+            .arg("--config")
+            .arg(self.config())
+            .args(arguments)
+            .env("SYNCLINE_CREDENTIAL_ENTRA", self.secret("client_secret"))
+            .output()
+            .unwrap()
+    }
+
+    /// A cycle that must end well or with warnings, and what it says of itself.
+    pub(crate) fn cycle(&self, arguments: &[&str]) -> Value {
+        let mut all = vec!["--json", "cycle", "start"];
+        all.extend(arguments);
+        let output = self.syncline(&all);
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{shown}\n{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(&shown).unwrap()
+    }
+
+    /// An answer of Graph.
+    pub(crate) fn graph(&self, path: &str) -> Option<Value> {
+        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}/v1.0{path}", self.base_url) };
+        self.runtime.block_on(async {
+            let response = self.client.get(&url).bearer_auth(&self.graph_token).send().await.unwrap();
+            if response.status() == 404 {
+                return None;
+            }
+            assert!(response.status().is_success(), "{url}: {}", response.status());
+            Some(response.json().await.unwrap())
+        })
+    }
+
+    /// All pages of a list of Graph.
+    pub(crate) fn graph_list(&self, path: &str) -> Vec<Value> {
+        let (mut found, mut next) = (Vec::new(), Some(path.to_owned()));
+        while let Some(path) = next {
+            let page = self.graph(&path).unwrap();
+            found.extend(page["value"].as_array().unwrap().iter().cloned());
+            next = page["@odata.nextLink"].as_str().map(str::to_owned);
+        }
+        found
+    }
+
+    fn admin(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Value {
+        self.runtime.block_on(async {
+            let url = format!("{}/syncline-admin{path}", self.base_url);
+            let mut request = self.client.request(method, &url).bearer_auth(self.secret("admin_token"));
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            let response = request.send().await.unwrap();
+            let (status, text) = (response.status(), response.text().await.unwrap());
+            assert!(status.is_success(), "{url}: {status} {text}");
+            serde_json::from_str(&text).unwrap_or(Value::Null)
+        })
+    }
+
+    /// Forgets what reached the tenant so far.
+    pub(crate) fn forget_writes(&self) {
+        self.admin(reqwest::Method::DELETE, "/traffic", None);
+    }
+
+    /// What reached the tenant since: what it did, to which anchor, with which attributes.
+    pub(crate) fn writes(&self) -> Vec<Write> {
+        let journal = self.admin(reqwest::Method::GET, "/journal", None);
+        let of = |entry: &Value| Write {
+            result: entry["result"].as_str().unwrap().to_owned(),
+            anchor: entry["sourceAnchor"].as_str().unwrap_or_default().to_owned(),
+            attributes: entry["attributes"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect(),
+        };
+        journal["writes"].as_array().unwrap().iter().map(of).collect()
+    }
+
+    /// Changes an object in the tenant as if somebody had done it behind the back of synchronization.
+    pub(crate) fn meddle(&self, name: &str, values: &Value) {
+        self.admin(reqwest::Method::PATCH, &format!("/objects/{name}"), Some(&json!({"properties": values})));
+    }
+
+    /// Changes the directory by LDIF change records, as its administrator.
+    pub(crate) fn modify(&self, ldif: &str) {
+        self.modify_with(ldif, &[]);
+    }
+
+    /// The name of a deleted account.
+    pub(crate) fn deleted(&self, account: &str) -> String {
+        let filter = format!("(&(isDeleted=TRUE)(sAMAccountName={account}))");
+        let output = Command::new("ldapsearch")
+            .env("LDAPTLS_CACERT", self.lab.text("ca"))
+            .args(["-x", "-LLL", "-o", "ldif-wrap=no", "-E", "!1.2.840.113556.1.4.417", "-H", self.lab.text("ldaps")])
+            .args(["-D", self.lab.text("admin_name"), "-w", self.lab.text("admin_password"), "-b", self.lab.text("base"), &filter, "1.1"])
+            .output()
+            .unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        let line =
+            shown.lines().find(|line| line.starts_with("dn:")).unwrap_or_else(|| panic!("{account} is not among the deleted: {shown}"));
+        line.strip_prefix("dn:").unwrap().to_owned()
+    }
+
+    /// The same with controls.
+    pub(crate) fn modify_with(&self, ldif: &str, controls: &[&str]) {
+        let mut child = Command::new("ldapmodify")
+            .env("LDAPTLS_CACERT", self.lab.text("ca"))
+            .args(["-x", "-H", self.lab.text("ldaps"), "-D", self.lab.text("admin_name"), "-w", self.lab.text("admin_password")])
+            .args(controls)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("ldapmodify is missing; run tools/lab/install as root");
+        child.stdin.take().unwrap().write_all(ldif.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{ldif}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// One write that reached the tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Write {
+    pub(crate) result: String,
+    pub(crate) anchor: String,
+    pub(crate) attributes: Vec<String>,
+}
