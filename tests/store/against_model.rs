@@ -529,7 +529,8 @@ fn intern(store: &Store) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    // Three in eight of what PROPTEST_CASES asks for: a case is a whole history.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases * 3 / 8, ..ProptestConfig::default() })]
 
     #[test]
     fn a_store_holds_what_maps_would_hold(sets in proptest::collection::vec(proptest::collection::vec(action(), 0..30), 1..6), index_at in 0..6usize) {

@@ -76,7 +76,7 @@ fn id(served: &Served, anchor: &str) -> String {
 }
 
 #[tokio::test]
-async fn references_every_read_has_the_published_shape() {
+async fn published_material_every_read_has_its_shape() {
     let (served, token) = populated().await;
     let tenant_id = served.tenant_id();
     let (u0, g, c, d) = (id(&served, "U0"), id(&served, "G"), id(&served, "C"), id(&served, "D"));
@@ -136,12 +136,12 @@ async fn references_every_read_has_the_published_shape() {
 /// The schema itself must be able to fail, or the test above says nothing.
 #[tokio::test]
 #[should_panic(expected = "displaName")]
-async fn references_a_misspelt_property_fails() {
+async fn published_material_a_misspelt_property_fails() {
     assert_graph("GET", "/v1.0/users/x", 200, &json!({"id": "x", "displaName": "typo"}));
 }
 
 #[tokio::test]
-async fn references_changes_have_the_published_shape() {
+async fn published_material_changes_have_its_shape() {
     let (served, token) = populated().await;
     let new = json!({
         "accountEnabled": true, "displayName": "Cloud", "mailNickname": "cloud", "userPrincipalName": format!("cloud@{VERIFIED}"),

@@ -1,6 +1,6 @@
 //! The local tenant, over real HTTP where the wire matters and through its library where rules matter.
 //!
-//! Tests whose names begin with `references_` need the published material that is not part of this repository; the
+//! Tests whose names begin with `published_material_` need the published material that is not part of this repository; the
 //! variable `SYNCLINE_REFERENCES` says where it is.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]

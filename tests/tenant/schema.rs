@@ -17,7 +17,7 @@ pub(crate) fn references() -> PathBuf {
     assert!(
         !folder.is_empty(),
         "SYNCLINE_REFERENCES is not set: it names the folder with protocol/graph-subset.openapi.yaml, which is not part of this \
-         repository. Set it, or run the other tests with --skip references_"
+         repository. Set it, or run the other tests with --skip published_material_"
     );
     PathBuf::from(folder)
 }
