@@ -267,6 +267,20 @@ fn every_error_code_is_explained() {
 }
 
 #[test]
+fn every_table_of_the_store_is_explained() {
+    let source = read(Path::new("src/store/tables.rs"));
+    let document = read(Path::new("docs/store.md"));
+    let definitions = source.split_once("\ntables! {").expect("the tables stand in one place").1;
+    let definitions = definitions.split_once("\n}").map_or("", |(inside, _)| inside);
+    // A row is `CONSTANT name: key => value;`.
+    let rows = definitions.lines().map(str::trim).filter(|line| line.ends_with(';') && line.contains(" => "));
+    let names: Vec<&str> = rows.filter_map(|row| row.split([' ', ':']).nth(1)).collect();
+    assert!(names.len() > 20, "{names:?}");
+    let missing: Vec<&&str> = names.iter().filter(|name| !document.contains(&format!("| `{name}` |"))).collect();
+    assert!(missing.is_empty(), "docs/store.md does not explain {missing:?}");
+}
+
+#[test]
 fn links_in_the_documentation_lead_somewhere() {
     let mut wrong = Vec::new();
     let mut pages = files("docs", &[".md"]);
