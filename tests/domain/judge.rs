@@ -88,7 +88,7 @@ fn kind_of(dn: &str, entry: &Entry) -> Option<&'static str> {
 }
 
 fn group_type(entry: &Entry) -> u32 {
-    text(entry, "groupType").map_or(0, |number| number.parse::<i64>().unwrap() as u32)
+    text(entry, "groupType").map_or(0, |number| number.parse::<i32>().unwrap().cast_unsigned())
 }
 
 fn anchor_of(kind: &str, entry: &Entry) -> String {

@@ -1,0 +1,233 @@
+//! Files and values of every bad sort: each is named, stops no more than it must, and deletes nothing.
+
+use crate::world::{World, counted, exported};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// One person; `more` are further lines.
+fn person(number: u32, more: &str) -> String {
+    let id = STANDARD.encode([[0u8; 12].as_slice(), &number.to_be_bytes()].concat());
+    let sid =
+        STANDARD.encode([&[1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0][..], &number.to_le_bytes()].concat());
+    format!(
+        "dn: CN=Person {number},OU=People,DC=corp,DC=example\nobjectClass: top\nobjectClass: user\ncn: Person {number}\n\
+         displayName: Person {number}\nobjectGUID:: {id}\nobjectSid:: {sid}\nsAMAccountName: p{number}\n\
+         userPrincipalName: p{number}@corp.example\nuserAccountControl: 512\n{more}\n"
+    )
+}
+
+/// One group; `more` are further lines.
+fn group(number: u32, more: &str) -> String {
+    let id = STANDARD.encode([[1u8; 12].as_slice(), &number.to_be_bytes()].concat());
+    let sid =
+        STANDARD.encode([&[1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0][..], &number.to_le_bytes()].concat());
+    format!(
+        "dn: CN=Group {number},OU=People,DC=corp,DC=example\nobjectClass: top\nobjectClass: group\ncn: Group {number}\n\
+         objectGUID:: {id}\nobjectSid:: {sid}\nsAMAccountName: g{number}\ngroupType: -2147483640\n{more}\n"
+    )
+}
+
+fn file(records: &[String]) -> String {
+    format!("version: 1\n\n{}", records.join("\n"))
+}
+
+fn people(count: u32) -> Vec<String> {
+    (1..=count).map(|number| person(number, "")).collect()
+}
+
+/// A world in which five people were sent, and nothing since.
+fn settled() -> World {
+    let world = World::new(&file(&people(5)), &[]);
+    assert_eq!(counted(&world.cycle(0, &["--initial"]), "export-add"), 5);
+    world.clear("/traffic");
+    world
+}
+
+/// Bad input is there now: the cycle ends so, says this, and deletes nothing.
+#[track_caller]
+fn suffers(world: &World, directory: &str, code: i32, said: &[&str]) -> Value {
+    world.write_directory(directory);
+    let cycle = world.cycle(code, &[]);
+    let told = format!("{cycle}{}", world.json(0, &["errors"]));
+    for words in said {
+        assert!(told.contains(words), "{words:?} is not in {told}");
+    }
+    assert_eq!((counted(&cycle, "stage-delete"), counted(&cycle, "export-delete")), (0, 0), "{cycle:#}");
+    world.check_store();
+    cycle
+}
+
+/// Good input heals everything; what was not touched by the trouble is not written again.
+#[track_caller]
+fn heals(world: &World, directory: &str, exports: u64) {
+    world.write_directory(directory);
+    assert_eq!(exported(&world.cycle(0, &[])), exports);
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+    assert_eq!(world.json(0, &["errors"])["problems"].as_array().map(Vec::len), Some(0));
+    world.check_store();
+}
+
+#[test]
+fn a_truncated_file_is_not_believed() {
+    let world = settled();
+    let whole = format!(
+        "# syncline: this file ends with a line that counts its records\n{}\n# syncline: end of file, records: 5\n",
+        file(&people(5))
+    );
+    let cut = &whole[..whole.find("sAMAccountName: p4").unwrap() + 8];
+    suffers(&world, cut, 3, &["directory.ldif", "cut off", "write it anew"]);
+    assert_eq!(world.writes(), 0);
+    heals(&world, &whole, 0);
+}
+
+#[test]
+fn an_empty_file_is_not_believed() {
+    let world = settled();
+    suffers(&world, "version: 1\n", 5, &["none of the objects it had", "--allow-shrink"]);
+    assert_eq!(world.writes(), 0);
+    heals(&world, &file(&people(5)), 0);
+}
+
+#[test]
+fn bad_base64_is_a_problem_of_one_object() {
+    let world = settled();
+    let mut records = people(5);
+    records[2] = person(3, "thumbnailPhoto:: %%%not-base64%%%\n");
+    records[3] = person(4, "department: Changed\n");
+    let cycle = suffers(&world, &file(&records), 2, &["Person 3", "thumbnailPhoto"]);
+    assert_eq!(counted(&cycle, "export-update"), 1, "the others go on");
+    heals(&world, &file(&people(5)), 1);
+}
+
+#[test]
+fn a_name_that_is_none_deletes_nobody() {
+    let world = settled();
+    let broken = file(&people(5)).replace("dn: CN=Person 3,OU=People,DC=corp,DC=example", "dn: Person 3 without a form");
+    suffers(&world, &broken, 2, &["Person 3 without a form"]);
+    assert_eq!(world.writes(), 0);
+    heals(&world, &file(&people(5)), 0);
+}
+
+#[test]
+fn of_two_entries_with_one_anchor_the_second_is_named() {
+    let world = settled();
+    let mut records = people(5);
+    records.push(person(5, "").replace("Person 5", "Person 5 again"));
+    suffers(&world, &file(&records), 2, &["Person 5 again", "same anchor", "give each its own"]);
+    assert_eq!(world.writes(), 0);
+    heals(&world, &file(&people(5)), 0);
+}
+
+/// Without resilience the tenant refuses the second of two, and says which attribute and which other object.
+#[test]
+fn a_duplicate_sign_in_name_is_refused_with_both_objects_named() {
+    let world = settled();
+    world.put("/features", &json!({"set": {"quarantineUponUpnConflictEnabled": false, "quarantineUponProxyAddressesConflictEnabled": false}}));
+    let other = world.json(0, &["cs", "search", "Entra", "--limit", "100"]);
+    assert!(other["objects"].as_array().unwrap().len() >= 5);
+    let broken = file(&people(5)).replace("userPrincipalName: p2@corp.example", "userPrincipalName: p1@corp.example");
+    let cycle = suffers(&world, &broken, 2, &["AttributeValueMustBeUnique", "UserPrincipalName", "p1@corp.example"]);
+    assert_eq!(counted(&cycle, "export-failure"), 1);
+    heals(&world, &file(&people(5)), 0);
+}
+
+#[test]
+fn a_duplicate_address_is_refused_with_both_objects_named() {
+    let world = settled();
+    world.put("/features", &json!({"set": {"quarantineUponUpnConflictEnabled": false, "quarantineUponProxyAddressesConflictEnabled": false}}));
+    let mut records = people(5);
+    records[0] = person(1, "proxyAddresses: SMTP:same@corp.example\n");
+    world.write_directory(&file(&records));
+    assert_eq!(exported(&world.cycle(0, &[])), 1);
+    records[1] = person(2, "proxyAddresses: smtp:same@corp.example\n");
+    suffers(&world, &file(&records), 2, &["AttributeValueMustBeUnique", "roxyAddresses", "same@corp.example"]);
+    records[1] = person(2, "");
+    heals(&world, &file(&records), 0);
+}
+
+/// With resilience, the tenant's default, the second object is created, and its value is put aside.
+#[test]
+fn a_duplicate_sign_in_name_of_a_new_object_is_put_aside() {
+    let world = settled();
+    let mut records = people(6);
+    records[5] = records[5].replace("p6@corp.example", "p1@corp.example");
+    world.write_directory(&file(&records));
+    assert_eq!(counted(&world.cycle(0, &[]), "export-add"), 1);
+    assert!(world.tenant_state().iter().any(|line| line.contains("\"quarantined\":[{")), "nothing was put aside");
+    assert_eq!(exported(&world.cycle(0, &[])), 0, "read-back shows what was written");
+}
+
+#[test]
+fn groups_in_a_circle_are_groups() {
+    let world = settled();
+    let member = |number: u32| format!("member: CN=Group {number},OU=People,DC=corp,DC=example\n");
+    let mut records = people(5);
+    records.extend([group(1, &member(2)), group(2, &member(3)), group(3, &(member(1) + &member(3)))]);
+    world.write_directory(&file(&records));
+    assert_eq!(counted(&world.cycle(0, &[]), "export-add"), 3);
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+    let members: usize =
+        world.tenant_state().iter().filter(|line| line.contains("\"Group\"")).map(|line| line.matches("AQEBAQEBAQEBAQEB").count()).sum();
+    // Each group shows its own anchor and those of its members.
+    assert_eq!(members, 3 + 4);
+}
+
+#[test]
+fn a_manager_who_is_missing_comes_later() {
+    let world = settled();
+    let mut records = people(5);
+    records[0] = person(1, "manager: CN=Person 6,OU=People,DC=corp,DC=example\n");
+    world.write_directory(&file(&records));
+    assert_eq!(exported(&world.cycle(0, &[])), 0, "nobody to refer to");
+    records.push(person(6, ""));
+    world.write_directory(&file(&records));
+    let cycle = world.cycle(0, &[]);
+    assert_eq!((counted(&cycle, "export-add"), counted(&cycle, "export-update")), (1, 1));
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+}
+
+/// More members than the cloud takes: the group stays away, and everybody else comes.
+#[test]
+fn a_group_of_250_000_members_stays_at_home() {
+    let world = settled();
+    let mut members = String::new();
+    for number in 0..250_000 {
+        writeln!(members, "member: CN=M{number},DC=x").unwrap();
+    }
+    let mut records = people(6);
+    records.push(group(1, &members));
+    world.write_directory(&file(&records));
+    let cycle = world.cycle(0, &[]);
+    assert_eq!((counted(&cycle, "stage-add"), counted(&cycle, "export-add")), (2, 1), "{cycle:#}");
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+    records[6] = group(1, "member: CN=Person 1,OU=People,DC=corp,DC=example\n");
+    world.write_directory(&file(&records));
+    assert_eq!(counted(&world.cycle(0, &[]), "export-add"), 1);
+    world.check_store();
+}
+
+#[test]
+fn an_attribute_of_ten_megabytes_is_named() {
+    let world = settled();
+    let mut records = people(5);
+    records[0] = person(1, &format!("thumbnailPhoto:: {}\n", STANDARD.encode(vec![7u8; 10 << 20])));
+    let cycle = suffers(&world, &file(&records), 2, &["LargeObject", "humbnailPhoto"]);
+    assert_eq!(counted(&cycle, "export-failure"), 1);
+    heals(&world, &file(&people(5)), 0);
+}
+
+#[test]
+fn a_typing_error_in_the_configuration_is_shown_with_its_place() {
+    let world = settled();
+    let path = world.connector_file("10-");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("path =", "paht =")).unwrap();
+    let output = world.syncline(&["cycle", "start"]);
+    let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{shown}");
+    assert!(shown.contains("paht") && shown.contains("path") && shown.contains("10-corp") && shown.contains(".toml:"), "{shown}");
+    std::fs::write(&path, text).unwrap();
+    heals(&world, &file(&people(5)), 0);
+}
