@@ -13,7 +13,7 @@ use super::{EngineError, Progress, StepRecorder};
 use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{AttrId, ConnectorId, ErrorSide, RunId, Stage, Timestamp};
+use crate::model::{AttrId, ConnectorId, CsObject, ErrorSide, RunId, Stage, Timestamp};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{ChangeSet, RunRecord, RunResult, Snapshot, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
@@ -390,10 +390,27 @@ impl Engine<'_> {
             step,
         };
         let outcome = run_sync(self.store, self.rules, &request, &self.cx, recorder)?;
+        self.drop_moot_errors()?;
         if full {
             self.remember(id, SYNCHRONIZED, self.rules.fingerprint().to_le_bytes().to_vec())?;
         }
         Ok(if outcome.failed > 0 { "completed-sync-errors" } else { "success" })
+    }
+
+    /// A refusal is over when what was refused is no longer wanted.
+    fn drop_moot_errors(&self) -> Result<(), StoreError> {
+        let snapshot = self.store.snapshot()?;
+        let mut changes = ChangeSet::new();
+        for target in self.rules.targets() {
+            for (id, side, _) in snapshot.errors(*target, None, usize::MAX)? {
+                let moot = |object: &CsObject| !object.stage(Stage::PendingExport).is_some() && !object.stage(Stage::InProgress).is_some();
+                if side == ErrorSide::Export && snapshot.cs_object(id)?.as_ref().is_none_or(moot) {
+                    changes.errors.push((id, side, None));
+                }
+            }
+        }
+        drop(snapshot);
+        if changes.is_empty() { Ok(()) } else { self.store.apply(changes) }
     }
 
     fn export(
