@@ -322,6 +322,9 @@ impl Engine<'_> {
                     (Profile::FullImport, None)
                 } else if snapshot.state(id, WATERMARK)?.is_none() {
                     (Profile::FullImport, Some("no earlier import left a place to go on from"))
+                } else if !snapshot.queue(Stage::InProgress, id, None, 1)?.is_empty() {
+                    // What was changed is told by a delta; what never arrived is told by nobody but a full import.
+                    (Profile::FullImport, Some("an export did not get all its answers"))
                 } else {
                     (profile, None)
                 }

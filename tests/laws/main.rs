@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod directory;
+mod expected;
 mod invariants;
 mod laws;
 mod reference;

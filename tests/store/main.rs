@@ -5,6 +5,7 @@
 mod against_model;
 mod checking;
 mod common;
+mod disk;
 mod following;
 mod opening;
 mod shape;

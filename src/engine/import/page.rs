@@ -10,7 +10,7 @@ use crate::model::{
 };
 use crate::store::{ChangeSet, DirtyReason, Snapshot};
 use rayon::prelude::*;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// An anchor longer than this cannot be a key (specification: sync engine, section 2.4).
 const ANCHOR_MAX: usize = 398;
@@ -166,7 +166,9 @@ impl Import<'_> {
                 if old != Some(key) {
                     work.renamed_from = Some(object.dn.clone());
                     if let Some(holder) = self.lookup.by_name(key).filter(|holder| *holder != work.id && !fresh.contains(holder)) {
-                        displace(holder, snapshot, changes)?;
+                        if !take_over(holder, work.id, snapshot, changes)? {
+                            displace(holder, snapshot, changes)?;
+                        }
                     }
                     if let Some(old) = old {
                         self.lookup.clear_name(old, work.id);
@@ -317,16 +319,38 @@ impl Import<'_> {
     }
 }
 
+/// An object got a name under which others referred to it before it was reported: their references, which point to a
+/// placeholder, are references to the object, and the placeholder goes. False when the holder is no placeholder.
+fn take_over(holder: CsId, object: CsId, snapshot: &Snapshot, changes: &mut ChangeSet) -> Result<bool, EngineError> {
+    let Some(placeholder) = snapshot.cs_object(holder)?.filter(|placeholder| placeholder.link == Link::Placeholder) else {
+        return Ok(false);
+    };
+    let mut owners: BTreeMap<CsId, Vec<AttrId>> = BTreeMap::new();
+    for (attr, owner) in snapshot.cs_referrers(placeholder.id)? {
+        owners.entry(owner).or_default().push(attr);
+    }
+    for (owner, attributes) in owners {
+        let Some(mut referrer) = snapshot.cs_object(owner)? else { continue };
+        let mut rows = snapshot.cs_references(owner)?;
+        for attr in attributes {
+            let shown = snapshot.cs_reference(owner, attr, holder)?.present(StageMask::IMPORTED);
+            let state = snapshot.cs_reference(owner, attr, object)?.with_target(StageMask::BASE, Stage::PendingImport, shown);
+            rows.retain(|row| row.attr != attr || (row.target != holder && row.target != object));
+            rows.push(CsReference { owner, attr, target: object, state });
+            changes.cs_reference.push(CsReference { owner, attr, target: holder, state: ValueState::ABSENT });
+            changes.cs_reference.push(CsReference { owner, attr, target: object, state });
+        }
+        image::refresh_kind(&mut referrer, &rows, Stage::PendingImport);
+        changes.cs_put.push(referrer);
+    }
+    changes.cs_delete.push(holder);
+    Ok(true)
+}
+
 /// The name of an object was taken by another: it gets a temporary one and waits for its rename or delete.
 fn displace(holder: CsId, snapshot: &Snapshot, changes: &mut ChangeSet) -> Result<(), EngineError> {
     let pending = changes.cs_put.iter().rposition(|object| object.id == holder).map(|index| changes.cs_put.remove(index));
     let Some(mut object) = pending.map_or_else(|| snapshot.cs_object(holder), |object| Ok(Some(object)))? else { return Ok(()) };
-    if object.link == Link::Placeholder {
-        // Whoever referred to the name meant the object that has it now; nothing else is lost.
-        object.dn = format!("CN=former-{holder},{}", object.dn).into();
-        changes.cs_put.push(object);
-        return Ok(());
-    }
     if object.transient {
         changes.cs_put.push(object);
         return Ok(());

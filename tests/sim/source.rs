@@ -1,0 +1,77 @@
+//! A directory as a source: it is read whole, in any order, and sometimes the connection breaks.
+
+use crate::directory::Directory;
+use crate::life::Dice;
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use std::sync::{Arc, Mutex};
+use syncline::connector::{
+    Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportPage, ImportRequest,
+    ImportStream, Operation, PageBuilder, Schema,
+};
+use syncline::context::Context;
+use syncline::model::{Names, ValueRef};
+
+pub(crate) struct Source {
+    pub(crate) names: Arc<Names>,
+    pub(crate) directory: Arc<Mutex<Directory>>,
+    pub(crate) dice: Arc<Mutex<Dice>>,
+}
+
+#[async_trait]
+impl Connector for Source {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            full_import: true,
+            delta_import: false,
+            export: false,
+            batch_objects: 1,
+            batch_references: 1,
+            batches_in_flight: 1,
+            reference_deltas: true,
+        }
+    }
+
+    async fn schema(&self, _cx: &Context) -> Result<Schema, ConnectorError> {
+        Ok(Schema::default())
+    }
+
+    async fn import(&self, _cx: &Context, _request: ImportRequest) -> Result<ImportStream, ConnectorError> {
+        let directory = self.directory.lock().unwrap().clone();
+        let mut dice = self.dice.lock().unwrap();
+        let mut order: Vec<&String> = directory.keys().collect();
+        dice.shuffle(&mut order);
+        let breaks = dice.fault(0.1).then(|| dice.below(order.len().max(1) as u64));
+        let mut pages: Vec<Result<ImportPage, ConnectorError>> = Vec::new();
+        let mut page = PageBuilder::new();
+        for (number, anchor) in order.iter().enumerate() {
+            if breaks == Some(number as u64) {
+                pages.push(Ok(page.build(None)));
+                pages.push(Err(ConnectorError::new(ConnectorErrorKind::Dropped, "the simulated connection broke")));
+                return Ok(futures_util::stream::iter(pages).boxed());
+            }
+            let entry = &directory[*anchor];
+            page.begin_entry(&entry.dn);
+            page.anchor(anchor.as_bytes());
+            page.object_type(self.names.object_type(&entry.object_type));
+            for (attribute, values) in &entry.values {
+                page.attribute(self.names.intern(attribute), Operation::Replace);
+                values.iter().for_each(|value| page.value(ValueRef::Text(value)));
+            }
+            for (attribute, targets) in entry.references.iter().filter(|(_, targets)| !targets.is_empty()) {
+                page.attribute(self.names.intern(attribute), Operation::Replace);
+                targets.iter().filter_map(|target| directory.get(target)).for_each(|target| page.reference(&target.dn));
+            }
+            page.finish();
+            if page.len() == 6 {
+                pages.push(Ok(std::mem::take(&mut page).build(None)));
+            }
+        }
+        pages.push(Ok(page.build(Some(Completion::default()))));
+        Ok(futures_util::stream::iter(pages).boxed())
+    }
+
+    async fn export(&self, _cx: &Context, _batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {
+        Err(ConnectorError::new(ConnectorErrorKind::Configuration, "a source takes no exports").unsent())
+    }
+}
