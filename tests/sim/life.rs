@@ -116,7 +116,7 @@ impl Life {
     /// Lives it through. An error says what was wrong in the end.
     pub(crate) fn run(mut self) -> Result<Verdict, String> {
         for _ in 0..self.dice.below(8) + 4 {
-            for _ in 0..self.dice.below(7) + 1 {
+            for _ in 0..=self.dice.below(7) {
                 self.change();
             }
             if self.dice.chance(0.3) {

@@ -56,11 +56,15 @@ impl Connector for Source {
             page.object_type(self.names.object_type(&entry.object_type));
             for (attribute, values) in &entry.values {
                 page.attribute(self.names.intern(attribute), Operation::Replace);
-                values.iter().for_each(|value| page.value(ValueRef::Text(value)));
+                for value in values {
+                    page.value(ValueRef::Text(value));
+                }
             }
             for (attribute, targets) in entry.references.iter().filter(|(_, targets)| !targets.is_empty()) {
                 page.attribute(self.names.intern(attribute), Operation::Replace);
-                targets.iter().filter_map(|target| directory.get(target)).for_each(|target| page.reference(&target.dn));
+                for target in targets.iter().filter_map(|target| directory.get(target)) {
+                    page.reference(&target.dn);
+                }
             }
             page.finish();
             if page.len() == 6 {

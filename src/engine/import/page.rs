@@ -165,10 +165,10 @@ impl Import<'_> {
                 let old = Dn::parse(&object.dn).ok().map(|dn| name_key(&dn.key()));
                 if old != Some(key) {
                     work.renamed_from = Some(object.dn.clone());
-                    if let Some(holder) = self.lookup.by_name(key).filter(|holder| *holder != work.id && !fresh.contains(holder)) {
-                        if !take_over(holder, work.id, snapshot, changes)? {
-                            displace(holder, snapshot, changes)?;
-                        }
+                    if let Some(holder) = self.lookup.by_name(key).filter(|holder| *holder != work.id && !fresh.contains(holder))
+                        && !take_over(holder, work.id, snapshot, changes)?
+                    {
+                        displace(holder, snapshot, changes)?;
                     }
                     if let Some(old) = old {
                         self.lookup.clear_name(old, work.id);
