@@ -117,6 +117,8 @@ fn bench(options: &Options) -> Outcome<String> {
         bench.cycles(&place, options.changes.min(options.users), round)?;
         std::fs::remove_dir_all(&place)?;
     }
+    let peak = number(bench.report.peak()) / 1e6;
+    bench.report.number("peak memory, MB (at most 256 at 100,000 people, 1,000 at a million)", peak);
     if options.json { bench.report.json(&setting) } else { bench.report.text(&setting) }
 }
 
@@ -181,7 +183,10 @@ impl Bench {
         let objects = self.recipe.users + self.recipe.groups + self.recipe.contacts;
         self.cycle(&configuration, INITIAL, &["--initial"], objects)?;
         self.report.number("tenant, initial cycle, cpu s", processor_time(tenant.server.0.id()));
-        self.report.number("store after the initial cycle, octets per object", number(file_size(&configuration)?) / number(objects.max(1)));
+        self.report.number(
+            "store after the initial cycle, octets per object (at most 10,000)",
+            number(file_size(&configuration)?) / number(objects.max(1)),
+        );
         self.cycle(&configuration, "full cycle, nothing changed", &["--initial"], objects)?;
         self.cycle(&configuration, "delta cycle, nothing changed", &[], objects)?;
         let changed = self.lab.change(&folder, changes, &format!("Changed in run {round}"))?;
@@ -210,6 +215,13 @@ impl Bench {
         let steps = || document["runs"].as_array().into_iter().flatten().flat_map(|run| run["steps"].as_array().into_iter().flatten());
         if let Some(step) = steps().find(|step| step["result"] != "success") {
             return Err(format!("{name} is not worth measuring: {step}").into());
+        }
+        if name == INITIAL {
+            for run in document["runs"].as_array().into_iter().flatten() {
+                let text = |key: &str| run[key].as_str().unwrap_or_default().to_owned();
+                let step = format!("{INITIAL}, {} of {}, wall s", text("profile"), text("connector"));
+                self.report.number(&step, run["seconds"].as_f64().unwrap_or(0.0));
+            }
         }
         let counters = ["stage-add", "export-add", "export-update"];
         let counted = counters.iter().flat_map(|counter| steps().filter_map(|step| step["counters"][*counter].as_u64()));

@@ -29,7 +29,7 @@ pub(crate) enum Bound {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     series: Vec<Series>,
-    numbers: Vec<(&'static str, Vec<f64>)>,
+    numbers: Vec<(String, Vec<f64>)>,
 }
 
 /// A stage as it is shown.
@@ -97,11 +97,16 @@ impl Report {
     }
 
     /// Adds some other number.
-    pub(crate) fn number(&mut self, name: &'static str, value: f64) {
-        match self.numbers.iter_mut().find(|(known, _)| *known == name) {
+    pub(crate) fn number(&mut self, name: &str, value: f64) {
+        match self.numbers.iter_mut().find(|(known, _)| known == name) {
             Some((_, values)) => values.push(value),
-            None => self.numbers.push((name, vec![value])),
+            None => self.numbers.push((name.to_owned(), vec![value])),
         }
+    }
+
+    /// The largest peak of all stages from the second on; the first is not ours.
+    pub(crate) fn peak(&self) -> u64 {
+        self.series.iter().skip(1).flat_map(|series| &series.ours).map(|cost| cost.peak).max().unwrap_or(0)
     }
 
     fn series(&mut self, name: &str) -> &mut Series {
@@ -140,7 +145,7 @@ impl Report {
 
     /// One document.
     pub(crate) fn json(&self, setting: &Setting) -> Outcome<String> {
-        let numbers = self.numbers.iter().map(|(name, values)| ((*name).to_owned(), middle(values.clone()).into())).collect();
+        let numbers = self.numbers.iter().map(|(name, values)| (name.clone(), middle(values.clone()).into())).collect();
         Ok(serde_json::to_string_pretty(&Document { setting, stages: self.rows(), numbers })?)
     }
 
@@ -179,7 +184,7 @@ impl Report {
         }
         writeln!(text)?;
         for (name, values) in &self.numbers {
-            writeln!(text, "{name:<50}{:>12.1}", middle(values.clone()))?;
+            writeln!(text, "{name:<72}{:>12.1}", middle(values.clone()))?;
         }
         Ok(text)
     }
