@@ -239,6 +239,29 @@ impl Browser<'_> {
         Ok(Found::of(found))
     }
 
+    /// The one object that a text means when the question is about somebody, not about a copy of them: of objects that
+    /// stand for the same metaverse object, the one in a source.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find_origin(&self, text: &str) -> Result<Found<CsId>, ServiceError> {
+        let several = match self.find_cs(text)? {
+            Found::Several(several) => several,
+            other => return Ok(other),
+        };
+        let mut persons = Vec::new();
+        for id in &several {
+            persons.push(self.snapshot.cs_link(*id)?.and_then(Link::mv));
+        }
+        persons.dedup();
+        let is_target = |id: &CsId| self.rules.is_some_and(|rules| rules.targets().contains(&id.connector()));
+        let mut origins = several.iter().filter(|id| !is_target(id));
+        Ok(match (persons.as_slice(), origins.next(), origins.next()) {
+            ([Some(_)], Some(origin), None) => Found::One(*origin),
+            _ => Found::Several(several),
+        })
+    }
+
     /// Objects of a connector space.
     ///
     /// # Errors

@@ -25,6 +25,16 @@ fn a_demonstration_fills_the_tenant_once() {
     let cycle = with_config(&demo, &["--json", "cycle", "start", "--initial"]);
     assert_code(&cycle, 0);
     assert_eq!(exported(&document(&cycle)), 0);
+    // What the demonstration proposes works as it stands.
+    let output = stdout(&syncline(["demo"].into_iter().chain(small)));
+    let proposed = output.lines().filter_map(|line| line.trim().strip_prefix("syncline ")).filter(|line| !line.starts_with("tenant"));
+    let mut tried = 0;
+    for command in proposed {
+        let output = syncline(command.split(' '));
+        assert_code(&output, 0);
+        tried += 1;
+    }
+    assert!(tried >= 5, "{output}");
     let search = with_config(&demo, &["cs", "search", "Entra", "--type", "user", "--limit", "3"]);
     assert_code(&search, 0);
     assert_eq!(stdout(&search).lines().count(), 4);

@@ -14,7 +14,9 @@ mod directory;
 mod disk;
 #[path = "../laws/expected.rs"]
 mod expected;
+mod export;
 mod life;
+mod script;
 mod source;
 mod target;
 

@@ -11,7 +11,7 @@ use crate::service::{Access, StepOutcome};
 pub(in crate::cli) fn run(app: &App, command: &ObjectCommand) -> Result<Exit, CommandError> {
     let ObjectCommand::Explain { object } = command;
     let service = app.service(Access::Existing)?;
-    let id = only_one(service.browse()?.find_cs(object)?, object, "object")?;
+    let id = only_one(service.browse()?.find_origin(object)?, object, "object")?;
     let explanation = service.explain(id, Context::system().now())?;
     app.output.result(&explanation, |explanation| {
         app.output.line(clean(&explanation.dn));
