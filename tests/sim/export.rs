@@ -1,7 +1,7 @@
 //! Exports scene by scene: what is sent, in which order and in which pieces, and what is remembered of every kind of
 //! answer.
 
-use crate::script::{Answer, Scene, Sent, Wish, accept_all, keyed, reject_all};
+use crate::script::{Answer, Scene, Sent, Wish, accept_all, id, keyed, reject_all};
 use std::collections::{BTreeMap, BTreeSet};
 use syncline::connector::{ConnectorError, ConnectorErrorKind, ExportKind, ExportOutcome, ExportTerms};
 use syncline::engine::EngineError;
@@ -247,7 +247,7 @@ fn soft_matched(theirs: Wish) -> Scene {
 fn what_the_target_matches_becomes_one() {
     let scene = soft_matched(Wish::there("CN=theirs").shows("mail", "a@x"));
     scene.export().unwrap();
-    assert!(scene.snapshot().cs_object(scene.id(2)).unwrap().is_none(), "two rows became one");
+    assert!(scene.snapshot().cs_object(id(2)).unwrap().is_none(), "two rows became one");
     let merged = scene.object(1);
     assert_eq!(merged.link, Link::Connected { mv: MvId(7), by: RuleId(1) });
     assert_eq!((merged.stage(Stage::Unconfirmed).kind, merged.stage(Stage::PendingExport).kind), (DeltaKind::Update, DeltaKind::None));
@@ -420,7 +420,7 @@ fn what_exists_already_is_changed_and_what_is_gone_is_gone() {
     assert_eq!(scene.error(3, ErrorSide::Export).unwrap().code, ObjectErrorCode::CD_MISSING_OBJECT);
     let vanished = scene.object(3);
     assert_eq!(vanished.stage(Stage::PendingExport).kind, DeltaKind::None, "synchronization wants it anew, whole");
-    assert!(scene.snapshot().dirty(scene.options.connector, None, 10).unwrap().iter().any(|(id, _)| *id == scene.id(3)));
+    assert!(scene.snapshot().dirty(scene.options.connector, None, 10).unwrap().iter().any(|(dirty, _)| *dirty == id(3)));
 }
 
 #[test]

@@ -293,6 +293,14 @@ pub(crate) struct Scene {
     told: Mutex<Told>,
 }
 
+/// One object that an import shows: name, key, values.
+pub(crate) type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+/// The number of an object.
+pub(crate) fn id(number: u64) -> CsId {
+    CsId::new(TARGET, number)
+}
+
 impl Scene {
     pub(crate) fn new() -> Self {
         Self {
@@ -314,15 +322,10 @@ impl Scene {
         }
     }
 
-    /// The number of an object.
-    pub(crate) fn id(&self, number: u64) -> CsId {
-        CsId::new(TARGET, number)
-    }
-
     /// Puts an object into the space.
     pub(crate) fn put(&self, number: u64, wish: Wish) {
         let names = self.store.names();
-        let mut object = CsObject::new(self.id(number), names.object_type("user"), wish.dn);
+        let mut object = CsObject::new(id(number), names.object_type("user"), wish.dn);
         let mut changes = ChangeSet::new();
         object.in_base = wish.exists;
         object.anchor = wish.exists.then(|| Anchor::new(format!("key {number}").into_bytes()));
@@ -342,19 +345,10 @@ impl Scene {
         let rows = wish.references.iter().map(|(attribute, target, state)| CsReference {
             owner: object.id,
             attr: names.intern(attribute),
-            target: self.id(*target),
+            target: id(*target),
             state: *state,
         });
         changes.cs_reference.extend(rows);
-        changes.cs_put.push(object);
-        self.store.apply(changes).unwrap();
-    }
-
-    /// Changes an object by hand.
-    pub(crate) fn edit(&self, number: u64, edit: impl FnOnce(&mut CsObject)) {
-        let mut object = self.object(number);
-        edit(&mut object);
-        let mut changes = ChangeSet::new();
         changes.cs_put.push(object);
         self.store.apply(changes).unwrap();
     }
@@ -372,7 +366,7 @@ impl Scene {
     }
 
     /// A full import that shows these objects: name, key, values.
-    pub(crate) fn import(&self, rows: &[(&str, &str, &[(&str, &str)])]) {
+    pub(crate) fn import(&self, rows: &[Row<'_>]) {
         let names = self.store.names();
         let mut page = PageBuilder::new();
         for (dn, key, values) in rows {
@@ -414,7 +408,7 @@ impl Scene {
 
     /// An object of the space.
     pub(crate) fn object(&self, number: u64) -> CsObject {
-        self.snapshot().cs_object(self.id(number)).unwrap().unwrap()
+        self.snapshot().cs_object(id(number)).unwrap().unwrap()
     }
 
     /// The numbers of the objects of which a stage holds something.
@@ -424,7 +418,7 @@ impl Scene {
 
     /// A noted problem.
     pub(crate) fn error(&self, number: u64, side: ErrorSide) -> Option<ObjectError> {
-        self.snapshot().error(self.id(number), side).unwrap()
+        self.snapshot().error(id(number), side).unwrap()
     }
 
     /// The values of an attribute that are wanted in the end.
@@ -438,13 +432,13 @@ impl Scene {
     /// The references that are wanted in the end.
     pub(crate) fn targets(&self, number: u64, attribute: &str) -> Vec<u64> {
         let attr = self.store.names().intern(attribute);
-        let rows = self.snapshot().cs_references(self.id(number)).unwrap();
+        let rows = self.snapshot().cs_references(id(number)).unwrap();
         let wanted = rows.into_iter().filter(|row| row.attr == attr && row.state.present(StageMask::WANTED));
         wanted.map(|row| row.target.sequence()).collect()
     }
 
     /// The states of all references.
     pub(crate) fn reference_stages(&self, number: u64) -> Vec<ValueState> {
-        self.snapshot().cs_references(self.id(number)).unwrap().into_iter().map(|row| row.state).collect()
+        self.snapshot().cs_references(id(number)).unwrap().into_iter().map(|row| row.state).collect()
     }
 }
