@@ -12,6 +12,11 @@ pub(super) fn acknowledged_exists(object: &CsObject) -> bool {
     }
 }
 
+/// The name by which the target knows the object as far as imports and acknowledged exports tell.
+pub(super) fn acknowledged_name(object: &CsObject) -> &str {
+    object.stage(Stage::Unconfirmed).rename.as_deref().unwrap_or(&object.dn)
+}
+
 /// Wanted becomes handed over.
 pub(super) fn sent(state: ValueState) -> ValueState {
     shift(state, Stage::PendingExport, Stage::InProgress)

@@ -334,6 +334,92 @@ fn a_removed_member_is_one_removal() {
 }
 
 #[test]
+fn after_a_rename_the_new_name_is_used() {
+    let mut scene = Scene::new();
+    scene.capabilities.batch_references = 10;
+    scene.capabilities.batch_objects = 1;
+    scene.capabilities.batches_in_flight = 1;
+    large(&scene, 15, Wish::change("CN=before").rename("CN=after"));
+    // Others refer to the renamed one, or do so no longer.
+    scene.put(17, Wish::change("CN=holder").reference("member", 16));
+    scene.put(18, Wish::change("CN=leaver").value("title", "x").unreference("member", 16));
+    scene.put(19, Wish::add("CN=newcomer").reference("member", 16));
+    scene.export().unwrap();
+    let sent = scene.sent();
+    let moved = sent.iter().position(|sent| sent.rename.is_some()).unwrap();
+    assert_eq!((sent[moved].dn.as_str(), sent[moved].rename.as_deref()), ("CN=before", Some("CN=after")));
+    let rest: Vec<&Sent> = sent.iter().filter(|sent| sent.dn == "CN=after").collect();
+    assert_eq!((rest.len(), rest[0].rename.as_deref(), rest[0].added.len()), (1, None, 5));
+    let after = ("member".to_owned(), "CN=after".to_owned());
+    let told = |of: fn(&Sent) -> &Vec<(String, String)>, dn: &str| -> Vec<(usize, (String, String))> {
+        let of_dn = sent.iter().enumerate().filter(|(_, sent)| sent.dn == dn);
+        of_dn.flat_map(|(at, sent)| of(sent).iter().map(move |pair| (at, pair.clone()))).collect()
+    };
+    for (names, dn) in [
+        (told(|sent| &sent.added, "CN=holder"), "CN=holder"),
+        (told(|sent| &sent.removed, "CN=leaver"), "CN=leaver"),
+        (told(|sent| &sent.added, "CN=newcomer"), "CN=newcomer"),
+    ] {
+        assert_eq!(names.len(), 1, "{dn}: {sent:#?}");
+        assert!(names[0].0 > moved && names[0].1 == after, "{dn} names it only when it is sure of its name: {names:?}");
+    }
+    assert!(scene.queue(Stage::PendingExport).is_empty());
+    assert_eq!(scene.counters(), keyed(&[("export-add", 1), ("export-rename", 1), ("export-update", 2)]));
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_not_sent() {
+    let scene = Scene::new();
+    scene.put(1, Wish::change("CN=before").rename("CN=after"));
+    scene.put(2, Wish::change("CN=holder").reference("member", 1));
+    scene.script.answer(|batch| Ok(syncline::connector::ExportReply::new(batch, [])));
+    assert_eq!(scene.export().unwrap().0, "completed-warnings");
+    assert!(scene.sent().iter().all(|sent| sent.added.is_empty()));
+    assert_eq!((scene.queue(Stage::InProgress), scene.queue(Stage::PendingExport)), (vec![1], vec![2]));
+    scene.import(&[("CN=after", "key 1", &[]), ("CN=holder", "key 2", &[])]);
+    scene.export().unwrap();
+    let sent = scene.sent();
+    assert_eq!((lines(&sent), &sent[0].added[0].1), (vec!["Update CN=holder".to_owned()], &"CN=after".to_owned()));
+}
+
+#[test]
+fn a_refused_rename_leaves_the_old_name_in_use() {
+    let scene = Scene::new();
+    scene.put(1, Wish::change("CN=before").rename("CN=after"));
+    scene.put(2, Wish::change("CN=holder").reference("member", 1));
+    scene.script.always(|batch| Ok(reject_all(batch, ObjectErrorCode::CD_ERROR, |dn| dn == "CN=before")));
+    scene.export().unwrap();
+    let sent = scene.sent();
+    assert_eq!(sent.last().unwrap().added, [("member".to_owned(), "CN=before".to_owned())]);
+    assert_eq!(scene.queue(Stage::PendingExport), [1]);
+}
+
+#[test]
+fn a_whole_list_waits_for_its_last_name() {
+    let mut scene = Scene::new();
+    scene.capabilities.reference_deltas = false;
+    scene.put(1, Wish::change("CN=before").rename("CN=after"));
+    scene.put(2, Wish::there("CN=b"));
+    scene.put(3, Wish::change("CN=team").refers("member", 1).reference("member", 2));
+    scene.export().unwrap();
+    let sent = scene.sent();
+    assert_eq!(lines(&sent), ["Update CN=before", "Update CN=team"]);
+    let names: BTreeSet<&str> = sent[1].added.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!((names, sent[1].replace), (BTreeSet::from(["CN=after", "CN=b"]), true));
+}
+
+#[test]
+fn an_unconfirmed_name_is_the_name_of_the_next_export() {
+    let scene = Scene::new();
+    scene.put(1, Wish::change("CN=before").rename("CN=after"));
+    scene.export().unwrap();
+    scene.sent();
+    scene.edit(1, |object| object.stage_mut(Stage::PendingExport).kind = DeltaKind::Delete);
+    scene.export().unwrap();
+    assert_eq!(lines(&scene.sent()), ["Delete CN=after"]);
+}
+
+#[test]
 fn staging_sends_nothing_unless_somebody_insists() {
     let mut scene = Scene::new();
     scene.put(1, Wish::add("CN=a"));
@@ -421,6 +507,37 @@ fn what_exists_already_is_changed_and_what_is_gone_is_gone() {
     let vanished = scene.object(3);
     assert_eq!(vanished.stage(Stage::PendingExport).kind, DeltaKind::None, "synchronization wants it anew, whole");
     assert!(scene.snapshot().dirty(scene.options.connector, None, 10).unwrap().iter().any(|(dirty, _)| *dirty == id(3)));
+}
+
+#[test]
+fn a_value_that_a_delete_frees_is_tried_again_behind_it() {
+    let scene = Scene::new();
+    scene.put(1, Wish::add("CN=successor").value("mail", "a@x"));
+    scene.put(2, Wish::delete("CN=predecessor"));
+    let held = std::sync::Mutex::new(true);
+    scene.script.always(move |batch| {
+        let mut held = held.lock().unwrap();
+        let outcomes: Vec<_> = batch
+            .operations
+            .iter()
+            .map(|operation| {
+                if operation.kind == ExportKind::Delete {
+                    *held = false;
+                }
+                let outcome = if *held {
+                    ExportOutcome::Rejected(crate::script::rejection(ObjectErrorCode::ATTRIBUTE_VALUE_MUST_BE_UNIQUE))
+                } else {
+                    ExportOutcome::Accepted { anchor: None }
+                };
+                (operation.id, outcome)
+            })
+            .collect();
+        Ok(syncline::connector::ExportReply::new(batch, outcomes))
+    });
+    assert_eq!(scene.export().unwrap().0, "success");
+    assert_eq!(lines(&scene.sent()), ["Add CN=successor", "Delete CN=predecessor", "Add CN=successor"]);
+    assert_eq!(scene.counters(), keyed(&[("export-add", 1), ("export-delete", 1)]));
+    assert!(scene.error(1, ErrorSide::Export).is_none());
 }
 
 #[test]

@@ -353,6 +353,15 @@ impl Scene {
         self.store.apply(changes).unwrap();
     }
 
+    /// Changes an object by hand.
+    pub(crate) fn edit(&self, number: u64, edit: impl FnOnce(&mut CsObject)) {
+        let mut object = self.object(number);
+        edit(&mut object);
+        let mut changes = ChangeSet::new();
+        changes.cs_put.push(object);
+        self.store.apply(changes).unwrap();
+    }
+
     /// Sends what is wanted.
     pub(crate) fn export(&self) -> Result<(&'static str, Numbers), EngineError> {
         let target: Arc<dyn Connector> = Arc::new(Target { script: Arc::clone(&self.script), capabilities: self.capabilities });

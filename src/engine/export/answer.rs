@@ -11,6 +11,10 @@ use crate::model::{
 use crate::store::{ChangeSet, DirtyReason, Snapshot, StoreError};
 use std::collections::HashMap;
 
+/// The target has another object with a value, or the key, that only one object may have.
+const CONFLICTS: &[ObjectErrorCode] =
+    &[ObjectErrorCode::ATTRIBUTE_VALUE_MUST_BE_UNIQUE, ObjectErrorCode::INVALID_SOFT_MATCH, ObjectErrorCode::OBJECT_TYPE_MISMATCH];
+
 impl Run<'_> {
     /// Takes the answer for a whole batch; `None` when the call broke off.
     pub(super) fn answer(
@@ -21,6 +25,10 @@ impl Run<'_> {
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(), EngineError> {
         let answer = answer.unwrap_or_else(|| Err(broken_off()));
+        // Whatever the answer is: from now on the object itself says what it is called, or that nobody knows.
+        for sent in &sent {
+            self.moving.remove(&sent.id);
+        }
         let snapshot = self.store.snapshot()?;
         match answer {
             Ok(reply) => {
@@ -130,12 +138,18 @@ impl Run<'_> {
         }
         let exists_already = rejection.code == ObjectErrorCode::CD_EXISTING_OBJECT && sent.kind == ExportKind::Add;
         let second_chance = exists_already || rejection.code == ObjectErrorCode::DN_ATTRIBUTES_FAILURE;
-        if second_chance && self.retried.insert(sent.id) {
+        // Who holds the value may be among those that leave in this very export.
+        let behind_deletes = self.deletes_follow && CONFLICTS.contains(&rejection.code);
+        if (second_chance || behind_deletes) && self.retried.insert(sent.id) {
             let object = call_back(snapshot, object, &sent.rows, changes)?;
             if exists_already {
                 object.stage_mut(Stage::PendingExport).kind = DeltaKind::Update;
             }
-            self.again.insert(sent.id);
+            if second_chance {
+                self.again.insert(sent.id)
+            } else {
+                self.behind_deletes.insert(sent.id)
+            };
             return Ok(());
         }
         if missing && sent.kind == ExportKind::Update {

@@ -147,6 +147,9 @@ pub fn export(
         calls: bridge.calls(),
         waiting: Waiting::default(),
         again: BTreeSet::new(),
+        moving: HashSet::new(),
+        behind_deletes: BTreeSet::new(),
+        deletes_follow: false,
         retried: HashSet::new(),
         counted: HashSet::new(),
         problem: None,
@@ -190,6 +193,12 @@ struct Run<'a> {
     waiting: Waiting,
     /// Objects to be sent once more, in another way.
     again: BTreeSet<CsId>,
+    /// Objects whose names are about to change: until that is answered, nobody can say what to call them.
+    moving: HashSet<CsId>,
+    /// Objects to be sent once more when the deletes are through: what refused them may be among these.
+    behind_deletes: BTreeSet<CsId>,
+    /// There are deletes that have not been sent yet.
+    deletes_follow: bool,
     /// Objects that had their second chance.
     retried: HashSet<CsId>,
     /// Objects counted already, that go on in further batches.
@@ -202,13 +211,26 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn all(&mut self, queue: Queue, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+    fn all(&mut self, mut queue: Queue, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        self.moving = std::mem::take(&mut queue.moving);
         let (before, deletes) = queue.into_waves();
+        self.deletes_follow = !deletes.is_empty();
         for wave in before {
             self.wave(&wave, true, recorder)?;
         }
-        // What was held back: references whose targets are there now, more references than one batch takes, and what
-        // the target wants in another form.
+        self.moving.clear();
+        self.rest(recorder)?;
+        self.deletes_follow = false;
+        for wave in deletes {
+            self.wave(&wave, true, recorder)?;
+        }
+        self.again.append(&mut self.behind_deletes);
+        self.rest(recorder)
+    }
+
+    /// Sends what was held back: references whose targets are there now, more references than one batch takes, and
+    /// what the target wants in another form or at another time.
+    fn rest(&mut self, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         while self.problem.is_none() {
             let mut wave = std::mem::take(&mut self.waiting).ids;
             wave.append(&mut self.again);
@@ -216,9 +238,6 @@ impl Run<'_> {
                 break;
             }
             self.wave(&wave.into_iter().collect::<Vec<_>>(), false, recorder)?;
-        }
-        for wave in deletes {
-            self.wave(&wave, true, recorder)?;
         }
         Ok(())
     }
@@ -237,8 +256,9 @@ impl Run<'_> {
             if self.problem.is_none() && !rest.is_empty() {
                 let snapshot = self.store.snapshot()?;
                 while !rest.is_empty() && self.calls.len() + ready.len() < in_flight {
-                    let (batch, left) =
-                        prepare::batch(&snapshot, self.store.names(), &capabilities, rest, first, &mut self.waiting, &mut changes)?;
+                    let from =
+                        prepare::From { snapshot: &snapshot, names: self.store.names(), capabilities: &capabilities, moving: &self.moving };
+                    let (batch, left) = prepare::batch(&from, rest, first, &mut self.waiting, &mut changes)?;
                     rest = left;
                     if let Some(batch) = batch {
                         ready.push(batch);

@@ -6,7 +6,8 @@ use crate::model::{
     AttrId, Blob, CsId, CsObject, CsReference, DeltaKind, Names, Stage, StageDelta, StageMask, Value, ValueRef, ValueState,
 };
 use crate::store::{AttributeDelta, ChangeSet, Snapshot, StoreError};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A batch with more content than this is closed, so that large values cannot fill the memory.
 const BATCH_OCTETS: usize = 8 << 20;
@@ -47,26 +48,33 @@ struct Prepared {
     left: bool,
 }
 
+/// What batches are made from.
+pub(super) struct From<'s> {
+    pub(super) snapshot: &'s Snapshot,
+    pub(super) names: &'s Names,
+    pub(super) capabilities: &'s Capabilities,
+    /// Objects whose names are about to change.
+    pub(super) moving: &'s HashSet<CsId>,
+}
+
 /// Fills one batch from the front of `ids` and notes in `changes` that it is handed over. Gives the batch, if anything
 /// can be sent, and the ids not used. `first`: this step has not sent these objects yet.
 pub(super) fn batch<'i>(
-    snapshot: &Snapshot,
-    names: &Names,
-    capabilities: &Capabilities,
+    from: &From<'_>,
     ids: &'i [CsId],
     first: bool,
     waiting: &mut Waiting,
     changes: &mut ChangeSet,
 ) -> Result<(Option<Batch>, &'i [CsId]), StoreError> {
-    let (objects_max, references_max) = (capabilities.batch_objects.max(1), capabilities.batch_references.max(1));
+    let (objects_max, references_max) = (from.capabilities.batch_objects.max(1), from.capabilities.batch_references.max(1));
     let mut batch = Batch { operations: Vec::new(), sent: Vec::new() };
     let (mut references, mut octets, mut used) = (0, 0, 0);
-    let mut targets = Targets { snapshot, known: HashMap::new() };
+    let mut targets = Targets { from, known: HashMap::new() };
     for id in ids {
         if batch.sent.len() >= objects_max || references >= references_max || octets >= BATCH_OCTETS {
             break;
         }
-        let Some(prepared) = prepare(snapshot, names, capabilities, &mut targets, *id, first)? else {
+        let Some(prepared) = prepare(from, &mut targets, *id, first, waiting)? else {
             used += 1;
             continue;
         };
@@ -93,32 +101,47 @@ pub(super) fn batch<'i>(
 
 /// What is known of the objects that references point to.
 struct Targets<'s> {
-    snapshot: &'s Snapshot,
-    known: HashMap<CsId, (bool, String)>,
+    from: &'s From<'s>,
+    known: HashMap<CsId, Target>,
+}
+
+/// An object that a reference points to.
+struct Target {
+    /// It is there as far as imports and answers tell.
+    exists: bool,
+    /// Its name is changing, or may have changed: whichever it is called by may be wrong.
+    unsure: bool,
+    /// Its name.
+    name: String,
 }
 
 impl Targets<'_> {
-    /// Whether the object exists in the target, and its name there.
-    fn get(&mut self, id: CsId) -> Result<(bool, &str), StoreError> {
-        if !self.known.contains_key(&id) {
-            let found = match self.snapshot.cs_object(id)? {
-                Some(object) => (stage::acknowledged_exists(&object) || object.anchor.is_some(), object.dn.into()),
-                None => (false, String::new()),
-            };
-            self.known.insert(id, found);
+    fn get(&mut self, id: CsId) -> Result<&Target, StoreError> {
+        match self.known.entry(id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                let found = match self.from.snapshot.cs_object(id)? {
+                    Some(object) => Target {
+                        exists: stage::acknowledged_exists(&object) || object.anchor.is_some(),
+                        unsure: self.from.moving.contains(&id) || object.stage(Stage::InProgress).rename.is_some(),
+                        name: stage::acknowledged_name(&object).to_owned(),
+                    },
+                    None => Target { exists: false, unsure: false, name: String::new() },
+                };
+                Ok(unknown.insert(found))
+            }
         }
-        Ok(self.known.get(&id).map_or((false, ""), |(exists, dn)| (*exists, dn)))
     }
 }
 
 fn prepare(
-    snapshot: &Snapshot,
-    names: &Names,
-    capabilities: &Capabilities,
+    from: &From<'_>,
     targets: &mut Targets<'_>,
     id: CsId,
     first: bool,
+    waiting: &mut Waiting,
 ) -> Result<Option<Prepared>, StoreError> {
+    let (snapshot, names) = (from.snapshot, from.names);
     let Some(object) = snapshot.cs_object(id)? else { return Ok(None) };
     let pending = object.stage(Stage::PendingExport).clone();
     // Of what is under way nobody knows yet whether it arrived: an import decides first.
@@ -134,34 +157,29 @@ fn prepare(
     let mut shown = describe::Changes::default();
     let fresh = object.values.entries().iter().any(|entry| ValueState(entry.flags).touched(Stage::PendingExport));
     let (attributes, octets) = attributes(snapshot, names, &object, kind, first, &mut shown)?;
-    let References { changes: references, rows, left } = if kind == ExportKind::Delete {
-        References::default()
-    } else {
-        references(snapshot, names, capabilities, targets, &object, kind, &mut shown)?
-    };
+    let References { changes: references, rows, left } =
+        if kind == ExportKind::Delete { References::default() } else { references(from, targets, &object, kind, &mut shown)? };
     let rename = pending.rename.as_deref().filter(|_| kind != ExportKind::Delete).map(str::to_owned);
     if kind == ExportKind::Update && !fresh && rows.is_empty() && rename.is_none() {
+        // Once more when the others had their turn, and not again after that.
+        if left && first {
+            waiting.ids.insert(id);
+        }
         return Ok(None);
     }
+    let dn = stage::acknowledged_name(&object).to_owned();
     let operation = ExportOperation {
         id,
         kind,
         object_type: names.object_type_name(object.object_type).to_string(),
-        dn: object.dn.to_string(),
+        dn: dn.clone(),
         rename: rename.clone(),
         anchor: object.anchor.clone(),
         attributes,
         references,
     };
-    let changes = shown.finish(names, rename.as_deref().map(|name| (&*object.dn, name)));
-    let sent = Sent {
-        id,
-        kind,
-        renamed: rename.is_some(),
-        dn: object.dn.to_string(),
-        rows: rows.iter().map(|row| (row.attr, row.target)).collect(),
-        changes,
-    };
+    let changes = shown.finish(names, rename.as_deref().map(|name| (dn.as_str(), name)));
+    let sent = Sent { id, kind, renamed: rename.is_some(), dn, rows: rows.iter().map(|row| (row.attr, row.target)).collect(), changes };
     let mut object = object;
     *object.stage_mut(Stage::InProgress) = StageDelta { kind: pending.kind, rename: pending.rename };
     *object.stage_mut(Stage::PendingExport) = StageDelta { kind: if left { DeltaKind::Update } else { DeltaKind::None }, rename: None };
@@ -260,22 +278,22 @@ struct References {
     left: bool,
 }
 
-/// The references to change: those whose targets exist, at most as many as one batch takes.
+/// The references to change: those whose targets exist and can be named, at most as many as one batch takes.
 fn references(
-    snapshot: &Snapshot,
-    names: &Names,
-    capabilities: &Capabilities,
+    from: &From<'_>,
     targets: &mut Targets<'_>,
     object: &CsObject,
     kind: ExportKind,
     shown: &mut describe::Changes,
 ) -> Result<References, StoreError> {
-    let stored = snapshot.cs_references(object.id)?;
+    let stored = from.snapshot.cs_references(object.id)?;
     let touched: BTreeSet<AttrId> = stored.iter().filter(|row| row.state.touched(Stage::PendingExport)).map(|row| row.attr).collect();
-    let whole = kind != ExportKind::Update || !capabilities.reference_deltas;
+    let whole = kind != ExportKind::Update || !from.capabilities.reference_deltas;
     // What must be sent whole cannot be cut into pieces, and a new object starts with all that one batch takes.
-    let limit = if capabilities.reference_deltas { capabilities.batch_references.max(1) } else { usize::MAX };
+    let limit = if from.capabilities.reference_deltas { from.capabilities.batch_references.max(1) } else { usize::MAX };
     let mut changes: BTreeMap<AttrId, ReferenceChange> = BTreeMap::new();
+    // A list that has to be named whole waits for its last name.
+    let mut unnamed: BTreeSet<AttrId> = BTreeSet::new();
     let (mut rows, mut left) = (Vec::new(), false);
     for row in stored.iter().filter(|row| touched.contains(&row.attr)) {
         let (added, removed) = (row.state.added(Stage::PendingExport), row.state.removed(Stage::PendingExport));
@@ -287,13 +305,22 @@ fn references(
             left = true;
             break;
         }
-        let (exists, dn) = targets.get(row.target)?;
-        if added && !exists {
+        let target = targets.get(row.target)?;
+        // What a whole list does not name any more needs no name.
+        if target.unsure && (added || kept || !whole) {
+            left = true;
+            if whole && kind == ExportKind::Update {
+                unnamed.insert(row.attr);
+            }
+            continue;
+        }
+        if added && !target.exists {
             left = true;
             continue;
         }
+        let dn = target.name.as_str();
         let change = changes.entry(row.attr).or_insert_with(|| ReferenceChange {
-            name: names.name(row.attr).to_string(),
+            name: from.names.name(row.attr).to_string(),
             replace: whole,
             added: Vec::new(),
             removed: Vec::new(),
@@ -312,5 +339,7 @@ fn references(
             rows.push(CsReference { state: stage::sent(row.state), ..*row });
         }
     }
+    changes.retain(|attr, _| !unnamed.contains(attr));
+    rows.retain(|row| !unnamed.contains(&row.attr));
     Ok(References { changes: changes.into_values().collect(), rows, left })
 }

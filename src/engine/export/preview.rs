@@ -1,6 +1,6 @@
 //! What an export would send, without sending it.
 
-use super::super::describe;
+use super::super::{describe, stage};
 use super::queue::ExportSummary;
 use crate::connector::ExportKind;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Names, Stage, ValueState};
@@ -84,7 +84,8 @@ fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Opti
         }
     }
     for row in queue_rows(snapshot, object.id)? {
-        let target = snapshot.cs_object(row.target)?.map_or_else(|| row.target.to_string(), |target| target.dn.into());
+        let target = snapshot.cs_object(row.target)?;
+        let target = target.map_or_else(|| row.target.to_string(), |target| stage::acknowledged_name(&target).to_owned());
         if row.state.added(Stage::PendingExport) {
             changes.added(row.attr, || target);
         } else {
@@ -92,13 +93,14 @@ fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Opti
         }
     }
     let rename = pending.rename.as_deref();
+    let dn = stage::acknowledged_name(object);
     Ok(Some(PlannedExport {
         id: object.id,
         kind,
         object_type: names.object_type_name(object.object_type).to_string(),
-        dn: object.dn.to_string(),
+        dn: dn.to_owned(),
         rename: rename.map(str::to_owned),
-        changes: changes.finish(names, rename.map(|name| (&*object.dn, name))),
+        changes: changes.finish(names, rename.map(|name| (dn, name))),
     }))
 }
 

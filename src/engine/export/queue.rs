@@ -1,9 +1,10 @@
 //! What is to be sent, counted and put in order before the first call.
 
+use super::super::stage;
 use crate::connector::ExportTerms;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Dn, Stage};
 use crate::store::{Snapshot, StoreError};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// How many ids one read asks for.
@@ -102,6 +103,8 @@ pub(super) struct Queue {
     updates: BTreeMap<usize, Vec<CsId>>,
     /// By depth of the name, deepest last in the map.
     deletes: BTreeMap<usize, Vec<CsId>>,
+    /// Objects whose names this export changes.
+    pub(super) moving: HashSet<CsId>,
 }
 
 impl Queue {
@@ -117,10 +120,13 @@ impl Queue {
                 DeltaKind::Add => {
                     adds.insert(object.id, UNKNOWN);
                 }
-                DeltaKind::Delete => queue.deletes.entry(depth(&object.dn)).or_default().push(object.id),
+                DeltaKind::Delete => queue.deletes.entry(depth(stage::acknowledged_name(object))).or_default().push(object.id),
                 DeltaKind::Update | DeltaKind::DeleteAdd => {
                     // Only moves need their new parents first.
                     let wave = pending.rename.as_deref().map_or(0, depth);
+                    if wave > 0 {
+                        queue.moving.insert(object.id);
+                    }
                     queue.updates.entry(wave).or_default().push(object.id);
                 }
             }
