@@ -15,6 +15,9 @@ pub const PAGES_AHEAD: usize = 4;
 /// Longest anchor of the specification (sync engine, section 2.4: `anchor-too-long`).
 const ANCHOR_MAX: usize = 398;
 
+/// Classes that objects have besides a more special one of their own; alone they are the beginning of a list.
+const BASE_CLASSES: [&str; 3] = ["top", "person", "organizationalPerson"];
+
 /// What the connector does with an attribute it met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Known {
@@ -141,9 +144,22 @@ impl ImportPlan {
         Some((slot.attr, slot.kind))
     }
 
+    /// The anchor's name, or all that it may have: `objectGUID nor entryUUID`.
+    pub fn anchor_names(&self) -> String {
+        self.anchors.join(" nor ")
+    }
+
     /// The container filter.
     pub fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// True when an entry lacks what every entry of a wanted type has from its directory: its anchor, or even a class of
+    /// its own. As the last entry of a file it is the mark of a file that was cut off.
+    pub fn is_unfinished(&self, gathered: &Gathered<'_>) -> bool {
+        gathered.anchors.is_empty()
+            && most_derived(&gathered.classes)
+                .is_none_or(|class| BASE_CLASSES.iter().any(|base| class.eq_ignore_ascii_case(base)) || self.type_of(class).is_some())
     }
 
     /// Adds a whole entry to a page: as an entry, as filtered, or as a problem. `place` says where the entry was read
@@ -205,8 +221,7 @@ impl ImportPlan {
 
     fn anchor<'a>(&self, gathered: &Gathered<'a>) -> Result<&'a [u8], Problem> {
         let Some(position) = gathered.anchors.iter().map(|(position, _)| *position).min() else {
-            let wanted = self.anchors.join(" nor ");
-            return Err((ObjectErrorCode::MISSING_ANCHOR_COMPONENT, format!("the entry has no {wanted}")));
+            return Err((ObjectErrorCode::MISSING_ANCHOR_COMPONENT, format!("the entry has no {}", self.anchor_names())));
         };
         let mut values = gathered.anchors.iter().filter(|(other, _)| *other == position).map(|(_, octets)| *octets);
         let name = self.anchors.get(usize::from(position)).map_or("", AsRef::as_ref);

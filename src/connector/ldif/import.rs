@@ -50,7 +50,7 @@ pub(super) async fn start(
     .map_err(|_| ConnectorError::new(ConnectorErrorKind::File, "opening the import file ended unexpectedly"))??;
     let (sender, mut receiver) = mpsc::channel(PAGES_AHEAD);
     tokio::task::spawn_blocking(move || {
-        let mut import = Import { plan: &plan, cx: &cx, sender: &sender, builder: PageBuilder::new(), delta };
+        let mut import = Import { plan: &plan, cx: &cx, sender: &sender, builder: PageBuilder::new(), delta, unfinished: None };
         let _: Result<(), Ended> = import.run(&files, first, watermark);
     });
     Ok(futures_util::stream::poll_fn(move |task| receiver.poll_recv(task)).boxed())
@@ -95,6 +95,8 @@ struct Import<'a> {
     sender: &'a Sender,
     builder: PageBuilder,
     delta: bool,
+    /// The line of the last record, when that lacks what a whole one has.
+    unfinished: Option<u64>,
 }
 
 impl Import<'_> {
@@ -108,6 +110,7 @@ impl Import<'_> {
                 match record {
                     Ok(record) => self.record(path, &record),
                     Err(LdifError::Record(error)) => {
+                        self.unfinished = None;
                         let dn = error.dn.filter(|dn| Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0));
                         let named = dn.as_deref().map(|dn| format!(" '{dn}':")).unwrap_or_default();
                         let detail = format!("{}, line {}:{named} {}", path.display(), error.line, error.detail);
@@ -121,10 +124,25 @@ impl Import<'_> {
                     self.flush()?;
                 }
             }
+            self.doubt_end(path);
         }
         let completion = Completion { watermark, answered_in_full: false };
         let page = std::mem::take(&mut self.builder).build(Some(completion));
         self.sender.blocking_send(Ok(page)).map_err(|_| Ended)
+    }
+
+    /// A file that ends within a record was cut off there, or so it must be assumed: a problem of nobody, for which
+    /// nothing is taken for gone.
+    fn doubt_end(&mut self, path: &Path) {
+        if let Some(line) = self.unfinished.take() {
+            let detail = format!(
+                "{}, line {line}: the file ends within this record, which has no {}: it may be cut off, so nothing is taken for gone; \
+                 write the file anew, or complete the record",
+                path.display(),
+                self.plan.anchor_names(),
+            );
+            self.builder.reject(DiscoveryError { code: ObjectErrorCode::PARSE_ERROR, detail, dn: None, anchor: None });
+        }
     }
 
     fn flush(&mut self) -> Result<(), Ended> {
@@ -142,6 +160,7 @@ impl Import<'_> {
     }
 
     fn record(&mut self, path: &Path, record: &Record) {
+        self.unfinished = None;
         match (&record.kind, self.delta) {
             (RecordKind::Content | RecordKind::Add, _) => {
                 let mut gathered = Gathered::default();
@@ -153,6 +172,9 @@ impl Import<'_> {
                     if let Some(known) = last.1 {
                         gathered.push(known, value.octets);
                     }
+                }
+                if !self.delta && self.plan.is_unfinished(&gathered) {
+                    self.unfinished = Some(record.line);
                 }
                 let place = || format!("{}, line {}", path.display(), record.line);
                 self.plan.entry(&mut self.builder, record.dn.as_bytes(), &mut gathered, &place);
