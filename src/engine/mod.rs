@@ -57,4 +57,12 @@ impl EngineError {
             },
         }
     }
+
+    /// The same when objects had come or gone before it: such a step is not one that did not start.
+    pub fn result_under_way(&self) -> &'static str {
+        match self.result() {
+            "no-start-credentials" | "no-start-connection" => "stopped-connectivity",
+            result => result,
+        }
+    }
 }

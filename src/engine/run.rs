@@ -295,7 +295,9 @@ impl Engine<'_> {
                 if kind == StepKind::Export && !matches!(error, EngineError::Guard { .. }) {
                     sent += 1;
                 }
-                (error.result(), Some(error.to_string()), None)
+                let begun = recorder.counters().values().any(|count| *count > 0);
+                let result = if begun { error.result_under_way() } else { error.result() };
+                (result, Some(error.to_string()), None)
             }
         };
         if !recorder.notes.is_empty() {
