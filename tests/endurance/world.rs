@@ -5,10 +5,16 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use syncline::config::Config;
 use syncline::directory_generator::DirectoryRecipe;
+use syncline::model::MvId;
+use syncline::service::{Access, CsQuery, Found, MvQuery, Service};
 
 /// Objects in one call, so that a small directory makes many calls.
 const BATCH: usize = 25;
+
+/// Attributes whose values the tenant makes up.
+const TENANTS_OWN: [&str; 2] = ["cloudAnchor", "cloudObjectId"];
 
 pub(crate) struct World {
     folder: tempfile::TempDir,
@@ -55,7 +61,12 @@ impl World {
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             port: 0,
             credentials: Value::Null,
-            client: reqwest::Client::builder().tls_certs_only(None::<reqwest::Certificate>).build().unwrap(),
+            client: reqwest::Client::builder()
+                .tls_certs_only(None::<reqwest::Certificate>)
+                // The tenant is killed now and then, and connections do not survive it.
+                .pool_max_idle_per_host(0)
+                .build()
+                .unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
         };
         world.start_tenant();
@@ -76,6 +87,15 @@ impl World {
         let cloud = self.config().join("connectors/90-entra.toml");
         let text = std::fs::read_to_string(&cloud).unwrap();
         std::fs::write(cloud, format!("batch_objects = {BATCH}\n{text}")).unwrap();
+    }
+
+    /// Sends this many objects in one call from now on.
+    pub(crate) fn set_batch(&self, objects: usize) {
+        let cloud = self.connector_file("90-");
+        let text = std::fs::read_to_string(&cloud).unwrap();
+        let changed = text.replace(&format!("batch_objects = {BATCH}\n"), &format!("batch_objects = {objects}\n"));
+        assert_ne!(changed, text);
+        std::fs::write(cloud, changed).unwrap();
     }
 
     /// Starts the tenant, on the port that it had before.
@@ -205,23 +225,33 @@ impl World {
         state
     }
 
-    /// What Syncline believes, without its running numbers.
+    /// Everything Syncline believes, without running numbers and times: each object of each connector space with all
+    /// values and stages, each object of the metaverse with all values and where they come from.
     pub(crate) fn own_state(&self) -> BTreeSet<String> {
+        let service = Service::open(Config::load(&self.config()).unwrap(), None, Access::Existing).unwrap();
+        let browser = service.browse().unwrap();
         let mut state = BTreeSet::new();
-        for connector in ["corp", "Entra"] {
-            for object in self.json(0, &["cs", "search", connector, "--limit", "1000000"])["objects"].as_array().unwrap() {
+        let mut count = 0;
+        for (id, connector) in service.connectors() {
+            let (lines, more) = browser.search_cs(*id, &CsQuery { limit: 1_000_000, ..CsQuery::default() }).unwrap();
+            assert!(!more);
+            for line in lines {
                 // The tenant's own account has another name in every tenant.
-                if object["state"] != "filtered-disconnector" || connector == "corp" {
-                    state.insert(format!(
-                        "{connector} {} {} {} {}",
-                        object["object_type"], object["state"], object["pending"], object["dn"]
-                    ));
+                if line.state == "filtered-disconnector" && connector == "Entra" {
+                    continue;
                 }
+                let Found::One(number) = browser.find_cs(&line.id).unwrap() else { panic!("{} is not one object", line.id) };
+                let object = browser.show_cs(number, usize::MAX).unwrap().unwrap();
+                state.insert(without_numbers(serde_json::to_value(object).unwrap()));
+                count += 1;
             }
         }
-        for object in self.json(0, &["mv", "search", "--limit", "1000000"])["objects"].as_array().unwrap() {
-            state.insert(format!("mv {} {} {}", object["object_type"], object["name"], object["account"]));
+        for line in browser.search_mv(&MvQuery { limit: 1_000_000, ..MvQuery::default() }).unwrap().0 {
+            let object = browser.show_mv(MvId(line.id), usize::MAX).unwrap().unwrap();
+            state.insert(without_numbers(serde_json::to_value(object).unwrap()));
+            count += 1;
         }
+        assert_eq!(state.len(), count, "an object is twice in the store");
         state
     }
 
@@ -231,10 +261,63 @@ impl World {
         self.json(0, &["store", "check"]);
     }
 
+    /// The runs that kills interrupted, with their profiles. They are shown as running until the next ones begin.
+    pub(crate) fn interrupted_runs(&self) -> Vec<(u64, String)> {
+        let output = self.syncline(&["--json", "run", "list", "--limit", "10"]);
+        // Killed early enough, not even the store is there.
+        let Ok(document) = serde_json::from_slice::<Value>(&output.stdout) else { return Vec::new() };
+        let Some(runs) = document["runs"].as_array() else { return Vec::new() };
+        let running = runs.iter().filter(|run| run["result"] == "in-progress");
+        running.map(|run| (run["number"].as_u64().unwrap(), run["profile"].as_str().unwrap().to_owned())).collect()
+    }
+
+    /// Writes that the tenant accepted since its start or since its counters were cleared.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.ask("/traffic")["accepted"].as_u64().unwrap()
+    }
+
     /// Writes that reached the tenant, accepted or not.
     pub(crate) fn writes(&self) -> usize {
         self.ask("/journal")["writes"].as_array().unwrap().len()
     }
+}
+
+/// A view as text, without what differs between two runs of the same synchronization: our numbers, the tenant's, times.
+fn without_numbers(mut view: Value) -> String {
+    fn clean(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                fields
+                    .retain(|name, _| !["id", "source_id", "metaverse", "since", "first_seen", "last_seen", "retries"].contains(&&**name));
+                if fields.get("connector").is_some_and(|connector| connector == "Entra") {
+                    fields.remove("anchor");
+                }
+                fields.values_mut().for_each(clean);
+            }
+            Value::Array(items) => {
+                items.retain(|item| !item.get("name").and_then(Value::as_str).is_some_and(|name| TENANTS_OWN.contains(&name)));
+                items.iter_mut().for_each(clean);
+                items.sort_by_cached_key(Value::to_string);
+            }
+            _ => {}
+        }
+    }
+    clean(&mut view);
+    view.to_string()
+}
+
+/// The first difference of two states, for people.
+#[track_caller]
+pub(crate) fn assert_same(found: &BTreeSet<String>, wanted: &BTreeSet<String>, what: &str) {
+    let sample = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.difference(other).take(2).cloned().collect::<Vec<_>>().join("\n");
+    assert!(
+        found == wanted,
+        "{what}: {} objects, {} wanted\nnot wanted: {}\nmissing: {}",
+        found.len(),
+        wanted.len(),
+        sample(found, wanted),
+        sample(wanted, found)
+    );
 }
 
 /// The sum of a counter over all steps of a command's runs.
