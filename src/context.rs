@@ -2,6 +2,7 @@
 
 use crate::model::Timestamp;
 use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +30,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context on the machine's clock.
+    /// A context on the machine's clock, with a seed of its own.
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemClock::new()), cancel: CancellationToken::new(), seed: 0 }
+        let seed = RandomState::new().hash_one("jitter");
+        Self { clock: Arc::new(SystemClock::new()), cancel: CancellationToken::new(), seed }
     }
 
     /// The current time.

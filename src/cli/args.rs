@@ -1,5 +1,6 @@
 //! What people type: options and commands.
 
+use crate::service::DeleteSet;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -55,6 +56,9 @@ pub(crate) enum Command {
     /// Look at one object from end to end.
     #[command(subcommand)]
     Object(ObjectCommand),
+    /// List connectors, and settle what becomes of those that are configured no longer.
+    #[command(subcommand)]
+    Connector(ConnectorCommand),
     /// List rules, and what is wrong with them.
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -202,9 +206,9 @@ pub(crate) enum RunCommand {
         /// Full import: go on although most of the known objects are missing.
         #[arg(long)]
         allow_shrink: bool,
-        /// Export: send exactly this many waiting deletes, whatever the threshold says.
-        #[arg(long, value_name = "N")]
-        allow_deletes: Option<u64>,
+        /// Export: send exactly this set of waiting deletes, whatever the threshold says.
+        #[arg(long, value_name = "SET")]
+        allow_deletes: Option<DeleteSet>,
     },
     /// List past runs, the newest first.
     List {
@@ -265,9 +269,10 @@ pub(crate) struct ExportArguments {
     /// Only show what would be sent.
     #[arg(long)]
     pub what_if: bool,
-    /// Send exactly this many waiting deletes, whatever the threshold says; any other number stops the export.
-    #[arg(long, value_name = "N", conflicts_with = "what_if")]
-    pub allow_deletes: Option<u64>,
+    /// Send exactly this set of waiting deletes, whatever the threshold says. --what-if names the set that waits; with
+    /// any other the export stops.
+    #[arg(long, value_name = "SET", conflicts_with = "what_if")]
+    pub allow_deletes: Option<DeleteSet>,
     /// With --what-if: at most so many objects.
     #[arg(long, default_value_t = 50)]
     pub limit: usize,
@@ -385,6 +390,28 @@ pub(crate) enum ObjectCommand {
     Explain {
         /// Name, anchor (base64, hex, GUID), sign-in name or number; `connector:` may stand before it.
         object: String,
+    },
+}
+
+/// Commands about connectors.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConnectorCommand {
+    /// List connectors, and those whose objects were left behind.
+    List,
+    /// Give the objects of a connector that is configured no longer to one that is configured under another name.
+    Rename {
+        /// The name it had.
+        name: String,
+        /// The name it has now.
+        new: String,
+    },
+    /// Let the objects of a connector go that is configured no longer, as if its directory had lost them.
+    Remove {
+        /// Its name.
+        name: String,
+        /// Only show what would go.
+        #[arg(long)]
+        what_if: bool,
     },
 }
 

@@ -89,6 +89,7 @@ fn run(arguments: Arguments, output: Output) -> Result<Exit, CommandError> {
         Command::Cs(command) => commands::cs::run(&app, &command),
         Command::Mv(command) => commands::mv::run(&app, &command),
         Command::Object(command) => commands::object::run(&app, &command),
+        Command::Connector(command) => commands::connector::run(&app, &command),
         Command::Rules(command) => commands::rules::run(&app, &command),
         Command::Store(command) => commands::store::run(&app, &command),
         Command::Anchor(command) => commands::anchor::run(&app, &command),

@@ -86,13 +86,15 @@ pub struct GuardTable {
     pub max_deletes: u64,
     /// The most deletes as a share of the target's known objects, in percent; no limit of this kind without it.
     pub max_delete_percent: Option<u32>,
+    /// Staging mode: everything is imported and synchronized, nothing is exported.
+    pub staging: bool,
     /// A full import that would lose more than this share of the known objects, in percent, stops before it stages deletes.
     pub shrink_percent: u32,
 }
 
 impl Default for GuardTable {
     fn default() -> Self {
-        Self { max_deletes: 500, max_delete_percent: None, shrink_percent: 50 }
+        Self { max_deletes: 500, max_delete_percent: None, staging: false, shrink_percent: 50 }
     }
 }
 

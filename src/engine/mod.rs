@@ -4,6 +4,7 @@
 //! ([`bridge`]); everything it remembers goes through change sets of the store.
 
 pub mod bridge;
+mod cycle;
 mod describe;
 pub mod export;
 pub mod hash;

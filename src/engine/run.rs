@@ -1,12 +1,10 @@
-//! Runs and cycles: which steps are taken, in which order, and what is remembered of them.
+//! Runs: one profile on one connector, and what is remembered of it.
 //!
-//! A run is one profile on one connector; its record is written when it begins and when it ends, so that a run whose
-//! process died is seen as such. A cycle strings runs together: sources and targets are read, rules are applied,
-//! targets are written, and what was written is confirmed by reading it back (specification: sync engine, sections 5.1
-//! to 5.4).
+//! Its record is written when it begins and when it ends, so that a run whose process died is seen as such
+//! (specification: sync engine, sections 5.1 to 5.3).
 
 use super::bridge::Bridge;
-use super::export::{AllowedDeletes, ExportOptions, ExportReview, export};
+use super::export::{DeleteSet, ExportOptions, ExportReview, export};
 use super::import::{self, ImportOptions, WATERMARK};
 use super::sync::{SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder};
@@ -19,14 +17,13 @@ use crate::store::{ChangeSet, RunRecord, RunResult, Snapshot, StepKind, StepReco
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Under this name a connector keeps the fingerprint of the rules of its last full synchronization.
 const SYNCHRONIZED: &str = "synchronized-with";
-/// Under this name a connector keeps that it was read completely once.
-const READ_ONCE: &str = "read-completely";
-/// How often a cycle goes on to what its own confirmation made necessary.
-const ROUNDS: usize = 3;
-/// How many ids or runs one look asks for.
+/// Under this name a connector keeps what its last complete import read.
+const READ_WITH: &str = "read-completely";
+/// How many runs one look asks for.
 const PAGE: usize = 1_000;
 /// The result of a run whose process ended under it.
 const INTERRUPTED: &str = "stopped-server";
@@ -68,6 +65,21 @@ pub struct Participant {
     pub connector: Option<Arc<dyn Connector>>,
     /// Rules write to it.
     pub target: bool,
+    /// What its configuration selects, in short: with another value everything has to be read again.
+    pub selection: u64,
+    /// Where it stands.
+    pub standing: Standing,
+}
+
+/// Whether a connector whose objects the store holds is still wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is configured.
+    Configured,
+    /// Its configuration is gone, and nobody said that its objects may go.
+    Abandoned,
+    /// It was removed: its objects are on their way out.
+    Removed,
 }
 
 /// How careful runs are.
@@ -78,7 +90,9 @@ pub struct Caution {
     /// The same as a share of the objects that the target holds, in percent.
     pub delete_percent_max: Option<u32>,
     /// Deletes allowed this once.
-    pub allow_deletes: Option<AllowedDeletes>,
+    pub allow_deletes: Option<DeleteSet>,
+    /// More problems of objects than this end a step.
+    pub errors_max: u64,
     /// A full import that misses more than this share is not believed, in percent.
     pub shrink_percent_max: u32,
     /// Believe it this once.
@@ -97,7 +111,8 @@ impl Default for Caution {
             deletes_max: Some(500),
             delete_percent_max: None,
             allow_deletes: None,
-            shrink_percent_max: 30,
+            errors_max: 5_000,
+            shrink_percent_max: 50,
             allow_shrink: false,
             staging: false,
             review: None,
@@ -124,6 +139,17 @@ pub struct Engine<'a> {
     pub cx: Context,
     /// Hears what happened, after it is committed.
     pub events: &'a dyn EventSink,
+}
+
+/// Which cycle a run is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Belonging {
+    /// None.
+    Alone,
+    /// A new one.
+    FirstOfCycle,
+    /// The one that this run began.
+    OfCycle(RunId),
 }
 
 /// What one step came to.
@@ -161,44 +187,33 @@ impl Engine<'_> {
     ///
     /// # Errors
     /// When the history cannot be written. What goes wrong within the run is its result.
-    pub fn run(
-        &self,
-        connector: ConnectorId,
-        profile: Profile,
-        cycle: Option<RunId>,
-        progress: &mut dyn Progress,
-    ) -> Result<RunRecord, StoreError> {
-        self.run_counted(connector, profile, cycle, progress).map(|(record, _)| record)
-    }
-
-    /// Runs a whole cycle over all connectors, as far as it is of use. Gives the runs in their order.
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub fn cycle(&self, initial: bool, progress: &mut dyn Progress) -> Result<Vec<RunRecord>, StoreError> {
-        self.tell(Event::CycleStarted { initial });
-        let mut cycle = Cycle { engine: self, progress, id: None, runs: Vec::new(), unread: BTreeSet::new() };
-        cycle.all(initial)?;
-        let runs = cycle.runs;
+    pub fn run(&self, connector: ConnectorId, profile: Profile, progress: &mut dyn Progress) -> Result<RunRecord, StoreError> {
+        let (record, _) = self.run_counted(connector, profile, Belonging::Alone, None, progress)?;
         self.forget_old_runs()?;
-        let worst = runs.iter().map(|run| &run.result).max_by_key(|result| severity(&result.0));
-        let result = worst.map_or_else(|| "success".to_owned(), |result| result.0.to_string());
-        self.tell(Event::CycleFinished { result });
-        Ok(runs)
+        Ok(record)
     }
 
-    fn run_counted(
+    /// As [`Self::run`]; with it, how many objects were handed over. Deletes stay when there is a reason for it.
+    pub(super) fn run_counted(
         &self,
         connector: ConnectorId,
         profile: Profile,
-        cycle: Option<RunId>,
+        belonging: Belonging,
+        hold_deletes: Option<&str>,
         progress: &mut dyn Progress,
     ) -> Result<(RunRecord, u64), StoreError> {
         let name = self.participants.get(&connector).map(|participant| participant.name.clone()).unwrap_or_default();
-        let id = self.store.snapshot()?.next_run()?;
+        let snapshot = self.store.snapshot()?;
+        let id = snapshot.next_run()?;
+        let (profile, mut reason) = self.possible(&snapshot, connector, profile)?;
+        drop(snapshot);
         let mut record = RunRecord {
             id,
-            cycle,
+            cycle: match belonging {
+                Belonging::Alone => None,
+                Belonging::FirstOfCycle => Some(id),
+                Belonging::OfCycle(first) => Some(first),
+            },
             connector,
             connector_name: name.clone(),
             profile: profile.as_str().to_owned(),
@@ -213,7 +228,7 @@ impl Engine<'_> {
         while let Some(profile) = next.take() {
             let number = u32::try_from(record.steps.len()).unwrap_or(u32::MAX) + 1;
             let started = self.cx.now();
-            let (done, then) = self.step(connector, profile, (id, number), progress)?;
+            let (done, then) = self.step(connector, (profile, reason.take()), (id, number), hold_deletes, progress)?;
             progress.step_finished(done.result);
             sent += done.sent;
             record.result = RunResult(Cow::Borrowed(done.result));
@@ -247,12 +262,11 @@ impl Engine<'_> {
     fn step(
         &self,
         id: ConnectorId,
-        profile: Profile,
+        (profile, reason): (Profile, Option<&'static str>),
         step: (RunId, u32),
+        hold_deletes: Option<&str>,
         progress: &mut dyn Progress,
     ) -> Result<(Done, Option<Profile>), StoreError> {
-        let snapshot = self.store.snapshot()?;
-        let (profile, reason) = self.possible(&snapshot, id, profile)?;
         let kind = match profile {
             Profile::FullImport => StepKind::FullImport,
             Profile::DeltaImport => StepKind::DeltaImport,
@@ -268,15 +282,14 @@ impl Engine<'_> {
             recorder.event(Event::FullStepRequired { connector: name.clone(), step, reason: reason.to_owned() });
             recorder.note(format!("a full step, because {reason}"));
         }
-        let watermark = if kind == StepKind::DeltaImport { snapshot.state(id, WATERMARK)? } else { None };
-        drop(snapshot);
+        let watermark = if kind == StepKind::DeltaImport { self.store.snapshot()?.state(id, WATERMARK)? } else { None };
         let mut sent = 0;
         let outcome = match profile {
             Profile::FullImport | Profile::DeltaImport => self.import(id, watermark, step, &mut recorder),
             Profile::FullSynchronization | Profile::DeltaSynchronization => {
                 self.synchronize(id, profile == Profile::FullSynchronization, step, &mut recorder)
             }
-            Profile::Export => self.export(id, &name, step, &mut recorder).map(|(result, handed_over)| {
+            Profile::Export => self.export(id, &name, step, hold_deletes, &mut recorder).map(|(result, handed_over)| {
                 sent = handed_over;
                 result
             }),
@@ -324,6 +337,8 @@ impl Engine<'_> {
                     (Profile::FullImport, None)
                 } else if snapshot.state(id, WATERMARK)?.is_none() {
                     (Profile::FullImport, Some("no earlier import left a place to go on from"))
+                } else if snapshot.state(id, READ_WITH)?.is_none_or(|known| known != self.reads(id).to_le_bytes()) {
+                    (Profile::FullImport, Some("what is read changed since the last full import"))
                 } else if !snapshot.queue(Stage::InProgress, id, None, 1)?.is_empty() {
                     // What was changed is told by a delta; what never arrived is told by nobody but a full import.
                     (Profile::FullImport, Some("an export did not get all its answers"))
@@ -333,13 +348,34 @@ impl Engine<'_> {
             }
             Profile::DeltaSynchronization => match snapshot.state(id, SYNCHRONIZED)? {
                 None => (Profile::FullSynchronization, None),
-                Some(known) if known != self.rules.fingerprint().to_le_bytes() => {
-                    (Profile::FullSynchronization, Some("the rules changed since the last one"))
+                Some(known) if known != self.rules_and_parameters().to_le_bytes() => {
+                    (Profile::FullSynchronization, Some("the rules or their parameters changed since the last one"))
                 }
                 Some(_) => (profile, None),
             },
             other => (other, None),
         })
+    }
+
+    /// Stands for the rules and for what they read as `%Domain.FQDN%` and the like.
+    fn rules_and_parameters(&self) -> u64 {
+        let text = format!("{} {:?}", self.rules.fingerprint(), self.parameters.parameters);
+        xxh3_64(text.as_bytes())
+    }
+
+    /// Stands for what an import of the connector reads.
+    fn reads(&self, id: ConnectorId) -> u64 {
+        let selection = self.participants.get(&id).map_or(0, |participant| participant.selection);
+        let attributes = self.attributes(id).into_iter().flat_map(|attr| attr.0.to_le_bytes());
+        xxh3_64(&selection.to_le_bytes().into_iter().chain(attributes).collect::<Vec<u8>>())
+    }
+
+    /// The attributes that rules read or write, ascending.
+    fn attributes(&self, id: ConnectorId) -> Vec<AttrId> {
+        let mut attributes: BTreeSet<AttrId> = self.rules.inbound_attributes(id).into_iter().collect();
+        attributes.extend(self.rules.outbound_attributes(id));
+        attributes.remove(&AttrId::DN);
+        attributes.into_iter().collect()
     }
 
     fn import(
@@ -349,11 +385,9 @@ impl Engine<'_> {
         step: (RunId, u32),
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
+        self.refuse_the_abandoned()?;
         let connector = self.connector(id)?;
-        let mut attributes: BTreeSet<AttrId> = self.rules.inbound_attributes(id).into_iter().collect();
-        attributes.extend(self.rules.outbound_attributes(id));
-        attributes.remove(&AttrId::DN);
-        let attributes: Vec<AttrId> = attributes.into_iter().collect();
+        let attributes = self.attributes(id);
         let full = watermark.is_none();
         let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
         let mut options = ImportOptions::full(id, name, attributes.clone(), step);
@@ -375,7 +409,7 @@ impl Engine<'_> {
         let stream = self.bridge.wait(connector.import(&self.cx, ImportRequest { kind, attributes }))?;
         let result = import::import(self.store, self.bridge.pages(stream), &options, &self.cx, recorder)?;
         if full {
-            self.remember(id, READ_ONCE, vec![1])?;
+            self.remember(id, READ_WITH, self.reads(id).to_le_bytes().to_vec())?;
         }
         Ok(result)
     }
@@ -387,6 +421,7 @@ impl Engine<'_> {
         step: (RunId, u32),
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
+        self.refuse_the_abandoned()?;
         let request = SyncRequest {
             connector: id,
             full,
@@ -397,7 +432,7 @@ impl Engine<'_> {
         let outcome = run_sync(self.store, self.rules, &request, &self.cx, recorder)?;
         self.drop_moot_errors()?;
         if full {
-            self.remember(id, SYNCHRONIZED, self.rules.fingerprint().to_le_bytes().to_vec())?;
+            self.remember(id, SYNCHRONIZED, self.rules_and_parameters().to_le_bytes().to_vec())?;
         }
         Ok(if outcome.failed > 0 { "completed-sync-errors" } else { "success" })
     }
@@ -423,18 +458,50 @@ impl Engine<'_> {
         id: ConnectorId,
         name: &str,
         step: (RunId, u32),
+        hold_deletes: Option<&str>,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(&'static str, u64), EngineError> {
+        self.refuse_the_abandoned()?;
+        let snapshot = self.store.snapshot()?;
+        for (source, participant) in self.sources() {
+            // A person of two directories must not be sent with what only one of them says.
+            if participant.standing == Standing::Configured && snapshot.state(source, READ_WITH)?.is_none() {
+                let message =
+                    format!("{} was never read completely, so nothing is exported to {name}; see its last import", participant.name);
+                return Err(EngineError::Guard { result: "no-start-source-never-read", message });
+            }
+        }
+        drop(snapshot);
         let options = ExportOptions {
             deletes_max: self.caution.deletes_max,
             delete_percent_max: self.caution.delete_percent_max,
             allow_deletes: self.caution.allow_deletes,
+            hold_deletes: hold_deletes.map(str::to_owned),
+            errors_max: self.caution.errors_max,
             staging: self.caution.staging,
             review: self.caution.review.clone(),
             ..ExportOptions::new(id, name, step)
         };
         let (result, outcome) = export(self.store, self.connector(id)?, &self.bridge, &options, &self.cx, recorder)?;
         Ok((result, outcome.sent + outcome.unknown))
+    }
+
+    /// Connectors that rules do not write to.
+    pub(super) fn sources(&self) -> impl Iterator<Item = (ConnectorId, &Participant)> {
+        self.participants.iter().filter(|(_, participant)| !participant.target).map(|(id, participant)| (*id, participant))
+    }
+
+    /// A connector whose file is missing says nothing about its people: without its rules they would look as if nobody
+    /// wanted them any more.
+    fn refuse_the_abandoned(&self) -> Result<(), EngineError> {
+        let abandoned = self.participants.iter().find(|(_, participant)| participant.standing == Standing::Abandoned);
+        let Some((id, participant)) = abandoned else { return Ok(()) };
+        let (name, count) = (&participant.name, self.store.snapshot()?.cs_count(*id)?);
+        let message = format!(
+            "the store holds {count} objects of the connector '{name}', which is not configured any more. Put its file back into connectors/; \
+             or, if it has another name now, `syncline connector rename '{name}' NEW`; or let its objects go by `syncline connector remove '{name}'`"
+        );
+        Err(EngineError::Guard { result: "no-start-configuration", message })
     }
 
     fn connector(&self, id: ConnectorId) -> Result<&Arc<dyn Connector>, EngineError> {
@@ -466,22 +533,29 @@ impl Engine<'_> {
         self.store.apply(changes)
     }
 
-    fn forget_old_runs(&self) -> Result<(), StoreError> {
+    /// Removes history that is older than it is kept.
+    pub(super) fn forget_old_runs(&self) -> Result<(), StoreError> {
         let kept = i64::from(self.caution.history_days.max(1)) * 86_400_000_000;
         let oldest = Timestamp(self.cx.now().0.saturating_sub(kept));
         let snapshot = self.store.snapshot()?;
-        let (mut before, mut changes) = (None, ChangeSet::new());
+        let (mut before, mut old) = (None, Vec::new());
         loop {
             let runs = snapshot.runs(before, PAGE)?;
             let Some(last) = runs.last() else { break };
             before = Some(last.id);
-            changes.runs_delete.extend(runs.iter().filter(|run| run.started < oldest).map(|run| run.id));
+            old.extend(runs.iter().filter(|run| run.started < oldest).map(|run| run.id));
         }
         drop(snapshot);
-        if changes.is_empty() { Ok(()) } else { self.store.apply(changes) }
+        // One by one: a run may have as many rows as the directory has objects.
+        for run in old {
+            let mut changes = ChangeSet::new();
+            changes.runs_delete.push(run);
+            self.store.apply(changes)?;
+        }
+        Ok(())
     }
 
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         self.events.event(self.cx.now(), &event);
     }
 }
@@ -501,120 +575,5 @@ pub fn severity(result: &str) -> u8 {
         _ if result.starts_with("no-start-") => 4,
         "stopped-deletion-threshold-exceeded" | "stopped-shrink-guard" => 5,
         _ => 3,
-    }
-}
-
-/// A cycle under way.
-struct Cycle<'c, 'a> {
-    engine: &'c Engine<'a>,
-    progress: &'c mut dyn Progress,
-    /// The number of its first run.
-    id: Option<RunId>,
-    runs: Vec<RunRecord>,
-    /// Connectors whose import failed in this cycle.
-    unread: BTreeSet<ConnectorId>,
-}
-
-impl Cycle<'_, '_> {
-    fn all(&mut self, initial: bool) -> Result<(), StoreError> {
-        let of = |target: bool| -> Vec<ConnectorId> {
-            let all = self.engine.participants.iter();
-            all.filter(|(_, participant)| participant.target == target).map(|(id, _)| *id).collect()
-        };
-        let (sources, targets) = (of(false), of(true));
-        let import = if initial { Profile::FullImport } else { Profile::DeltaImport };
-        let synchronize = if initial { Profile::FullSynchronization } else { Profile::DeltaSynchronization };
-        for id in sources.iter().chain(&targets) {
-            self.import(*id, import)?;
-        }
-        for id in sources.iter().chain(&targets) {
-            self.run(*id, synchronize)?;
-        }
-        for id in targets {
-            self.send(id)?;
-        }
-        Ok(())
-    }
-
-    /// Sends to a target and confirms, until nothing new is wanted.
-    fn send(&mut self, target: ConnectorId) -> Result<(), StoreError> {
-        if let Some(reason) = self.hindrance(target)? {
-            tracing::warn!(connector = %target, "nothing is exported in this cycle: {reason}");
-            return Ok(());
-        }
-        for _ in 0..ROUNDS {
-            if self.engine.cx.cancelled() || !self.wanted(target)? {
-                break;
-            }
-            let sent = self.run(target, Profile::Export)?;
-            if sent == 0 {
-                break;
-            }
-            self.import(target, Profile::DeltaImport)?;
-            self.run(target, Profile::DeltaSynchronization)?;
-        }
-        Ok(())
-    }
-
-    /// Why it would be wrong to export now.
-    fn hindrance(&self, target: ConnectorId) -> Result<Option<String>, StoreError> {
-        let engine = self.engine;
-        if engine.cx.cancelled() {
-            return Ok(Some("the cycle was told to stop".to_owned()));
-        }
-        let participants = &engine.participants;
-        let name = |id: &ConnectorId| participants.get(id).map_or("?", |participant| participant.name.as_str());
-        if self.unread.contains(&target) {
-            return Ok(Some(format!("{} could not be read, so what it holds is not known", name(&target))));
-        }
-        if engine.caution.staging {
-            engine.tell(Event::ExportLeftOut { connector: name(&target).to_owned() });
-            return Ok(Some("this installation is in staging mode".to_owned()));
-        }
-        let snapshot = engine.store.snapshot()?;
-        for source in participants.iter().filter(|(_, participant)| !participant.target).map(|(id, _)| id) {
-            // A person of two directories must not be sent with what only one of them says.
-            if snapshot.state(*source, READ_ONCE)?.is_none() {
-                return Ok(Some(format!("{} was never read completely", name(source))));
-            }
-        }
-        Ok(None)
-    }
-
-    /// True when something waits that was not refused already.
-    fn wanted(&self, target: ConnectorId) -> Result<bool, StoreError> {
-        let snapshot = self.engine.store.snapshot()?;
-        // The first export of a cycle tries everything again.
-        let first = self.runs.iter().all(|run| run.connector != target || run.profile != Profile::Export.as_str());
-        let mut after = None;
-        loop {
-            let ids = snapshot.queue(Stage::PendingExport, target, after, PAGE)?;
-            let Some(last) = ids.last() else { return Ok(false) };
-            after = Some(*last);
-            for id in ids {
-                if first || snapshot.error(id, ErrorSide::Export)?.is_none() {
-                    return Ok(true);
-                }
-            }
-        }
-    }
-
-    fn import(&mut self, id: ConnectorId, profile: Profile) -> Result<(), StoreError> {
-        self.run(id, profile)?;
-        let failed = self.runs.last().is_some_and(|run| severity(&run.result.0) >= 3);
-        if failed {
-            self.unread.insert(id);
-        }
-        Ok(())
-    }
-
-    fn run(&mut self, id: ConnectorId, profile: Profile) -> Result<u64, StoreError> {
-        if self.engine.cx.cancelled() {
-            return Ok(0);
-        }
-        let (record, sent) = self.engine.run_counted(id, profile, self.id, self.progress)?;
-        self.id.get_or_insert(record.id);
-        self.runs.push(record);
-        Ok(sent)
     }
 }

@@ -4,9 +4,8 @@ use super::ServiceError;
 use super::anchors::anchor_candidates;
 use super::views::{
     AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, LineageView, MvLine, MvObjectView, ProblemView, StageView, TargetCounts,
-    ValueView, WhatIfObject, WhatIfView, shown_name, sort_attributes,
+    ValueView, shown_name, sort_attributes,
 };
-use crate::config::GuardTable;
 use crate::model::{
     AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, ErrorSide, FlatValues, Link, MvId, MvObject, Names, RuleId, Stage,
     StageMask, ValueRef, ValueState, fold,
@@ -16,8 +15,6 @@ use crate::store::Snapshot;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Values of one attribute that a look ahead shows.
-const VALUES_SHOWN: usize = 20;
 /// Objects read at a time while scanning.
 const PAGE: usize = 1_000;
 
@@ -612,63 +609,6 @@ impl Browser<'_> {
         let mut attributes: Vec<AttributeView> = attributes.into_values().collect();
         sort_attributes(&mut attributes);
         Ok(Some(MvObjectView { id: id.0, object_type: self.names.object_type_name(object.object_type).to_string(), attributes, links }))
-    }
-
-    /// What the next export to a target would send, and whether it would be allowed to.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn what_if(&self, connector: ConnectorId, guard: &GuardTable, limit: usize) -> Result<WhatIfView, ServiceError> {
-        let mut view = WhatIfView {
-            connector: self.connector_name(connector),
-            adds: 0,
-            updates: 0,
-            renames: 0,
-            deletes: 0,
-            delete_adds: 0,
-            delete_limit: guard.max_deletes,
-            stopped_by_threshold: false,
-            objects: Vec::new(),
-            more: false,
-        };
-        let mut dns = Dns { browser: self, known: HashMap::new() };
-        let mut after = None;
-        loop {
-            let page = self.snapshot.queue(Stage::PendingExport, connector, after, PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = Some(*last);
-            for id in page {
-                let Some(object) = self.snapshot.cs_object(id)? else { continue };
-                let delta = object.stage(Stage::PendingExport);
-                match delta.kind {
-                    DeltaKind::None => continue,
-                    DeltaKind::Add => view.adds += 1,
-                    DeltaKind::Update if delta.rename.is_some() => view.renames += 1,
-                    DeltaKind::Update => view.updates += 1,
-                    DeltaKind::Delete => view.deletes += 1,
-                    DeltaKind::DeleteAdd => view.delete_adds += 1,
-                }
-                if view.objects.len() >= limit {
-                    view.more = true;
-                    continue;
-                }
-                let references = self.snapshot.cs_references(id)?;
-                view.objects.push(WhatIfObject {
-                    id: id.to_string(),
-                    dn: object.dn.to_string(),
-                    object_type: self.names.object_type_name(object.object_type).to_string(),
-                    operation: kind_name(delta.kind),
-                    rename: delta.rename.as_deref().map(str::to_owned),
-                    changes: self.stage_changes(&object, &references, Stage::PendingExport, VALUES_SHOWN, &mut dns)?,
-                });
-            }
-        }
-        let known = self.snapshot.cs_count(connector)?;
-        if let Some(percent) = guard.max_delete_percent {
-            view.delete_limit = view.delete_limit.min(known.saturating_mul(u64::from(percent)) / 100);
-        }
-        view.stopped_by_threshold = view.deletes > view.delete_limit;
-        Ok(view)
     }
 
     /// Counts linked objects of targets that imports have shown.

@@ -8,8 +8,8 @@ use crate::config::ConnectorSettings;
 use crate::context::Context;
 use crate::engine::Progress;
 use crate::engine::bridge::Bridge;
-use crate::engine::export::AllowedDeletes;
-use crate::engine::run::{Caution, Engine, Participant, Profile};
+use crate::engine::export::DeleteSet;
+use crate::engine::run::{Caution, Engine, Participant, Profile, Standing};
 use crate::events;
 use crate::model::ConnectorId;
 use crate::store::RunRecord;
@@ -37,8 +37,8 @@ pub enum Work {
 pub struct DriveOptions {
     /// Believe full imports that miss most of the known objects.
     pub allow_shrink: bool,
-    /// Send exactly this many waiting deletes.
-    pub allow_deletes: Option<u64>,
+    /// Send exactly these waiting deletes, whatever the threshold says.
+    pub allow_deletes: Option<DeleteSet>,
     /// Where the embedded tenant runs.
     pub tenant: TenantPlace,
 }
@@ -51,8 +51,8 @@ struct Crew {
 }
 
 impl Service {
-    /// Does work, one piece after the other. Gives the runs in the order in which they began. An interrupt from the
-    /// terminal lets the running step end at its next border; a second one ends the process.
+    /// Does work, one piece after the other. Gives the runs in the order in which they began. An interrupt or a
+    /// request to terminate lets the running step end at its next border; a second one ends the process.
     ///
     /// # Errors
     /// When nothing could be begun. What goes wrong within a run is the run's result.
@@ -72,11 +72,13 @@ impl Service {
         progress: &mut dyn Progress,
     ) -> Result<Vec<RunView>, ServiceError> {
         self.rules()?;
+        // Takes effect once in a process; later calls change nothing.
+        drop(rayon::ThreadPoolBuilder::new().num_threads(self.config.limits.threads).build_global());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| ServiceError::Usage(format!("no threads for connections can be started: {error}")))?;
-        let watcher = runtime.spawn(stop_on_interrupt(cx.clone()));
+        let watcher = runtime.spawn(stop_on_signal(cx.clone()));
         let mut crew = Crew::default();
         let done = runtime
             .block_on(self.gather(work, options, cx, &mut crew))
@@ -134,18 +136,27 @@ impl Service {
             name: name.clone(),
             connector: crew.wired.get(id).map(|wired| wired.connector.clone()),
             target: rules.targets().contains(id),
+            selection: self.config.connector(name).map_or(0, super::connectors::selection),
+            standing: Standing::Configured,
         };
+        let mut participants: BTreeMap<ConnectorId, Participant> =
+            self.connectors.iter().map(|(id, name)| (*id, participant(id, name))).collect();
+        for (id, (name, standing)) in self.former_connectors()? {
+            participants.insert(id, Participant { name, connector: None, target: false, selection: 0, standing });
+        }
         let guard = &self.config.guard;
         let engine = Engine {
             store: &self.store,
             rules,
             bridge,
-            participants: self.connectors.iter().map(|(id, name)| (*id, participant(id, name))).collect(),
+            participants,
             parameters: self.kept_parameters(cx.now())?,
             caution: Caution {
                 deletes_max: Some(guard.max_deletes),
                 delete_percent_max: guard.max_delete_percent,
-                allow_deletes: options.allow_deletes.map(|count| AllowedDeletes { count, reviewed: None }),
+                allow_deletes: options.allow_deletes,
+                errors_max: self.config.limits.object_errors,
+                staging: guard.staging,
                 shrink_percent_max: guard.shrink_percent,
                 allow_shrink: options.allow_shrink,
                 history_days: self.config.limits.history_days,
@@ -158,7 +169,7 @@ impl Service {
         let mut records = Vec::new();
         for piece in work {
             match piece {
-                Work::Profile { connector, profile } => records.push(engine.run(*connector, *profile, None, progress)?),
+                Work::Profile { connector, profile } => records.push(engine.run(*connector, *profile, progress)?),
                 Work::Cycle { initial } => records.extend(engine.cycle(*initial, progress)?),
             }
         }
@@ -166,13 +177,17 @@ impl Service {
     }
 }
 
-/// Asks the work to end at the first interrupt; the second one has its usual effect.
-async fn stop_on_interrupt(cx: Context) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        tracing::warn!("stopping at the next border; what is done stays done. Press again to end at once");
-        cx.cancel.cancel();
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(130);
-        }
+/// Asks the work to end at the first interrupt or request to terminate; the second one ends the process.
+async fn stop_on_signal(cx: Context) {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => tracing::warn!("stopping at the next border; what is done stays done. Press again to end at once"),
+        _ = terminate.recv() => tracing::warn!("stopping at the next border; what is done stays done"),
     }
+    cx.cancel.cancel();
+    let code = tokio::select! {
+        _ = tokio::signal::ctrl_c() => 130,
+        _ = terminate.recv() => 143,
+    };
+    std::process::exit(code);
 }

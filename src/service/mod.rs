@@ -5,25 +5,30 @@
 mod anchors;
 mod browse;
 mod cloud;
+mod connectors;
 mod drive;
 mod explain;
 mod history;
 mod parameters;
 mod tenant;
 mod views;
+mod what_if;
 mod wiring;
 
-pub use crate::engine::run::Profile;
+pub use crate::engine::export::DeleteSet;
+pub use crate::engine::run::{Profile, Standing};
 pub use anchors::{AnchorForms, NoAnchor, convert_anchor};
 pub use browse::{AttributeFilter, Browser, CsQuery, Found, MvQuery};
+pub use connectors::ConnectorLine;
 pub use drive::{DriveOptions, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};
 pub use history::History;
 pub use tenant::TenantPlace;
 pub use views::{
     AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, DeltaView, LineageView, MvLine, MvObjectView, ProblemView, RuleView,
-    RunView, StageView, StepObjectView, StepObjectsView, StepRecordView, TargetCounts, ValueView, WhatIfObject, WhatIfView,
+    RunView, StageView, StepObjectView, StepObjectsView, StepRecordView, TargetCounts, ValueView,
 };
+pub use what_if::{WhatIfObject, WhatIfView};
 
 use crate::config::{Config, ConfigError, ConfigProblem, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};
 use crate::connector::ConnectorError;
@@ -32,7 +37,7 @@ use crate::rules::{
     AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, Direction, LinkType, RuleFile, RuleProblem, RuleSet, RuleSettings,
     Severity, UserMatching,
 };
-use crate::store::{ChangeSet, Store, StoreError, StoreOptions};
+use crate::store::{Store, StoreError, StoreOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -108,9 +113,6 @@ impl From<ConfigProblem> for ServiceError {
     }
 }
 
-/// The pseudo-connector that keeps states of the installation itself.
-const INSTALLATION: ConnectorId = ConnectorId(0);
-
 impl Service {
     /// Opens the store of a configuration and compiles its rules. `store` wins over the configured file.
     ///
@@ -123,7 +125,7 @@ impl Service {
             return Err(ServiceError::NoStore(store_path));
         }
         let store = Store::open(&store_path, StoreOptions { cache_octets: config.limits.cache_mib.max(1) << 20 })?;
-        let connectors = number_connectors(&config, &store)?;
+        let connectors = connectors::number(&config, &store)?;
         let rules = compile_rules(&config, &store, &connectors);
         Ok(Self { config, store, store_path, connectors, rules })
     }
@@ -234,33 +236,6 @@ impl Service {
             Err(problems) => problems.clone(),
         }
     }
-}
-
-/// Gives every configured connector its number: the one its name had before, or the next that no name ever had.
-fn number_connectors(config: &Config, store: &Store) -> Result<BTreeMap<ConnectorId, String>, ServiceError> {
-    const NEXT: &str = "connector-next";
-    let snapshot = store.snapshot()?;
-    let number = |content: Option<Vec<u8>>| content.and_then(|octets| <[u8; 2]>::try_from(octets).ok()).map(u16::from_le_bytes);
-    let first = number(snapshot.state(INSTALLATION, NEXT)?).unwrap_or(1);
-    let (mut next, mut changes, mut connectors) = (first, ChangeSet::new(), BTreeMap::new());
-    for connector in &config.connectors {
-        let key = format!("connector-number/{}", connector.name.to_lowercase());
-        let id = match number(snapshot.state(INSTALLATION, &key)?) {
-            Some(id) => id,
-            None if next == u16::MAX => return Err(ServiceError::Usage("this store has no more numbers for connectors".to_owned())),
-            None => {
-                changes.states.push((INSTALLATION, key, Some(next.to_le_bytes().to_vec())));
-                next += 1;
-                next - 1
-            }
-        };
-        connectors.insert(ConnectorId(id), connector.name.clone());
-    }
-    if next != first {
-        changes.states.push((INSTALLATION, NEXT.to_owned(), Some(next.to_le_bytes().to_vec())));
-        store.apply(changes)?;
-    }
-    Ok(connectors)
 }
 
 fn compile_rules(config: &Config, store: &Store, connectors: &BTreeMap<ConnectorId, String>) -> Result<RuleSet, Vec<RuleProblem>> {

@@ -452,49 +452,6 @@ impl StepObjectView {
     }
 }
 
-/// What an export would send.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct WhatIfView {
-    /// The target.
-    pub connector: String,
-    /// Objects that would be created.
-    pub adds: u64,
-    /// Objects that would be changed.
-    pub updates: u64,
-    /// Objects that would get another name.
-    pub renames: u64,
-    /// Objects that would be removed.
-    pub deletes: u64,
-    /// Objects that would become another type.
-    pub delete_adds: u64,
-    /// The most deletes that the configuration allows; the target may allow fewer.
-    pub delete_limit: u64,
-    /// The export would stop before the first object.
-    pub stopped_by_threshold: bool,
-    /// The objects, in the order of their numbers.
-    pub objects: Vec<WhatIfObject>,
-    /// More objects wait than are shown.
-    pub more: bool,
-}
-
-/// One object that an export would send.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct WhatIfObject {
-    /// Its number.
-    pub id: String,
-    /// Its name.
-    pub dn: String,
-    /// Its type.
-    pub object_type: String,
-    /// `add`, `update`, `delete` or `delete-add`.
-    pub operation: &'static str,
-    /// The name wanted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rename: Option<String>,
-    /// What would change.
-    pub changes: Vec<ChangeView>,
-}
-
 /// Objects that targets hold, as far as imports confirmed them and we made or joined them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TargetCounts {

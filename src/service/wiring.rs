@@ -44,7 +44,11 @@ impl Service {
                     selection: selection(config, &file.selection),
                 };
                 let connector = AdConnector::new(settings, names).map_err(failed)?;
-                let parameters = connector.parameters(cx).await.unwrap_or_default();
+                let parameters = connector.parameters(cx).await.unwrap_or_else(|error| {
+                    let name = &config.name;
+                    tracing::warn!("{name} did not tell its names (%Domain.FQDN% and the like), those of the last run count: {error}");
+                    BTreeMap::new()
+                });
                 Ok(Wired { connector: Arc::new(connector), parameters })
             }
             ConnectorSettings::Ldap(file) => {

@@ -105,10 +105,107 @@ fn the_threshold_stops_an_export_until_the_deletes_were_reviewed() {
     assert_eq!(exported(&document(&output)), 0);
     let output = with_config(&config, &["--json", "export", "--what-if"]);
     assert_code(&output, 5);
-    assert_eq!(document(&output)["targets"][0]["deletes"], 1);
-    let output = with_config(&config, &["--json", "export", "Entra", "--allow-deletes", "2"]);
-    assert_code(&output, 5);
-    let output = with_config(&config, &["--json", "export", "Entra", "--allow-deletes", "1"]);
+    let target = &document(&output)["targets"][0];
+    assert_eq!((target["deletes"].as_u64(), target["delete_limit"].as_u64()), (Some(1), Some(0)));
+    let set = target["delete_set"].as_str().unwrap();
+    let other = format!("{}{}", &set[..set.len() - 1], if set.ends_with('0') { '1' } else { '0' });
+    for (wrong, code) in [(other.as_str(), 5), ("1", 64)] {
+        assert_code(&with_config(&config, &["--json", "export", "Entra", "--allow-deletes", wrong]), code);
+    }
+    let output = with_config(&config, &["--json", "export", "Entra", "--allow-deletes", set]);
     assert_code(&output, 0);
     assert_eq!(counted(&document(&output), "export-delete"), 1);
+}
+
+/// The first account of the directory moves to a second directory that cannot be read just then.
+#[test]
+fn nobody_is_deleted_while_a_directory_cannot_be_read() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let second = world.path().join("second.ldif");
+    fs::write(&second, "version: 1\n").unwrap();
+    let first = config.join("connectors/10-corp.example.toml");
+    let text = fs::read_to_string(&first).unwrap();
+    let other = text.replace("name = \"corp.example\"", "name = \"second\"").replace("people.ldif", "second.ldif");
+    assert_ne!(other, text);
+    fs::write(config.join("connectors/20-second.toml"), other).unwrap();
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+
+    let file = world.path().join("people.ldif");
+    let text = fs::read_to_string(&file).unwrap();
+    let start = text.find("dn: CN=Old Hand").unwrap();
+    let end = start + text[start..].find("dn: CN=Engineers").unwrap();
+    fs::write(&file, format!("{}{}", &text[..start], &text[end..])).unwrap();
+    fs::remove_file(&second).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    let shown = document(&output);
+    assert_eq!((counted(&shown, "stage-delete"), counted(&shown, "export-delete")), (1, 0), "{shown:#}");
+    let export = shown["runs"].as_array().unwrap().iter().find(|run| run["profile"] == "Export").unwrap();
+    assert_eq!(export["result"], "completed-warnings");
+    let message = export["steps"][0]["message"].as_str().unwrap();
+    assert!(message.contains("1 deletes were not sent") && message.contains("second could not be read"), "{message}");
+
+    fs::write(&second, format!("version: 1\n\n{}", &text[start..end])).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!(counted(&document(&output), "export-delete"), 0, "the person is still there, in the other directory");
+    assert_eq!(exported(&document(&with_config(&config, &["--json", "cycle", "start"]))), 0);
+}
+
+#[test]
+fn in_staging_mode_everything_is_worked_out_and_nothing_is_sent() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let main = config.join("syncline.toml");
+    let text = fs::read_to_string(&main).unwrap();
+    fs::write(&main, text.replace("[guard]\n", "[guard]\nstaging = true\n")).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start", "--initial"]);
+    assert_code(&output, 0);
+    assert_eq!(exported(&document(&output)), 0);
+    let output = with_config(&config, &["--json", "export", "--what-if"]);
+    let target = &document(&output)["targets"][0];
+    assert_eq!((target["adds"].as_u64(), target["staging"].as_bool()), (Some(5), Some(true)));
+    let output = with_config(&config, &["--json", "export"]);
+    assert_code(&output, 4);
+    assert!(crate::stdout(&output).contains("staging"));
+    fs::write(&main, text).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!(exported(&document(&output)), 5);
+}
+
+/// The directory told about less than a new rule reads: only reading it all again helps.
+#[test]
+fn when_rules_read_more_than_before_everything_is_imported_again() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let connector = config.join("connectors/10-corp.example.toml");
+    let changes = world.path().join("changes.ldif");
+    fs::write(&changes, "version: 1\n").unwrap();
+    let text = fs::read_to_string(&connector).unwrap();
+    fs::write(&connector, format!("changes = \"{}\"\n{text}", changes.display())).unwrap();
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let kinds = |output: &std::process::Output| -> Vec<String> {
+        let shown = document(output);
+        assert!(shown["runs"].is_array(), "{shown:#}");
+        let runs = shown["runs"].as_array().unwrap().iter().filter(|run| run["connector"] == "corp.example").cloned().collect::<Vec<_>>();
+        runs.iter().map(|run| run["profile"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(kinds(&with_config(&config, &["--json", "cycle", "start"])), ["Delta Import", "Delta Synchronization"]);
+    fs::create_dir_all(config.join("rules")).unwrap();
+    let rule = "[[rule]]\nname = \"In from corp - Rooms\"\ndirection = \"inbound\"\nconnector = \"corp.example\"\ncs_type = \"user\"\n\
+                mv_type = \"person\"\nlink = \"join\"\norder = 50\ndirect = [\"description <- roomNumber\"]\n";
+    fs::write(config.join("rules/50-rooms.toml"), rule).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!(kinds(&output), ["Full Import", "Full Synchronization"]);
+    assert_eq!(kinds(&with_config(&config, &["--json", "cycle", "start"])), ["Delta Import", "Delta Synchronization"]);
+    // What rules read as parameters is a part of the rules.
+    fs::write(
+        &connector,
+        format!("changes = \"{}\"\n{}", changes.display(), text.replace("domain_netbios = \"CORP\"", "domain_netbios = \"NEW\"")),
+    )
+    .unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_eq!(kinds(&output), ["Delta Import", "Full Synchronization"], "{:#}", document(&output));
 }

@@ -2,6 +2,7 @@
 
 mod browse;
 mod config;
+mod connector;
 mod cycle;
 mod demo;
 mod help;

@@ -5,7 +5,7 @@ use crate::script::{Answer, Scene, Sent, Wish, accept_all, id, keyed, reject_all
 use std::collections::{BTreeMap, BTreeSet};
 use syncline::connector::{ConnectorError, ConnectorErrorKind, ExportKind, ExportOutcome, ExportTerms};
 use syncline::engine::EngineError;
-use syncline::engine::export::{AllowedDeletes, plan_export};
+use syncline::engine::export::{DeleteSet, plan_export};
 use syncline::events::Event;
 use syncline::model::{DeltaKind, ErrorSide, Link, MvId, ObjectErrorCode, RuleId, Stage};
 
@@ -81,9 +81,12 @@ fn too_many_deletes_stop_everything_before_the_first_call() {
         assert!(scene.queue(Stage::InProgress).is_empty());
     };
     stopped(&scene, 5);
-    scene.options.allow_deletes = Some(AllowedDeletes { count: 7, reviewed: None });
+    let summary = plan_export(&scene.snapshot(), scene.store.names(), scene.options.connector, None, 0).unwrap().summary;
+    let waiting = summary.delete_set();
+    assert_eq!((waiting.count, waiting.to_string().parse()), (6, Ok(waiting)));
+    scene.options.allow_deletes = Some(DeleteSet { count: 7, ..waiting });
     stopped(&scene, 5);
-    scene.options.allow_deletes = Some(AllowedDeletes { count: 6, reviewed: Some(1) });
+    scene.options.allow_deletes = Some(DeleteSet { fingerprint: waiting.fingerprint ^ 1, ..waiting });
     stopped(&scene, 5);
     // The target's own terms count when they are stricter.
     scene.options.allow_deletes = None;
@@ -92,10 +95,23 @@ fn too_many_deletes_stop_everything_before_the_first_call() {
     stopped(&scene, 2);
     scene.script.terms(ExportTerms { deletes_max: None, delete_percent_max: Some(50) });
     stopped(&scene, 3);
-    let summary = plan_export(&scene.snapshot(), scene.store.names(), scene.options.connector, None, 0).unwrap().summary;
-    scene.options.allow_deletes = Some(AllowedDeletes { count: 6, reviewed: Some(summary.deletes_fingerprint) });
+    scene.options.allow_deletes = Some(waiting);
     scene.export().unwrap();
     assert_eq!(scene.counters(), keyed(&[("export-add", 1), ("export-delete", 6)]));
+}
+
+#[test]
+fn deletes_that_are_held_wait_and_the_rest_goes() {
+    let mut scene = Scene::new();
+    scene.put(1, Wish::delete("CN=leaver"));
+    scene.put(2, Wish::add("CN=new"));
+    scene.options.hold_deletes = Some("a directory was not read".to_owned());
+    assert_eq!(scene.export().unwrap().0, "completed-warnings");
+    assert_eq!(lines(&scene.sent()), ["Add CN=new"]);
+    assert_eq!(scene.queue(Stage::PendingExport), [1]);
+    scene.options.hold_deletes = None;
+    assert_eq!(scene.export().unwrap().0, "success");
+    assert_eq!(lines(&scene.sent()), ["Delete CN=leaver"]);
 }
 
 #[test]

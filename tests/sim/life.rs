@@ -12,7 +12,7 @@ use syncline::connector::Connector;
 use syncline::context::Context;
 use syncline::engine::Silent;
 use syncline::engine::bridge::Bridge;
-use syncline::engine::run::{Caution, Engine, Participant};
+use syncline::engine::run::{Caution, Engine, Participant, Standing};
 use syncline::events::{Event, EventSink};
 use syncline::model::{ConnectorId, Names, Stage, Timestamp};
 use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings, RunParameters};
@@ -252,7 +252,13 @@ impl Life {
         };
         let target =
             Arc::new(Target { names: Arc::clone(&names), state: Arc::clone(&self.target), dice: Arc::clone(&self.fate), lies: self.lies });
-        let participant = |name: &str, connector, target| Participant { name: name.to_owned(), connector: Some(connector), target };
+        let participant = |name: &str, connector, target| Participant {
+            name: name.to_owned(),
+            connector: Some(connector),
+            target,
+            selection: 0,
+            standing: Standing::Configured,
+        };
         let participants = BTreeMap::from([
             (A, participant("A", source(0), false)),
             (B, participant("B", source(1), false)),

@@ -40,10 +40,9 @@ fn targets(service: &Service, name: Option<&str>) -> Result<Vec<ConnectorId>, Co
 }
 
 fn what_if(app: &App, service: &Service, targets: &[ConnectorId], limit: usize) -> Result<Exit, CommandError> {
-    let browser = service.browse()?;
     let mut views = Vec::new();
     for target in targets {
-        views.push(browser.what_if(*target, &service.config().guard, limit)?);
+        views.push(service.what_if(*target, limit)?);
     }
     let exit = if views.iter().any(|view| view.stopped_by_threshold) { Exit::Guard } else { Exit::Ok };
     app.output.result(&Targets { targets: views }, |found| {
@@ -62,27 +61,32 @@ fn print(app: &App, view: &WhatIfView) {
         }
         for change in &object.changes {
             for value in &change.removed {
-                app.output.line(format!("  - {}: {}", change.attribute, clean(value.to_string())));
+                app.output.line(format!("  - {}: {}", change.attribute, clean(value)));
             }
             for value in &change.added {
-                app.output.line(format!("  + {}: {}", change.attribute, clean(value.to_string())));
+                app.output.line(format!("  + {}: {}", change.attribute, clean(value)));
             }
         }
     }
     more(app.output, view.more, view.objects.len());
     app.output.line(format!(
-        "{}: {} adds, {} updates, {} renames, {} deletes, {} delete-adds",
+        "{}: {} adds, {} updates, {} renames, {} deletes",
         clean(&view.connector),
         thousands(view.adds),
         thousands(view.updates),
         thousands(view.renames),
-        thousands(view.deletes),
-        thousands(view.delete_adds)
+        thousands(view.deletes)
     ));
+    if view.staging {
+        app.output.note("This installation is in staging mode: nothing would be sent.");
+    }
     if view.stopped_by_threshold {
         app.output.note(format!(
-            "The export would stop before the first object: {} deletes wait, {} are allowed. After a review: syncline export '{}' --allow-deletes {}",
-            view.deletes, view.delete_limit, view.connector, view.deletes
+            "The export would stop before the first object: {} deletes wait, {} are allowed. After a review, to send exactly these:\n  syncline export '{}' --allow-deletes {}",
+            view.deletes,
+            view.delete_limit.unwrap_or_default(),
+            view.connector,
+            view.delete_set
         ));
     }
 }

@@ -6,7 +6,7 @@ use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, duration, table, thousands};
 use crate::cli::progress::progress;
-use crate::service::{Access, DriveOptions, RunView, Service, StepObjectsView, Work};
+use crate::service::{Access, DeleteSet, DriveOptions, RunView, Service, StepObjectsView, Work};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -160,7 +160,7 @@ fn print_objects(app: &App, view: &StepObjectsView) {
     more(app.output, view.more, view.objects.len());
 }
 
-fn start(app: &App, connector: &str, profile: Profile, allow_shrink: bool, allow_deletes: Option<u64>) -> Result<Exit, CommandError> {
+fn start(app: &App, connector: &str, profile: Profile, allow_shrink: bool, allow_deletes: Option<DeleteSet>) -> Result<Exit, CommandError> {
     use crate::service::Profile as Kind;
     let profile = match profile {
         Profile::FullImport => Kind::FullImport,

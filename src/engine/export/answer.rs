@@ -2,7 +2,7 @@
 
 use super::super::{EngineError, StepRecorder, stage};
 use super::prepare::Sent;
-use super::{Answer, ERRORS_MAX, Run, broken_off};
+use super::{Answer, Run, broken_off};
 use crate::connector::{ExportKind, ExportOutcome, ExportRejection};
 use crate::model::{
     Anchor, CsId, CsObject, CsReference, DeltaKind, ErrorSide, FlatBuilder, Link, ObjectError, ObjectErrorCode, Stage, StageDelta,
@@ -67,8 +67,8 @@ impl Run<'_> {
                 self.stop(error.into());
             }
         }
-        if self.outcome.refused > ERRORS_MAX {
-            let message = format!("the target refused more than {ERRORS_MAX} objects; see `syncline errors`");
+        if self.outcome.refused > self.options.errors_max {
+            let message = format!("the target refused more than {} objects; see `syncline errors`", self.options.errors_max);
             self.stop(EngineError::Guard { result: "stopped-error-limit", message });
         }
         Ok(())

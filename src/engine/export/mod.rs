@@ -19,24 +19,45 @@ use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ExportBatc
 use crate::context::Context;
 use crate::events::Event;
 use crate::model::{ConnectorId, CsId, RunId};
-use crate::store::{ChangeSet, Store};
+use crate::store::{ChangeSet, Snapshot, Store, StoreError};
 use prepare::{Batch, Sent, Waiting};
 use queue::Queue;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-/// More refused objects than this end a step.
-const ERRORS_MAX: u64 = 5_000;
 /// The state that tells that something was exported to a connector before.
 const EXPORTED: &str = "exported";
+/// The state that keeps the target's terms.
+const TERMS: &str = "export-terms";
 
-/// Deletes that somebody has looked at and allows once.
+/// A set of pending deletes that somebody has looked at: how many, and which. Written as `600-91f2c3d4e5a60718`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AllowedDeletes {
-    /// How many; exactly as many as are pending, or another set is pending than was looked at.
+pub struct DeleteSet {
+    /// How many objects.
     pub count: u64,
-    /// The reviewed set, as [`ExportSummary::deletes_fingerprint`] named it; another set is not allowed.
-    pub reviewed: Option<u64>,
+    /// Differs for every other set, except by a chance of one in 2^64.
+    pub fingerprint: u64,
+}
+
+impl std::fmt::Display for DeleteSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{:016x}", self.count, self.fingerprint)
+    }
+}
+
+impl std::str::FromStr for DeleteSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('-').filter(|(_, name)| name.len() == 16);
+        let read =
+            |(count, name): (&str, &str)| Some(Self { count: count.parse().ok()?, fingerprint: u64::from_str_radix(name, 16).ok()? });
+        parts.and_then(read).ok_or_else(|| {
+            format!(
+                "'{text}' names no set of deletes, such as 600-91f2c3d4e5a60718; `syncline export --what-if` shows the name of what waits"
+            )
+        })
+    }
 }
 
 /// Has the last word before anything is sent.
@@ -56,8 +77,12 @@ pub struct ExportOptions {
     pub deletes_max: Option<u64>,
     /// The same as a share of the objects known to exist in the target, in percent.
     pub delete_percent_max: Option<u32>,
-    /// Deletes allowed this once.
-    pub allow_deletes: Option<AllowedDeletes>,
+    /// Deletes allowed this once, whatever the limits say; no others.
+    pub allow_deletes: Option<DeleteSet>,
+    /// Deletes stay where they are this time, for this reason.
+    pub hold_deletes: Option<String>,
+    /// More refused objects than this end the step.
+    pub errors_max: u64,
     /// This installation only watches.
     pub staging: bool,
     /// Export although this installation only watches.
@@ -77,6 +102,8 @@ impl ExportOptions {
             deletes_max: Some(500),
             delete_percent_max: None,
             allow_deletes: None,
+            hold_deletes: None,
+            errors_max: 5_000,
             staging: false,
             force: false,
             review: None,
@@ -126,13 +153,19 @@ pub fn export(
         return Err(EngineError::Guard { result: "no-start-export-not-supported", message });
     }
     let snapshot = store.snapshot()?;
-    let queue = Queue::load(&snapshot, options.connector)?;
+    let mut queue = Queue::load(&snapshot, options.connector)?;
+    let held = options.hold_deletes.as_ref().filter(|_| queue.summary.deletes > 0);
+    if let Some(reason) = held {
+        recorder.note(format!("{} deletes were not sent, because {reason}; they wait for the next export", queue.summary.deletes));
+        queue.hold_deletes();
+    }
     if queue.is_empty() {
-        return Ok(("success", ExportOutcome::default()));
+        return Ok((if held.is_some() { "completed-warnings" } else { "success" }, ExportOutcome::default()));
     }
     let first = snapshot.state(options.connector, EXPORTED)?.is_none();
     drop(snapshot);
     let terms = bridge.wait(connector.begin_export(cx))?;
+    remember_terms(store, options.connector, terms)?;
     guard(&queue.summary, options, terms, recorder)?;
     if let Some(review) = &options.review {
         review.allow(&queue.summary, first).map_err(|message| EngineError::Guard { result: "stopped-by-review", message })?;
@@ -158,24 +191,45 @@ pub fn export(
         first,
     };
     run.all(queue, recorder)?;
-    run.finish(recorder)
+    let (result, outcome) = run.finish(recorder)?;
+    Ok((if held.is_some() && result == "success" { "completed-warnings" } else { result }, outcome))
+}
+
+/// The terms that a target named when an export last began.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn known_terms(snapshot: &Snapshot, connector: ConnectorId) -> Result<ExportTerms, StoreError> {
+    let kept = snapshot.state(connector, TERMS)?.and_then(|octets| String::from_utf8(octets).ok()).unwrap_or_default();
+    let (most, percent) = kept.split_once(' ').unwrap_or_default();
+    Ok(ExportTerms { deletes_max: most.parse().ok(), delete_percent_max: percent.parse().ok() })
+}
+
+fn remember_terms(store: &Store, connector: ConnectorId, terms: ExportTerms) -> Result<(), StoreError> {
+    if known_terms(&store.snapshot()?, connector)? == terms {
+        return Ok(());
+    }
+    let shown = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let kept = format!("{} {}", shown(terms.deletes_max), shown(terms.delete_percent_max.map(u64::from)));
+    let mut changes = ChangeSet::new();
+    changes.states.push((connector, TERMS.to_owned(), Some(kept.into_bytes())));
+    store.apply(changes)
 }
 
 /// Stops before the first call when more deletes are pending than may be sent.
 fn guard(summary: &ExportSummary, options: &ExportOptions, terms: ExportTerms, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
     let Some(limit) = summary.delete_limit(options.deletes_max, options.delete_percent_max, terms) else { return Ok(()) };
-    // Another number than the reviewed one is another set.
-    let reviewed = |allowed: &AllowedDeletes| {
-        allowed.count == summary.deletes && allowed.reviewed.is_none_or(|reviewed| reviewed == summary.deletes_fingerprint)
-    };
-    if summary.deletes <= limit || options.allow_deletes.as_ref().is_some_and(reviewed) {
+    if summary.deletes <= limit || options.allow_deletes == Some(summary.delete_set()) {
         return Ok(());
     }
     recorder.event(Event::DeletionThreshold { connector: options.name.clone(), pending: summary.deletes, limit });
     let message = format!(
         "{} deletes are pending for {} and {limit} are allowed; nothing was sent. Review them with `syncline export --what-if`, \
-         then allow them once with `syncline export --allow-deletes {}`",
-        summary.deletes, options.name, summary.deletes
+         then allow exactly these once with `syncline export '{}' --allow-deletes {}`",
+        summary.deletes,
+        options.name,
+        options.name,
+        summary.delete_set()
     );
     Err(EngineError::Guard { result: "stopped-deletion-threshold-exceeded", message })
 }

@@ -1,6 +1,7 @@
 //! What is to be sent, counted and put in order before the first call.
 
 use super::super::stage;
+use super::DeleteSet;
 use crate::connector::ExportTerms;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Dn, Stage};
 use crate::store::{Snapshot, StoreError};
@@ -26,7 +27,7 @@ pub struct ExportSummary {
     /// Objects known to exist in the target.
     pub existing: u64,
     /// Names the set of deletes, so that an allowance cannot be used for another one.
-    pub deletes_fingerprint: u64,
+    deletes_fingerprint: u64,
 }
 
 impl ExportSummary {
@@ -41,6 +42,11 @@ impl ExportSummary {
             Ok(())
         })?;
         Ok(summary)
+    }
+
+    /// Which objects are to be removed.
+    pub fn delete_set(&self) -> DeleteSet {
+        DeleteSet { count: self.deletes, fingerprint: self.deletes_fingerprint }
     }
 
     /// The strictest of all limits of deletes; `None` without any.
@@ -134,6 +140,12 @@ impl Queue {
         })?;
         queue.adds = levels(snapshot, connector, adds)?;
         Ok(queue)
+    }
+
+    /// Leaves the deletes where they are.
+    pub(super) fn hold_deletes(&mut self) {
+        self.deletes.clear();
+        self.summary.deletes = 0;
     }
 
     pub(super) fn is_empty(&self) -> bool {

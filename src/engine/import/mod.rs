@@ -8,6 +8,7 @@ mod finish;
 mod image;
 mod lookup;
 mod page;
+mod retire;
 mod surprise;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use crate::context::Context;
 use crate::model::{AttrId, ConnectorId, CsId, ErrorSide, RunId};
 use crate::store::{ChangeSet, Store};
 use lookup::Lookup;
+pub use retire::retire;
 use std::collections::{BTreeSet, HashSet};
 use surprise::Surprises;
 

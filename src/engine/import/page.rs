@@ -391,9 +391,14 @@ pub(super) fn stage_delete(mut object: CsObject, changes: &mut ChangeSet, record
     if !object.imported() {
         return;
     }
-    let id = object.id;
-    recorder.object("stage-delete", id, &object.dn, Vec::new());
-    changes.cs_hash.push((id, None));
+    recorder.object("stage-delete", object.id, &object.dn, Vec::new());
+    mark_gone(&mut object);
+    changes.cs_hash.push((object.id, None));
+    changes.cs_put.push(object);
+}
+
+/// Its directory no longer has it: nothing that was exported or staged counts any more.
+pub(super) fn mark_gone(object: &mut CsObject) {
     for index in 0..object.values.entries().len() {
         let state = ValueState(object.values.entries()[index].flags);
         object.values.set_flags(index, state.without(Stage::PendingImport).without(Stage::Unconfirmed).without(Stage::InProgress).0);
@@ -402,7 +407,6 @@ pub(super) fn stage_delete(mut object: CsObject, changes: &mut ChangeSet, record
         *object.stage_mut(stage) = crate::model::StageDelta::default();
     }
     object.stage_mut(Stage::PendingImport).kind = DeltaKind::Delete;
-    changes.cs_put.push(object);
 }
 
 /// An entry with an unknown anchor has the name of a stored object.

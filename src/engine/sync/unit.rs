@@ -9,7 +9,9 @@ use super::keys::join_key;
 use super::link::{Decision, ties};
 use super::stages::{commit_import, commit_reference, wanted_exists};
 use super::view::View;
-use crate::model::{ConnectorId, CsId, CsObject, CsReference, DeltaKind, DnKey, Link, MvId, Stage, StageMask, ValueState, Values};
+use crate::model::{
+    ConnectorId, CsId, CsObject, CsReference, DeltaKind, DnKey, Link, MvId, ObjectErrorCode, Stage, StageMask, ValueState, Values,
+};
 use crate::rules::{Direction, JoinRequest, ScopeSet};
 use crate::store::{DirtyReason, StoreError};
 use std::collections::BTreeMap;
@@ -113,7 +115,7 @@ pub(crate) fn plan_unit(book: &Rulebook<'_>, view: &View<'_>, unit: Unit) -> Uni
     let mut draft = Draft::new(book, view, unit.object);
     draft.retrying = unit.dirty.is_some();
     let mut work = Work { draft, open_keys: Vec::new(), settled: Settled::default(), mv: None };
-    let inbound = work.run(unit.dirty);
+    let inbound = unbroken(|| work.run(unit.dirty));
     let reads = std::mem::take(&mut work.draft.reads);
     let result = inbound.and_then(|inbound| {
         let draft = work.draft;
@@ -144,6 +146,19 @@ pub(crate) fn plan_unit(book: &Rulebook<'_>, view: &View<'_>, unit: Unit) -> Uni
         Ok(Box::new(planned))
     });
     UnitPlan { id, dirty: unit.dirty, reads, result }
+}
+
+/// Does the work of one unit; a broken promise of our own in it is that object's problem and nobody else's.
+fn unbroken<T>(work: impl FnOnce() -> Result<T, UnitError>) -> Result<T, UnitError> {
+    // What the work had noted is dropped with its draft, so nobody sees it half-done.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let said = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+        let detail = format!(
+            "Syncline itself failed while it worked on this object, which stays as it was: {}. Please report it with this text",
+            said.unwrap_or("no reason was given")
+        );
+        Err(UnitError::Object(ObjectErrorCode::UNEXPECTED_ERROR, detail))
+    })
 }
 
 struct Work<'v> {
@@ -429,4 +444,18 @@ pub(crate) fn suitor(book: &Rulebook<'_>, view: &View<'_>, object: &CsObject) ->
     keys.sort_unstable();
     keys.dedup();
     Some(Suitor { precedence, id: object.id, keys })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_promise_is_the_problem_of_one_object() {
+        let fails = || -> Result<(), UnitError> { panic!("index 3 of {}", 2) };
+        let Err(UnitError::Object(code, detail)) = unbroken(fails) else { unreachable!("the work failed") };
+        assert_eq!(code, ObjectErrorCode::UNEXPECTED_ERROR);
+        assert!(detail.contains("index 3 of 2") && detail.contains("stays as it was"), "{detail}");
+        assert_eq!(unbroken(|| Ok::<_, UnitError>(1)).ok(), Some(1));
+    }
 }

@@ -1,0 +1,165 @@
+//! Cycles: runs strung together.
+//!
+//! Sources and targets are read, rules are applied, targets are written, and what was written is confirmed by reading it
+//! back (specification: sync engine, section 5.4). Where a directory could not be read, nobody is deleted for it.
+
+use super::Progress;
+use super::run::{Belonging, Engine, Profile, Standing, severity};
+use crate::events::Event;
+use crate::model::{ConnectorId, ErrorSide, RunId, Stage};
+use crate::store::{RunRecord, StoreError};
+use std::collections::BTreeSet;
+
+/// How often a cycle goes on to what its own confirmation made necessary.
+const ROUNDS: usize = 3;
+/// How many ids one look asks for.
+const PAGE: usize = 1_000;
+
+impl Engine<'_> {
+    /// Runs a whole cycle over all connectors, as far as it is of use. Gives the runs in their order.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn cycle(&self, initial: bool, progress: &mut dyn Progress) -> Result<Vec<RunRecord>, StoreError> {
+        self.tell(Event::CycleStarted { initial });
+        let mut cycle =
+            Cycle { engine: self, progress, id: None, runs: Vec::new(), unread: BTreeSet::new(), unsynchronized: BTreeSet::new() };
+        cycle.all(initial)?;
+        let runs = cycle.runs;
+        self.forget_old_runs()?;
+        let worst = runs.iter().map(|run| &run.result).max_by_key(|result| severity(&result.0));
+        let result = worst.map_or_else(|| "success".to_owned(), |result| result.0.to_string());
+        self.tell(Event::CycleFinished { result });
+        Ok(runs)
+    }
+}
+
+/// A cycle under way.
+struct Cycle<'c, 'a> {
+    engine: &'c Engine<'a>,
+    progress: &'c mut dyn Progress,
+    /// The number of its first run.
+    id: Option<RunId>,
+    runs: Vec<RunRecord>,
+    /// Connectors whose import failed in this cycle.
+    unread: BTreeSet<ConnectorId>,
+    /// Connectors whose synchronization failed in this cycle.
+    unsynchronized: BTreeSet<ConnectorId>,
+}
+
+impl Cycle<'_, '_> {
+    fn all(&mut self, initial: bool) -> Result<(), StoreError> {
+        let sources: Vec<(ConnectorId, Standing)> = self.engine.sources().map(|(id, participant)| (id, participant.standing)).collect();
+        let targets = self.engine.participants.iter().filter(|(_, participant)| participant.target).map(|(id, _)| *id);
+        let targets: Vec<ConnectorId> = targets.collect();
+        let import = if initial { Profile::FullImport } else { Profile::DeltaImport };
+        let synchronize = if initial { Profile::FullSynchronization } else { Profile::DeltaSynchronization };
+        let readable = sources.iter().filter(|(_, standing)| *standing == Standing::Configured).map(|(id, _)| *id);
+        for id in readable.chain(targets.iter().copied()) {
+            self.import(id, import)?;
+        }
+        let present = sources.iter().filter(|(_, standing)| *standing != Standing::Abandoned).map(|(id, _)| *id);
+        for id in present.chain(targets.iter().copied()) {
+            self.synchronize(id, synchronize)?;
+        }
+        for id in targets {
+            self.send(id)?;
+        }
+        Ok(())
+    }
+
+    /// Sends to a target and confirms, until nothing new is wanted.
+    fn send(&mut self, target: ConnectorId) -> Result<(), StoreError> {
+        if let Some(reason) = self.hindrance(target) {
+            tracing::warn!(connector = self.name(target), "nothing is exported in this cycle: {reason}");
+            return Ok(());
+        }
+        let unread: Vec<&str> = self.unread.iter().map(|id| self.name(*id)).collect();
+        // Whoever is missing here may have moved to where nobody could look.
+        let hold_deletes = (!unread.is_empty()).then(|| format!("{} could not be read in this cycle", unread.join(", ")));
+        for _ in 0..ROUNDS {
+            if self.engine.cx.cancelled() || !self.wanted(target)? {
+                break;
+            }
+            let sent = self.run(target, Profile::Export, hold_deletes.as_deref())?;
+            if sent == 0 {
+                break;
+            }
+            self.import(target, Profile::DeltaImport)?;
+            self.synchronize(target, Profile::DeltaSynchronization)?;
+        }
+        Ok(())
+    }
+
+    /// Why it would be wrong to export now.
+    fn hindrance(&self, target: ConnectorId) -> Option<String> {
+        if self.engine.cx.cancelled() {
+            return Some("the cycle was told to stop".to_owned());
+        }
+        if self.unread.contains(&target) {
+            return Some(format!("{} could not be read, so what it holds is not known", self.name(target)));
+        }
+        if let Some(id) = self.unsynchronized.first() {
+            return Some(format!("the synchronization of {} did not come to its end", self.name(*id)));
+        }
+        if self.engine.caution.staging {
+            self.engine.tell(Event::ExportLeftOut { connector: self.name(target).to_owned() });
+            return Some("this installation is in staging mode".to_owned());
+        }
+        None
+    }
+
+    fn name(&self, id: ConnectorId) -> &str {
+        self.engine.participants.get(&id).map_or("?", |participant| participant.name.as_str())
+    }
+
+    /// True when something waits that was not refused already.
+    fn wanted(&self, target: ConnectorId) -> Result<bool, StoreError> {
+        let snapshot = self.engine.store.snapshot()?;
+        // The first export of a cycle tries everything again.
+        let first = self.runs.iter().all(|run| run.connector != target || run.profile != Profile::Export.as_str());
+        let mut after = None;
+        loop {
+            let ids = snapshot.queue(Stage::PendingExport, target, after, PAGE)?;
+            let Some(last) = ids.last() else { return Ok(false) };
+            after = Some(*last);
+            for id in ids {
+                if first || snapshot.error(id, ErrorSide::Export)?.is_none() {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    fn import(&mut self, id: ConnectorId, profile: Profile) -> Result<(), StoreError> {
+        self.run(id, profile, None)?;
+        if self.failed() {
+            self.unread.insert(id);
+        }
+        Ok(())
+    }
+
+    fn synchronize(&mut self, id: ConnectorId, profile: Profile) -> Result<(), StoreError> {
+        self.run(id, profile, None)?;
+        if self.failed() {
+            self.unsynchronized.insert(id);
+        }
+        Ok(())
+    }
+
+    /// True when the last run did not come to its end.
+    fn failed(&self) -> bool {
+        self.runs.last().is_some_and(|run| severity(&run.result.0) >= 3)
+    }
+
+    fn run(&mut self, id: ConnectorId, profile: Profile, hold_deletes: Option<&str>) -> Result<u64, StoreError> {
+        if self.engine.cx.cancelled() {
+            return Ok(0);
+        }
+        let belonging = self.id.map_or(Belonging::FirstOfCycle, Belonging::OfCycle);
+        let (record, sent) = self.engine.run_counted(id, profile, belonging, hold_deletes, self.progress)?;
+        self.id.get_or_insert(record.id);
+        self.runs.push(record);
+        Ok(sent)
+    }
+}

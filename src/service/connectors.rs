@@ -1,0 +1,206 @@
+//! Which connector has which number, and what becomes of those that are configured no longer.
+//!
+//! A number belongs to a name for good. A connector whose file is missing is *abandoned*: its objects stay, and nothing is
+//! synchronized until somebody says whether it comes back, has another name now, or is removed.
+
+use super::{Service, ServiceError};
+use crate::config::{Config, ConnectorConfig, ConnectorKind, ConnectorSettings};
+use crate::engine::import::retire;
+use crate::engine::run::Standing;
+use crate::model::{ConnectorId, Stage};
+use crate::store::{ChangeSet, Snapshot, Store, StoreError};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The pseudo-connector that keeps states of the installation itself.
+const INSTALLATION: ConnectorId = ConnectorId(0);
+/// Under this name the installation keeps the next number.
+const NEXT: &str = "connector-next";
+/// Under this name a connector keeps what it is called.
+const NAME: &str = "connector-name";
+/// Under this name a connector keeps that it was removed.
+const REMOVED: &str = "connector-removed";
+
+/// A connector as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConnectorLine {
+    /// Its number.
+    pub id: u16,
+    /// Its name.
+    pub name: String,
+    /// Its kind; nothing when it is not configured.
+    pub kind: Option<&'static str>,
+    /// `configured`, `abandoned` or `removed`.
+    pub state: &'static str,
+    /// Rules write to it.
+    pub target: bool,
+    /// Objects in its space.
+    pub objects: u64,
+}
+
+/// Gives every configured connector its number: the one its name had before, or the next that no name ever had.
+pub(super) fn number(config: &Config, store: &Store) -> Result<BTreeMap<ConnectorId, String>, ServiceError> {
+    let snapshot = store.snapshot()?;
+    let first = next_number(&snapshot)?;
+    let (mut next, mut changes, mut connectors) = (first, ChangeSet::new(), BTreeMap::new());
+    for connector in &config.connectors {
+        let id = match known_number(&snapshot, &connector.name)? {
+            Some(id) => id,
+            None if next == u16::MAX => return Err(ServiceError::Usage("this store has no more numbers for connectors".to_owned())),
+            None => {
+                changes.states.push((INSTALLATION, key(&connector.name), Some(next.to_le_bytes().to_vec())));
+                next += 1;
+                next - 1
+            }
+        };
+        let id = ConnectorId(id);
+        if snapshot.state(id, NAME)?.as_deref() != Some(connector.name.as_bytes()) {
+            changes.states.push((id, NAME.to_owned(), Some(connector.name.clone().into_bytes())));
+        }
+        if snapshot.state(id, REMOVED)?.is_some() {
+            changes.states.push((id, REMOVED.to_owned(), None));
+        }
+        connectors.insert(id, connector.name.clone());
+    }
+    if next != first {
+        changes.states.push((INSTALLATION, NEXT.to_owned(), Some(next.to_le_bytes().to_vec())));
+    }
+    if !changes.is_empty() {
+        store.apply(changes)?;
+    }
+    Ok(connectors)
+}
+
+/// Stands for what a connector's configuration selects: with another value everything has to be read again.
+pub(super) fn selection(connector: &ConnectorConfig) -> u64 {
+    let types = connector.object_types();
+    let text = match &connector.settings {
+        ConnectorSettings::Ldif(file) => format!("{:?} {:?} {types:?} {:?}", file.shape, file.anchor, file.selection),
+        ConnectorSettings::Ad(file) => format!("{:?} {types:?} {:?}", file.partitions, file.selection),
+        ConnectorSettings::Ldap(file) => format!("{:?} {:?} {types:?} {:?}", file.base, file.anchor, file.selection),
+        ConnectorSettings::Entra(_) => format!("{types:?}"),
+    };
+    xxh3_64(text.as_bytes())
+}
+
+fn key(name: &str) -> String {
+    format!("connector-number/{}", name.to_lowercase())
+}
+
+fn as_number(content: Option<Vec<u8>>) -> Option<u16> {
+    content.and_then(|octets| <[u8; 2]>::try_from(octets).ok()).map(u16::from_le_bytes)
+}
+
+fn next_number(snapshot: &Snapshot) -> Result<u16, StoreError> {
+    Ok(as_number(snapshot.state(INSTALLATION, NEXT)?).unwrap_or(1))
+}
+
+fn known_number(snapshot: &Snapshot, name: &str) -> Result<Option<u16>, StoreError> {
+    Ok(as_number(snapshot.state(INSTALLATION, &key(name))?))
+}
+
+impl Service {
+    /// Connectors that are not configured and have objects in the store, by number: names and what was said of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) fn former_connectors(&self) -> Result<BTreeMap<ConnectorId, (String, Standing)>, ServiceError> {
+        let snapshot = self.store.snapshot()?;
+        let mut found = BTreeMap::new();
+        for id in (1..next_number(&snapshot)?).map(ConnectorId) {
+            if self.connectors.contains_key(&id) || snapshot.cs_count(id)? == 0 {
+                continue;
+            }
+            let name = snapshot.state(id, NAME)?.and_then(|octets| String::from_utf8(octets).ok());
+            let standing = if snapshot.state(id, REMOVED)?.is_some() { Standing::Removed } else { Standing::Abandoned };
+            if standing == Standing::Removed && snapshot.queue(Stage::PendingImport, id, None, 1)?.is_empty() {
+                continue;
+            }
+            found.insert(id, (name.unwrap_or_else(|| id.to_string()), standing));
+        }
+        Ok(found)
+    }
+
+    /// All connectors, with those that are configured no longer and still have objects.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn connector_list(&self) -> Result<Vec<ConnectorLine>, ServiceError> {
+        let snapshot = self.store.snapshot()?;
+        let targets = self.rules.as_ref().map_or(&[][..], |rules| rules.targets());
+        let mut lines = Vec::new();
+        for (id, name) in &self.connectors {
+            let kind = self.config.connector(name).map(|connector| match connector.kind() {
+                ConnectorKind::Ad => "ad",
+                ConnectorKind::Ldap => "ldap",
+                ConnectorKind::Entra => "entra",
+                ConnectorKind::Ldif => "ldif",
+            });
+            let (name, objects) = (name.clone(), snapshot.cs_count(*id)?);
+            lines.push(ConnectorLine { id: id.0, name, kind, state: "configured", target: targets.contains(id), objects });
+        }
+        for (id, (name, standing)) in self.former_connectors()? {
+            let state = if standing == Standing::Removed { "removed" } else { "abandoned" };
+            lines.push(ConnectorLine { id: id.0, name, kind: None, state, target: false, objects: snapshot.cs_count(id)? });
+        }
+        Ok(lines)
+    }
+
+    /// How many objects a connector has left behind that is configured no longer.
+    ///
+    /// # Errors
+    /// As [`Self::remove_connector`].
+    pub fn left_behind(&self, name: &str) -> Result<u64, ServiceError> {
+        if let Some(known) = self.connectors.values().find(|known| known.eq_ignore_ascii_case(name)) {
+            return Err(ServiceError::Usage(format!("the connector '{known}' is configured: take its file out of connectors/ first")));
+        }
+        Ok(self.store.snapshot()?.cs_count(self.former(name)?)?)
+    }
+
+    /// Lets the objects of a connector go that is configured no longer: the next synchronization takes them off as if its
+    /// directory no longer had them. Gives how many there are.
+    ///
+    /// # Errors
+    /// When the connector is still configured, has no objects, or the store refuses.
+    pub fn remove_connector(&self, name: &str) -> Result<u64, ServiceError> {
+        let count = self.left_behind(name)?;
+        let id = self.former(name)?;
+        retire(&self.store, id)?;
+        let mut changes = ChangeSet::new();
+        changes.states.push((id, REMOVED.to_owned(), Some(Vec::new())));
+        self.store.apply(changes)?;
+        Ok(count)
+    }
+
+    /// Gives the objects of a connector that is configured no longer to one that is configured under a new name and has
+    /// none yet.
+    ///
+    /// # Errors
+    /// When there is no such connector, the new one has objects already, or the store refuses.
+    pub fn rename_connector(&self, name: &str, new: &str) -> Result<(), ServiceError> {
+        let (old, heir) = (self.former(name)?, self.connector_id(new)?);
+        let snapshot = self.store.snapshot()?;
+        if snapshot.cs_count(heir)? > 0 {
+            return Err(ServiceError::Usage(format!("the connector '{new}' has objects of its own already")));
+        }
+        let new = self.connectors.get(&heir).map_or(new, String::as_str);
+        let mut changes = ChangeSet::new();
+        changes.states.push((INSTALLATION, key(name), None));
+        changes.states.push((INSTALLATION, key(new), Some(old.0.to_le_bytes().to_vec())));
+        changes.states.push((old, NAME.to_owned(), Some(new.as_bytes().to_vec())));
+        changes.states.push((heir, NAME.to_owned(), None));
+        self.store.apply(changes)?;
+        Ok(())
+    }
+
+    fn former(&self, name: &str) -> Result<ConnectorId, ServiceError> {
+        let former = self.former_connectors()?;
+        let found = former.iter().find(|(_, (known, standing))| *standing == Standing::Abandoned && known.eq_ignore_ascii_case(name));
+        found.map(|(id, _)| *id).ok_or_else(|| {
+            let known: Vec<&str> = former.values().map(|(name, _)| name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            ServiceError::NotFound(format!("no connector '{name}' was left behind in the store; there are: {known}"))
+        })
+    }
+}

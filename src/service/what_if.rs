@@ -1,0 +1,93 @@
+//! What an export would send, and whether it would be allowed to.
+
+use super::views::DeltaView;
+use super::{Service, ServiceError};
+use crate::connector::ExportKind;
+use crate::engine::export::{known_terms, plan_export};
+use crate::model::ConnectorId;
+use serde::Serialize;
+
+/// What an export would send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WhatIfView {
+    /// The target.
+    pub connector: String,
+    /// Objects that would be created.
+    pub adds: u64,
+    /// Objects that would be changed.
+    pub updates: u64,
+    /// Objects that would get another name.
+    pub renames: u64,
+    /// Objects that would be removed.
+    pub deletes: u64,
+    /// The most deletes allowed: by the configuration, and by the target as it said at the last export.
+    pub delete_limit: Option<u64>,
+    /// The name of exactly this set of deletes, for `--allow-deletes`.
+    pub delete_set: String,
+    /// The export would stop before the first object.
+    pub stopped_by_threshold: bool,
+    /// Staging mode: nothing would be sent.
+    pub staging: bool,
+    /// The objects, in the order of their numbers.
+    pub objects: Vec<WhatIfObject>,
+    /// More objects wait than are shown.
+    pub more: bool,
+}
+
+/// One object that an export would send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WhatIfObject {
+    /// Its number.
+    pub id: String,
+    /// Its name.
+    pub dn: String,
+    /// Its type.
+    pub object_type: String,
+    /// `add`, `update` or `delete`.
+    pub operation: &'static str,
+    /// The name wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rename: Option<String>,
+    /// What would change.
+    pub changes: Vec<DeltaView>,
+}
+
+impl Service {
+    /// What the next export to a target would send, as the export itself would work it out.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn what_if(&self, connector: ConnectorId, limit: usize) -> Result<WhatIfView, ServiceError> {
+        let snapshot = self.store.snapshot()?;
+        let guard = &self.config.guard;
+        let plan = plan_export(&snapshot, self.store.names(), connector, None, limit)?;
+        let summary = plan.summary;
+        let delete_limit = summary.delete_limit(Some(guard.max_deletes), guard.max_delete_percent, known_terms(&snapshot, connector)?);
+        let objects = plan.objects.into_iter().map(|object| WhatIfObject {
+            id: object.id.to_string(),
+            dn: object.dn,
+            object_type: object.object_type,
+            operation: match object.kind {
+                ExportKind::Add => "add",
+                ExportKind::Update => "update",
+                ExportKind::Delete => "delete",
+                ExportKind::Replace => "delete-add",
+            },
+            rename: object.rename,
+            changes: object.changes.iter().map(DeltaView::of).collect(),
+        });
+        Ok(WhatIfView {
+            connector: self.connectors.get(&connector).cloned().unwrap_or_default(),
+            adds: summary.adds,
+            updates: summary.updates,
+            renames: summary.renames,
+            deletes: summary.deletes,
+            delete_limit,
+            delete_set: summary.delete_set().to_string(),
+            stopped_by_threshold: delete_limit.is_some_and(|limit| summary.deletes > limit),
+            staging: guard.staging,
+            objects: objects.collect(),
+            more: plan.more,
+        })
+    }
+}
