@@ -102,7 +102,7 @@ impl From<ServiceError> for CommandError {
     fn from(error: ServiceError) -> Self {
         let message = error.to_string();
         match error {
-            ServiceError::Config(_) => Self::new("configuration", Exit::NotStarted, message),
+            ServiceError::Config(_) | ServiceError::SourceAnchor { .. } => Self::new("configuration", Exit::NotStarted, message),
             ServiceError::Store(error) => Self::from(error),
             ServiceError::NoStore(_) => {
                 Self::new("no-store", Exit::NotStarted, message).hint("run a first cycle: syncline cycle start --initial")

@@ -22,8 +22,15 @@ impl Engine<'_> {
     /// As [`Self::run`].
     pub fn cycle(&self, initial: bool, progress: &mut dyn Progress) -> Result<Vec<RunRecord>, StoreError> {
         self.tell(Event::CycleStarted { initial });
-        let mut cycle =
-            Cycle { engine: self, progress, id: None, runs: Vec::new(), unread: BTreeSet::new(), unsynchronized: BTreeSet::new() };
+        let mut cycle = Cycle {
+            engine: self,
+            progress,
+            id: None,
+            runs: Vec::new(),
+            unread: BTreeSet::new(),
+            disbelieved: BTreeSet::new(),
+            unsynchronized: BTreeSet::new(),
+        };
         cycle.all(initial)?;
         let runs = cycle.runs;
         self.forget_old_runs()?;
@@ -43,6 +50,8 @@ struct Cycle<'c, 'a> {
     runs: Vec<RunRecord>,
     /// Connectors whose import failed in this cycle.
     unread: BTreeSet<ConnectorId>,
+    /// Connectors whose import a guard did not believe.
+    disbelieved: BTreeSet<ConnectorId>,
     /// Connectors whose synchronization failed in this cycle.
     unsynchronized: BTreeSet<ConnectorId>,
 }
@@ -60,7 +69,10 @@ impl Cycle<'_, '_> {
         }
         let present = sources.iter().filter(|(_, standing)| *standing != Standing::Abandoned).map(|(id, _)| *id);
         for id in present.chain(targets.iter().copied()) {
-            self.synchronize(id, synchronize)?;
+            // What a guard did not believe does not count in parts either.
+            if !self.disbelieved.contains(&id) {
+                self.synchronize(id, synchronize)?;
+            }
         }
         for id in targets {
             self.send(id)?;
@@ -135,6 +147,9 @@ impl Cycle<'_, '_> {
         self.run(id, profile, None)?;
         if self.failed() {
             self.unread.insert(id);
+        }
+        if self.runs.last().is_some_and(|run| run.result.0 == "stopped-shrink-guard") {
+            self.disbelieved.insert(id);
         }
         Ok(())
     }

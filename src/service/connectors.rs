@@ -17,6 +17,8 @@ use xxhash_rust::xxh3::xxh3_64;
 const INSTALLATION: ConnectorId = ConnectorId(0);
 /// Under this name the installation keeps the next number.
 const NEXT: &str = "connector-next";
+/// Under this name the installation keeps the attribute that ties its people to their cloud objects.
+const SOURCE_ANCHOR: &str = "source-anchor";
 /// Under this name a connector keeps what it is called.
 const NAME: &str = "connector-name";
 /// Under this name a connector keeps that it was removed.
@@ -145,6 +147,33 @@ impl Service {
             lines.push(ConnectorLine { id: id.0, name, kind: None, state, target: false, objects: snapshot.cs_count(id)? });
         }
         Ok(lines)
+    }
+
+    /// Refuses to work with another source anchor than the one that cloud objects were made with: to the rules everybody
+    /// would be somebody else (specification: sync engine, section 5.8).
+    ///
+    /// # Errors
+    /// When it was changed, or the store cannot be read.
+    pub(super) fn keep_source_anchor(&self) -> Result<(), ServiceError> {
+        let now = &self.config.rules.source_anchor;
+        let snapshot = self.store.snapshot()?;
+        let kept = snapshot.state(INSTALLATION, SOURCE_ANCHOR)?.and_then(|octets| String::from_utf8(octets).ok());
+        match kept {
+            Some(kept) if kept.eq_ignore_ascii_case(now) => Ok(()),
+            Some(kept) => Err(ServiceError::SourceAnchor { kept, now: now.clone() }),
+            None => {
+                let mut exported = false;
+                for target in self.rules()?.targets() {
+                    exported |= snapshot.cs_count(*target)? > 0;
+                }
+                if exported {
+                    let mut changes = ChangeSet::new();
+                    changes.states.push((INSTALLATION, SOURCE_ANCHOR.to_owned(), Some(now.clone().into_bytes())));
+                    self.store.apply(changes)?;
+                }
+                Ok(())
+            }
+        }
     }
 
     /// How many objects a connector has left behind that is configured no longer.

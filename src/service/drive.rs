@@ -14,6 +14,7 @@ use crate::events;
 use crate::model::ConnectorId;
 use crate::store::RunRecord;
 use std::collections::{BTreeMap, BTreeSet};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,7 @@ impl Service {
         progress: &mut dyn Progress,
     ) -> Result<Vec<RunView>, ServiceError> {
         self.rules()?;
+        self.keep_source_anchor()?;
         // Takes effect once in a process; later calls change nothing.
         drop(rayon::ThreadPoolBuilder::new().num_threads(self.config.limits.threads).build_global());
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -90,6 +92,9 @@ impl Service {
                 tenant.stop().await;
             }
         });
+        if done.is_ok() {
+            self.keep_source_anchor()?;
+        }
         done.map(|records| records.iter().map(RunView::of).collect())
     }
 
@@ -177,12 +182,13 @@ impl Service {
     }
 }
 
-/// Asks the work to end at the first interrupt or request to terminate; the second one ends the process.
+/// Asks the work to end at the first interrupt, request to terminate or lost terminal; the second one ends the process.
 async fn stop_on_signal(cx: Context) {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+    let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else { return };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => tracing::warn!("stopping at the next border; what is done stays done. Press again to end at once"),
         _ = terminate.recv() => tracing::warn!("stopping at the next border; what is done stays done"),
+        _ = hangup.recv() => {}
     }
     cx.cancel.cancel();
     let code = tokio::select! {

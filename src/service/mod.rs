@@ -76,6 +76,17 @@ pub enum ServiceError {
     /// The rules do not compile.
     #[error("{}", problems(.0))]
     Rules(Vec<RuleProblem>),
+    /// The attribute that ties people to their cloud objects was changed.
+    #[error(
+        "[rules] source_anchor is '{now}', but the objects in the cloud were made with '{kept}': with another one all of them would be \
+         deleted and made anew. Put '{kept}' back; only a new store can start with another anchor"
+    )]
+    SourceAnchor {
+        /// The one of the cloud objects.
+        kept: String,
+        /// The one configured now.
+        now: String,
+    },
     /// A connector cannot be used.
     #[error("connector {connector}: {source}")]
     Connector {

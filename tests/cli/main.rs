@@ -5,6 +5,7 @@ mod config;
 mod connector;
 mod cycle;
 mod demo;
+mod guards;
 mod help;
 
 use serde_json::Value;

@@ -223,8 +223,9 @@ fn guard(summary: &ExportSummary, options: &ExportOptions, terms: ExportTerms, r
         return Ok(());
     }
     recorder.event(Event::DeletionThreshold { connector: options.name.clone(), pending: summary.deletes, limit });
+    let other = options.allow_deletes.map_or_else(String::new, |allowed| format!("the set {allowed} is allowed, another one waits: "));
     let message = format!(
-        "{} deletes are pending for {} and {limit} are allowed; nothing was sent. Review them with `syncline export --what-if`, \
+        "{other}{} deletes are pending for {} and {limit} are allowed; nothing was sent. Review them with `syncline export --what-if`, \
          then allow exactly these once with `syncline export '{}' --allow-deletes {}`",
         summary.deletes,
         options.name,

@@ -1,0 +1,52 @@
+//! What stops before anybody is harmed by a mistake in the configuration or a source that cannot be right.
+
+use crate::{assert_code, counted, document, exported, small_world, stderr, with_config};
+use std::fs;
+
+#[test]
+fn another_source_anchor_is_refused_once_objects_are_in_the_cloud() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let main = config.join("syncline.toml");
+    let text = fs::read_to_string(&main).unwrap();
+    assert!(!text.contains("\n[rules]"), "{text}");
+    fs::write(&main, format!("{text}\n[rules]\nsource_anchor = \"nonsense\"\n")).unwrap();
+    let output = with_config(&config, &["cycle", "start"]);
+    assert_code(&output, 4);
+    let shown = stderr(&output);
+    assert!(shown.contains("'nonsense'") && shown.contains("Put 'mS-DS-ConsistencyGuid' back"), "{shown}");
+    fs::write(&main, text).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!(exported(&document(&output)), 0);
+}
+
+/// Most people are missing, and a group that is still there is smaller: nothing of it is believed.
+#[test]
+fn what_a_guard_does_not_believe_does_not_count_in_parts() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let file = world.path().join("people.ldif");
+    let few = fs::read_to_string(&file).unwrap();
+    let mut many = few.clone();
+    for number in 10..40 {
+        let guid = format!("AQEBAQEBAQEBAQEBAQ{number}AA==");
+        many.push_str(&format!(
+            "\ndn: CN=Extra {number},OU=People,DC=corp,DC=example\nobjectClass: user\nobjectGUID:: {guid}\nsAMAccountName: extra{number}\n\
+             userPrincipalName: extra{number}@corp.example\nuserAccountControl: 512\n"
+        ));
+    }
+    fs::write(&file, many).unwrap();
+    assert_code(&with_config(&config, &["cycle", "start"]), 0);
+    let shrunk: Vec<&str> = few.lines().filter(|line| !line.starts_with("member:")).collect();
+    assert_ne!(shrunk.len(), few.lines().count(), "a group lost its members, too");
+    fs::write(&file, shrunk.join("\n") + "\n").unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 5);
+    let shown = document(&output);
+    assert_eq!(shown["runs"][0]["result"], "stopped-shrink-guard", "{shown:#}");
+    assert_eq!((counted(&shown, "stage-delete"), counted(&shown, "stage-update")), (0, 1));
+    assert_eq!(exported(&shown), 0, "{shown:#}");
+}
