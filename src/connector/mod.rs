@@ -153,8 +153,6 @@ pub enum ExportKind {
     Update,
     /// Remove the object.
     Delete,
-    /// Remove the object and create it as another type.
-    Replace,
 }
 
 /// A change of one attribute.

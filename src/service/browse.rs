@@ -625,7 +625,6 @@ impl Browser<'_> {
             updates: 0,
             renames: 0,
             deletes: 0,
-            delete_adds: 0,
             delete_limit: guard.max_deletes,
             stopped_by_threshold: false,
             objects: Vec::new(),
@@ -641,12 +640,11 @@ impl Browser<'_> {
                 let Some(object) = self.snapshot.cs_object(id)? else { continue };
                 let delta = object.stage(Stage::PendingExport);
                 match delta.kind {
-                    DeltaKind::None => continue,
+                    DeltaKind::None | DeltaKind::DeleteAdd => continue,
                     DeltaKind::Add => view.adds += 1,
                     DeltaKind::Update if delta.rename.is_some() => view.renames += 1,
                     DeltaKind::Update => view.updates += 1,
                     DeltaKind::Delete => view.deletes += 1,
-                    DeltaKind::DeleteAdd => view.delete_adds += 1,
                 }
                 if view.objects.len() >= limit {
                     view.more = true;

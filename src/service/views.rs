@@ -465,8 +465,6 @@ pub struct WhatIfView {
     pub renames: u64,
     /// Objects that would be removed.
     pub deletes: u64,
-    /// Objects that would become another type.
-    pub delete_adds: u64,
     /// The most deletes that the configuration allows; the target may allow fewer.
     pub delete_limit: u64,
     /// The export would stop before the first object.
@@ -486,7 +484,7 @@ pub struct WhatIfObject {
     pub dn: String,
     /// Its type.
     pub object_type: String,
-    /// `add`, `update`, `delete` or `delete-add`.
+    /// `add`, `update` or `delete`.
     pub operation: &'static str,
     /// The name wanted.
     #[serde(skip_serializing_if = "Option::is_none")]

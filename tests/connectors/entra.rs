@@ -247,16 +247,6 @@ async fn refusals_name_the_attribute_and_the_other_object() {
 }
 
 #[tokio::test]
-async fn another_type_takes_the_place_of_the_old_one() {
-    let world = world().await;
-    let made = world.send(vec![operation(1, ExportKind::Add, "contact", "x")]).await;
-    let replaced = ExportOperation { anchor: Some(anchor_of(&made[0])), ..operation(1, ExportKind::Replace, "user", "x") };
-    let outcomes = world.send(vec![replaced]).await;
-    assert!(anchor_of(&outcomes[0]).to_string().starts_with("User_"), "{outcomes:?}");
-    assert_eq!(world.read().await.entries[&dn("x")].object_type, "user");
-}
-
-#[tokio::test]
 async fn trouble_on_the_way_is_waited_out() {
     let world = world().await;
     let provision = "operation=ProvisionAzureADSyncObjects2";

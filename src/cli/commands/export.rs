@@ -71,13 +71,12 @@ fn print(app: &App, view: &WhatIfView) {
     }
     more(app.output, view.more, view.objects.len());
     app.output.line(format!(
-        "{}: {} adds, {} updates, {} renames, {} deletes, {} delete-adds",
+        "{}: {} adds, {} updates, {} renames, {} deletes",
         clean(&view.connector),
         thousands(view.adds),
         thousands(view.updates),
         thousands(view.renames),
-        thousands(view.deletes),
-        thousands(view.delete_adds)
+        thousands(view.deletes)
     ));
     if view.stopped_by_threshold {
         app.output.note(format!(

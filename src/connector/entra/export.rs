@@ -19,13 +19,12 @@ pub(super) async fn send(service: &Service, cx: &Context, batch: &ExportBatch) -
     let mut parts: VecDeque<&[ExportOperation]> = VecDeque::from([batch.operations.as_slice()]);
     while let Some(part) = parts.pop_front() {
         let mut objects = Vec::with_capacity(part.len());
-        // For each operation that is sent: its number, and how many objects of the wire it takes.
-        let mut sent: Vec<(CsId, usize)> = Vec::with_capacity(part.len());
+        let mut sent: Vec<CsId> = Vec::with_capacity(part.len());
         for operation in part {
-            match objects_of(operation) {
-                Ok(made) => {
-                    sent.push((operation.id, made.len()));
-                    objects.extend(made);
+            match object_of(operation) {
+                Ok(object) => {
+                    sent.push(operation.id);
+                    objects.push(object);
                 }
                 Err(rejection) => outcomes.push((operation.id, ExportOutcome::Rejected(*rejection))),
             }
@@ -57,14 +56,13 @@ fn failed(batch: &ExportBatch, outcomes: Vec<(CsId, ExportOutcome)>, error: Conn
     Err(error)
 }
 
-/// One operation on the wire: usually one object, two for a change of type.
-fn objects_of(operation: &ExportOperation) -> Result<Vec<SyncObject>, Box<ExportRejection>> {
-    let key = key_of(operation)?;
+/// One operation on the wire.
+fn object_of(operation: &ExportOperation) -> Result<SyncObject, Box<ExportRejection>> {
+    let key = anchor::key_of(&operation.dn).ok_or_else(|| Box::new(no_anchor(&operation.dn)))?;
     match operation.kind {
-        ExportKind::Delete => Ok(vec![delete(operation, key)]),
-        ExportKind::Replace => Ok(vec![delete(operation, key.clone()), object(operation, key, "Add")?]),
-        ExportKind::Add => Ok(vec![object(operation, key, "Add")?]),
-        ExportKind::Update => Ok(vec![object(operation, key, "Set")?]),
+        ExportKind::Delete => Ok(delete(operation, key)),
+        ExportKind::Add => object(operation, key, "Add"),
+        ExportKind::Update => object(operation, key, "Set"),
     }
 }
 
@@ -103,10 +101,6 @@ fn object(operation: &ExportOperation, key: Key, verb: &str) -> Result<SyncObjec
 
 fn is_anchor(name: &str) -> bool {
     name.eq_ignore_ascii_case("sourceAnchor") || name.eq_ignore_ascii_case("cloudAnchor")
-}
-
-fn key_of(operation: &ExportOperation) -> Result<Key, Box<ExportRejection>> {
-    anchor::key_of(&operation.dn).ok_or_else(|| Box::new(no_anchor(&operation.dn)))
 }
 
 fn no_anchor(dn: &str) -> ExportRejection {
@@ -211,26 +205,18 @@ fn reference_property(change: &ReferenceChange) -> Result<(String, PropertyValue
 
 /// Outcomes in the order of the request. Without exactly one result per object nothing can be told apart, and every
 /// outcome stays unknown.
-fn outcomes_of(sent: &[(CsId, usize)], results: &[SyncResult]) -> Vec<(CsId, ExportOutcome)> {
-    if results.len() != sent.iter().map(|(_, count)| count).sum::<usize>() {
-        return sent.iter().map(|(id, _)| (*id, ExportOutcome::Unknown)).collect();
+fn outcomes_of(sent: &[CsId], results: &[SyncResult]) -> Vec<(CsId, ExportOutcome)> {
+    if results.len() != sent.len() {
+        return sent.iter().map(|id| (*id, ExportOutcome::Unknown)).collect();
     }
-    let mut rest = results;
-    let mut outcomes = Vec::with_capacity(sent.len());
-    for (id, count) in sent {
-        let (own, others) = rest.split_at(*count);
-        rest = others;
-        let refused = own.iter().find(|result| !result.success);
-        let outcome = match (refused, own.last()) {
-            (Some(result), _) => ExportOutcome::Rejected(rejection_of(result)),
-            (None, Some(last)) => {
-                ExportOutcome::Accepted { anchor: last.cloud_anchor.as_ref().map(|anchor| Anchor::new(anchor.as_bytes())) }
-            }
-            (None, None) => ExportOutcome::Unknown,
-        };
-        outcomes.push((*id, outcome));
-    }
-    outcomes
+    let outcome = |result: &SyncResult| {
+        if result.success {
+            ExportOutcome::Accepted { anchor: result.cloud_anchor.as_ref().map(|anchor| Anchor::new(anchor.as_bytes())) }
+        } else {
+            ExportOutcome::Rejected(rejection_of(result))
+        }
+    };
+    sent.iter().zip(results).map(|(id, result)| (*id, outcome(result))).collect()
 }
 
 /// The reason, by name if there is one, else by number; never from the sentence (specification 6.1).

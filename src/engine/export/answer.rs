@@ -110,7 +110,6 @@ impl Run<'_> {
             ExportKind::Update if sent.renamed => "export-rename",
             ExportKind::Update => "export-update",
             ExportKind::Delete => "export-delete",
-            ExportKind::Replace => "export-delete-add",
         };
         let goes_on = self.waiting.ids.contains(&sent.id);
         let counted = if goes_on { !self.counted.insert(sent.id) } else { self.counted.contains(&sent.id) };

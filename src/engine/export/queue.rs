@@ -21,8 +21,6 @@ pub struct ExportSummary {
     pub renames: u64,
     /// Objects to be removed.
     pub deletes: u64,
-    /// Objects to be removed and created as another type.
-    pub delete_adds: u64,
     /// Objects known to exist in the target.
     pub existing: u64,
     /// Names the set of deletes, so that an allowance cannot be used for another one.
@@ -58,7 +56,7 @@ impl ExportSummary {
     fn take(&mut self, object: &CsObject) {
         let pending = object.stage(Stage::PendingExport);
         match pending.kind {
-            DeltaKind::None => {}
+            DeltaKind::None | DeltaKind::DeleteAdd => {}
             DeltaKind::Add => self.adds += 1,
             DeltaKind::Update if pending.rename.is_some() => self.renames += 1,
             DeltaKind::Update => self.updates += 1,
@@ -67,7 +65,6 @@ impl ExportSummary {
                 let one = xxh3_64_with_seed(&object.id.0.to_le_bytes(), 116);
                 self.deletes_fingerprint = self.deletes_fingerprint.wrapping_add(one);
             }
-            DeltaKind::DeleteAdd => self.delete_adds += 1,
         }
     }
 }
@@ -116,12 +113,12 @@ impl Queue {
             let pending = object.stage(Stage::PendingExport);
             let depth = |name: &str| Dn::parse(name).map_or(0, |dn| dn.depth());
             match pending.kind {
-                DeltaKind::None => {}
+                DeltaKind::None | DeltaKind::DeleteAdd => {}
                 DeltaKind::Add => {
                     adds.insert(object.id, UNKNOWN);
                 }
                 DeltaKind::Delete => queue.deletes.entry(depth(stage::acknowledged_name(object))).or_default().push(object.id),
-                DeltaKind::Update | DeltaKind::DeleteAdd => {
+                DeltaKind::Update => {
                     // Only moves need their new parents first.
                     let wave = pending.rename.as_deref().map_or(0, depth);
                     if wave > 0 {
