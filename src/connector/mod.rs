@@ -7,7 +7,6 @@ use crate::context::Context;
 use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Value, ValueKind};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use std::time::Duration;
 
 pub mod ad;
 pub mod directory;
@@ -261,8 +260,6 @@ pub struct ConnectorError {
     pub kind: ConnectorErrorKind,
     /// For people: what happened, where, and what to do. Without secrets.
     pub message: String,
-    /// When trying again makes sense.
-    pub retry: Retry,
     /// True when the call surely changed nothing in the target.
     pub nothing_sent: bool,
 }
@@ -317,28 +314,10 @@ impl ConnectorErrorKind {
     }
 }
 
-/// When trying again makes sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// Not before somebody changes something.
-    Never,
-    /// After this time.
-    After(Duration),
-    /// With growing pauses.
-    Backoff,
-}
-
 impl ConnectorError {
-    /// A problem of a kind, not to be tried again by itself.
+    /// A problem of a kind.
     pub fn new(kind: ConnectorErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry: Retry::Never, nothing_sent: false }
-    }
-
-    /// The same problem with a retry class.
-    #[must_use]
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
-        self
+        Self { kind, message: message.into(), nothing_sent: false }
     }
 
     /// The same problem, known to have changed nothing in the target.

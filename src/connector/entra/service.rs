@@ -3,7 +3,7 @@
 
 use super::http::{self, Failed};
 use super::token::Tokens;
-use crate::connector::{ConnectorError, ConnectorErrorKind, Retry};
+use crate::connector::{ConnectorError, ConnectorErrorKind};
 use crate::context::Context;
 use crate::protocol::provisioning::{Fault, Request, RequestHeader, Response, decode_response, encode_request};
 use reqwest::{Client, StatusCode, header};
@@ -173,7 +173,7 @@ impl Service {
             attempts += 1;
             if attempts >= ATTEMPTS {
                 let message = format!("{} was tried {ATTEMPTS} times; last: {reason}", request.operation());
-                let error = ConnectorError::new(ConnectorErrorKind::Busy, message).retry(Retry::Backoff);
+                let error = ConnectorError::new(ConnectorErrorKind::Busy, message);
                 return Err(CallError::Connector(known(error, sent)));
             }
             let pause = pause.unwrap_or_else(|| growing(attempts, cx.seed)).min(LONGEST_PAUSE);
