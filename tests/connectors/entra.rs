@@ -263,6 +263,18 @@ async fn trouble_on_the_way_is_waited_out() {
 }
 
 #[tokio::test]
+async fn a_redirect_to_a_stranger_is_refused_before_the_token_goes_there() {
+    let world = world().await;
+    for stranger in ["http://tenant.example/x", "https://tenant.example/x", "http://192.0.2.1/x", "nowhere"] {
+        world.fault(&format!("redirect=1x,url={stranger},operation=GetCompanyConfiguration"));
+        let error = world.connector.begin_export(&Context::system()).await.unwrap_err();
+        assert_eq!((error.kind, error.nothing_sent), (ConnectorErrorKind::Protocol, true), "{error}");
+        assert!(error.message.contains(stranger), "{error}");
+    }
+    world.connector.begin_export(&Context::system()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_tenant_that_does_not_synchronize_is_an_error_of_its_own() {
     let mut settings = tenant_settings();
     settings.activated = false;

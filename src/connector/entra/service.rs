@@ -34,6 +34,9 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 pub(super) struct Service {
     client: Client,
     tokens: Tokens,
+    /// As configured: says which hosts a redirect may name.
+    home: String,
+    /// Where calls go now.
     url: RwLock<String>,
     pace: Pace,
 }
@@ -104,7 +107,7 @@ impl From<CallError> for ConnectorError {
 
 impl Service {
     pub(super) fn new(client: Client, tokens: Tokens, url: &str) -> Self {
-        Self { client, tokens, url: RwLock::new(url.to_owned()), pace: Pace::default() }
+        Self { client, tokens, home: url.to_owned(), url: RwLock::new(url.to_owned()), pace: Pace::default() }
     }
 
     /// Asks until there is an answer, or until patience is over. `page`: how many objects a read-back should hold.
@@ -243,22 +246,10 @@ impl Service {
 
     /// Goes to the host that a redirect names from now on. The path stays.
     fn follow(&self, target: &str) -> Result<(), ConnectorError> {
-        let mut url = self.url.write().unwrap_or_else(PoisonError::into_inner);
-        let moved = reqwest::Url::parse(target).ok().and_then(|target| {
-            let mut moved = reqwest::Url::parse(&url).ok()?;
-            // A token never follows from an encrypted connection to one that is not.
-            (target.scheme() == moved.scheme()).then_some(())?;
-            moved.set_host(target.host_str()).ok()?;
-            moved.set_port(target.port()).ok()?;
-            Some(moved.to_string())
-        });
-        *url = moved.ok_or_else(|| {
-            ConnectorError::new(
-                ConnectorErrorKind::Protocol,
-                format!("the service sent us on to '{target}', which is no address of its kind"),
-            )
-            .unsent()
+        let moved = http::redirected(&self.home, target).map_err(|reason| {
+            ConnectorError::new(ConnectorErrorKind::Protocol, format!("the service sent us on to '{target}': {reason}")).unsent()
         })?;
+        *self.url.write().unwrap_or_else(PoisonError::into_inner) = moved;
         Ok(())
     }
 }
