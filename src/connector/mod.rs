@@ -181,9 +181,10 @@ pub struct ReferenceChange {
 }
 
 /// Exactly one outcome per object of a batch.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ExportReply {
     outcomes: Vec<(CsId, ExportOutcome)>,
+    error: Option<ConnectorError>,
 }
 
 /// What became of one operation.
@@ -198,6 +199,8 @@ pub enum ExportOutcome {
     Rejected(ExportRejection),
     /// Nobody knows; the next import decides.
     Unknown,
+    /// The target surely never heard of it; the change stays pending.
+    Unsent,
 }
 
 /// Why a target refused one object.
@@ -225,12 +228,30 @@ impl ExportReply {
             .iter()
             .map(|operation| (operation.id, given.remove(&operation.id).unwrap_or(ExportOutcome::Unknown)))
             .collect();
-        Self { outcomes }
+        Self { outcomes, error: None }
+    }
+
+    /// The same reply of a connector that cannot go on behind it: the export ends with `error` once the outcomes are
+    /// noted.
+    #[must_use]
+    pub fn ended_by(mut self, error: ConnectorError) -> Self {
+        self.error = Some(error);
+        self
     }
 
     /// The outcomes in the order of the batch.
     pub fn outcomes(&self) -> &[(CsId, ExportOutcome)] {
         &self.outcomes
+    }
+
+    /// What ended the batch early, if anything did.
+    pub fn error(&self) -> Option<&ConnectorError> {
+        self.error.as_ref()
+    }
+
+    /// The outcomes in the order of the batch, and what ended it early.
+    pub fn into_parts(self) -> (Vec<(CsId, ExportOutcome)>, Option<ConnectorError>) {
+        (self.outcomes, self.error)
     }
 }
 

@@ -182,6 +182,34 @@ fn a_call_that_changed_nothing_is_called_back() {
 }
 
 #[test]
+fn a_batch_that_ends_early_keeps_apart_what_was_answered_and_what_was_not_sent() {
+    let mut scene = Scene::new();
+    scene.capabilities.batch_objects = 4;
+    scene.capabilities.batches_in_flight = 1;
+    for number in 1..=6 {
+        scene.put(number, Wish::add(&format!("CN=u{number}")));
+    }
+    scene.script.answer(|batch| {
+        let outcomes = [
+            ExportOutcome::Accepted { anchor: None },
+            ExportOutcome::Rejected(crate::script::rejection(ObjectErrorCode::LARGE_OBJECT)),
+            ExportOutcome::Unknown,
+            ExportOutcome::Unsent,
+        ];
+        let outcomes = batch.operations.iter().map(|operation| operation.id).zip(outcomes);
+        let error = ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped");
+        Ok(syncline::connector::ExportReply::new(batch, outcomes).ended_by(error))
+    });
+    assert_eq!(scene.export().unwrap_err().result(), "stopped-user");
+    assert_eq!(
+        (scene.queue(Stage::Unconfirmed), scene.queue(Stage::InProgress), scene.queue(Stage::PendingExport)),
+        (vec![1], vec![3], vec![2, 4, 5, 6])
+    );
+    assert_eq!(scene.counters(), keyed(&[("export-add", 1), ("export-failure", 1)]));
+    assert!(scene.error(4, ErrorSide::Export).is_none(), "nothing happened to it");
+}
+
+#[test]
 fn a_connector_that_breaks_off_leaves_everything_undecided() {
     let scene = Scene::new();
     scene.put(1, Wish::add("CN=a"));

@@ -1,7 +1,7 @@
 //! Sending a batch: operations as objects of the service, and its results as outcomes.
 
 use super::anchor::{self, Key};
-use super::service::{CallError, Service};
+use super::service::{CallError, Service, told};
 use super::unexpected;
 use crate::connector::{
     AttributeChange, ConnectorError, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ExportRejection, ExportReply, ReferenceChange,
@@ -9,11 +9,12 @@ use crate::connector::{
 use crate::context::Context;
 use crate::model::{Anchor, CsId, ObjectErrorCode, Value};
 use crate::protocol::provisioning::{
-    self, AttributeType, PropertyValue, ReferenceChange as SentReference, Request, Response, ResultError, SyncObject, SyncResult, Syntax,
+    self, AttributeType, Fault, PropertyValue, ReferenceChange as SentReference, Request, Response, ResultError, SyncObject, SyncResult, Syntax,
 };
 use std::collections::VecDeque;
 
-/// Sends a batch, in halves when the service finds it too large.
+/// Sends a batch, in halves when the service takes it not as a whole: for its size, or for something in it. What is
+/// refused alone is refused for good, so that one object never stands in the way of the others.
 pub(super) async fn send(service: &Service, cx: &Context, batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {
     let mut outcomes: Vec<(CsId, ExportOutcome)> = Vec::with_capacity(batch.operations.len());
     let mut parts: VecDeque<&[ExportOperation]> = VecDeque::from([batch.operations.as_slice()]);
@@ -33,27 +34,49 @@ pub(super) async fn send(service: &Service, cx: &Context, batch: &ExportBatch) -
             continue;
         }
         let request = Request::ProvisionObjects { second: true, objects };
-        match service.call(cx, &request, None).await {
-            Ok(Response::Results(results)) => outcomes.extend(outcomes_of(&sent, &results)),
-            Ok(_) => return failed(batch, outcomes, unexpected(&request)),
-            Err(CallError::TooLarge(_)) if part.len() > 1 => {
-                let (first, second) = part.split_at(part.len() / 2);
-                parts.push_front(second);
-                parts.push_front(first);
+        let error = match service.call(cx, &request, None).await {
+            Ok(Response::Results(results)) => {
+                outcomes.extend(outcomes_of(&sent, &results));
+                continue;
             }
-            Err(error) => return failed(batch, outcomes, error.into()),
+            Ok(_) => unexpected(&request),
+            Err(error) => match (rejection_alone(&error), sent.as_slice()) {
+                (Some(rejection), [id]) => {
+                    outcomes.push((*id, ExportOutcome::Rejected(rejection)));
+                    continue;
+                }
+                (Some(_), _) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.push_front(second);
+                    parts.push_front(first);
+                    continue;
+                }
+                (None, _) => error.into(),
+            },
+        };
+        if outcomes.is_empty() && parts.is_empty() {
+            return Err(error);
         }
+        let fate = if error.nothing_sent { ExportOutcome::Unsent } else { ExportOutcome::Unknown };
+        outcomes.extend(sent.into_iter().map(|id| (id, fate.clone())));
+        outcomes.extend(parts.into_iter().flatten().map(|operation| (operation.id, ExportOutcome::Unsent)));
+        return Ok(ExportReply::new(batch, outcomes).ended_by(error));
     }
     Ok(ExportReply::new(batch, outcomes))
 }
 
-/// A failure of the whole batch, unless a part of it has outcomes already; then the others' are unknown.
-fn failed(batch: &ExportBatch, outcomes: Vec<(CsId, ExportOutcome)>, error: ConnectorError) -> Result<ExportReply, ConnectorError> {
-    if outcomes.iter().any(|(_, outcome)| matches!(outcome, ExportOutcome::Accepted { .. })) {
-        tracing::warn!(%error, "a part of a batch was not answered");
-        return Ok(ExportReply::new(batch, outcomes));
-    }
-    Err(error)
+/// What a refusal of the call means for its only object; `None` when it says nothing about objects.
+fn rejection_alone(error: &CallError) -> Option<ExportRejection> {
+    let (code, detail) = match error {
+        CallError::TooLarge(reason) => (
+            ObjectErrorCode::LARGE_OBJECT,
+            format!("the service takes no call of this size ({reason}), although this object alone is in it: flow fewer or shorter values"),
+        ),
+        CallError::Refused(fault) if fault.description.contains(Fault::NOT_ACTIVATED) => return None,
+        CallError::Refused(fault) => (ObjectErrorCode::CD_ERROR, format!("the service refused the call with this object alone{}", told(fault))),
+        CallError::Connector(_) => return None,
+    };
+    Some(ExportRejection { code, detail, conflicting_object: None, attribute: None })
 }
 
 /// One operation on the wire.

@@ -93,16 +93,17 @@ impl From<CallError> for ConnectorError {
             )
             .unsent(),
             CallError::Refused(fault) => {
-                let code = fault.code.map(|code| format!(" (code {code})")).unwrap_or_default();
-                let tracking = fault.tracking_id.map(|id| format!("; tracking id {id}")).unwrap_or_default();
-                ConnectorError::new(
-                    ConnectorErrorKind::Protocol,
-                    format!("the service refused the call{code}: {}{tracking}", fault.description),
-                )
-                .unsent()
+                ConnectorError::new(ConnectorErrorKind::Protocol, format!("the service refused the call{}", told(&fault))).unsent()
             }
         }
     }
+}
+
+/// A fault as the end of a sentence.
+pub(super) fn told(fault: &Fault) -> String {
+    let code = fault.code.map(|code| format!(" (code {code})")).unwrap_or_default();
+    let tracking = fault.tracking_id.as_ref().map(|id| format!("; tracking id {id}")).unwrap_or_default();
+    format!("{code}: {}{tracking}", fault.description)
 }
 
 impl Service {
@@ -116,10 +117,14 @@ impl Service {
         let mut sent = false;
         let mut turn: Option<MutexGuard<'_, ()>> = None;
         loop {
-            if turn.is_none() && self.pace.busy.load(Ordering::Acquire) {
-                turn = Some(self.pace.turn.lock().await);
+            if cx.cancelled() {
+                return Err(stopped(sent));
             }
-            let token = self.tokens.get(cx).await.map_err(CallError::Connector)?;
+            if turn.is_none() && self.pace.busy.load(Ordering::Acquire) {
+                turn = Some(self.turn(cx, sent).await?);
+                continue;
+            }
+            let token = self.tokens.get(cx).await.map_err(|error| CallError::Connector(known(error, sent)))?;
             let trouble = match self.once(request, &token, page).await {
                 Ok(response) => {
                     // Nobody had to wait for this one: the service has recovered.
@@ -135,7 +140,7 @@ impl Service {
                     self.pace.busy.store(true, Ordering::Release);
                     if turn.is_none() {
                         // What others waited for meanwhile may have passed: ask again first.
-                        turn = Some(self.pace.turn.lock().await);
+                        turn = Some(self.turn(cx, sent).await?);
                         continue;
                     }
                     ("the service is busy".to_owned(), after)
@@ -154,7 +159,8 @@ impl Service {
                 Trouble::Denied(reason) => {
                     if renewed {
                         let message = format!("the service does not accept our token: {reason}");
-                        return Err(CallError::Connector(known(ConnectorError::new(ConnectorErrorKind::Authentication, message), sent)));
+                        let error = ConnectorError::new(ConnectorErrorKind::Authentication, message).unsent();
+                        return Err(CallError::Connector(known(error, sent)));
                     }
                     renewed = true;
                     self.tokens.forget(&token).await;
@@ -164,9 +170,10 @@ impl Service {
                     hops += 1;
                     if hops > HOPS {
                         let message = format!("the service sent us on {HOPS} times and then to {url}");
-                        return Err(CallError::Connector(known(ConnectorError::new(ConnectorErrorKind::Protocol, message), sent)));
+                        let error = ConnectorError::new(ConnectorErrorKind::Protocol, message).unsent();
+                        return Err(CallError::Connector(known(error, sent)));
                     }
-                    self.follow(&url).map_err(CallError::Connector)?;
+                    self.follow(&url).map_err(|error| CallError::Connector(known(error, sent)))?;
                     continue;
                 }
                 Trouble::TooLarge(reason) => return Err(CallError::TooLarge(reason)),
@@ -176,18 +183,24 @@ impl Service {
             attempts += 1;
             if attempts >= ATTEMPTS {
                 let message = format!("{} was tried {ATTEMPTS} times; last: {reason}", request.operation());
-                let error = ConnectorError::new(ConnectorErrorKind::Busy, message);
+                let error = ConnectorError::new(ConnectorErrorKind::Busy, message).unsent();
                 return Err(CallError::Connector(known(error, sent)));
             }
             let pause = pause.unwrap_or_else(|| growing(attempts, cx.seed)).min(LONGEST_PAUSE);
             tracing::debug!(operation = request.operation(), attempt = attempts, pause_ms = pause.as_millis(), %reason, "the call is repeated");
             tokio::select! {
-                () = cx.cancel.cancelled() => {
-                    let error = ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped while the service was busy");
-                    return Err(CallError::Connector(known(error, sent)));
-                }
+                () = cx.cancel.cancelled() => return Err(stopped(sent)),
                 () = cx.clock.sleep(pause) => {}
             }
+        }
+    }
+
+    /// Waits for the turn, unless the run is told to stop first.
+    async fn turn(&self, cx: &Context, sent: bool) -> Result<MutexGuard<'_, ()>, CallError> {
+        tokio::select! {
+            biased;
+            () = cx.cancel.cancelled() => Err(stopped(sent)),
+            turn = self.pace.turn.lock() => Ok(turn),
         }
     }
 
@@ -254,9 +267,14 @@ impl Service {
     }
 }
 
-/// An error that says whether anything may have been done.
+/// An error behind attempts of which one may have been carried out (`sent`).
 fn known(error: ConnectorError, sent: bool) -> ConnectorError {
-    ConnectorError { nothing_sent: !sent, ..error }
+    ConnectorError { nothing_sent: error.nothing_sent && !sent, ..error }
+}
+
+/// The run was told to stop before this call had an answer.
+fn stopped(sent: bool) -> CallError {
+    CallError::Connector(known(ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped before the service had answered").unsent(), sent))
 }
 
 fn trouble_of(failed: Failed) -> Trouble {

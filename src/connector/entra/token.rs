@@ -153,7 +153,11 @@ impl Tokens {
 
     /// The current token, or a new one. Only one request for a token is under way at a time.
     pub(super) async fn get(&self, cx: &Context) -> Result<SecretString, ConnectorError> {
-        let mut kept = self.state.lock().await;
+        let mut kept = tokio::select! {
+            biased;
+            () = cx.cancel.cancelled() => return Err(stopped()),
+            kept = self.state.lock() => kept,
+        };
         let now = cx.clock.elapsed();
         if let Some((token, good_until)) = &kept.access
             && *good_until > now
@@ -239,7 +243,7 @@ impl Tokens {
         let form = [("grant_type", DEVICE_GRANT), ("client_id", client_id), ("device_code", device.device_code.expose_secret())];
         while cx.clock.elapsed() < over {
             tokio::select! {
-                () = cx.cancel.cancelled() => return Err(ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped while waiting for a sign-in").unsent()),
+                () = cx.cancel.cancelled() => return Err(stopped()),
                 () = cx.clock.sleep(pause) => {}
             }
             match self.ask(url, &form).await {
@@ -291,6 +295,10 @@ impl Tokens {
             }
         }
     }
+}
+
+fn stopped() -> ConnectorError {
+    ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped while waiting for a sign-in").unsent()
 }
 
 /// A signed statement of who we are, good for ten minutes: PS256 with an RSA key, ES256 with a P-256 key.

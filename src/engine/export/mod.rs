@@ -265,7 +265,7 @@ impl Run<'_> {
                     }
                 }
             }
-            self.commit(&mut changes, recorder)?;
+            self.commit(&mut changes)?;
             for batch in ready {
                 let Batch { operations, sent } = batch;
                 let (connector, cx) = (Arc::clone(self.connector), self.cx.clone());
@@ -289,9 +289,7 @@ impl Run<'_> {
         }
     }
 
-    fn commit(&self, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let (run, step) = self.options.step;
-        changes.step_objects.extend(recorder.take_objects().into_iter().map(|object| (run, step, object)));
+    fn commit(&self, changes: &mut ChangeSet) -> Result<(), EngineError> {
         if !changes.is_empty() {
             self.store.apply(std::mem::take(changes))?;
         }
@@ -303,7 +301,7 @@ impl Run<'_> {
         if self.first && self.accepted > 0 {
             changes.states.push((self.options.connector, EXPORTED.to_owned(), Some(vec![1])));
         }
-        self.commit(&mut changes, recorder)?;
+        self.commit(&mut changes)?;
         if self.outcome.unknown > 0 {
             recorder
                 .note(format!("of {} objects nobody knows whether the target took them; the next import decides", self.outcome.unknown));
