@@ -9,7 +9,8 @@ use crate::connector::{
 use crate::context::Context;
 use crate::model::{Anchor, CsId, ObjectErrorCode, Value};
 use crate::protocol::provisioning::{
-    self, AttributeType, Fault, PropertyValue, ReferenceChange as SentReference, Request, Response, ResultError, SyncObject, SyncResult, Syntax,
+    self, AttributeType, Fault, PropertyValue, ReferenceChange as SentReference, Request, Response, ResultError, SyncObject, SyncResult,
+    Syntax,
 };
 use std::collections::VecDeque;
 
@@ -73,7 +74,9 @@ fn rejection_alone(error: &CallError) -> Option<ExportRejection> {
             format!("the service takes no call of this size ({reason}), although this object alone is in it: flow fewer or shorter values"),
         ),
         CallError::Refused(fault) if fault.description.contains(Fault::NOT_ACTIVATED) => return None,
-        CallError::Refused(fault) => (ObjectErrorCode::CD_ERROR, format!("the service refused the call with this object alone{}", told(fault))),
+        CallError::Refused(fault) => {
+            (ObjectErrorCode::CD_ERROR, format!("the service refused the call with this object alone{}", told(fault)))
+        }
         CallError::Connector(_) => return None,
     };
     Some(ExportRejection { code, detail, conflicting_object: None, attribute: None })

@@ -145,6 +145,13 @@ pub(super) async fn body(mut response: reqwest::Response) -> Result<Bytes, Faile
     Ok(collected.freeze())
 }
 
+/// Runs what computes for long, or waits for the disk, off the threads on which calls wait for their answers.
+pub(super) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ConnectorError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| {
+        ConnectorError::new(ConnectorErrorKind::Protocol, "the connector broke off while it worked on a message of the service")
+    })
+}
+
 impl From<Failed> for ConnectorError {
     fn from(failed: Failed) -> Self {
         match failed {

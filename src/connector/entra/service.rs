@@ -237,7 +237,8 @@ impl Service {
             return Err(Trouble::TooLarge(status.to_string()));
         }
         let body = http::body(response).await.map_err(trouble_of)?;
-        match decode_response(operation, &body) {
+        let decoded = http::off_thread(move || decode_response(operation, &body)).await.map_err(Trouble::Final)?;
+        match decoded {
             Ok(Ok(response)) if status.is_success() => Ok(response),
             Ok(Err(fault)) => Err(trouble_of_fault(status, after, fault)),
             _ if is_busy(status) => Err(Trouble::Busy { after }),
@@ -274,7 +275,10 @@ fn known(error: ConnectorError, sent: bool) -> ConnectorError {
 
 /// The run was told to stop before this call had an answer.
 fn stopped(sent: bool) -> CallError {
-    CallError::Connector(known(ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped before the service had answered").unsent(), sent))
+    CallError::Connector(known(
+        ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped before the service had answered").unsent(),
+        sent,
+    ))
 }
 
 fn trouble_of(failed: Failed) -> Trouble {

@@ -191,7 +191,10 @@ impl Tokens {
                 self.ask(&url, &form).await.map_err(|error| self.explain(error, "the application and its secret"))
             }
             SignIn::Certificate { client_id, certificate, private_key } => {
-                let assertion = assertion(client_id, &url, certificate, private_key, cx.now().seconds())?;
+                let (client, audience, certificate, key, now) =
+                    (client_id.clone(), url.clone(), certificate.clone(), private_key.clone(), cx.now().seconds());
+                // Reads files, and signs for milliseconds.
+                let assertion = http::off_thread(move || assertion(&client, &audience, &certificate, &key, now)).await??;
                 let form = [
                     ("grant_type", "client_credentials"),
                     ("client_id", client_id),
@@ -204,8 +207,9 @@ impl Tokens {
             SignIn::Person { client_id, desk, .. } => {
                 let answer = self.person(cx, &url, client_id, desk.as_ref(), kept.refresh.as_ref()).await?;
                 if let Some(refresh) = &answer.refresh_token {
-                    desk.keep(refresh);
                     kept.refresh = Some(refresh.clone());
+                    let (desk, refresh) = (Arc::clone(desk), refresh.clone());
+                    http::off_thread(move || desk.keep(&refresh)).await?;
                 }
                 Ok(answer)
             }

@@ -83,7 +83,8 @@ type Read<T> = Result<T, DecodeError>;
 impl<'a> Reader<'a> {
     /// A reader of a document.
     pub fn new(data: &'a [u8]) -> Read<Self> {
-        let reader = Self { data, at: 0, open: Vec::new(), declared: Vec::new(), ended: false, array: None, array_values: ARRAY_VALUES_MAX };
+        let reader =
+            Self { data, at: 0, open: Vec::new(), declared: Vec::new(), ended: false, array: None, array_values: ARRAY_VALUES_MAX };
         if data.len() > OCTETS_MAX {
             return Err(reader.wrong("the message is above 64 MiB"));
         }
