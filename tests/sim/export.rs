@@ -99,6 +99,22 @@ fn too_many_deletes_stop_everything_before_the_first_call() {
 }
 
 #[test]
+fn what_an_export_reads_hangs_on_what_changed_and_not_on_what_exists() {
+    let rows_read = |others: u64| {
+        let scene = Scene::new();
+        scene.put(1, Wish::change("CN=a").value("title", "Lead"));
+        scene.put(2, Wish::delete("CN=b"));
+        for number in 3..3 + others {
+            scene.put(number, Wish::there(&format!("CN=u{number}")));
+        }
+        let before = scene.store.io_counts().rows_read;
+        scene.export().unwrap();
+        scene.store.io_counts().rows_read - before
+    };
+    assert_eq!(rows_read(10), rows_read(400));
+}
+
+#[test]
 fn exactly_as_many_deletes_as_allowed_go() {
     let mut scene = Scene::new();
     for number in 1..=5 {

@@ -126,13 +126,16 @@ pub fn export(
         return Err(EngineError::Guard { result: "no-start-export-not-supported", message });
     }
     let snapshot = store.snapshot()?;
-    let queue = Queue::load(&snapshot, options.connector)?;
+    let mut queue = Queue::load(&snapshot, options.connector)?;
     if queue.is_empty() {
         return Ok(("success", ExportOutcome::default()));
     }
     let first = snapshot.state(options.connector, EXPORTED)?.is_none();
     drop(snapshot);
     let terms = bridge.wait(connector.begin_export(cx))?;
+    if options.delete_percent_max.or(terms.delete_percent_max).is_some() && queue.summary.deletes > 0 {
+        queue.summary.count_existing(&store.snapshot()?, options.connector)?;
+    }
     guard(&queue.summary, options, terms, recorder)?;
     if let Some(review) = &options.review {
         review.allow(&queue.summary, first).map_err(|message| EngineError::Guard { result: "stopped-by-review", message })?;

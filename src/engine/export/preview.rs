@@ -57,14 +57,6 @@ pub fn plan_export(
     Ok(ExportPreview { summary, objects, more })
 }
 
-impl ExportPreview {
-    /// True when an export with these limits would stop before the first call.
-    pub fn exceeds(&self, deletes_max: Option<u64>, percent_max: Option<u32>) -> bool {
-        let limit = self.summary.delete_limit(deletes_max, percent_max, crate::connector::ExportTerms::default());
-        limit.is_some_and(|limit| self.summary.deletes > limit)
-    }
-}
-
 fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Option<PlannedExport>, StoreError> {
     let pending = object.stage(Stage::PendingExport);
     let kind = match pending.kind {
