@@ -323,7 +323,7 @@ pub(crate) struct CsSearchArguments {
     /// Something waits for synchronization: add, update, delete, delete-add.
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_enum)]
     pub pending_import: Vec<PendingKind>,
-    /// Something waits for export: add, update, delete, delete-add.
+    /// Something waits for export: add, update, delete.
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_enum)]
     pub pending_export: Vec<PendingKind>,
     /// Has a problem of reading.
@@ -352,7 +352,7 @@ pub(crate) enum PendingKind {
     Update,
     /// It goes.
     Delete,
-    /// It becomes another type.
+    /// It becomes another type; only imports find that.
     DeleteAdd,
 }
 

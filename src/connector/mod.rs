@@ -7,7 +7,6 @@ use crate::context::Context;
 use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Value, ValueKind};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use std::time::Duration;
 
 pub mod ad;
 pub mod directory;
@@ -153,8 +152,6 @@ pub enum ExportKind {
     Update,
     /// Remove the object.
     Delete,
-    /// Remove the object and create it as another type.
-    Replace,
 }
 
 /// A change of one attribute.
@@ -184,9 +181,10 @@ pub struct ReferenceChange {
 }
 
 /// Exactly one outcome per object of a batch.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ExportReply {
     outcomes: Vec<(CsId, ExportOutcome)>,
+    error: Option<ConnectorError>,
 }
 
 /// What became of one operation.
@@ -201,6 +199,8 @@ pub enum ExportOutcome {
     Rejected(ExportRejection),
     /// Nobody knows; the next import decides.
     Unknown,
+    /// The target surely never heard of it; the change stays pending.
+    Unsent,
 }
 
 /// Why a target refused one object.
@@ -228,12 +228,30 @@ impl ExportReply {
             .iter()
             .map(|operation| (operation.id, given.remove(&operation.id).unwrap_or(ExportOutcome::Unknown)))
             .collect();
-        Self { outcomes }
+        Self { outcomes, error: None }
+    }
+
+    /// The same reply of a connector that cannot go on behind it: the export ends with `error` once the outcomes are
+    /// noted.
+    #[must_use]
+    pub fn ended_by(mut self, error: ConnectorError) -> Self {
+        self.error = Some(error);
+        self
     }
 
     /// The outcomes in the order of the batch.
     pub fn outcomes(&self) -> &[(CsId, ExportOutcome)] {
         &self.outcomes
+    }
+
+    /// What ended the batch early, if anything did.
+    pub fn error(&self) -> Option<&ConnectorError> {
+        self.error.as_ref()
+    }
+
+    /// The outcomes in the order of the batch, and what ended it early.
+    pub fn into_parts(self) -> (Vec<(CsId, ExportOutcome)>, Option<ConnectorError>) {
+        (self.outcomes, self.error)
     }
 }
 
@@ -263,8 +281,6 @@ pub struct ConnectorError {
     pub kind: ConnectorErrorKind,
     /// For people: what happened, where, and what to do. Without secrets.
     pub message: String,
-    /// When trying again makes sense.
-    pub retry: Retry,
     /// True when the call surely changed nothing in the target.
     pub nothing_sent: bool,
 }
@@ -319,28 +335,10 @@ impl ConnectorErrorKind {
     }
 }
 
-/// When trying again makes sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// Not before somebody changes something.
-    Never,
-    /// After this time.
-    After(Duration),
-    /// With growing pauses.
-    Backoff,
-}
-
 impl ConnectorError {
-    /// A problem of a kind, not to be tried again by itself.
+    /// A problem of a kind.
     pub fn new(kind: ConnectorErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry: Retry::Never, nothing_sent: false }
-    }
-
-    /// The same problem with a retry class.
-    #[must_use]
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
-        self
+        Self { kind, message: message.into(), nothing_sent: false }
     }
 
     /// The same problem, known to have changed nothing in the target.

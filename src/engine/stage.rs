@@ -6,9 +6,9 @@ use crate::model::{AttrId, CsObject, DeltaKind, FlatBuilder, FlatValues, Stage, 
 /// without an answer counts for nothing.
 pub(super) fn acknowledged_exists(object: &CsObject) -> bool {
     match object.stage(Stage::Unconfirmed).kind {
-        DeltaKind::Add | DeltaKind::DeleteAdd => true,
+        DeltaKind::Add => true,
         DeltaKind::Delete => false,
-        DeltaKind::None | DeltaKind::Update => object.imported(),
+        DeltaKind::None | DeltaKind::Update | DeltaKind::DeleteAdd => object.imported(),
     }
 }
 
@@ -94,7 +94,7 @@ pub(super) fn call_back_object(object: &mut CsObject) {
     let exists = acknowledged_exists(object);
     rewrite(&mut object.values, |_, state| called_back(state));
     let wanted = object.stage_mut(Stage::PendingExport);
-    let newer = matches!(wanted.kind, DeltaKind::Delete | DeltaKind::Add | DeltaKind::DeleteAdd);
+    let newer = matches!(wanted.kind, DeltaKind::Delete | DeltaKind::Add);
     if sent.kind != DeltaKind::None && !newer {
         wanted.kind = if sent.kind == DeltaKind::Update && !exists { DeltaKind::Add } else { sent.kind };
     }

@@ -61,8 +61,11 @@ impl Service {
         let snapshot = self.store.snapshot()?;
         let guard = &self.config.guard;
         let plan = plan_export(&snapshot, self.store.names(), connector, None, limit)?;
-        let summary = plan.summary;
-        let delete_limit = summary.delete_limit(Some(guard.max_deletes), guard.max_delete_percent, known_terms(&snapshot, connector)?);
+        let (mut summary, terms) = (plan.summary, known_terms(&snapshot, connector)?);
+        if guard.max_delete_percent.or(terms.delete_percent_max).is_some() {
+            summary.count_existing(&snapshot, connector)?;
+        }
+        let delete_limit = summary.delete_limit(Some(guard.max_deletes), guard.max_delete_percent, terms);
         let objects = plan.objects.into_iter().map(|object| WhatIfObject {
             id: object.id.to_string(),
             dn: object.dn,
@@ -71,7 +74,6 @@ impl Service {
                 ExportKind::Add => "add",
                 ExportKind::Update => "update",
                 ExportKind::Delete => "delete",
-                ExportKind::Replace => "delete-add",
             },
             rename: object.rename,
             changes: object.changes.iter().map(DeltaView::of).collect(),

@@ -56,7 +56,7 @@ fn counted(document: &Value, counter: &str) -> u64 {
 
 /// Objects that exports sent, whatever they did to them.
 fn exported(document: &Value) -> u64 {
-    ["export-add", "export-update", "export-rename", "export-delete", "export-delete-add", "export-failure"]
+    ["export-add", "export-update", "export-rename", "export-delete", "export-failure"]
         .into_iter()
         .map(|counter| counted(document, counter))
         .sum()

@@ -247,16 +247,6 @@ async fn refusals_name_the_attribute_and_the_other_object() {
 }
 
 #[tokio::test]
-async fn another_type_takes_the_place_of_the_old_one() {
-    let world = world().await;
-    let made = world.send(vec![operation(1, ExportKind::Add, "contact", "x")]).await;
-    let replaced = ExportOperation { anchor: Some(anchor_of(&made[0])), ..operation(1, ExportKind::Replace, "user", "x") };
-    let outcomes = world.send(vec![replaced]).await;
-    assert!(anchor_of(&outcomes[0]).to_string().starts_with("User_"), "{outcomes:?}");
-    assert_eq!(world.read().await.entries[&dn("x")].object_type, "user");
-}
-
-#[tokio::test]
 async fn trouble_on_the_way_is_waited_out() {
     let world = world().await;
     let provision = "operation=ProvisionAzureADSyncObjects2";
@@ -270,6 +260,18 @@ async fn trouble_on_the_way_is_waited_out() {
     world.fault(&redirect);
     let outcomes = world.send(vec![user(2, ExportKind::Add, "u2", Vec::new())]).await;
     assert!(matches!(outcomes[0], ExportOutcome::Accepted { .. }), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_stranger_is_refused_before_the_token_goes_there() {
+    let world = world().await;
+    for stranger in ["http://tenant.example/x", "https://tenant.example/x", "http://192.0.2.1/x", "nowhere"] {
+        world.fault(&format!("redirect=1x,url={stranger},operation=GetCompanyConfiguration"));
+        let error = world.connector.begin_export(&Context::system()).await.unwrap_err();
+        assert_eq!((error.kind, error.nothing_sent), (ConnectorErrorKind::Protocol, true), "{error}");
+        assert!(error.message.contains(stranger), "{error}");
+    }
+    world.connector.begin_export(&Context::system()).await.unwrap();
 }
 
 #[tokio::test]

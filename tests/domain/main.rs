@@ -24,7 +24,7 @@ fn counted(cycle: &Value, counter: &str) -> u64 {
 }
 
 fn exports(cycle: &Value) -> u64 {
-    ["add", "update", "rename", "delete", "delete-add", "failure"].iter().map(|name| counted(cycle, &format!("export-{name}"))).sum()
+    ["add", "update", "rename", "delete", "failure"].iter().map(|name| counted(cycle, &format!("export-{name}"))).sum()
 }
 
 /// Everything the directory holds, but for what signing in changes.

@@ -328,5 +328,5 @@ pub(crate) fn counted(document: &Value, counter: &str) -> u64 {
 
 /// Objects that exports sent.
 pub(crate) fn exported(document: &Value) -> u64 {
-    ["add", "update", "rename", "delete", "delete-add", "failure"].iter().map(|name| counted(document, &format!("export-{name}"))).sum()
+    ["add", "update", "rename", "delete", "failure"].iter().map(|name| counted(document, &format!("export-{name}"))).sum()
 }

@@ -115,6 +115,22 @@ fn deletes_that_are_held_wait_and_the_rest_goes() {
 }
 
 #[test]
+fn what_an_export_reads_hangs_on_what_changed_and_not_on_what_exists() {
+    let rows_read = |others: u64| {
+        let scene = Scene::new();
+        scene.put(1, Wish::change("CN=a").value("title", "Lead"));
+        scene.put(2, Wish::delete("CN=b"));
+        for number in 3..3 + others {
+            scene.put(number, Wish::there(&format!("CN=u{number}")));
+        }
+        let before = scene.store.io_counts().rows_read;
+        scene.export().unwrap();
+        scene.store.io_counts().rows_read - before
+    };
+    assert_eq!(rows_read(10), rows_read(400));
+}
+
+#[test]
 fn exactly_as_many_deletes_as_allowed_go() {
     let mut scene = Scene::new();
     for number in 1..=5 {
@@ -195,6 +211,34 @@ fn a_call_that_changed_nothing_is_called_back() {
     let sent = scene.sent();
     assert_eq!(lines(&sent), ["Add CN=a", "Delete CN=b"]);
     assert_eq!((&sent[0].values, sent[0].added.len()), (&keyed_text(&[("title", "One")]), 1));
+}
+
+#[test]
+fn a_batch_that_ends_early_keeps_apart_what_was_answered_and_what_was_not_sent() {
+    let mut scene = Scene::new();
+    scene.capabilities.batch_objects = 4;
+    scene.capabilities.batches_in_flight = 1;
+    for number in 1..=6 {
+        scene.put(number, Wish::add(&format!("CN=u{number}")));
+    }
+    scene.script.answer(|batch| {
+        let outcomes = [
+            ExportOutcome::Accepted { anchor: None },
+            ExportOutcome::Rejected(crate::script::rejection(ObjectErrorCode::LARGE_OBJECT)),
+            ExportOutcome::Unknown,
+            ExportOutcome::Unsent,
+        ];
+        let outcomes = batch.operations.iter().map(|operation| operation.id).zip(outcomes);
+        let error = ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped");
+        Ok(syncline::connector::ExportReply::new(batch, outcomes).ended_by(error))
+    });
+    assert_eq!(scene.export().unwrap_err().result(), "stopped-user");
+    assert_eq!(
+        (scene.queue(Stage::Unconfirmed), scene.queue(Stage::InProgress), scene.queue(Stage::PendingExport)),
+        (vec![1], vec![3], vec![2, 4, 5, 6])
+    );
+    assert_eq!(scene.counters(), keyed(&[("export-add", 1), ("export-failure", 1)]));
+    assert!(scene.error(4, ErrorSide::Export).is_none(), "nothing happened to it");
 }
 
 #[test]

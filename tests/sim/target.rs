@@ -65,7 +65,6 @@ impl State {
                     attribute: None,
                 });
             }
-            ExportKind::Replace => drop(self.remove(&operation.dn, forget)),
             ExportKind::Add | ExportKind::Update => {}
         }
         let key = known.unwrap_or_else(|| {

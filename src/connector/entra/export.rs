@@ -1,7 +1,7 @@
 //! Sending a batch: operations as objects of the service, and its results as outcomes.
 
 use super::anchor::{self, Key};
-use super::service::{CallError, Service};
+use super::service::{CallError, Service, told};
 use super::unexpected;
 use crate::connector::{
     AttributeChange, ConnectorError, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ExportRejection, ExportReply, ReferenceChange,
@@ -9,23 +9,24 @@ use crate::connector::{
 use crate::context::Context;
 use crate::model::{Anchor, CsId, ObjectErrorCode, Value};
 use crate::protocol::provisioning::{
-    self, AttributeType, PropertyValue, ReferenceChange as SentReference, Request, Response, ResultError, SyncObject, SyncResult, Syntax,
+    self, AttributeType, Fault, PropertyValue, ReferenceChange as SentReference, Request, Response, ResultError, SyncObject, SyncResult,
+    Syntax,
 };
 use std::collections::VecDeque;
 
-/// Sends a batch, in halves when the service finds it too large.
+/// Sends a batch, in halves when the service takes it not as a whole: for its size, or for something in it. What is
+/// refused alone is refused for good, so that one object never stands in the way of the others.
 pub(super) async fn send(service: &Service, cx: &Context, batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {
     let mut outcomes: Vec<(CsId, ExportOutcome)> = Vec::with_capacity(batch.operations.len());
     let mut parts: VecDeque<&[ExportOperation]> = VecDeque::from([batch.operations.as_slice()]);
     while let Some(part) = parts.pop_front() {
         let mut objects = Vec::with_capacity(part.len());
-        // For each operation that is sent: its number, and how many objects of the wire it takes.
-        let mut sent: Vec<(CsId, usize)> = Vec::with_capacity(part.len());
+        let mut sent: Vec<CsId> = Vec::with_capacity(part.len());
         for operation in part {
-            match objects_of(operation) {
-                Ok(made) => {
-                    sent.push((operation.id, made.len()));
-                    objects.extend(made);
+            match object_of(operation) {
+                Ok(object) => {
+                    sent.push(operation.id);
+                    objects.push(object);
                 }
                 Err(rejection) => outcomes.push((operation.id, ExportOutcome::Rejected(*rejection))),
             }
@@ -34,37 +35,60 @@ pub(super) async fn send(service: &Service, cx: &Context, batch: &ExportBatch) -
             continue;
         }
         let request = Request::ProvisionObjects { second: true, objects };
-        match service.call(cx, &request, None).await {
-            Ok(Response::Results(results)) => outcomes.extend(outcomes_of(&sent, &results)),
-            Ok(_) => return failed(batch, outcomes, unexpected(&request)),
-            Err(CallError::TooLarge(_)) if part.len() > 1 => {
-                let (first, second) = part.split_at(part.len() / 2);
-                parts.push_front(second);
-                parts.push_front(first);
+        let error = match service.call(cx, &request, None).await {
+            Ok(Response::Results(results)) => {
+                outcomes.extend(outcomes_of(&sent, &results));
+                continue;
             }
-            Err(error) => return failed(batch, outcomes, error.into()),
+            Ok(_) => unexpected(&request),
+            Err(error) => match (rejection_alone(&error), sent.as_slice()) {
+                (Some(rejection), [id]) => {
+                    outcomes.push((*id, ExportOutcome::Rejected(rejection)));
+                    continue;
+                }
+                (Some(_), _) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.push_front(second);
+                    parts.push_front(first);
+                    continue;
+                }
+                (None, _) => error.into(),
+            },
+        };
+        if outcomes.is_empty() && parts.is_empty() {
+            return Err(error);
         }
+        let fate = if error.nothing_sent { ExportOutcome::Unsent } else { ExportOutcome::Unknown };
+        outcomes.extend(sent.into_iter().map(|id| (id, fate.clone())));
+        outcomes.extend(parts.into_iter().flatten().map(|operation| (operation.id, ExportOutcome::Unsent)));
+        return Ok(ExportReply::new(batch, outcomes).ended_by(error));
     }
     Ok(ExportReply::new(batch, outcomes))
 }
 
-/// A failure of the whole batch, unless a part of it has outcomes already; then the others' are unknown.
-fn failed(batch: &ExportBatch, outcomes: Vec<(CsId, ExportOutcome)>, error: ConnectorError) -> Result<ExportReply, ConnectorError> {
-    if outcomes.iter().any(|(_, outcome)| matches!(outcome, ExportOutcome::Accepted { .. })) {
-        tracing::warn!(%error, "a part of a batch was not answered");
-        return Ok(ExportReply::new(batch, outcomes));
-    }
-    Err(error)
+/// What a refusal of the call means for its only object; `None` when it says nothing about objects.
+fn rejection_alone(error: &CallError) -> Option<ExportRejection> {
+    let (code, detail) = match error {
+        CallError::TooLarge(reason) => (
+            ObjectErrorCode::LARGE_OBJECT,
+            format!("the service takes no call of this size ({reason}), although this object alone is in it: flow fewer or shorter values"),
+        ),
+        CallError::Refused(fault) if fault.description.contains(Fault::NOT_ACTIVATED) => return None,
+        CallError::Refused(fault) => {
+            (ObjectErrorCode::CD_ERROR, format!("the service refused the call with this object alone{}", told(fault)))
+        }
+        CallError::Connector(_) => return None,
+    };
+    Some(ExportRejection { code, detail, conflicting_object: None, attribute: None })
 }
 
-/// One operation on the wire: usually one object, two for a change of type.
-fn objects_of(operation: &ExportOperation) -> Result<Vec<SyncObject>, Box<ExportRejection>> {
-    let key = key_of(operation)?;
+/// One operation on the wire.
+fn object_of(operation: &ExportOperation) -> Result<SyncObject, Box<ExportRejection>> {
+    let key = anchor::key_of(&operation.dn).ok_or_else(|| Box::new(no_anchor(&operation.dn)))?;
     match operation.kind {
-        ExportKind::Delete => Ok(vec![delete(operation, key)]),
-        ExportKind::Replace => Ok(vec![delete(operation, key.clone()), object(operation, key, "Add")?]),
-        ExportKind::Add => Ok(vec![object(operation, key, "Add")?]),
-        ExportKind::Update => Ok(vec![object(operation, key, "Set")?]),
+        ExportKind::Delete => Ok(delete(operation, key)),
+        ExportKind::Add => object(operation, key, "Add"),
+        ExportKind::Update => object(operation, key, "Set"),
     }
 }
 
@@ -103,10 +127,6 @@ fn object(operation: &ExportOperation, key: Key, verb: &str) -> Result<SyncObjec
 
 fn is_anchor(name: &str) -> bool {
     name.eq_ignore_ascii_case("sourceAnchor") || name.eq_ignore_ascii_case("cloudAnchor")
-}
-
-fn key_of(operation: &ExportOperation) -> Result<Key, Box<ExportRejection>> {
-    anchor::key_of(&operation.dn).ok_or_else(|| Box::new(no_anchor(&operation.dn)))
 }
 
 fn no_anchor(dn: &str) -> ExportRejection {
@@ -211,26 +231,18 @@ fn reference_property(change: &ReferenceChange) -> Result<(String, PropertyValue
 
 /// Outcomes in the order of the request. Without exactly one result per object nothing can be told apart, and every
 /// outcome stays unknown.
-fn outcomes_of(sent: &[(CsId, usize)], results: &[SyncResult]) -> Vec<(CsId, ExportOutcome)> {
-    if results.len() != sent.iter().map(|(_, count)| count).sum::<usize>() {
-        return sent.iter().map(|(id, _)| (*id, ExportOutcome::Unknown)).collect();
+fn outcomes_of(sent: &[CsId], results: &[SyncResult]) -> Vec<(CsId, ExportOutcome)> {
+    if results.len() != sent.len() {
+        return sent.iter().map(|id| (*id, ExportOutcome::Unknown)).collect();
     }
-    let mut rest = results;
-    let mut outcomes = Vec::with_capacity(sent.len());
-    for (id, count) in sent {
-        let (own, others) = rest.split_at(*count);
-        rest = others;
-        let refused = own.iter().find(|result| !result.success);
-        let outcome = match (refused, own.last()) {
-            (Some(result), _) => ExportOutcome::Rejected(rejection_of(result)),
-            (None, Some(last)) => {
-                ExportOutcome::Accepted { anchor: last.cloud_anchor.as_ref().map(|anchor| Anchor::new(anchor.as_bytes())) }
-            }
-            (None, None) => ExportOutcome::Unknown,
-        };
-        outcomes.push((*id, outcome));
-    }
-    outcomes
+    let outcome = |result: &SyncResult| {
+        if result.success {
+            ExportOutcome::Accepted { anchor: result.cloud_anchor.as_ref().map(|anchor| Anchor::new(anchor.as_bytes())) }
+        } else {
+            ExportOutcome::Rejected(rejection_of(result))
+        }
+    };
+    sent.iter().zip(results).map(|(id, result)| (*id, outcome(result))).collect()
 }
 
 /// The reason, by name if there is one, else by number; never from the sentence (specification 6.1).

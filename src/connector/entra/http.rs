@@ -42,12 +42,50 @@ fn check(address: &str) -> Result<(), ConnectorError> {
     let Ok(url) = reqwest::Url::parse(address) else { return wrong("it is no address; write https://host/path") };
     match url.scheme() {
         "https" => Ok(()),
-        "http" => match url.host_str() {
-            Some("localhost" | "127.0.0.1" | "[::1]") => Ok(()),
-            _ => wrong("a token would go over the network in clear text; use https://"),
-        },
+        "http" if url.host_str().is_some_and(is_loopback) => Ok(()),
+        "http" => wrong("a token would go over the network in clear text; use https://"),
         _ => wrong("write https://host/path"),
     }
+}
+
+/// The address of the same service at the host that a redirect names, or why a token must not go there. Redirects lead
+/// to other instances of one service, whose hosts are neighbours under one domain (specification: provisioning
+/// service 1.5): anything else is nobody that we know.
+pub(super) fn redirected(home: &str, target: &str) -> Result<String, String> {
+    check(target).map_err(|error| error.message)?;
+    let no_address = || "it is no address".to_owned();
+    let parse = |address: &str| reqwest::Url::parse(address).map_err(|_| no_address());
+    let (mut moved, target) = (parse(home)?, parse(target)?);
+    if target.scheme() != moved.scheme() {
+        return Err("a redirect never changes between http and https".to_owned());
+    }
+    let (ours, theirs) = (moved.host_str().unwrap_or_default().to_owned(), target.host_str().unwrap_or_default());
+    let both_here = is_loopback(&ours) && is_loopback(theirs);
+    let neighbours = service_domain(&ours).is_some_and(|domain| theirs.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')));
+    if !(both_here || ours == theirs || neighbours) {
+        return Err(format!("a token for {ours} is not shown to {theirs}"));
+    }
+    let port = target.port();
+    moved.set_host(Some(theirs)).map_err(|_| no_address())?;
+    moved.set_port(port).map_err(|()| no_address())?;
+    Ok(moved.into())
+}
+
+fn is_loopback(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// What the instances of a service have in common: its host without the first label. `None` where that would be a
+/// domain in which anybody can have a name.
+fn service_domain(host: &str) -> Option<&str> {
+    if host.parse::<std::net::Ipv4Addr>().is_ok() || host.starts_with('[') {
+        return None;
+    }
+    let (_, domain) = host.split_once('.')?;
+    let (owner, country) = domain.rsplit_once('.')?;
+    // co.uk, com.au
+    let registry = country.len() == 2 && owner.len() <= 3;
+    (!owner.is_empty() && !registry).then_some(domain)
 }
 
 /// How a request failed before an answer was there.
@@ -107,6 +145,13 @@ pub(super) async fn body(mut response: reqwest::Response) -> Result<Bytes, Faile
     Ok(collected.freeze())
 }
 
+/// Runs what computes for long, or waits for the disk, off the threads on which calls wait for their answers.
+pub(super) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ConnectorError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| {
+        ConnectorError::new(ConnectorErrorKind::Protocol, "the connector broke off while it worked on a message of the service")
+    })
+}
+
 impl From<Failed> for ConnectorError {
     fn from(failed: Failed) -> Self {
         match failed {
@@ -135,6 +180,46 @@ mod tests {
         }
         for bad in ["http://tenant.example/", "ldap://127.0.0.1", "tenant", ""] {
             assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn redirects_stay_with_the_service() {
+        let cloud = "https://adminwebservice.microsoftonline.com/provisioningservice.svc";
+        let goes = |home: &str, target: &str| redirected(home, target).ok();
+        assert_eq!(
+            goes(cloud, "https://adminwebservice-s1-co2.microsoftonline.com/provisioningservice.svc?x").as_deref(),
+            Some("https://adminwebservice-s1-co2.microsoftonline.com/provisioningservice.svc")
+        );
+        assert_eq!(goes(cloud, cloud).as_deref(), Some(cloud));
+        for foreign in [
+            "http://adminwebservice-s1-co2.microsoftonline.com/",
+            "http://127.0.0.1/",
+            "https://127.0.0.1/",
+            "https://adminwebservice.microsoftonline.com.example/",
+            "https://microsoftonline.com/",
+            "https://evilmicrosoftonline.com/",
+            "https://evil.example/adminwebservice.microsoftonline.com",
+            "https://evil.example@evil.example/",
+            "https://com/",
+            "elsewhere",
+            "",
+        ] {
+            assert_eq!(goes(cloud, foreign), None, "{foreign}");
+        }
+        let here = "http://127.0.0.1:8080/provisioningservice.svc";
+        assert_eq!(goes(here, "http://localhost:9090/x").as_deref(), Some("http://localhost:9090/provisioningservice.svc"));
+        for foreign in ["http://10.0.0.1:8080/", "http://tenant.example/", "https://tenant.example/", "http://127.0.0.1.example/"] {
+            assert_eq!(goes(here, foreign), None, "{foreign}");
+        }
+        // Neighbours of these are strangers.
+        for (home, foreign) in [
+            ("https://tenant.example/", "https://other.example/"),
+            ("https://tenant.co.uk/", "https://other.co.uk/"),
+            ("https://10.1.2.3/", "https://9.1.2.3/"),
+        ] {
+            assert_eq!(goes(home, foreign), None, "{foreign}");
+            assert!(goes(home, home).is_some(), "{home}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! provisioning service 3.5).
 
 use super::service::{CallError, Service};
-use super::{anchor, unexpected};
+use super::{anchor, http, unexpected};
 use crate::connector::{
     Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportKind, ImportPage, ImportRequest, ImportStream, Operation,
     PageBuilder,
@@ -34,7 +34,7 @@ pub(super) async fn start(
     };
     let mut reader = Reader {
         service,
-        decoder: Decoder { names, wanted: request.attributes.into_iter().collect(), known: HashMap::new() },
+        decoder: Some(Box::new(Decoder { names, wanted: request.attributes.into_iter().collect(), known: HashMap::new() })),
         cx,
         full,
         cookie,
@@ -61,7 +61,8 @@ pub(super) async fn start(
 
 struct Reader {
     service: Arc<Service>,
-    decoder: Decoder,
+    /// Always there between pages.
+    decoder: Option<Box<Decoder>>,
     cx: Context,
     full: bool,
     cookie: Option<String>,
@@ -83,11 +84,21 @@ impl Reader {
         self.done = !more;
         let completion =
             (!more).then(|| Completion { watermark: self.cookie.clone().map(String::into_bytes), answered_in_full: self.full });
-        let mut page = PageBuilder::new();
-        for object in &objects {
-            self.decoder.object(&mut page, object);
-        }
-        Ok(page.build(completion))
+        let Some(mut decoder) = self.decoder.take() else {
+            let message = "the connector broke off on an earlier page";
+            return Err(CallError::Connector(ConnectorError::new(ConnectorErrorKind::Protocol, message)));
+        };
+        let (decoder, page) = http::off_thread(move || {
+            let mut page = PageBuilder::new();
+            for object in &objects {
+                decoder.object(&mut page, object);
+            }
+            (decoder, page.build(completion))
+        })
+        .await
+        .map_err(CallError::Connector)?;
+        self.decoder = Some(decoder);
+        Ok(page)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::http::{self, Failed};
 use super::token::Tokens;
-use crate::connector::{ConnectorError, ConnectorErrorKind, Retry};
+use crate::connector::{ConnectorError, ConnectorErrorKind};
 use crate::context::Context;
 use crate::protocol::provisioning::{Fault, Request, RequestHeader, Response, decode_response, encode_request};
 use reqwest::{Client, StatusCode, header};
@@ -34,6 +34,9 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 pub(super) struct Service {
     client: Client,
     tokens: Tokens,
+    /// As configured: says which hosts a redirect may name.
+    home: String,
+    /// Where calls go now.
     url: RwLock<String>,
     pace: Pace,
 }
@@ -90,21 +93,22 @@ impl From<CallError> for ConnectorError {
             )
             .unsent(),
             CallError::Refused(fault) => {
-                let code = fault.code.map(|code| format!(" (code {code})")).unwrap_or_default();
-                let tracking = fault.tracking_id.map(|id| format!("; tracking id {id}")).unwrap_or_default();
-                ConnectorError::new(
-                    ConnectorErrorKind::Protocol,
-                    format!("the service refused the call{code}: {}{tracking}", fault.description),
-                )
-                .unsent()
+                ConnectorError::new(ConnectorErrorKind::Protocol, format!("the service refused the call{}", told(&fault))).unsent()
             }
         }
     }
 }
 
+/// A fault as the end of a sentence.
+pub(super) fn told(fault: &Fault) -> String {
+    let code = fault.code.map(|code| format!(" (code {code})")).unwrap_or_default();
+    let tracking = fault.tracking_id.as_ref().map(|id| format!("; tracking id {id}")).unwrap_or_default();
+    format!("{code}: {}{tracking}", fault.description)
+}
+
 impl Service {
     pub(super) fn new(client: Client, tokens: Tokens, url: &str) -> Self {
-        Self { client, tokens, url: RwLock::new(url.to_owned()), pace: Pace::default() }
+        Self { client, tokens, home: url.to_owned(), url: RwLock::new(url.to_owned()), pace: Pace::default() }
     }
 
     /// Asks until there is an answer, or until patience is over. `page`: how many objects a read-back should hold.
@@ -113,10 +117,14 @@ impl Service {
         let mut sent = false;
         let mut turn: Option<MutexGuard<'_, ()>> = None;
         loop {
-            if turn.is_none() && self.pace.busy.load(Ordering::Acquire) {
-                turn = Some(self.pace.turn.lock().await);
+            if cx.cancelled() {
+                return Err(stopped(sent));
             }
-            let token = self.tokens.get(cx).await.map_err(CallError::Connector)?;
+            if turn.is_none() && self.pace.busy.load(Ordering::Acquire) {
+                turn = Some(self.turn(cx, sent).await?);
+                continue;
+            }
+            let token = self.tokens.get(cx).await.map_err(|error| CallError::Connector(known(error, sent)))?;
             let trouble = match self.once(request, &token, page).await {
                 Ok(response) => {
                     // Nobody had to wait for this one: the service has recovered.
@@ -132,7 +140,7 @@ impl Service {
                     self.pace.busy.store(true, Ordering::Release);
                     if turn.is_none() {
                         // What others waited for meanwhile may have passed: ask again first.
-                        turn = Some(self.pace.turn.lock().await);
+                        turn = Some(self.turn(cx, sent).await?);
                         continue;
                     }
                     ("the service is busy".to_owned(), after)
@@ -151,7 +159,8 @@ impl Service {
                 Trouble::Denied(reason) => {
                     if renewed {
                         let message = format!("the service does not accept our token: {reason}");
-                        return Err(CallError::Connector(known(ConnectorError::new(ConnectorErrorKind::Authentication, message), sent)));
+                        let error = ConnectorError::new(ConnectorErrorKind::Authentication, message).unsent();
+                        return Err(CallError::Connector(known(error, sent)));
                     }
                     renewed = true;
                     self.tokens.forget(&token).await;
@@ -161,9 +170,10 @@ impl Service {
                     hops += 1;
                     if hops > HOPS {
                         let message = format!("the service sent us on {HOPS} times and then to {url}");
-                        return Err(CallError::Connector(known(ConnectorError::new(ConnectorErrorKind::Protocol, message), sent)));
+                        let error = ConnectorError::new(ConnectorErrorKind::Protocol, message).unsent();
+                        return Err(CallError::Connector(known(error, sent)));
                     }
-                    self.follow(&url).map_err(CallError::Connector)?;
+                    self.follow(&url).map_err(|error| CallError::Connector(known(error, sent)))?;
                     continue;
                 }
                 Trouble::TooLarge(reason) => return Err(CallError::TooLarge(reason)),
@@ -173,18 +183,24 @@ impl Service {
             attempts += 1;
             if attempts >= ATTEMPTS {
                 let message = format!("{} was tried {ATTEMPTS} times; last: {reason}", request.operation());
-                let error = ConnectorError::new(ConnectorErrorKind::Busy, message).retry(Retry::Backoff);
+                let error = ConnectorError::new(ConnectorErrorKind::Busy, message).unsent();
                 return Err(CallError::Connector(known(error, sent)));
             }
             let pause = pause.unwrap_or_else(|| growing(attempts, cx.seed)).min(LONGEST_PAUSE);
             tracing::debug!(operation = request.operation(), attempt = attempts, pause_ms = pause.as_millis(), %reason, "the call is repeated");
             tokio::select! {
-                () = cx.cancel.cancelled() => {
-                    let error = ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped while the service was busy");
-                    return Err(CallError::Connector(known(error, sent)));
-                }
+                () = cx.cancel.cancelled() => return Err(stopped(sent)),
                 () = cx.clock.sleep(pause) => {}
             }
+        }
+    }
+
+    /// Waits for the turn, unless the run is told to stop first.
+    async fn turn(&self, cx: &Context, sent: bool) -> Result<MutexGuard<'_, ()>, CallError> {
+        tokio::select! {
+            biased;
+            () = cx.cancel.cancelled() => Err(stopped(sent)),
+            turn = self.pace.turn.lock() => Ok(turn),
         }
     }
 
@@ -221,7 +237,8 @@ impl Service {
             return Err(Trouble::TooLarge(status.to_string()));
         }
         let body = http::body(response).await.map_err(trouble_of)?;
-        match decode_response(operation, &body) {
+        let decoded = http::off_thread(move || decode_response(operation, &body)).await.map_err(Trouble::Final)?;
+        match decoded {
             Ok(Ok(response)) if status.is_success() => Ok(response),
             Ok(Err(fault)) => Err(trouble_of_fault(status, after, fault)),
             _ if is_busy(status) => Err(Trouble::Busy { after }),
@@ -243,29 +260,25 @@ impl Service {
 
     /// Goes to the host that a redirect names from now on. The path stays.
     fn follow(&self, target: &str) -> Result<(), ConnectorError> {
-        let mut url = self.url.write().unwrap_or_else(PoisonError::into_inner);
-        let moved = reqwest::Url::parse(target).ok().and_then(|target| {
-            let mut moved = reqwest::Url::parse(&url).ok()?;
-            // A token never follows from an encrypted connection to one that is not.
-            (target.scheme() == moved.scheme()).then_some(())?;
-            moved.set_host(target.host_str()).ok()?;
-            moved.set_port(target.port()).ok()?;
-            Some(moved.to_string())
-        });
-        *url = moved.ok_or_else(|| {
-            ConnectorError::new(
-                ConnectorErrorKind::Protocol,
-                format!("the service sent us on to '{target}', which is no address of its kind"),
-            )
-            .unsent()
+        let moved = http::redirected(&self.home, target).map_err(|reason| {
+            ConnectorError::new(ConnectorErrorKind::Protocol, format!("the service sent us on to '{target}': {reason}")).unsent()
         })?;
+        *self.url.write().unwrap_or_else(PoisonError::into_inner) = moved;
         Ok(())
     }
 }
 
-/// An error that says whether anything may have been done.
+/// An error behind attempts of which one may have been carried out (`sent`).
 fn known(error: ConnectorError, sent: bool) -> ConnectorError {
-    ConnectorError { nothing_sent: !sent, ..error }
+    ConnectorError { nothing_sent: error.nothing_sent && !sent, ..error }
+}
+
+/// The run was told to stop before this call had an answer.
+fn stopped(sent: bool) -> CallError {
+    CallError::Connector(known(
+        ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped before the service had answered").unsent(),
+        sent,
+    ))
 }
 
 fn trouble_of(failed: Failed) -> Trouble {

@@ -153,7 +153,11 @@ impl Tokens {
 
     /// The current token, or a new one. Only one request for a token is under way at a time.
     pub(super) async fn get(&self, cx: &Context) -> Result<SecretString, ConnectorError> {
-        let mut kept = self.state.lock().await;
+        let mut kept = tokio::select! {
+            biased;
+            () = cx.cancel.cancelled() => return Err(stopped()),
+            kept = self.state.lock() => kept,
+        };
         let now = cx.clock.elapsed();
         if let Some((token, good_until)) = &kept.access
             && *good_until > now
@@ -187,7 +191,10 @@ impl Tokens {
                 self.ask(&url, &form).await.map_err(|error| self.explain(error, "the application and its secret"))
             }
             SignIn::Certificate { client_id, certificate, private_key } => {
-                let assertion = assertion(client_id, &url, certificate, private_key, cx.now().seconds())?;
+                let (client, audience, certificate, key, now) =
+                    (client_id.clone(), url.clone(), certificate.clone(), private_key.clone(), cx.now().seconds());
+                // Reads files, and signs for milliseconds.
+                let assertion = http::off_thread(move || assertion(&client, &audience, &certificate, &key, now)).await??;
                 let form = [
                     ("grant_type", "client_credentials"),
                     ("client_id", client_id),
@@ -200,8 +207,9 @@ impl Tokens {
             SignIn::Person { client_id, desk, .. } => {
                 let answer = self.person(cx, &url, client_id, desk.as_ref(), kept.refresh.as_ref()).await?;
                 if let Some(refresh) = &answer.refresh_token {
-                    desk.keep(refresh);
                     kept.refresh = Some(refresh.clone());
+                    let (desk, refresh) = (Arc::clone(desk), refresh.clone());
+                    http::off_thread(move || desk.keep(&refresh)).await?;
                 }
                 Ok(answer)
             }
@@ -239,7 +247,7 @@ impl Tokens {
         let form = [("grant_type", DEVICE_GRANT), ("client_id", client_id), ("device_code", device.device_code.expose_secret())];
         while cx.clock.elapsed() < over {
             tokio::select! {
-                () = cx.cancel.cancelled() => return Err(ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped while waiting for a sign-in").unsent()),
+                () = cx.cancel.cancelled() => return Err(stopped()),
                 () = cx.clock.sleep(pause) => {}
             }
             match self.ask(url, &form).await {
@@ -291,6 +299,10 @@ impl Tokens {
             }
         }
     }
+}
+
+fn stopped() -> ConnectorError {
+    ConnectorError::new(ConnectorErrorKind::Cancelled, "stopped while waiting for a sign-in").unsent()
 }
 
 /// A signed statement of who we are, good for ten minutes: PS256 with an RSA key, ES256 with a P-256 key.

@@ -2,7 +2,7 @@
 
 use super::raw::RawEntry;
 use crate::connector::tls;
-use crate::connector::{ConnectorError, ConnectorErrorKind, Retry};
+use crate::connector::{ConnectorError, ConnectorErrorKind};
 use crate::context::Context;
 use crate::protocol::ldap::{PAGED_RESULTS, PagedReply, bind_detail, code_name, paged_request};
 use ldap3::controls::RawControl;
@@ -248,8 +248,7 @@ impl Client {
             51 | 52 => (ConnectorErrorKind::Busy, "the server is busy; try again later".to_owned()),
             _ => (ConnectorErrorKind::Search, "the server refused the search".to_owned()),
         };
-        let error = ConnectorError::new(kind, format!("{url}: search below '{base}': {advice} ({said})"));
-        if kind == ConnectorErrorKind::Busy { error.retry(Retry::Backoff) } else { error }
+        ConnectorError::new(kind, format!("{url}: search below '{base}': {advice} ({said})"))
     }
 
     /// Waits for `work` unless the run is told to stop first.
@@ -314,9 +313,7 @@ fn bind_error(settings: &LdapSettings, result: &LdapResult) -> ConnectorError {
         }
         32 | 34 | 48 | 49 => (ConnectorErrorKind::Authentication, bind_detail(&result.text).unwrap_or("the name or the password is wrong")),
         51 | 52 => {
-            return ConnectorError::new(ConnectorErrorKind::Busy, format!("{url}: the server is busy ({said})"))
-                .retry(Retry::Backoff)
-                .unsent();
+            return ConnectorError::new(ConnectorErrorKind::Busy, format!("{url}: the server is busy ({said})")).unsent();
         }
         50 | 53 => (ConnectorErrorKind::Authentication, bind_detail(&result.text).unwrap_or("the server does not let this account in")),
         _ => (ConnectorErrorKind::Authentication, "the server refused the bind"),
@@ -326,19 +323,19 @@ fn bind_error(settings: &LdapSettings, result: &LdapResult) -> ConnectorError {
 
 fn connect_error(settings: &LdapSettings, error: &LdapError) -> ConnectorError {
     let url = &settings.url;
-    let connection = |message: String| ConnectorError::new(ConnectorErrorKind::Connection, message).retry(Retry::Backoff).unsent();
+    let connection = |message: String| ConnectorError::new(ConnectorErrorKind::Connection, message).unsent();
     match error {
         LdapError::Timeout { .. } => connection(format!(
             "{url}: no connection within {} seconds; is the address right, and does a firewall let it through?",
             settings.connect_timeout.as_secs()
         )),
         LdapError::Io { source } => match tls_reason(source) {
-            Some(reason) => connection(format!("{url}: {reason}")).retry(Retry::Never),
+            Some(reason) => connection(format!("{url}: {reason}")),
             None => connection(format!("{url}: no connection: {source}")),
         },
-        LdapError::Rustls { source } => connection(format!("{url}: {}", explain(source))).retry(Retry::Never),
+        LdapError::Rustls { source } => connection(format!("{url}: {}", explain(source))),
         LdapError::LdapResult { result } => {
-            connection(format!("{url}: the server refuses StartTLS ({}); use an ldaps:// address", said(result))).retry(Retry::Never)
+            connection(format!("{url}: the server refuses StartTLS ({}); use an ldaps:// address", said(result)))
         }
         LdapError::ResultRecv { .. } | LdapError::OpSend { .. } | LdapError::EndOfStream => {
             connection(format!("{url}: the server closed the connection before it was encrypted"))
@@ -379,12 +376,10 @@ fn lost(settings: &LdapSettings, error: &LdapError, during: &str) -> ConnectorEr
         LdapError::Timeout { .. } => ConnectorError::new(
             ConnectorErrorKind::Dropped,
             format!("{url}: no answer for {} seconds during {during}", settings.answer_timeout.as_secs()),
-        )
-        .retry(Retry::Backoff),
+        ),
         LdapError::FilterParsing => {
             ConnectorError::new(ConnectorErrorKind::Configuration, format!("{url}: {during}: the filter is not valid"))
         }
-        _ => ConnectorError::new(ConnectorErrorKind::Dropped, format!("{url}: the server closed the connection during {during}"))
-            .retry(Retry::Backoff),
+        _ => ConnectorError::new(ConnectorErrorKind::Dropped, format!("{url}: the server closed the connection during {during}")),
     }
 }

@@ -43,10 +43,6 @@ fn write_operation(octets: &mut Vec<u8>, operation: &ExportOperation) -> Result<
     match operation.kind {
         ExportKind::Add => add(&mut writer, operation)?,
         ExportKind::Delete => writer.change(&operation.dn, "delete").map_err(io)?,
-        ExportKind::Replace => {
-            writer.change(&operation.dn, "delete").map_err(io)?;
-            add(&mut writer, operation)?;
-        }
         ExportKind::Update => {
             if let Some(wanted) = &operation.rename {
                 rename(&mut writer, &operation.dn, wanted)?;

@@ -8,7 +8,8 @@ use crate::model::{
     Anchor, CsId, CsObject, CsReference, DeltaKind, ErrorSide, FlatBuilder, Link, ObjectError, ObjectErrorCode, Stage, StageDelta,
     ValueState,
 };
-use crate::store::{ChangeSet, DirtyReason, Snapshot, StoreError};
+use crate::store::{ChangeSet, CounterName, DirtyReason, Snapshot, StepObject, StoreError};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// The target has another object with a value, or the key, that only one object may have.
@@ -32,34 +33,37 @@ impl Run<'_> {
         let snapshot = self.store.snapshot()?;
         match answer {
             Ok(reply) => {
-                let outcomes: HashMap<CsId, &ExportOutcome> = reply.outcomes().iter().map(|(id, outcome)| (*id, outcome)).collect();
+                let (outcomes, error) = reply.into_parts();
                 let mut soft_matched = Vec::new();
-                for sent in sent {
+                // A reply has an outcome for each operation, in the order in which they were sent.
+                for (sent, (_, outcome)) in sent.into_iter().zip(outcomes) {
                     recorder.advance(1);
-                    match outcomes.get(&sent.id) {
-                        Some(ExportOutcome::Accepted { anchor }) => match self.other_holder(&snapshot, sent.id, anchor.as_ref())? {
+                    match outcome {
+                        ExportOutcome::Accepted { anchor } => match self.other_holder(&snapshot, sent.id, anchor.as_ref())? {
                             Some(other) => soft_matched.push((sent, other)),
-                            None => self.accepted(&snapshot, &sent, anchor.clone(), changes, recorder)?,
+                            None => self.accepted(&snapshot, sent, anchor, changes, recorder)?,
                         },
-                        Some(ExportOutcome::Rejected(rejection)) => self.rejected(&snapshot, &sent, rejection, changes, recorder)?,
-                        Some(ExportOutcome::Unknown) | None => self.outcome.unknown += 1,
+                        ExportOutcome::Rejected(rejection) => self.rejected(&snapshot, sent, &rejection, changes, recorder)?,
+                        ExportOutcome::Unknown => self.outcome.unknown += 1,
+                        ExportOutcome::Unsent => unsent(&snapshot, &sent, changes)?,
                     }
+                }
+                if let Some(error) = error {
+                    self.stop(error.into());
                 }
                 if !soft_matched.is_empty() {
                     // Rare, and each may move references of the others: one commit each.
-                    self.commit(changes, recorder)?;
+                    self.commit(changes)?;
                     for (sent, other) in soft_matched {
-                        self.merge(&sent, other, changes, recorder)?;
-                        self.commit(changes, recorder)?;
+                        self.merge(sent, other, changes, recorder)?;
+                        self.commit(changes)?;
                     }
                 }
             }
             Err(error) => {
                 if error.nothing_sent {
                     for sent in &sent {
-                        if let Some(object) = snapshot.cs_object(sent.id)? {
-                            call_back(&snapshot, object, &sent.rows, changes)?;
-                        }
+                        unsent(&snapshot, sent, changes)?;
                     }
                 } else {
                     self.outcome.unknown += sent.len() as u64;
@@ -84,7 +88,7 @@ impl Run<'_> {
     fn accepted(
         &mut self,
         snapshot: &Snapshot,
-        sent: &Sent,
+        sent: Sent,
         anchor: Option<Anchor>,
         changes: &mut ChangeSet,
         recorder: &mut StepRecorder<'_>,
@@ -94,37 +98,44 @@ impl Run<'_> {
         if sent.kind != ExportKind::Delete {
             object.anchor = anchor.or(object.anchor);
         }
-        acknowledge_rows(snapshot, sent, sent.id, changes)?;
+        acknowledge_rows(snapshot, &sent, sent.id, changes)?;
         if snapshot.error(sent.id, ErrorSide::Export)?.is_some() {
             changes.errors.push((sent.id, ErrorSide::Export, None));
         }
         changes.cs_put.push(object);
-        self.count(sent, recorder);
+        self.count(sent, changes, recorder);
         Ok(())
     }
 
     /// Counts an accepted object, once however many batches it took.
-    fn count(&mut self, sent: &Sent, recorder: &mut StepRecorder<'_>) {
+    fn count(&mut self, sent: Sent, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) {
         let counter = match sent.kind {
             ExportKind::Add => "export-add",
             ExportKind::Update if sent.renamed => "export-rename",
             ExportKind::Update => "export-update",
             ExportKind::Delete => "export-delete",
-            ExportKind::Replace => "export-delete-add",
         };
         let goes_on = self.waiting.ids.contains(&sent.id);
         let counted = if goes_on { !self.counted.insert(sent.id) } else { self.counted.contains(&sent.id) };
         if !counted {
             self.outcome.sent += 1;
             self.accepted += 1;
-            recorder.object(counter, sent.id, &sent.dn, sent.changes.clone());
+            self.tell(counter, sent, changes, recorder);
         }
+    }
+
+    /// Counts an object and keeps what was sent for the history.
+    fn tell(&self, counter: &'static str, sent: Sent, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) {
+        let (run, step) = self.options.step;
+        recorder.count(counter, 1);
+        let object = StepObject { counter: CounterName(Cow::Borrowed(counter)), id: sent.id, dn: sent.dn, changes: sent.changes };
+        changes.step_objects.push((run, step, object));
     }
 
     fn rejected(
         &mut self,
         snapshot: &Snapshot,
-        sent: &Sent,
+        sent: Sent,
         rejection: &ExportRejection,
         changes: &mut ChangeSet,
         recorder: &mut StepRecorder<'_>,
@@ -163,7 +174,7 @@ impl Run<'_> {
     fn refused(
         &mut self,
         snapshot: &Snapshot,
-        sent: &Sent,
+        sent: Sent,
         rejection: &ExportRejection,
         changes: &mut ChangeSet,
         recorder: &mut StepRecorder<'_>,
@@ -180,13 +191,13 @@ impl Run<'_> {
         let earlier = snapshot.error(sent.id, ErrorSide::Export)?;
         let error = ObjectError::new(rejection.code.clone(), detail, self.cx.now()).after(earlier.as_ref());
         changes.errors.push((sent.id, ErrorSide::Export, Some(error)));
-        recorder.object("export-failure", sent.id, &sent.dn, sent.changes.clone());
+        self.tell("export-failure", sent, changes, recorder);
         Ok(())
     }
 
     /// The target matched a new object of ours with one it had, and that one was imported before: both rows become
     /// one, and the imported number stays (architecture 16.5).
-    fn merge(&mut self, sent: &Sent, other: CsId, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), StoreError> {
+    fn merge(&mut self, sent: Sent, other: CsId, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), StoreError> {
         let snapshot = self.store.snapshot()?;
         let (Some(ours), Some(theirs)) = (snapshot.cs_object(sent.id)?, snapshot.cs_object(other)?) else { return Ok(()) };
         let free = matches!(theirs.link, Link::Disconnected | Link::DisconnectedByFilter);
@@ -208,7 +219,7 @@ impl Run<'_> {
         let mut merged = theirs;
         let mut ours = ours;
         stage::acknowledge_object(&mut ours);
-        acknowledge_rows(&snapshot, sent, sent.id, changes)?;
+        acknowledge_rows(&snapshot, &sent, sent.id, changes)?;
         // What the acknowledgement set for our rows is carried over to the other number.
         let acknowledged: HashMap<_, _> =
             std::mem::take(&mut changes.cs_reference).into_iter().map(|row| ((row.attr, row.target), row.state)).collect();
@@ -238,13 +249,11 @@ impl Run<'_> {
         changes.cs_hash.push((other, None));
         changes.cs_delete.push(sent.id);
         changes.dirty.push((other, Some(DirtyReason::Consequence)));
-        if self.waiting.ids.contains(&sent.id) {
-            self.count(sent, recorder);
-            self.waiting.ids.remove(&sent.id);
+        let id = sent.id;
+        self.count(sent, changes, recorder);
+        if self.waiting.ids.remove(&id) {
             self.waiting.ids.insert(other);
             self.counted.insert(other);
-        } else {
-            self.count(sent, recorder);
         }
         Ok(())
     }
@@ -287,6 +296,14 @@ fn acknowledge_rows(snapshot: &Snapshot, sent: &Sent, owner: CsId, changes: &mut
     for (attr, target) in &sent.rows {
         let state = snapshot.cs_reference(owner, *attr, *target)?;
         changes.cs_reference.push(CsReference { owner, attr: *attr, target: *target, state: stage::acknowledged(state) });
+    }
+    Ok(())
+}
+
+/// The target never heard of it: it waits again.
+fn unsent(snapshot: &Snapshot, sent: &Sent, changes: &mut ChangeSet) -> Result<(), StoreError> {
+    if let Some(object) = snapshot.cs_object(sent.id)? {
+        call_back(snapshot, object, &sent.rows, changes)?;
     }
     Ok(())
 }

@@ -166,6 +166,9 @@ pub fn export(
     drop(snapshot);
     let terms = bridge.wait(connector.begin_export(cx))?;
     remember_terms(store, options.connector, terms)?;
+    if options.delete_percent_max.or(terms.delete_percent_max).is_some() && queue.summary.deletes > 0 {
+        queue.summary.count_existing(&store.snapshot()?, options.connector)?;
+    }
     guard(&queue.summary, options, terms, recorder)?;
     if let Some(review) = &options.review {
         review.allow(&queue.summary, first).map_err(|message| EngineError::Guard { result: "stopped-by-review", message })?;
@@ -320,7 +323,7 @@ impl Run<'_> {
                     }
                 }
             }
-            self.commit(&mut changes, recorder)?;
+            self.commit(&mut changes)?;
             for batch in ready {
                 let Batch { operations, sent } = batch;
                 let (connector, cx) = (Arc::clone(self.connector), self.cx.clone());
@@ -344,9 +347,7 @@ impl Run<'_> {
         }
     }
 
-    fn commit(&self, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let (run, step) = self.options.step;
-        changes.step_objects.extend(recorder.take_objects().into_iter().map(|object| (run, step, object)));
+    fn commit(&self, changes: &mut ChangeSet) -> Result<(), EngineError> {
         if !changes.is_empty() {
             self.store.apply(std::mem::take(changes))?;
         }
@@ -358,7 +359,7 @@ impl Run<'_> {
         if self.first && self.accepted > 0 {
             changes.states.push((self.options.connector, EXPORTED.to_owned(), Some(vec![1])));
         }
-        self.commit(&mut changes, recorder)?;
+        self.commit(&mut changes)?;
         if self.outcome.unknown > 0 {
             recorder
                 .note(format!("of {} objects nobody knows whether the target took them; the next import decides", self.outcome.unknown));

@@ -145,14 +145,15 @@ fn prepare(
     let Some(object) = snapshot.cs_object(id)? else { return Ok(None) };
     let pending = object.stage(Stage::PendingExport).clone();
     // Of what is under way nobody knows yet whether it arrived: an import decides first.
-    if pending.kind == DeltaKind::None || object.stage(Stage::InProgress).is_some() {
+    if object.stage(Stage::InProgress).is_some() {
         return Ok(None);
     }
     let kind = match pending.kind {
         DeltaKind::Add => ExportKind::Add,
+        DeltaKind::Update => ExportKind::Update,
         DeltaKind::Delete => ExportKind::Delete,
-        DeltaKind::DeleteAdd => ExportKind::Replace,
-        DeltaKind::Update | DeltaKind::None => ExportKind::Update,
+        // Only imports find out that an object became another type.
+        DeltaKind::None | DeltaKind::DeleteAdd => return Ok(None),
     };
     let mut shown = describe::Changes::default();
     let fresh = object.values.entries().iter().any(|entry| ValueState(entry.flags).touched(Stage::PendingExport));

@@ -60,11 +60,10 @@ pub fn plan_export(
 fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Option<PlannedExport>, StoreError> {
     let pending = object.stage(Stage::PendingExport);
     let kind = match pending.kind {
-        DeltaKind::None => return Ok(None),
         DeltaKind::Add => ExportKind::Add,
         DeltaKind::Update => ExportKind::Update,
         DeltaKind::Delete => ExportKind::Delete,
-        DeltaKind::DeleteAdd => ExportKind::Replace,
+        DeltaKind::None | DeltaKind::DeleteAdd => return Ok(None),
     };
     let mut changes = describe::Changes::default();
     for item in object.values.iter() {

@@ -22,10 +22,9 @@ pub struct ExportSummary {
     pub renames: u64,
     /// Objects to be removed.
     pub deletes: u64,
-    /// Objects to be removed and created as another type.
-    pub delete_adds: u64,
-    /// Objects known to exist in the target.
-    pub existing: u64,
+    /// Objects known to exist in the target; `None` while nobody has asked. Counting them looks at all of them, so that
+    /// it is done only for a limit in percent.
+    pub existing: Option<u64>,
     /// Names the set of deletes, so that an allowance cannot be used for another one.
     deletes_fingerprint: u64,
 }
@@ -36,7 +35,7 @@ impl ExportSummary {
     /// # Errors
     /// When the store cannot be read.
     pub fn of(snapshot: &Snapshot, connector: ConnectorId) -> Result<Self, StoreError> {
-        let mut summary = Self::existing(snapshot, connector)?;
+        let mut summary = Self::default();
         each(snapshot, connector, &mut |object| {
             summary.take(object);
             Ok(())
@@ -49,22 +48,28 @@ impl ExportSummary {
         DeleteSet { count: self.deletes, fingerprint: self.deletes_fingerprint }
     }
 
-    /// The strictest of all limits of deletes; `None` without any.
-    pub fn delete_limit(&self, deletes_max: Option<u64>, percent_max: Option<u32>, terms: ExportTerms) -> Option<u64> {
-        let share = |percent: u32| self.existing.saturating_mul(u64::from(percent)) / 100;
-        [deletes_max, terms.deletes_max, percent_max.map(share), terms.delete_percent_max.map(share)].into_iter().flatten().min()
-    }
-
-    fn existing(snapshot: &Snapshot, connector: ConnectorId) -> Result<Self, StoreError> {
+    /// Counts the objects known to exist in the target.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn count_existing(&mut self, snapshot: &Snapshot, connector: ConnectorId) -> Result<(), StoreError> {
         let mut existing = 0;
         snapshot.cs_anchors(connector, &mut |_, _| existing += 1)?;
-        Ok(Self { existing, ..Self::default() })
+        self.existing = Some(existing);
+        Ok(())
+    }
+
+    /// The strictest of all limits of deletes; `None` without any. A share of objects that were not counted
+    /// ([`Self::count_existing`]) is none.
+    pub fn delete_limit(&self, deletes_max: Option<u64>, percent_max: Option<u32>, terms: ExportTerms) -> Option<u64> {
+        let share = |percent: u32| self.existing.unwrap_or(0).saturating_mul(u64::from(percent)) / 100;
+        [deletes_max, terms.deletes_max, percent_max.map(share), terms.delete_percent_max.map(share)].into_iter().flatten().min()
     }
 
     fn take(&mut self, object: &CsObject) {
         let pending = object.stage(Stage::PendingExport);
         match pending.kind {
-            DeltaKind::None => {}
+            DeltaKind::None | DeltaKind::DeleteAdd => {}
             DeltaKind::Add => self.adds += 1,
             DeltaKind::Update if pending.rename.is_some() => self.renames += 1,
             DeltaKind::Update => self.updates += 1,
@@ -73,7 +78,6 @@ impl ExportSummary {
                 let one = xxh3_64_with_seed(&object.id.0.to_le_bytes(), 116);
                 self.deletes_fingerprint = self.deletes_fingerprint.wrapping_add(one);
             }
-            DeltaKind::DeleteAdd => self.delete_adds += 1,
         }
     }
 }
@@ -115,19 +119,19 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn load(snapshot: &Snapshot, connector: ConnectorId) -> Result<Self, StoreError> {
-        let mut queue = Self { summary: ExportSummary::existing(snapshot, connector)?, ..Self::default() };
+        let mut queue = Self::default();
         let mut adds = HashMap::new();
         each(snapshot, connector, &mut |object| {
             queue.summary.take(object);
             let pending = object.stage(Stage::PendingExport);
             let depth = |name: &str| Dn::parse(name).map_or(0, |dn| dn.depth());
             match pending.kind {
-                DeltaKind::None => {}
+                DeltaKind::None | DeltaKind::DeleteAdd => {}
                 DeltaKind::Add => {
                     adds.insert(object.id, UNKNOWN);
                 }
                 DeltaKind::Delete => queue.deletes.entry(depth(stage::acknowledged_name(object))).or_default().push(object.id),
-                DeltaKind::Update | DeltaKind::DeleteAdd => {
+                DeltaKind::Update => {
                     // Only moves need their new parents first.
                     let wave = pending.rename.as_deref().map_or(0, depth);
                     if wave > 0 {

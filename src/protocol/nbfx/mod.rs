@@ -7,6 +7,8 @@
 mod dictionary;
 mod lexical;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use reader::{Attribute, Event, Reader};

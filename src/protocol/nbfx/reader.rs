@@ -4,7 +4,6 @@ use super::{DEPTH_MAX, DecodeError, OCTETS_MAX, dictionary, lexical};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
-use std::collections::VecDeque;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,18 +50,41 @@ pub struct Reader<'a> {
     /// Per open element: how many declarations were in scope before it.
     open: Vec<usize>,
     declared: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    waiting: VecDeque<Event<'a>>,
+    /// The text just given ended its element, too.
+    ended: bool,
+    /// The array whose values are being given.
+    array: Option<Array<'a>>,
+    /// Values of arrays that this document may still have.
+    array_values: u32,
 }
 
-/// An array of more values than this is refused: each becomes three events.
-const ARRAY_MAX: u32 = 100_000;
+/// An array stands for so many elements of one name with a value each.
+#[derive(Debug)]
+struct Array<'a> {
+    namespace: Cow<'a, str>,
+    name: Cow<'a, str>,
+    /// The record of each value.
+    kind: u8,
+    left: u32,
+    /// The element of the next value has begun.
+    begun: bool,
+}
+
+/// Documents with more values in arrays are refused: one octet of an array becomes a whole element, and no message of
+/// this service has any.
+const ARRAY_VALUES_MAX: u32 = 100_000;
+/// More namespaces in scope at once are refused: every prefix is looked up among them.
+const DECLARATIONS_MAX: usize = 64;
+/// More attributes of one element are refused.
+const ATTRIBUTES_MAX: usize = 64;
 
 type Read<T> = Result<T, DecodeError>;
 
 impl<'a> Reader<'a> {
     /// A reader of a document.
     pub fn new(data: &'a [u8]) -> Read<Self> {
-        let reader = Self { data, at: 0, open: Vec::new(), declared: Vec::new(), waiting: VecDeque::new() };
+        let reader =
+            Self { data, at: 0, open: Vec::new(), declared: Vec::new(), ended: false, array: None, array_values: ARRAY_VALUES_MAX };
         if data.len() > OCTETS_MAX {
             return Err(reader.wrong("the message is above 64 MiB"));
         }
@@ -72,13 +94,16 @@ impl<'a> Reader<'a> {
     /// The next event.
     #[expect(clippy::should_implement_trait, reason = "a reader lends from itself and ends with an event, not with None")]
     pub fn next(&mut self) -> Read<Event<'a>> {
-        if let Some(event) = self.waiting.pop_front() {
-            if event == Event::End {
-                self.close()?;
-            }
-            return Ok(event);
+        if std::mem::take(&mut self.ended) {
+            self.close()?;
+            return Ok(Event::End);
         }
         loop {
+            if let Some(array) = self.array.take()
+                && let Some(event) = self.array_event(array)?
+            {
+                return Ok(event);
+            }
             if self.at == self.data.len() {
                 return if self.open.is_empty() && self.at > 0 {
                     Ok(Event::Eof)
@@ -95,10 +120,7 @@ impl<'a> Reader<'a> {
                 0x02 => {
                     self.string()?;
                 }
-                0x03 => {
-                    self.array()?;
-                    return self.next();
-                }
+                0x03 => self.array()?,
                 0x40..=0x77 => return self.element(record),
                 0x80.. => return self.text_event(record),
                 _ => return Err(self.wrong(&format!("record {record:#04x} cannot stand here"))),
@@ -203,6 +225,13 @@ impl<'a> Reader<'a> {
         let mut attributes = Vec::new();
         while let Some(record @ 0x04..=0x3F) = self.data.get(self.at).copied() {
             self.at += 1;
+            if matches!(record, 0x08..=0x0B) {
+                if self.declared.len() >= DECLARATIONS_MAX {
+                    return Err(self.wrong("too many namespaces in scope"));
+                }
+            } else if attributes.len() >= ATTRIBUTES_MAX {
+                return Err(self.wrong("too many attributes of one element"));
+            }
             let (prefix, name) = match record {
                 0x04 => (Cow::Borrowed(""), self.string()?),
                 0x05 => (self.string()?, self.string()?),
@@ -236,7 +265,7 @@ impl<'a> Reader<'a> {
                 return Err(self.wrong("an attribute without a value"));
             }
             let part = self.part(record)?;
-            attributes.push((prefix, name, join(vec![part])));
+            attributes.push((prefix, name, part.into_text()));
         }
         Ok(attributes)
     }
@@ -246,11 +275,11 @@ impl<'a> Reader<'a> {
         if self.open.is_empty() {
             return Err(self.wrong("text outside of the document"));
         }
-        let mut parts = Vec::with_capacity(1);
+        let mut joined = Joined::default();
         loop {
-            parts.push(self.part(record & !1)?);
+            joined.push(self.part(record & !1)?);
             if record & 1 == 1 {
-                self.waiting.push_back(Event::End);
+                self.ended = true;
                 break;
             }
             match self.data.get(self.at) {
@@ -261,7 +290,7 @@ impl<'a> Reader<'a> {
                 _ => break,
             }
         }
-        Ok(Event::Text(join(parts)))
+        Ok(Event::Text(joined.finish()))
     }
 
     fn part(&mut self, record: u8) -> Read<Part<'a>> {
@@ -326,24 +355,34 @@ impl<'a> Reader<'a> {
     }
 
     fn list(&mut self) -> Read<Part<'a>> {
-        let mut items = Vec::new();
+        let mut text = String::new();
+        let mut first = true;
         loop {
             let record = self.byte()?;
             if record & !1 == 0xA6 {
-                return Ok(Part::Text(Cow::Owned(items.join(" "))));
+                return Ok(Part::Text(Cow::Owned(text)));
             }
             if record == 0xA4 || record % 2 == 1 {
                 return Err(self.wrong("a list that does not hold plain values"));
             }
+            if !std::mem::take(&mut first) {
+                text.push(' ');
+            }
             let part = self.part(record)?;
-            items.push(join(vec![part]).into_owned());
+            text.push_str(&part.into_text());
         }
     }
 
-    /// An array stands for so many elements of one name.
+    /// Reads what an array says of itself; its values follow one by one.
     fn array(&mut self) -> Read<()> {
         let record = self.byte()?;
-        let start = self.element(record)?;
+        let Event::Start { namespace, name, attributes } = self.element(record)? else {
+            return Err(self.wrong("an array without an element"));
+        };
+        // Each of the elements would have them: one long value would become a hundred thousand.
+        if !attributes.is_empty() {
+            return Err(self.wrong("an array whose element has attributes"));
+        }
         if self.byte()? != 0x01 {
             return Err(self.wrong("an array whose element does not end"));
         }
@@ -352,22 +391,27 @@ impl<'a> Reader<'a> {
         if !matches!(kind, 0xB5 | 0x8B | 0x8D | 0x8F | 0x91 | 0x93 | 0x95 | 0x97 | 0xAF | 0xB1) {
             return Err(self.wrong("an array of values that cannot be in one"));
         }
-        let count = self.number()?;
-        if count > ARRAY_MAX {
-            return Err(self.wrong("an array of too many values"));
-        }
-        for _ in 0..count {
-            // Every value takes octets, so that a false count runs out of them.
-            let part = self.part(kind & !1)?;
-            self.waiting.push_back(start.clone());
-            self.waiting.push_back(Event::Text(join(vec![part])));
-            self.waiting.push_back(Event::End);
-        }
-        // Ends of waiting elements close a level each.
-        for _ in 0..count {
-            self.open.push(self.declared.len());
-        }
+        let left = self.number()?;
+        self.array_values = self.array_values.checked_sub(left).ok_or_else(|| self.wrong("arrays of too many values"))?;
+        self.array = Some(Array { namespace, name, kind: kind & !1, left, begun: false });
         Ok(())
+    }
+
+    /// The next event of an array; `None` behind its last value.
+    fn array_event(&mut self, mut array: Array<'a>) -> Read<Option<Event<'a>>> {
+        if array.begun {
+            let text = self.part(array.kind)?.into_text();
+            array.begun = false;
+            self.array = Some(array);
+            self.ended = true;
+            return Ok(Some(Event::Text(text)));
+        }
+        let Some(left) = array.left.checked_sub(1) else { return Ok(None) };
+        (array.left, array.begun) = (left, true);
+        self.open.push(self.declared.len());
+        let start = Event::Start { namespace: array.namespace.clone(), name: array.name.clone(), attributes: Vec::new() };
+        self.array = Some(array);
+        Ok(Some(start))
     }
 
     fn namespace(&self, prefix: &str) -> Option<Cow<'a, str>> {
@@ -457,25 +501,55 @@ fn letter(index: u8) -> Cow<'static, str> {
     LETTERS.get(at..=at).map_or(Cow::Borrowed(""), Cow::Borrowed)
 }
 
-fn join(mut parts: Vec<Part<'_>>) -> Cow<'_, str> {
-    if parts.len() == 1 {
-        return match parts.remove(0) {
+impl<'a> Part<'a> {
+    fn into_text(self) -> Cow<'a, str> {
+        match self {
             Part::Text(text) => text,
             Part::Octets(octets) => Cow::Owned(STANDARD.encode(octets)),
-        };
+        }
     }
-    let mut text = String::new();
-    let mut octets: Vec<u8> = Vec::new();
-    for part in parts {
+}
+
+/// Neighbouring parts as one text. Octets wait for their neighbours, and those of a single part are not copied.
+#[derive(Default)]
+struct Joined<'a> {
+    text: Cow<'a, str>,
+    octets: Vec<u8>,
+    single: Option<&'a [u8]>,
+}
+
+impl<'a> Joined<'a> {
+    fn push(&mut self, part: Part<'a>) {
         match part {
-            Part::Octets(more) => octets.extend_from_slice(more),
+            Part::Octets(more) if self.text.is_empty() && self.octets.is_empty() && self.single.is_none() => self.single = Some(more),
+            Part::Octets(more) => {
+                self.octets.extend_from_slice(self.single.take().unwrap_or_default());
+                self.octets.extend_from_slice(more);
+            }
             Part::Text(more) => {
-                text.push_str(&STANDARD.encode(&octets));
-                octets.clear();
-                text.push_str(&more);
+                self.flush();
+                if self.text.is_empty() {
+                    self.text = more;
+                } else {
+                    self.text.to_mut().push_str(&more);
+                }
             }
         }
     }
-    text.push_str(&STANDARD.encode(&octets));
-    Cow::Owned(text)
+
+    fn flush(&mut self) {
+        self.octets.extend_from_slice(self.single.take().unwrap_or_default());
+        if !self.octets.is_empty() {
+            STANDARD.encode_string(&self.octets, self.text.to_mut());
+            self.octets.clear();
+        }
+    }
+
+    fn finish(mut self) -> Cow<'a, str> {
+        if let Some(octets) = self.single {
+            return Cow::Owned(STANDARD.encode(octets));
+        }
+        self.flush();
+        self.text
+    }
 }
