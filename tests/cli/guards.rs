@@ -30,14 +30,14 @@ fn what_a_guard_does_not_believe_does_not_count_in_parts() {
     assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
     let file = world.path().join("people.ldif");
     let few = fs::read_to_string(&file).unwrap();
-    let mut many = few.clone();
-    for number in 10..40 {
+    let extra = |number: u32| {
         let guid = format!("AQEBAQEBAQEBAQEBAQ{number}AA==");
-        many.push_str(&format!(
+        format!(
             "\ndn: CN=Extra {number},OU=People,DC=corp,DC=example\nobjectClass: user\nobjectGUID:: {guid}\nsAMAccountName: extra{number}\n\
              userPrincipalName: extra{number}@corp.example\nuserAccountControl: 512\n"
-        ));
-    }
+        )
+    };
+    let many: String = std::iter::once(few.clone()).chain((10..40).map(extra)).collect();
     fs::write(&file, many).unwrap();
     assert_code(&with_config(&config, &["cycle", "start"]), 0);
     let shrunk: Vec<&str> = few.lines().filter(|line| !line.starts_with("member:")).collect();
