@@ -161,7 +161,7 @@ pub struct AttributeChange {
     pub name: String,
     /// All values the attribute shall have; empty clears it.
     pub wanted: Vec<Value>,
-    /// The values that are new.
+    /// The values that are new; not filled for a new object, whose values all are.
     pub added: Vec<Value>,
     /// The values that go.
     pub removed: Vec<Value>,

@@ -43,6 +43,10 @@ impl Sent {
     fn of(operation: &ExportOperation) -> Self {
         let texts = |values: &[Value]| values.iter().map(text).collect::<Vec<_>>();
         let attributes = || operation.attributes.iter();
+        // Of a new object all values are new.
+        let new = |change: &syncline::connector::AttributeChange| {
+            texts(if operation.kind == ExportKind::Add { &change.wanted } else { &change.added })
+        };
         let references = |of: fn(&syncline::connector::ReferenceChange) -> &Vec<String>| -> Vec<(String, String)> {
             let pairs = operation.references.iter().flat_map(|change| of(change).iter().map(|name| (change.name.clone(), name.clone())));
             pairs.collect()
@@ -52,7 +56,7 @@ impl Sent {
             dn: operation.dn.clone(),
             rename: operation.rename.clone(),
             values: attributes().map(|change| (change.name.clone(), texts(&change.wanted))).collect(),
-            changes: attributes().map(|change| (change.name.clone(), (texts(&change.removed), texts(&change.added)))).collect(),
+            changes: attributes().map(|change| (change.name.clone(), (texts(&change.removed), new(change)))).collect(),
             added: references(|change| &change.added),
             removed: references(|change| &change.removed),
             replace: operation.references.iter().any(|change| change.replace),

@@ -38,6 +38,7 @@ impl Run<'_> {
                 // A reply has an outcome for each operation, in the order in which they were sent.
                 for (sent, (_, outcome)) in sent.into_iter().zip(outcomes) {
                     recorder.advance(1);
+                    let Some(sent) = self.as_stored(&snapshot, sent)? else { continue };
                     match outcome {
                         ExportOutcome::Accepted { anchor } => match self.other_holder(&snapshot, sent.id, anchor.as_ref())? {
                             Some(other) => soft_matched.push((sent, other)),
@@ -45,7 +46,9 @@ impl Run<'_> {
                         },
                         ExportOutcome::Rejected(rejection) => self.rejected(&snapshot, sent, &rejection, changes, recorder)?,
                         ExportOutcome::Unknown => self.outcome.unknown += 1,
-                        ExportOutcome::Unsent => unsent(&snapshot, &sent, changes)?,
+                        ExportOutcome::Unsent => {
+                            call_back(sent.object, &sent.rows, changes);
+                        }
                     }
                 }
                 if let Some(error) = error {
@@ -62,8 +65,10 @@ impl Run<'_> {
             }
             Err(error) => {
                 if error.nothing_sent {
-                    for sent in &sent {
-                        unsent(&snapshot, sent, changes)?;
+                    for sent in sent {
+                        if let Some(sent) = self.as_stored(&snapshot, sent)? {
+                            call_back(sent.object, &sent.rows, changes);
+                        }
                     }
                 } else {
                     self.outcome.unknown += sent.len() as u64;
@@ -78,6 +83,19 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// What was handed over, as the store has it now: nobody but a merge changes an object that is under way, or the
+    /// targets of its references. `None` when it is gone.
+    fn as_stored(&self, snapshot: &Snapshot, mut sent: Sent) -> Result<Option<Sent>, StoreError> {
+        if self.merged {
+            let Some(object) = snapshot.cs_object(sent.id)? else { return Ok(None) };
+            sent.object = object;
+            for row in &mut sent.rows {
+                row.state = snapshot.cs_reference(sent.id, row.attr, row.target)?;
+            }
+        }
+        Ok(Some(sent))
+    }
+
     /// The object, other than the one sent, that already has the key which the target gave.
     fn other_holder(&self, snapshot: &Snapshot, id: CsId, anchor: Option<&Anchor>) -> Result<Option<CsId>, StoreError> {
         let Some(anchor) = anchor else { return Ok(None) };
@@ -88,17 +106,17 @@ impl Run<'_> {
     fn accepted(
         &mut self,
         snapshot: &Snapshot,
-        sent: Sent,
+        mut sent: Sent,
         anchor: Option<Anchor>,
         changes: &mut ChangeSet,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(), StoreError> {
-        let Some(mut object) = snapshot.cs_object(sent.id)? else { return Ok(()) };
+        let mut object = sent.take_object();
         stage::acknowledge_object(&mut object);
         if sent.kind != ExportKind::Delete {
             object.anchor = anchor.or(object.anchor);
         }
-        acknowledge_rows(snapshot, &sent, sent.id, changes)?;
+        acknowledge_rows(&sent.rows, changes);
         if snapshot.error(sent.id, ErrorSide::Export)?.is_some() {
             changes.errors.push((sent.id, ErrorSide::Export, None));
         }
@@ -135,12 +153,11 @@ impl Run<'_> {
     fn rejected(
         &mut self,
         snapshot: &Snapshot,
-        sent: Sent,
+        mut sent: Sent,
         rejection: &ExportRejection,
         changes: &mut ChangeSet,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(), StoreError> {
-        let Some(object) = snapshot.cs_object(sent.id)? else { return Ok(()) };
         self.waiting.ids.remove(&sent.id);
         let missing = [ObjectErrorCode::CD_MISSING_OBJECT, ObjectErrorCode::OBJECT_NOT_FOUND].contains(&rejection.code);
         if missing && sent.kind == ExportKind::Delete {
@@ -152,7 +169,7 @@ impl Run<'_> {
         // Who holds the value may be among those that leave in this very export.
         let behind_deletes = self.deletes_follow && CONFLICTS.contains(&rejection.code);
         if (second_chance || behind_deletes) && self.retried.insert(sent.id) {
-            let object = call_back(snapshot, object, &sent.rows, changes)?;
+            let object = call_back(sent.object, &sent.rows, changes);
             if exists_already {
                 object.stage_mut(Stage::PendingExport).kind = DeltaKind::Update;
             }
@@ -163,10 +180,11 @@ impl Run<'_> {
             };
             return Ok(());
         }
+        let object = sent.take_object();
         if missing && sent.kind == ExportKind::Update {
             vanished(snapshot, object, changes)?;
         } else {
-            call_back(snapshot, object, &sent.rows, changes)?;
+            call_back(object, &sent.rows, changes);
         }
         self.refused(snapshot, sent, rejection, changes, recorder)
     }
@@ -199,7 +217,8 @@ impl Run<'_> {
     /// one, and the imported number stays (architecture 16.5).
     fn merge(&mut self, sent: Sent, other: CsId, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), StoreError> {
         let snapshot = self.store.snapshot()?;
-        let (Some(ours), Some(theirs)) = (snapshot.cs_object(sent.id)?, snapshot.cs_object(other)?) else { return Ok(()) };
+        let (Some(mut sent), Some(theirs)) = (self.as_stored(&snapshot, sent)?, snapshot.cs_object(other)?) else { return Ok(()) };
+        let ours = sent.take_object();
         let free = matches!(theirs.link, Link::Disconnected | Link::DisconnectedByFilter);
         if !free || ours.in_base || ours.object_type != theirs.object_type {
             let rejection = ExportRejection {
@@ -213,13 +232,14 @@ impl Run<'_> {
                 attribute: None,
             };
             self.waiting.ids.remove(&sent.id);
-            call_back(&snapshot, ours, &sent.rows, changes)?;
+            call_back(ours, &sent.rows, changes);
             return self.refused(&snapshot, sent, &rejection, changes, recorder);
         }
+        self.merged = true;
         let mut merged = theirs;
         let mut ours = ours;
         stage::acknowledge_object(&mut ours);
-        acknowledge_rows(&snapshot, &sent, sent.id, changes)?;
+        acknowledge_rows(&sent.rows, changes);
         // What the acknowledgement set for our rows is carried over to the other number.
         let acknowledged: HashMap<_, _> =
             std::mem::take(&mut changes.cs_reference).into_iter().map(|row| ((row.attr, row.target), row.state)).collect();
@@ -292,38 +312,17 @@ fn merge_values(theirs: &CsObject, ours: &CsObject) -> crate::model::FlatValues 
     builder.finish()
 }
 
-fn acknowledge_rows(snapshot: &Snapshot, sent: &Sent, owner: CsId, changes: &mut ChangeSet) -> Result<(), StoreError> {
-    for (attr, target) in &sent.rows {
-        let state = snapshot.cs_reference(owner, *attr, *target)?;
-        changes.cs_reference.push(CsReference { owner, attr: *attr, target: *target, state: stage::acknowledged(state) });
-    }
-    Ok(())
-}
-
-/// The target never heard of it: it waits again.
-fn unsent(snapshot: &Snapshot, sent: &Sent, changes: &mut ChangeSet) -> Result<(), StoreError> {
-    if let Some(object) = snapshot.cs_object(sent.id)? {
-        call_back(snapshot, object, &sent.rows, changes)?;
-    }
-    Ok(())
+fn acknowledge_rows(rows: &[CsReference], changes: &mut ChangeSet) {
+    changes.cs_reference.extend(rows.iter().map(|row| CsReference { state: stage::acknowledged(row.state), ..*row }));
 }
 
 /// Takes back what was handed over; gives the object, as it stands in the set, for further changes.
-fn call_back<'c>(
-    snapshot: &Snapshot,
-    mut object: CsObject,
-    rows: &[(crate::model::AttrId, CsId)],
-    changes: &'c mut ChangeSet,
-) -> Result<&'c mut CsObject, StoreError> {
-    let owner = object.id;
-    for (attr, target) in rows {
-        let state = snapshot.cs_reference(owner, *attr, *target)?;
-        changes.cs_reference.push(CsReference { owner, attr: *attr, target: *target, state: stage::called_back(state) });
-    }
+fn call_back<'c>(mut object: CsObject, rows: &[CsReference], changes: &'c mut ChangeSet) -> &'c mut CsObject {
+    changes.cs_reference.extend(rows.iter().map(|row| CsReference { state: stage::called_back(row.state), ..*row }));
     stage::call_back_object(&mut object);
     changes.cs_put.push(object);
     let last = changes.cs_put.len() - 1;
-    Ok(&mut changes.cs_put[last])
+    &mut changes.cs_put[last]
 }
 
 /// The target does not have what we wanted to change: as if it had acknowledged a delete. The next synchronization

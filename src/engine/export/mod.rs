@@ -188,6 +188,7 @@ pub fn export(
         deletes_follow: false,
         retried: HashSet::new(),
         counted: HashSet::new(),
+        merged: false,
         problem: None,
         outcome: ExportOutcome::default(),
         accepted: 0,
@@ -261,6 +262,8 @@ struct Run<'a> {
     retried: HashSet<CsId>,
     /// Objects counted already, that go on in further batches.
     counted: HashSet<CsId>,
+    /// Two objects became one in this step.
+    merged: bool,
     /// What ends the step early.
     problem: Option<EngineError>,
     outcome: ExportOutcome,

@@ -19,10 +19,20 @@ pub(super) struct Sent {
     pub(super) kind: ExportKind,
     pub(super) renamed: bool,
     pub(super) dn: String,
-    /// The references sent.
-    pub(super) rows: Vec<(AttrId, CsId)>,
-    /// For the history.
+    /// The object as it stands in the store from the hand-over on.
+    pub(super) object: CsObject,
+    /// The references sent, as they stand in the store.
+    pub(super) rows: Vec<CsReference>,
+    /// For the history; nothing for an object that is new, which itself tells what it has.
     pub(super) changes: Vec<AttributeDelta>,
+}
+
+impl Sent {
+    /// The object, for a new state; what remains here is empty.
+    pub(super) fn take_object(&mut self) -> CsObject {
+        let empty = CsObject::new(self.id, self.object.object_type, "");
+        std::mem::replace(&mut self.object, empty)
+    }
 }
 
 /// A batch ready to be sent.
@@ -38,12 +48,10 @@ pub(super) struct Waiting {
     pub(super) ids: BTreeSet<CsId>,
 }
 
-/// An object ready to be sent, and what sending it changes in the store.
+/// An object ready to be sent.
 struct Prepared {
     operation: ExportOperation,
     sent: Sent,
-    object: CsObject,
-    rows: Vec<CsReference>,
     octets: usize,
     left: bool,
 }
@@ -78,7 +86,7 @@ pub(super) fn batch<'i>(
             used += 1;
             continue;
         };
-        let Prepared { operation, sent, object, rows, octets: more, left } = prepared;
+        let Prepared { operation, sent, octets: more, left } = prepared;
         let links: usize = operation.references.iter().map(|change| change.added.len() + change.removed.len()).sum();
         let full = references + links > references_max || octets + more > BATCH_OCTETS;
         if full && !batch.sent.is_empty() {
@@ -91,8 +99,8 @@ pub(super) fn batch<'i>(
             waiting.ids.insert(*id);
         }
         changes.cs_hash.push((*id, None));
-        changes.cs_reference.extend(rows);
-        changes.cs_put.push(object);
+        changes.cs_reference.extend_from_slice(&sent.rows);
+        changes.cs_put.push(sent.object.clone());
         batch.operations.push(operation);
         batch.sent.push(sent);
     }
@@ -180,12 +188,12 @@ fn prepare(
         references,
     };
     let changes = shown.finish(names, rename.as_deref().map(|name| (dn.as_str(), name)));
-    let sent = Sent { id, kind, renamed: rename.is_some(), dn, rows: rows.iter().map(|row| (row.attr, row.target)).collect(), changes };
     let mut object = object;
     *object.stage_mut(Stage::InProgress) = StageDelta { kind: pending.kind, rename: pending.rename };
     *object.stage_mut(Stage::PendingExport) = StageDelta { kind: if left { DeltaKind::Update } else { DeltaKind::None }, rename: None };
     stage::rewrite(&mut object.values, |_, state| stage::sent(state));
-    Ok(Some(Prepared { operation, sent, object, rows, octets, left }))
+    let sent = Sent { id, kind, renamed: rename.is_some(), dn, object, rows, changes };
+    Ok(Some(Prepared { operation, sent, octets, left }))
 }
 
 /// The attributes to set or clear, with the octets of their values.
@@ -200,51 +208,52 @@ fn attributes(
     if kind == ExportKind::Delete {
         return Ok((Vec::new(), 0));
     }
-    let mut changes: BTreeMap<AttrId, AttributeChange> = BTreeMap::new();
+    let whole = kind == ExportKind::Add;
+    let mut changes = Vec::new();
     let mut octets = 0;
-    let touched: BTreeSet<AttrId> = object
-        .values
-        .iter()
-        .filter(|item| {
-            let state = ValueState(item.flags);
-            // Until it is confirmed, what was acknowledged is sent along (specification: sync engine 2.2, point 7).
-            state.touched(Stage::PendingExport) || first && kind == ExportKind::Update && state.touched(Stage::Unconfirmed)
-        })
-        .map(|item| item.attr)
-        .collect();
-    for item in object.values.iter().filter(|item| touched.contains(&item.attr)) {
-        let state = ValueState(item.flags);
-        let (added, removed) = (state.added(Stage::PendingExport), state.removed(Stage::PendingExport));
-        let wanted = if kind == ExportKind::Update { state.present(StageMask::WANTED) } else { added };
-        if !wanted && !removed {
+    for attr in object.values.attributes() {
+        let states = || object.values.attribute(attr).map(|item| (item, ValueState(item.flags)));
+        // Until it is confirmed, what was acknowledged is sent along (specification: sync engine 2.2, point 7).
+        let again = |state: ValueState| first && !whole && state.touched(Stage::Unconfirmed);
+        if !states().any(|(_, state)| state.touched(Stage::PendingExport) || again(state)) {
             continue;
         }
-        let change = changes.entry(item.attr).or_insert_with(|| AttributeChange {
-            name: names.name(item.attr).to_string(),
-            wanted: Vec::new(),
-            added: Vec::new(),
-            removed: Vec::new(),
-        });
-        if removed && kind != ExportKind::Update {
-            continue;
+        let mut change = AttributeChange { name: String::new(), wanted: Vec::new(), added: Vec::new(), removed: Vec::new() };
+        let mut said = false;
+        for (item, state) in states() {
+            let (added, removed) = (state.added(Stage::PendingExport), state.removed(Stage::PendingExport));
+            if whole {
+                if added {
+                    let value = content(snapshot, item.value)?;
+                    octets += size(&value);
+                    change.wanted.push(value);
+                }
+                continue;
+            }
+            let wanted = state.present(StageMask::WANTED);
+            if !wanted && !removed {
+                continue;
+            }
+            said = true;
+            let value = content(snapshot, item.value)?;
+            octets += size(&value);
+            if added {
+                shown.added(attr, || describe::shorten(item.value));
+                change.added.push(value.clone());
+            } else if removed {
+                shown.removed(attr, || describe::shorten(item.value));
+                change.removed.push(value.clone());
+            }
+            if wanted {
+                change.wanted.push(value);
+            }
         }
-        let value = content(snapshot, item.value)?;
-        octets += size(&value);
-        if added {
-            shown.added(item.attr, || describe::shorten(item.value));
-            change.added.push(value.clone());
-        } else if removed {
-            shown.removed(item.attr, || describe::shorten(item.value));
-            change.removed.push(value.clone());
-        }
-        if wanted {
-            change.wanted.push(value);
+        if said || !change.wanted.is_empty() {
+            change.name = names.name(attr).to_string();
+            changes.push(change);
         }
     }
-    if kind != ExportKind::Update {
-        changes.retain(|_, change| !change.wanted.is_empty());
-    }
-    Ok((changes.into_values().collect(), octets))
+    Ok((changes, octets))
 }
 
 /// A value with its content: handles are ours, a connector needs what they stand for.
@@ -326,7 +335,9 @@ fn references(
             added: Vec::new(),
             removed: Vec::new(),
         });
-        if added {
+        if kind == ExportKind::Add {
+            // Of what appears the history tells the name only.
+        } else if added {
             shown.added(row.attr, || dn.to_owned());
         } else if removed {
             shown.removed(row.attr, || dn.to_owned());

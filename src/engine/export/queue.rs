@@ -120,7 +120,7 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn load(snapshot: &Snapshot, connector: ConnectorId) -> Result<Self, StoreError> {
         let mut queue = Self::default();
-        let mut adds = HashMap::new();
+        let mut adds = Adds::default();
         each(snapshot, connector, &mut |object| {
             queue.summary.take(object);
             let pending = object.stage(Stage::PendingExport);
@@ -128,7 +128,11 @@ impl Queue {
             match pending.kind {
                 DeltaKind::None | DeltaKind::DeleteAdd => {}
                 DeltaKind::Add => {
-                    adds.insert(object.id, UNKNOWN);
+                    adds.levels.insert(object.id, UNKNOWN);
+                    // In flat targets nobody has a parent, and then nothing is kept.
+                    if let Some(parent) = Dn::parse(&object.dn).ok().and_then(|dn| dn.parent()) {
+                        adds.parents.extend(snapshot.cs_by_dn(connector, &parent.key())?.map(|parent| (object.id, parent)));
+                    }
                 }
                 DeltaKind::Delete => queue.deletes.entry(depth(stage::acknowledged_name(object))).or_default().push(object.id),
                 DeltaKind::Update => {
@@ -142,7 +146,7 @@ impl Queue {
             }
             Ok(())
         })?;
-        queue.adds = levels(snapshot, connector, adds)?;
+        queue.adds = levels(snapshot, adds)?;
         Ok(queue)
     }
 
@@ -173,6 +177,13 @@ const UNKNOWN: u32 = u32::MAX;
 /// Being looked at: whoever meets it again has found a circle.
 const OPEN: u32 = u32::MAX - 1;
 
+/// New objects, with their levels once these are known, and the parents of those that have one.
+#[derive(Default)]
+struct Adds {
+    levels: HashMap<CsId, u32>,
+    parents: HashMap<CsId, CsId>,
+}
+
 /// An object whose needs are being followed.
 struct Visit {
     id: CsId,
@@ -182,21 +193,21 @@ struct Visit {
 
 /// Puts new objects into levels: nobody needs anybody of the own level or a higher one. A circle is cut somewhere; the
 /// reference that closes it is held back and sent later.
-fn levels(snapshot: &Snapshot, connector: ConnectorId, mut adds: HashMap<CsId, u32>) -> Result<BTreeMap<u32, Vec<CsId>>, StoreError> {
-    let mut ids: Vec<CsId> = adds.keys().copied().collect();
+fn levels(snapshot: &Snapshot, mut adds: Adds) -> Result<BTreeMap<u32, Vec<CsId>>, StoreError> {
+    let mut ids: Vec<CsId> = adds.levels.keys().copied().collect();
     ids.sort_unstable();
     for id in &ids {
-        if adds.get(id) != Some(&UNKNOWN) {
+        if adds.levels.get(id) != Some(&UNKNOWN) {
             continue;
         }
-        adds.insert(*id, OPEN);
-        let mut path = vec![Visit { id: *id, needs: needs(snapshot, connector, *id, &adds)?, level: 0 }];
+        adds.levels.insert(*id, OPEN);
+        let mut path = vec![Visit { id: *id, needs: needs(snapshot, *id, &adds)?, level: 0 }];
         while let Some(visit) = path.last_mut() {
             if let Some(next) = visit.needs.pop() {
-                match adds.get(&next).copied() {
+                match adds.levels.get(&next).copied() {
                     Some(UNKNOWN) => {
-                        adds.insert(next, OPEN);
-                        let needs = needs(snapshot, connector, next, &adds)?;
+                        adds.levels.insert(next, OPEN);
+                        let needs = needs(snapshot, next, &adds)?;
                         path.push(Visit { id: next, needs, level: 0 });
                     }
                     Some(OPEN) | None => {}
@@ -204,7 +215,7 @@ fn levels(snapshot: &Snapshot, connector: ConnectorId, mut adds: HashMap<CsId, u
                 }
             } else {
                 let Some(done) = path.pop() else { break };
-                adds.insert(done.id, done.level);
+                adds.levels.insert(done.id, done.level);
                 if let Some(above) = path.last_mut() {
                     above.level = above.level.max(done.level + 1);
                 }
@@ -213,20 +224,17 @@ fn levels(snapshot: &Snapshot, connector: ConnectorId, mut adds: HashMap<CsId, u
     }
     let mut levels: BTreeMap<u32, Vec<CsId>> = BTreeMap::new();
     for id in ids {
-        let level = adds.get(&id).copied().unwrap_or(0);
+        let level = adds.levels.get(&id).copied().unwrap_or(0);
         levels.entry(level).or_default().push(id);
     }
     Ok(levels)
 }
 
 /// The new objects that a new object needs: those it refers to, and its parent.
-fn needs(snapshot: &Snapshot, connector: ConnectorId, id: CsId, adds: &HashMap<CsId, u32>) -> Result<Vec<CsId>, StoreError> {
+fn needs(snapshot: &Snapshot, id: CsId, adds: &Adds) -> Result<Vec<CsId>, StoreError> {
     let rows = snapshot.cs_references(id)?;
     let wanted = rows.iter().filter(|row| row.state.added(Stage::PendingExport)).map(|row| row.target);
-    let mut needs: Vec<CsId> = wanted.filter(|target| *target != id && adds.contains_key(target)).collect();
-    let parent = snapshot.cs_object(id)?.and_then(|object| Dn::parse(&object.dn).ok()).and_then(|dn| dn.parent());
-    if let Some(parent) = parent {
-        needs.extend(snapshot.cs_by_dn(connector, &parent.key())?.filter(|parent| adds.contains_key(parent)));
-    }
+    let mut needs: Vec<CsId> = wanted.filter(|target| *target != id && adds.levels.contains_key(target)).collect();
+    needs.extend(adds.parents.get(&id).filter(|parent| adds.levels.contains_key(parent)));
     Ok(needs)
 }
