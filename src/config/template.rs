@@ -126,7 +126,10 @@ impl ConfigTemplate {
         ];
         let mut written = Vec::new();
         for (path, text) in files {
-            create(&path, text.as_bytes(), 0o644)?;
+            if let Err(error) = create(&path, text.as_bytes(), 0o644) {
+                take_back(&written);
+                return Err(error);
+            }
             written.push(path);
         }
         Ok(written)
@@ -239,6 +242,13 @@ impl ConfigTemplate {
 /// Copies a secret into the configuration's folder of secrets, readable for its owner only.
 ///
 /// # Errors
+/// Removes files that were written for nothing, as far as that is possible.
+pub fn take_back(written: &[PathBuf]) {
+    for path in written {
+        drop(std::fs::remove_file(path));
+    }
+}
+
 /// When it is there already or cannot be written.
 pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), TemplateError> {
     let folder = path.parent().unwrap_or(Path::new("."));
