@@ -124,6 +124,9 @@ impl ConfigTemplate {
             (folder.join("connectors").join(file_name(90, &self.target_name)), self.target_text()),
             (main, self.main_text()),
         ];
+        if let Some((path, _)) = files.iter().find(|(path, _)| path.exists()) {
+            return Err(TemplateError::Exists(path.clone()));
+        }
         let mut written = Vec::new();
         for (path, text) in files {
             if let Err(error) = create(&path, text.as_bytes(), 0o644) {
@@ -239,9 +242,6 @@ impl ConfigTemplate {
     }
 }
 
-/// Copies a secret into the configuration's folder of secrets, readable for its owner only.
-///
-/// # Errors
 /// Removes files that were written for nothing, as far as that is possible.
 pub fn take_back(written: &[PathBuf]) {
     for path in written {
@@ -249,6 +249,9 @@ pub fn take_back(written: &[PathBuf]) {
     }
 }
 
+/// Copies a secret into the configuration's folder of secrets, readable for its owner only.
+///
+/// # Errors
 /// When it is there already or cannot be written.
 pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), TemplateError> {
     let folder = path.parent().unwrap_or(Path::new("."));
