@@ -73,6 +73,16 @@ pub(super) fn only_one<T: Display>(found: Found<T>, text: &str, what: &str) -> R
     }
 }
 
+/// The one connector-space object that a text means, or an error that lists the candidates with their names.
+pub(super) fn only_object(browser: &Browser<'_>, found: Found<CsId>, text: &str) -> Result<CsId, CommandError> {
+    let Found::Several(several) = found else { return only_one(found, text, "object") };
+    let lines = browser.cs_lines(several.get(..10).unwrap_or(&several))?;
+    let shown = lines.iter().map(|line| clean(format!("{} in {}: {}  {}", line.id, line.connector, line.dn, line.known_as)));
+    let shown: Vec<String> = shown.map(|line| format!("\n  {}", line.trim_end())).collect();
+    Err(CommandError::new("ambiguous", Exit::Errors, format!("'{text}' may mean several objects:{}", shown.concat()))
+        .hint("give one of these numbers, or put the connector's name and a colon before the text"))
+}
+
 /// Says that there is more than was shown.
 pub(super) fn more(output: Output, more: bool, shown: usize) {
     if more {
