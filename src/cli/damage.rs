@@ -5,19 +5,19 @@ use crate::store::StoreError;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The database panicked, and nothing was said of it.
+/// The last panic was one of the database, and nothing was said of it.
 static SILENCED: AtomicBool = AtomicBool::new(false);
 
-/// Part of the paths of the database's own sources.
-const DATABASE: &str = "/redb-";
+/// Parts of the paths of the database's own sources, from a registry and vendored.
+const DATABASE: [&str; 2] = ["/redb-", "/redb/"];
 
 /// Does the work of the program. A panic of the database is an error that says what to do; any other panic stays one.
 pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, CommandError>) -> Result<T, CommandError> {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panicked| {
-        if panicked.location().is_some_and(|location| location.file().contains(DATABASE)) {
-            SILENCED.store(true, Ordering::Relaxed);
-        } else {
+        let ours = panicked.location().is_none_or(|location| !DATABASE.iter().any(|part| location.file().contains(part)));
+        SILENCED.store(!ours, Ordering::Relaxed);
+        if ours {
             tell(panicked);
         }
     }));

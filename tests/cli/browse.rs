@@ -11,10 +11,9 @@ fn world_with_a_leaver() -> tempfile::TempDir {
     let config = world.path().join("config");
     assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
     let file = world.path().join("people.ldif");
-    let text = fs::read_to_string(&file).unwrap();
-    let start = text.find("dn: CN=Old Hand").unwrap();
-    let end = start + text[start..].find("dn: CN=Engineers").unwrap();
-    fs::write(&file, format!("{}{}", &text[..start], &text[end..])).unwrap();
+    let (before, rest) = crate::PEOPLE.split_once("dn: CN=Old Hand").expect("he is there");
+    let (_, after) = rest.split_once("dn: CN=Engineers").expect("they are behind him");
+    fs::write(&file, format!("{before}dn: CN=Engineers{after}")).expect("the folder can be written");
     assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import"]), 0);
     world
 }
