@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[command(name = "syncline", disable_version_flag = true, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
     /// The configuration folder.
-    #[arg(long, global = true, value_name = "DIR", default_value = "syncline")]
+    #[arg(long, global = true, value_name = "DIR", default_value = crate::cli::calls::DEFAULT_FOLDER)]
     pub config: PathBuf,
     /// The store's file, instead of the configured one.
     #[arg(long, global = true, value_name = "FILE")]
@@ -17,15 +17,23 @@ pub(crate) struct Arguments {
     /// Print one JSON document instead of text.
     #[arg(long, global = true)]
     pub json: bool,
-    /// What to log to standard error: a level, or targets with levels (`syncline=debug`).
-    #[arg(long, global = true, value_name = "FILTER", default_value = "warn")]
-    pub log: String,
+    /// What to log to standard error: a level, or targets with levels (`syncline=debug`); by default `warn`.
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Wait so long for a store that another command uses.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
+    pub wait: u64,
     /// Print the version; with --json also commit and features.
     #[arg(short = 'V', long)]
     pub version: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+/// A number of things to show. None of them would look as if there were none.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "write a whole number of 1 or more".to_owned())
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 warnings, 2 errors, 3 stopped, 4 not started, 5 threshold or guard, 64 usage";
@@ -88,7 +96,8 @@ pub(crate) struct DemoArguments {
     /// Equal seeds make equal directories.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Where everything goes: directory, tenant, configuration, store.
+    /// Where everything goes: directory, tenant, configuration, store. An empty or new folder, or that of an earlier
+    /// demonstration.
     #[arg(long, value_name = "DIR", default_value = "syncline-demo")]
     pub dir: PathBuf,
     /// Run the tenant as a process of its own instead of inside this one.
@@ -213,7 +222,7 @@ pub(crate) enum RunCommand {
     /// List past runs, the newest first.
     List {
         /// At most so many.
-        #[arg(long, default_value_t = 30)]
+        #[arg(long, default_value_t = 30, value_parser = at_least_one)]
         limit: usize,
     },
     /// Show one run, its steps and counters, or the objects behind a counter.
@@ -227,7 +236,7 @@ pub(crate) enum RunCommand {
         #[arg(long, value_name = "N")]
         step: Option<u32>,
         /// At most so many objects.
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = at_least_one)]
         limit: usize,
     },
 }
@@ -274,7 +283,7 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_name = "SET", conflicts_with = "what_if")]
     pub allow_deletes: Option<DeleteSet>,
     /// With --what-if: at most so many objects.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = at_least_one)]
     pub limit: usize,
 }
 
@@ -284,7 +293,7 @@ pub(crate) struct ErrorsArguments {
     /// Of this connector only.
     pub connector: Option<String>,
     /// At most so many.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     pub limit: usize,
 }
 
@@ -298,7 +307,7 @@ pub(crate) enum CsCommand {
         /// Name, anchor (base64, hex, GUID), sign-in name or number; `connector:` may stand before it.
         object: String,
         /// At most so many values of each attribute.
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = at_least_one)]
         limit: usize,
     },
 }
@@ -339,7 +348,7 @@ pub(crate) struct CsSearchArguments {
     #[arg(long = "where", value_name = "CONDITION")]
     pub filters: Vec<String>,
     /// At most so many.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = at_least_one)]
     pub limit: usize,
 }
 
@@ -370,7 +379,7 @@ pub(crate) enum MvCommand {
         #[arg(long = "where", value_name = "CONDITION")]
         filters: Vec<String>,
         /// At most so many.
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = at_least_one)]
         limit: usize,
     },
     /// Show one object, and where every value comes from.
@@ -378,7 +387,7 @@ pub(crate) enum MvCommand {
         /// Its number, or any connector-space object that is linked to it.
         object: String,
         /// At most so many values of each attribute.
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = at_least_one)]
         limit: usize,
     },
 }
@@ -444,7 +453,7 @@ pub(crate) enum StoreCommand {
     Stats,
     /// Give free space back.
     Compact,
-    /// Copy it while it is open.
+    /// Copy it, from one consistent view; waits for a command that uses it (see --wait).
     Backup {
         /// The copy; must not exist.
         to: PathBuf,
@@ -454,7 +463,7 @@ pub(crate) enum StoreCommand {
 /// Commands about anchors.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AnchorCommand {
-    /// Convert a GUID, hex, base64 or cloud name into all the others.
+    /// Convert a GUID, hex, LDAP filter, base64 or cloud name into all the others.
     Convert {
         /// The anchor in any of these forms.
         anchor: String,

@@ -1,6 +1,6 @@
 //! How commands end: exit codes, and errors with a kind and hints.
 
-use crate::config::TemplateError;
+use crate::config::{ConfigError, ConfigProblem, TemplateError};
 use crate::service::ServiceError;
 use crate::store::StoreError;
 use serde::Serialize;
@@ -102,12 +102,13 @@ impl From<ServiceError> for CommandError {
     fn from(error: ServiceError) -> Self {
         let message = error.to_string();
         match error {
-            ServiceError::Config(_) | ServiceError::SourceAnchor { .. } => Self::new("configuration", Exit::NotStarted, message),
+            ServiceError::Config(error) => Self::from(error),
+            ServiceError::SourceAnchor { .. } => Self::new("configuration", Exit::NotStarted, message),
             ServiceError::Store(error) => Self::from(error),
             ServiceError::NoStore(_) => {
-                Self::new("no-store", Exit::NotStarted, message).hint("run a first cycle: syncline cycle start --initial")
+                Self::new("no-store", Exit::NotStarted, message).hint("run a first cycle: `syncline cycle start --initial`")
             }
-            ServiceError::Rules(_) => Self::new("rules", Exit::NotStarted, message).hint("syncline rules lint shows all findings"),
+            ServiceError::Rules(_) => Self::new("rules", Exit::NotStarted, message).hint("`syncline rules lint` shows all findings"),
             ServiceError::Connector { .. } => Self::new("connector", Exit::NotStarted, message),
             ServiceError::Tenant { .. } => Self::new("tenant", Exit::NotStarted, message),
             ServiceError::Engine(error) => Self::new("engine", Exit::of_result(error.result()), message),
@@ -120,24 +121,47 @@ impl From<ServiceError> for CommandError {
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
-        let (kind, hint) = match error {
-            StoreError::InUse { .. } => ("store-in-use", Some("wait for the other command, or stop it")),
-            StoreError::Foreign { .. } => ("store-foreign", Some("name the store by --store, or move the file away")),
-            StoreError::NewerFormat { .. } => ("store-newer", None),
-            StoreError::Damaged { .. } => ("store-damaged", Some("syncline store check --rebuild makes anew what can be made anew")),
-            _ => ("store", None),
-        };
-        let error = Self::new(kind, Exit::NotStarted, message);
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
+        match error {
+            StoreError::InUse { .. } => {
+                Self::new("store-in-use", Exit::NotStarted, message).hint("wait for the other command (--wait SECONDS), or stop it")
+            }
+            StoreError::Foreign { .. } => {
+                Self::new("store-foreign", Exit::NotStarted, message).hint("name the store by --store, or move the file away")
+            }
+            StoreError::NewerFormat { .. } => Self::new("store-newer", Exit::NotStarted, message),
+            StoreError::Damaged { place, reason } => damaged(&place, &reason),
+            _ => Self::new("store", Exit::NotStarted, message),
         }
     }
 }
 
-impl From<crate::config::ConfigError> for CommandError {
-    fn from(error: crate::config::ConfigError) -> Self {
-        Self::new("configuration", Exit::NotStarted, error.to_string())
+/// A damaged store, and the ways out of it.
+fn damaged(place: &str, reason: &str) -> CommandError {
+    let pages = reason.strip_suffix("; restore a backup");
+    let message = format!("the store is damaged at {place}: {}", pages.unwrap_or(reason));
+    let mut error = CommandError::new("store-damaged", Exit::NotStarted, message);
+    if pages.is_none() {
+        // Pages that cannot be read cannot be checked, either.
+        error = error.hint("`syncline store check --rebuild` mends what follows from other records");
+    }
+    error.hint("restore a backup of the file, or move the file away and run `syncline cycle start --initial`").hint(
+        "a new store finds every link again; lost are the history, and the memory of who left since the last cycle: \
+         they stay in the cloud, listed by `syncline cs search TARGET --state disconnector`",
+    )
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        let problems = error.problems();
+        let (mut messages, mut hints) = (Vec::new(), Vec::new());
+        for problem in problems {
+            let told = ConfigProblem { hint: None, ..problem.clone() };
+            messages.push(told.to_string());
+            if let Some(hint) = &problem.hint {
+                hints.push(if problems.len() > 1 { format!("{}: {hint}", problem.at()) } else { hint.clone() });
+            }
+        }
+        Self { hints, ..Self::new("configuration", Exit::NotStarted, messages.join("\n")) }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The command line: reads arguments, calls the service, renders what comes back. Decides nothing about identities.
 
 mod args;
+mod calls;
 mod commands;
+mod damage;
 mod error;
 mod output;
 mod progress;
@@ -13,6 +15,12 @@ use error::{CommandError, Exit};
 use output::Output;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
+use tracing::Subscriber;
+use tracing::field::{Field, Visit};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Context as LayerContext, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// What every command gets.
 pub(crate) struct App {
@@ -20,62 +28,110 @@ pub(crate) struct App {
     config: std::path::PathBuf,
     /// The store's file, when it was named.
     store: Option<std::path::PathBuf>,
+    /// How long to wait for a store that another command uses.
+    wait: Duration,
     /// Where results go.
     output: Output,
 }
 
 /// Runs the program with the arguments of this process. Gives what the process ends with.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return refuse(&error),
-    };
-    let output = Output { json: arguments.json };
-    if let Err(error) = start_logging(&arguments.log) {
-        output.error(&error);
-        return error.exit.into();
-    }
-    match run(arguments, output) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            output.error(&error);
-            error.exit.into()
+    let (output, exit) = match Arguments::try_parse() {
+        Ok(arguments) => {
+            let output = Output { json: arguments.json };
+            calls::remember(&arguments.config, arguments.store.as_deref());
+            let ended = start_logging(&arguments).and_then(|()| damage::caught(|| run(arguments, output)));
+            let exit = ended.unwrap_or_else(|error| {
+                output.error(&error);
+                error.exit
+            });
+            (output, exit)
         }
+        Err(error) => refuse(&error),
+    };
+    match output.unwritten() {
+        Some(error) => {
+            // Standard output takes nothing, so this goes to standard error whatever was asked for.
+            Output { json: false }.error(&error);
+            exit.max(error.exit).into()
+        }
+        None => exit.into(),
     }
 }
 
 /// Help and usage errors, in clap's own words.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn refuse(error: &clap::Error) -> (Output, Exit) {
     let text = error.render();
-    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    let output = Output { json: false };
-    if help {
+    // What was asked for is not known yet when arguments cannot be read.
+    let json = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let output = Output { json: false };
         output.line(text.ansi().to_string().trim_end());
-        Exit::Ok.into()
+        return (output, Exit::Ok);
+    }
+    let output = Output { json };
+    if json {
+        output.error(&usage(&text.to_string()));
     } else {
         output.note(text.ansi().to_string().trim_end());
-        Exit::Usage.into()
+    }
+    (output, Exit::Usage)
+}
+
+/// A usage error from the text for people: its first paragraph says what is wrong, the others help.
+fn usage(text: &str) -> CommandError {
+    let mut paragraphs = text.trim().split("\n\n").map(|paragraph| paragraph.trim().to_owned());
+    let first = paragraphs.next().unwrap_or_default();
+    let error = CommandError::usage(first.strip_prefix("error: ").unwrap_or(&first));
+    paragraphs.fold(error, CommandError::hint)
+}
+
+fn start_logging(arguments: &Arguments) -> Result<(), CommandError> {
+    let wanted = arguments.log.as_deref().unwrap_or("warn");
+    let filter = EnvFilter::try_new(wanted).map_err(|error| {
+        CommandError::usage(format!("--log {wanted}: {error}")).hint("write a level, or target=level: warn, info, syncline=debug")
+    })?;
+    // On a terminal the summary stands right below: it says the same again.
+    let seen = std::io::stderr().is_terminal() && std::io::stdout().is_terminal() && !arguments.json && arguments.log.is_none();
+    let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let lines = tracing_subscriber::fmt::layer().with_ansi(color).with_writer(std::io::stderr);
+    // A second subscriber cannot be set within one process; tests that call commands twice keep the first.
+    let _ = tracing_subscriber::registry().with(filter).with(seen.then_some(NotTwice)).with(lines).try_init();
+    Ok(())
+}
+
+/// Leaves out events that the summary of a run tells, too.
+struct NotTwice;
+
+/// The threshold, the end of a cycle, the end of a run, the shrink guard.
+const IN_SUMMARY: [u64; 4] = [116, 7002, 7010, 7020];
+
+impl<S: Subscriber> Layer<S> for NotTwice {
+    fn event_enabled(&self, event: &tracing::Event<'_>, _: LayerContext<'_, S>) -> bool {
+        let mut number = EventNumber(None);
+        event.record(&mut number);
+        number.0.is_none_or(|number| !IN_SUMMARY.contains(&number))
     }
 }
 
-fn start_logging(filter: &str) -> Result<(), CommandError> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
-        CommandError::usage(format!("--log {filter}: {error}")).hint("write a level, or target=level: warn, info, syncline=debug")
-    })?;
-    // A second subscriber cannot be set within one process; tests that call commands twice keep the first.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .try_init();
-    Ok(())
+/// Reads the number of an event.
+struct EventNumber(Option<u64>);
+
+impl Visit for EventNumber {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "event_id" {
+            self.0 = Some(value);
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
 fn run(arguments: Arguments, output: Output) -> Result<Exit, CommandError> {
     if arguments.version {
         return Ok(commands::version::run(output));
     }
-    let app = App { config: arguments.config, store: arguments.store, output };
+    let app = App { config: arguments.config, store: arguments.store, wait: Duration::from_secs(arguments.wait), output };
     let Some(command) = arguments.command else {
         return Err(CommandError::usage("no command given").hint("syncline demo shows everything once; syncline --help lists the commands"));
     };

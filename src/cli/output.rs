@@ -1,9 +1,12 @@
 //! Where commands write to: data to standard output, everything else to standard error.
 
-use super::error::CommandError;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use super::calls::completed;
+use super::error::{CommandError, Exit};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 /// The way results leave the program.
 #[derive(Clone, Copy, Debug)]
@@ -12,12 +15,22 @@ pub(crate) struct Output {
     pub json: bool,
 }
 
+/// Why a result could not be written, the first time that this happened.
+static UNWRITTEN: Mutex<Option<io::Error>> = Mutex::new(None);
+
 #[expect(clippy::unused_self, reason = "where results go is decided by the value, and may one day not be the terminal")]
 impl Output {
-    /// Prints a line of a result. A reader that went away is no error.
+    /// Prints a line of a result. A reader that went away is no error; any other failure is told by [`Self::unwritten`].
     pub(crate) fn line(self, text: impl AsRef<str>) {
         let mut stdout = anstream::stdout().lock();
-        ignore(writeln!(stdout, "{}", text.as_ref()));
+        note_failure(writeln!(stdout, "{}", text.as_ref()));
+    }
+
+    /// Why results could not be written, if so. For the end of the program.
+    pub(crate) fn unwritten(self) -> Option<CommandError> {
+        note_failure(io::stdout().flush());
+        let error = UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(CommandError::new("output", Exit::Stopped, format!("the result could not be written to standard output: {error}")))
     }
 
     /// Prints the one document.
@@ -31,7 +44,8 @@ impl Output {
     /// Tells people something that is no result.
     pub(crate) fn note(self, text: impl AsRef<str>) {
         let mut stderr = anstream::stderr().lock();
-        ignore(writeln!(stderr, "{}", text.as_ref()));
+        // Nobody could be told that there is nobody to tell.
+        drop(writeln!(stderr, "{}", text.as_ref()));
     }
 
     /// Prints a result as a document or by a function.
@@ -41,6 +55,8 @@ impl Output {
 
     /// Prints an error: as a document on standard output with `--json`, else with its hints on standard error.
     pub(crate) fn error(self, error: &CommandError) {
+        let message = completed(&error.message);
+        let hints: Vec<String> = error.hints.iter().map(|hint| completed(hint)).collect();
         if self.json {
             #[derive(Serialize)]
             struct Document<'e> {
@@ -53,28 +69,30 @@ impl Output {
                 hints: &'e [String],
                 exit_code: u8,
             }
-            let body = Body { kind: error.kind, message: &error.message, hints: &error.hints, exit_code: error.exit.code() };
+            let body = Body { kind: error.kind, message: &message, hints: &hints, exit_code: error.exit.code() };
             self.document(&Document { error: body });
         } else {
-            self.note(format!("error: {}", error.message));
-            for hint in &error.hints {
+            self.note(format!("error: {message}"));
+            for hint in &hints {
                 self.note(format!("hint: {hint}"));
             }
         }
     }
 }
 
-fn ignore(written: io::Result<()>) {
-    // A closed pipe (`| head`) means that nobody wants more; there is nobody to tell, either.
-    drop(written);
+fn note_failure(written: io::Result<()>) {
+    // A closed pipe (`| head`) means that nobody wants more.
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
 }
 
 /// A table for people; columns named in `right` are numbers.
 pub(crate) fn table<const N: usize>(header: [&str; N], right: &[&str], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
-    let arrangement = if io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
-    table.set_content_arrangement(arrangement);
     for (index, name) in header.iter().enumerate() {
         if right.contains(name)
             && let Some(column) = table.column_mut(index)
@@ -82,11 +100,34 @@ pub(crate) fn table<const N: usize>(header: [&str; N], right: &[&str], rows: imp
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    let mut widest = header.map(longest_word);
     for row in rows {
-        table.add_row(row.map(clean));
+        let row = row.map(clean);
+        for (widest, cell) in widest.iter_mut().zip(&row) {
+            *widest = (*widest).max(longest_word(cell));
+        }
+        table.add_row(row);
+    }
+    // Lines break at blanks only, or names could be neither read nor copied: where that does not fit, the terminal breaks
+    // them. Some terminals say that they are 0 wide: they do not know.
+    let least = widest.iter().fold(0_u16, |sum, width| sum.saturating_add(*width).saturating_add(PADDING));
+    let room = if io::stdout().is_terminal() { table.width().unwrap_or(0) } else { 0 };
+    table.set_content_arrangement(if least <= room { ContentArrangement::Dynamic } else { ContentArrangement::Disabled });
+    for (index, width) in widest.into_iter().enumerate() {
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(PADDING))));
+        }
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
+}
+
+/// Blanks around the cells of a column.
+const PADDING: u16 = 2;
+
+/// The width of the longest word, in characters.
+fn longest_word(text: &str) -> u16 {
+    text.split(' ').map(|word| word.chars().count()).max().and_then(|width| u16::try_from(width).ok()).unwrap_or(u16::MAX)
 }
 
 /// What comes from directories is shown without control characters, which could steer the terminal.
@@ -120,6 +161,14 @@ pub(crate) fn octets(number: u64) -> String {
     format!("{}.{} GiB", thousands(whole), rest * 10 / 1_024)
 }
 
+/// A time for lists: without fractions of a second, UTC.
+pub(crate) fn moment(time: &str) -> String {
+    match time.split_once('T') {
+        Some((day, clock)) => format!("{day} {}Z", clock.split(['.', 'Z', '+']).next().unwrap_or(clock)),
+        None => time.to_owned(),
+    }
+}
+
 /// A duration as people say it.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 1.0 {
@@ -140,6 +189,13 @@ mod tests {
         assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([999, 1_536, 5 << 20, 3 << 30].map(octets), ["999 octets", "1.5 KiB", "5.0 MiB", "3.0 GiB"]);
         assert_eq!([0.0123, 2.5, 90.0, 150.0].map(duration), ["12 ms", "2.5 s", "90.0 s", "2.5 min"]);
+    }
+
+    #[test]
+    fn times_are_short_in_lists() {
+        assert_eq!(moment("2026-03-01T08:15:42.123456Z"), "2026-03-01 08:15:42Z");
+        assert_eq!(moment("2026-03-01T08:15:42Z"), "2026-03-01 08:15:42Z");
+        assert_eq!(moment(""), "");
     }
 
     #[test]

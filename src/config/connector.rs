@@ -387,18 +387,33 @@ pub(super) fn read(folder: &Path, path: &Path) -> Result<ConnectorConfig, Config
         ConnectorKind::Ad => {
             let mut settings: AdFile = file::parse(folder, path, &text)?;
             check_url(&settings.url).map_err(|(message, hint)| key_problem(folder, path, &text, "url", message).hint(hint))?;
+            refuse_zeros(
+                folder,
+                path,
+                &text,
+                &server_numbers(settings.page_size, settings.connect_timeout_seconds, settings.answer_timeout_seconds),
+            )?;
             settings.ca_file = settings.ca_file.map(|ca_file| folder.join(ca_file));
             (settings.name.clone(), ConnectorSettings::Ad(settings))
         }
         ConnectorKind::Ldap => {
             let mut settings: LdapFile = file::parse(folder, path, &text)?;
             check_url(&settings.url).map_err(|(message, hint)| key_problem(folder, path, &text, "url", message).hint(hint))?;
+            refuse_zeros(
+                folder,
+                path,
+                &text,
+                &server_numbers(settings.page_size, settings.connect_timeout_seconds, settings.answer_timeout_seconds),
+            )?;
             settings.ca_file = settings.ca_file.map(|ca_file| folder.join(ca_file));
             (settings.name.clone(), ConnectorSettings::Ldap(settings))
         }
         ConnectorKind::Entra => {
             let mut settings: EntraFile = file::parse(folder, path, &text)?;
             check_sign_in(&settings).map_err(|message| key_problem(folder, path, &text, "tenant", message))?;
+            let numbers = [("batch_objects", settings.batch_objects), ("calls_in_flight", settings.calls_in_flight)];
+            refuse_zeros(folder, path, &text, &numbers.map(|(key, number)| (key, number == Some(0))))?;
+            settings.provisioning_url = settings.provisioning_url.map(provisioning_service);
             settings.ca_file = settings.ca_file.map(|ca_file| folder.join(ca_file));
             settings.certificate = settings.certificate.map(|certificate| folder.join(certificate));
             settings.embedded.folder = folder.join(&settings.embedded.folder);
@@ -414,6 +429,44 @@ impl EntraFile {
     pub fn is_embedded(&self) -> bool {
         self.tenant == "embedded"
     }
+}
+
+/// The last part of every address of a provisioning service.
+const PROVISIONING_SERVICE: &str = "provisioningservice.svc";
+
+/// The address of the service itself, also where only that of its host was given.
+fn provisioning_service(url: String) -> String {
+    let base = url.trim_end_matches('/');
+    if base.to_ascii_lowercase().ends_with(PROVISIONING_SERVICE) { url } else { format!("{base}/{PROVISIONING_SERVICE}") }
+}
+
+/// Keys that servers share, and whether each is 0.
+fn server_numbers(page_size: u32, connect: u64, answer: u64) -> [(&'static str, bool); 3] {
+    [("page_size", page_size == 0), ("connect_timeout_seconds", connect == 0), ("answer_timeout_seconds", answer == 0)]
+}
+
+fn refuse_zeros(folder: &Path, path: &Path, text: &str, numbers: &[(&str, bool)]) -> Result<(), ConfigProblem> {
+    match numbers.iter().find(|(_, zero)| *zero) {
+        Some((key, _)) => Err(key_problem(folder, path, text, key, format!("{key} cannot be 0")).hint("write 1 or more, or leave it out")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an address that no connection can be made to as it is meant.
+///
+/// # Errors
+/// A sentence, and what to do.
+pub fn check_server(url: &str, start_tls: bool, allow_plain: bool) -> Result<(), (String, &'static str)> {
+    check_url(url)?;
+    let plain = url.starts_with("ldap://");
+    if plain && !start_tls && !allow_plain {
+        let message = format!("'{url}' is not encrypted, and the password would travel readable");
+        return Err((message, "write ldaps://, or ask for StartTLS (--start-tls), or allow it (--allow-plain)"));
+    }
+    if !plain && start_tls {
+        return Err((format!("'{url}' is encrypted from the start"), "StartTLS goes with ldap://"));
+    }
+    Ok(())
 }
 
 fn check_url(url: &str) -> Result<(), (String, &'static str)> {
@@ -466,6 +519,22 @@ mod tests {
         assert!(error.starts_with("c.toml:2:1: 'http://dc' is no address"), "{error}");
         let error = read_text("kind = \"entra\"\ntenant = \"contoso.onmicrosoft.com\"\nclient_id = \"x\"\n").unwrap_err();
         assert!(error.contains("needs the key `client_secret`"), "{error}");
+    }
+
+    #[test]
+    fn the_address_of_a_provisioning_service_is_completed() {
+        for base in ["https://127.0.0.1:8443", "https://127.0.0.1:8443/", "https://127.0.0.1:8443/provisioningservice.svc"] {
+            assert_eq!(provisioning_service(base.to_owned()), "https://127.0.0.1:8443/provisioningservice.svc");
+        }
+    }
+
+    #[test]
+    fn servers_are_reached_encrypted_or_on_purpose() {
+        assert!(check_server("ldap://dc1", false, false).is_err() && check_server("ldaps://dc1", true, false).is_err());
+        assert!(check_server("http://dc1", false, true).is_err());
+        for (url, start_tls, allow_plain) in [("ldaps://dc1", false, false), ("ldap://dc1", true, false), ("ldap://dc1", false, true)] {
+            assert_eq!(check_server(url, start_tls, allow_plain), Ok(()));
+        }
     }
 
     #[test]

@@ -35,6 +35,17 @@ impl ConfigError {
         Self { problems: vec![problem] }
     }
 
+    /// The same problems, with files named as they lie in the folder.
+    #[must_use]
+    pub fn relative_to(mut self, folder: &Path) -> Self {
+        for problem in &mut self.problems {
+            if let Ok(inside) = problem.file.strip_prefix(folder).map(Path::to_owned) {
+                problem.file = inside;
+            }
+        }
+        self
+    }
+
     /// What is wrong.
     pub fn problems(&self) -> &[ConfigProblem] {
         &self.problems
@@ -45,6 +56,14 @@ impl ConfigProblem {
     /// A problem of a whole file.
     pub fn of_file(file: &Path, message: impl Into<String>) -> Self {
         Self { file: file.to_owned(), place: None, message: message.into(), hint: None, excerpt: None }
+    }
+
+    /// Where it is: the file, with line and column when they are known.
+    pub fn at(&self) -> String {
+        match self.place {
+            Some((line, column)) => format!("{}:{line}:{column}", self.file.display()),
+            None => self.file.display().to_string(),
+        }
     }
 
     /// The same problem with advice.
@@ -71,11 +90,7 @@ impl fmt::Display for ConfigError {
 
 impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some((line, column)) = self.place {
-            write!(f, ":{line}:{column}")?;
-        }
-        write!(f, ": {}", self.message)?;
+        write!(f, "{}: {}", self.at(), self.message)?;
         if let Some(hint) = &self.hint {
             write!(f, " ({hint})")?;
         }

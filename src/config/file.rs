@@ -85,8 +85,24 @@ fn problem_of(folder: &Path, path: &Path, text: &str, error: &toml::de::Error) -
         }
         return problem;
     }
-    let message = message.lines().next().unwrap_or("not understood").to_owned();
-    problem_at(folder, path, text, span, message)
+    let message = message.lines().next().unwrap_or("not understood");
+    match message.rsplit_once(", expected ").and_then(|(found, expected)| Some((found, in_words(expected)?))) {
+        Some((found, wanted)) => problem_at(folder, path, text, span, found).hint(wanted),
+        None => problem_at(folder, path, text, span, message),
+    }
+}
+
+/// What a parser expects, for people.
+fn in_words(expected: &str) -> Option<&'static str> {
+    Some(match expected {
+        "u64" | "u32" | "u16" | "usize" => "write a whole number of 0 or more",
+        "i64" | "i32" => "write a whole number",
+        "a boolean" => "write true or false",
+        "a string" | "a borrowed string" | "path string" => "write text in quotation marks",
+        "a sequence" => "write a list in brackets: [\"…\", \"…\"]",
+        _ if expected.starts_with("struct ") => "write a table with keys",
+        _ => return None,
+    })
 }
 
 /// The key and the known keys of serde's "unknown field" message.

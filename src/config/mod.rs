@@ -12,11 +12,11 @@ mod template;
 
 pub use connector::{
     AdFile, ConnectorConfig, ConnectorKind, ConnectorSettings, EmbeddedTenant, EntraFile, LdapFile, LdifFile, LdifShape, ParametersTable,
-    SelectionTable, SignIn,
+    SelectionTable, SignIn, check_server,
 };
 pub use error::{ConfigError, ConfigProblem};
 pub use secrets::{CredentialReference, Secrets};
-pub use template::{ConfigTemplate, TemplateError, TemplateSource, TemplateTenant, write_secret};
+pub use template::{ConfigTemplate, TemplateError, TemplateSource, TemplateTenant, take_back, write_secret};
 
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -156,8 +156,12 @@ impl Config {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with(folder: &Path, secrets: Secrets) -> Result<Self, ConfigError> {
-        let mut problems = Vec::new();
         let main = read_main(folder).map_err(ConfigError::one)?;
+        Self::load_rest(folder, main, secrets).map_err(|error| error.relative_to(folder))
+    }
+
+    fn load_rest(folder: &Path, main: MainFile, secrets: Secrets) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
         let store = folder.join(&main.store);
         let mut connectors = Vec::new();
         for path in toml_files(&folder.join("connectors"), &mut problems) {
@@ -197,9 +201,14 @@ impl Config {
 }
 
 fn read_main(folder: &Path) -> Result<MainFile, ConfigProblem> {
+    if folder.is_file() {
+        let around = folder.parent().filter(|around| !around.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let hint = format!("write --config {}", around.display());
+        return Err(ConfigProblem::of_file(folder, "is a file; --config takes the folder that it is in").hint(hint));
+    }
     let path = folder.join(MAIN_FILE);
     if !path.exists() {
-        let hint = "make a configuration with `syncline init`, look at `syncline demo`, or name the folder by --config";
+        let hint = "make a configuration with `syncline init`, look at the demonstration (syncline demo), or name the folder by --config";
         return Err(ConfigProblem::of_file(&path, "there is no configuration here").hint(hint));
     }
     let text = file::read_text(&path)?;
@@ -234,21 +243,37 @@ fn toml_files(folder: &Path, problems: &mut Vec<ConfigProblem>) -> Vec<PathBuf> 
     paths
 }
 
+/// A connector's file within the configuration.
+fn shown_name(path: &Path) -> String {
+    format!("connectors/{}", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
 fn check_names(connectors: &[ConnectorConfig], problems: &mut Vec<ConfigProblem>) {
     for (index, connector) in connectors.iter().enumerate() {
         if let Some(earlier) = connectors[..index].iter().find(|earlier| earlier.name.eq_ignore_ascii_case(&connector.name)) {
             problems.push(ConfigProblem::of_file(
                 &connector.file,
-                format!("the name '{}' is taken by {}; connectors need different names", connector.name, earlier.file.display()),
+                format!("the name '{}' is taken by {}; connectors need different names", connector.name, shown_name(&earlier.file)),
             ));
         }
-        if connector.name.is_empty() || connector.name.contains([':', '/']) || connector.name.trim() != connector.name {
-            problems.push(ConfigProblem::of_file(
-                &connector.file,
-                format!("'{}' cannot be a connector's name: it must not be empty, hold ':' or '/', or begin or end blank", connector.name),
-            ));
+        if let Err(message) = check_connector_name(&connector.name) {
+            problems.push(ConfigProblem::of_file(&connector.file, message));
         }
     }
+}
+
+/// Refuses what commands could not tell from something else.
+///
+/// # Errors
+/// A sentence about the name.
+pub fn check_connector_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.contains([':', '/']) || name.trim() != name {
+        return Err(format!("'{name}' cannot be a connector's name: it must not be empty, hold ':' or '/', or begin or end blank"));
+    }
+    if name.bytes().all(|octet| octet.is_ascii_digit()) {
+        return Err(format!("'{name}' cannot be a connector's name: commands take numbers for the numbers of connectors"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -326,7 +351,26 @@ mod tests {
             ("connectors/a.toml", AD),
             ("connectors/b.toml", &format!("name = \"A\"\n{AD}")),
         ]);
-        assert!(twice.contains("the name 'A' is taken by"), "{twice}");
+        assert!(twice.contains("connectors/b.toml: the name 'A' is taken by connectors/a.toml"), "{twice}");
+    }
+
+    #[test]
+    fn numbers_are_asked_for_in_words() {
+        for (given, wanted) in [("-1", "write a whole number of 0 or more"), ("\"500\"", "write a whole number of 0 or more")] {
+            let shown = problems(&[("syncline.toml", &format!("version = 1\n[guard]\nmax_deletes = {given}\n"))]);
+            assert!(shown.starts_with("syncline.toml:3:15: ") && shown.contains(wanted) && !shown.contains("u64"), "{shown}");
+        }
+        let shown = problems(&[("syncline.toml", "version = 1\n[guard]\nstaging = 1\n")]);
+        assert!(shown.contains("write true or false"), "{shown}");
+        let shown = problems(&[("syncline.toml", "version = 1\n"), ("connectors/a.toml", &format!("{AD}page_size = 0\n"))]);
+        assert!(shown.starts_with("connectors/a.toml:5:1: page_size"), "{shown}");
+    }
+
+    #[test]
+    fn a_file_is_not_its_folder() {
+        let folder = folder(&[("syncline.toml", "version = 1\n")]);
+        let shown = Config::load(&folder.path().join("syncline.toml")).unwrap_err().to_string();
+        assert!(shown.contains(&format!("write --config {}", folder.path().display())), "{shown}");
     }
 
     #[test]

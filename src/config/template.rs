@@ -124,9 +124,15 @@ impl ConfigTemplate {
             (folder.join("connectors").join(file_name(90, &self.target_name)), self.target_text()),
             (main, self.main_text()),
         ];
+        if let Some((path, _)) = files.iter().find(|(path, _)| path.exists()) {
+            return Err(TemplateError::Exists(path.clone()));
+        }
         let mut written = Vec::new();
         for (path, text) in files {
-            create(&path, text.as_bytes(), 0o644)?;
+            if let Err(error) = create(&path, text.as_bytes(), 0o644) {
+                take_back(&written);
+                return Err(error);
+            }
             written.push(path);
         }
         Ok(written)
@@ -233,6 +239,13 @@ impl ConfigTemplate {
             }
         }
         text
+    }
+}
+
+/// Removes files that were written for nothing, as far as that is possible.
+pub fn take_back(written: &[PathBuf]) {
+    for path in written {
+        drop(std::fs::remove_file(path));
     }
 }
 

@@ -75,17 +75,14 @@ fn understand(text: &str) -> Option<(&'static str, Vec<u8>)> {
         let guid = Uuid::try_parse(text.trim_start_matches('{').trim_end_matches('}')).ok()?;
         return Some(("guid", guid.to_bytes_le().to_vec()));
     }
+    // As it is printed for an LDAP filter, with the name of any attribute.
+    let text = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')?.split_once('=')).map_or(text, |(_, value)| value);
     let plain: String = text.chars().filter(|c| !matches!(c, '\\' | ':' | ' ')).collect();
-    // Sixteen octets in hex would also decode as base64; nobody means that.
-    if (text.contains('\\') || text.contains(' ') || plain.len() == 32)
-        && let Ok(octets) = hex::decode(&plain)
-    {
+    // Most hex would also decode as base64; nobody means that.
+    if let Ok(octets) = hex::decode(&plain) {
         return Some(("hex", octets));
     }
-    if let Ok(octets) = STANDARD.decode(text) {
-        return Some(("base64", octets));
-    }
-    hex::decode(&plain).ok().map(|octets| ("hex", octets))
+    STANDARD.decode(text).ok().map(|octets| ("base64", octets))
 }
 
 /// The octets that a text may mean as an anchor: in every form of [`convert_anchor`], and as text itself.
@@ -118,8 +115,11 @@ mod tests {
             let again = convert_anchor(form).unwrap();
             assert_eq!((&again.base64, &again.hex), (&forms.base64, &forms.hex), "{form}");
         }
-        let filter = forms.ldap_filter.trim_start_matches("(objectGUID=").trim_end_matches(')');
-        assert_eq!(convert_anchor(filter).unwrap().base64, forms.base64);
+        let value = forms.ldap_filter.trim_start_matches("(objectGUID=").trim_end_matches(')');
+        for filter in [value, &forms.ldap_filter] {
+            assert_eq!(convert_anchor(filter).unwrap().base64, forms.base64);
+        }
+        assert_eq!(convert_anchor("67452301").unwrap().hex, "67452301");
         assert_eq!(convert_anchor("{897485C7-81A7-42EB-97C6-37ED73077B1F}").unwrap().given_as, "guid");
     }
 

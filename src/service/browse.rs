@@ -3,20 +3,25 @@
 use super::ServiceError;
 use super::anchors::anchor_candidates;
 use super::views::{
-    AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, LineageView, MvLine, MvObjectView, ProblemView, StageView, TargetCounts,
-    ValueView, shown_name, sort_attributes,
+    AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, KnownAs, LineageView, MvLine, MvObjectView, ProblemView, StageView,
+    TargetCounts, ValueView, shown_name, sort_attributes,
 };
 use crate::model::{
-    AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, ErrorSide, FlatValues, Link, MvId, MvObject, Names, RuleId, Stage,
-    StageMask, ValueRef, ValueState, fold,
+    AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, ErrorSide, FlatValues, Link, MvId, MvObject, Names, ObjectErrorCode,
+    ObjectType, RuleId, Stage, StageMask, ValueRef, ValueState, fold,
 };
-use crate::rules::RuleSet;
-use crate::store::Snapshot;
+use crate::rules::{Direction, RuleSet};
+use crate::store::{CounterName, RunRecord, Snapshot, StepKind, StepRecord};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Objects read at a time while scanning.
 const PAGE: usize = 1_000;
+/// How many problems an import notes.
+const NOTES: u64 = 100;
+/// Runs read at a time while looking for the last import.
+const RUNS: usize = 50;
 
 /// A view of everything that the store holds at one moment.
 pub struct Browser<'a> {
@@ -251,8 +256,7 @@ impl Browser<'_> {
             persons.push(self.snapshot.cs_link(*id)?.and_then(Link::mv));
         }
         persons.dedup();
-        let is_target = |id: &CsId| self.rules.is_some_and(|rules| rules.targets().contains(&id.connector()));
-        let mut origins = several.iter().filter(|id| !is_target(id));
+        let mut origins = several.iter().filter(|id| !self.is_target(**id));
         Ok(match (persons.as_slice(), origins.next(), origins.next()) {
             ([Some(_)], Some(origin), None) => Found::One(*origin),
             _ => Found::Several(several),
@@ -264,8 +268,19 @@ impl Browser<'_> {
     /// # Errors
     /// When the store cannot be read, or the name below which to look is none.
     pub fn search_cs(&self, connector: ConnectorId, query: &CsQuery) -> Result<(Vec<CsLine>, bool), ServiceError> {
+        if let Some(state) = &query.state
+            && !STATES.iter().any(|known| known.eq_ignore_ascii_case(state))
+        {
+            return Err(ServiceError::Usage(format!("'{state}' is no state; there are: {}", STATES.join(", "))));
+        }
+        if let Some(name) = &query.object_type {
+            self.refuse_unknown_type(name, |direction| {
+                let rules = self.rules.map_or(&[][..], RuleSet::rules).iter();
+                rules.filter(|rule| rule.connector == connector && rule.direction == direction).map(|rule| rule.cs_type).collect()
+            })?;
+        }
         let wanted_type = query.object_type.as_deref().map(fold);
-        let filters = self.filters(&query.filters);
+        let filters = self.filters(&query.filters)?;
         let mut lines = Vec::new();
         let mut visit = |object: &CsObject| -> Result<bool, ServiceError> {
             if self.fits_cs(object, query, wanted_type.as_deref(), &filters)? {
@@ -331,7 +346,7 @@ impl Browser<'_> {
         object: &CsObject,
         query: &CsQuery,
         wanted_type: Option<&str>,
-        filters: &[(Option<AttrId>, &AttributeFilter)],
+        filters: &[(AttrId, &AttributeFilter)],
     ) -> Result<bool, ServiceError> {
         if wanted_type.is_some_and(|wanted| fold(&self.names.object_type_name(object.object_type)) != wanted) {
             return Ok(false);
@@ -354,7 +369,7 @@ impl Browser<'_> {
             }
         }
         for (attr, filter) in filters {
-            if !attr.is_some_and(|attr| has_value(&object.values, attr, filter, Some(StageMask::WANTED))) {
+            if !has_value(&object.values, *attr, filter, Some(StageMask::WANTED)) {
                 return Ok(false);
             }
         }
@@ -369,8 +384,43 @@ impl Browser<'_> {
         Ok(true)
     }
 
-    fn filters<'f>(&self, filters: &'f [AttributeFilter]) -> Vec<(Option<AttrId>, &'f AttributeFilter)> {
-        filters.iter().map(|filter| (self.names.find(&filter.attribute), filter)).collect()
+    fn filters<'f>(&self, filters: &'f [AttributeFilter]) -> Result<Vec<(AttrId, &'f AttributeFilter)>, ServiceError> {
+        let known = |filter: &'f AttributeFilter| match self.names.find(&filter.attribute) {
+            Some(attr) => Ok((attr, filter)),
+            None => Err(ServiceError::Usage(format!(
+                "no attribute '{}' is known here; rules and imports know: {}",
+                filter.attribute,
+                self.attribute_names().join(", ")
+            ))),
+        };
+        filters.iter().map(known).collect()
+    }
+
+    /// The names of attributes that rules read or write, in order.
+    fn attribute_names(&self) -> Vec<String> {
+        let Some(rules) = self.rules else { return Vec::new() };
+        let mut attributes: Vec<AttrId> = Vec::new();
+        for connector in self.connectors.keys() {
+            attributes.extend(rules.inbound_attributes(*connector));
+            attributes.extend(rules.outbound_attributes(*connector));
+        }
+        attributes.extend(rules.rules().iter().flat_map(|rule| &rule.flows).map(|flow| flow.target));
+        let mut names: Vec<String> = attributes.into_iter().map(|attr| self.names.name(attr).to_string()).collect();
+        names.sort_by_key(|name| name.to_ascii_lowercase());
+        names.dedup();
+        names
+    }
+
+    /// An error when no rule is about objects of a type and nothing in the store has it.
+    fn refuse_unknown_type(&self, name: &str, of_rules: impl Fn(Direction) -> Vec<ObjectType>) -> Result<(), ServiceError> {
+        if self.names.find(name).is_some() {
+            return Ok(());
+        }
+        let types = [Direction::Inbound, Direction::Outbound].into_iter().flat_map(of_rules);
+        let mut known: Vec<String> = types.map(|kind| self.names.object_type_name(kind).to_string()).collect();
+        known.sort_by_key(|name| name.to_ascii_lowercase());
+        known.dedup();
+        Err(ServiceError::Usage(format!("'{name}' is no object type here; rules are about: {}", known.join(", "))))
     }
 
     fn cs_line(&self, object: &CsObject) -> CsLine {
@@ -387,7 +437,24 @@ impl Browser<'_> {
             metaverse: object.link.mv().map(|mv| mv.0),
             pending,
             dn: object.dn.to_string(),
+            known_as: if self.is_target(object.id) { known_as(&self.names, &object.values) } else { KnownAs::default() },
         }
+    }
+
+    fn is_target(&self, id: CsId) -> bool {
+        self.rules.is_some_and(|rules| rules.targets().contains(&id.connector()))
+    }
+
+    /// Lines for objects that a text may mean, so that people can choose.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn cs_lines(&self, ids: &[CsId]) -> Result<Vec<CsLine>, ServiceError> {
+        let mut lines = Vec::new();
+        for id in ids {
+            lines.extend(self.snapshot.cs_object(*id)?.map(|object| self.cs_line(&object)));
+        }
+        Ok(lines)
     }
 
     /// Everything about one connector-space object. Attributes show at most `limit` values each.
@@ -516,8 +583,14 @@ impl Browser<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn search_mv(&self, query: &MvQuery) -> Result<(Vec<MvLine>, bool), ServiceError> {
+        if let Some(name) = &query.object_type {
+            self.refuse_unknown_type(name, |direction| {
+                let rules = self.rules.map_or(&[][..], RuleSet::rules).iter();
+                rules.filter(|rule| rule.direction == direction).filter_map(|rule| rule.mv_type).collect()
+            })?;
+        }
         let wanted_type = query.object_type.as_deref().map(fold);
-        let filters = self.filters(&query.filters);
+        let filters = self.filters(&query.filters)?;
         let text = query.text.as_ref().map(|text| AttributeFilter { attribute: String::new(), pattern: format!("*{}*", fold(text)) });
         let known: Vec<AttrId> = KNOWN_NAMES.iter().filter_map(|name| self.names.find(name)).collect();
         let (mut lines, mut after) = (Vec::new(), None);
@@ -527,7 +600,7 @@ impl Browser<'_> {
             after = Some(last.id);
             for object in &page {
                 let fits = wanted_type.as_deref().is_none_or(|wanted| fold(&self.names.object_type_name(object.object_type)) == wanted)
-                    && filters.iter().all(|(attr, filter)| attr.is_some_and(|attr| has_value(&object.values, attr, filter, None)))
+                    && filters.iter().all(|(attr, filter)| has_value(&object.values, *attr, filter, None))
                     && text.as_ref().is_none_or(|text| known.iter().any(|attr| has_value(&object.values, *attr, text, None)));
                 if fits {
                     if lines.len() >= query.limit {
@@ -643,6 +716,12 @@ impl Browser<'_> {
         let mut problems = Vec::new();
         for id in self.connectors.keys().copied().filter(|id| connector.is_none_or(|wanted| wanted == *id)) {
             let mut after = None;
+            for problem in self.entries_refused(id)? {
+                if problems.len() >= limit {
+                    return Ok((problems, true));
+                }
+                problems.push(problem);
+            }
             loop {
                 let page = self.snapshot.errors(id, after, PAGE)?;
                 let Some((last, side, _)) = page.last() else { break };
@@ -658,6 +737,92 @@ impl Browser<'_> {
         }
         Ok((problems, false))
     }
+}
+
+impl Browser<'_> {
+    /// Entries that no import could make objects of: what the last full import noted, and the imports after it. Earlier
+    /// ones tell since when.
+    fn entries_refused(&self, connector: ConnectorId) -> Result<Vec<ProblemView>, ServiceError> {
+        let (mut found, mut complete, mut before) = (Vec::new(), false, None);
+        loop {
+            let runs = self.snapshot.runs(before, RUNS)?;
+            let Some(last) = runs.last() else { return Ok(found) };
+            before = Some(last.id);
+            for run in runs.iter().filter(|run| run.connector == connector) {
+                for step in run.steps.iter().rev().filter(|step| matches!(step.kind, StepKind::FullImport | StepKind::DeltaImport)) {
+                    let refused = self.refused_by(run, step)?;
+                    let whole = step.kind == StepKind::FullImport && !step.result.0.starts_with("no-start");
+                    let mut known = false;
+                    for problem in refused {
+                        let same = |other: &&mut ProblemView| other.dn == problem.dn && other.code == problem.code;
+                        match found.iter_mut().find(same) {
+                            Some(earlier) => {
+                                earlier.first_seen = problem.first_seen;
+                                known = true;
+                            }
+                            None if !complete => found.push(problem),
+                            None => {}
+                        }
+                    }
+                    if complete && whole && !known {
+                        return Ok(found);
+                    }
+                    complete |= whole;
+                    if complete && found.is_empty() {
+                        return Ok(found);
+                    }
+                }
+            }
+        }
+    }
+
+    fn refused_by(&self, run: &RunRecord, step: &StepRecord) -> Result<Vec<ProblemView>, ServiceError> {
+        let noted = CounterName(Cow::Borrowed("stage-failure"));
+        let failures = step.counters.get(&noted).copied().unwrap_or(0);
+        let mut found = Vec::new();
+        if failures == 0 {
+            return Ok(found);
+        }
+        let since = step.started.to_string();
+        let problem = |dn: String, code: &str, detail: String| ProblemView {
+            id: None,
+            connector: self.connector_name(run.connector),
+            dn,
+            side: "import",
+            code: code.to_owned(),
+            detail,
+            first_seen: since.clone(),
+            last_seen: since.clone(),
+            retries: 0,
+        };
+        let mut lines = 0;
+        for (entry, code, detail) in step.message.iter().flat_map(|message| message.lines()).filter_map(noted_entry) {
+            lines += 1;
+            // Objects have their problems beside them.
+            if !self.is_object(run.connector, entry)? {
+                found.push(problem(entry.to_owned(), code, detail.to_owned()));
+            }
+        }
+        if lines >= NOTES && failures > lines {
+            let detail = format!("{} more entries of this import had problems; a run notes the first {NOTES}", failures - lines);
+            found.push(problem(format!("run {}", run.id.0), "discovery-errors", detail));
+        }
+        Ok(found)
+    }
+
+    fn is_object(&self, connector: ConnectorId, name: &str) -> Result<bool, ServiceError> {
+        let Ok(dn) = Dn::parse(name) else { return Ok(false) };
+        let Some(id) = self.snapshot.cs_by_dn(connector, &dn.key())? else { return Ok(false) };
+        Ok(self.snapshot.cs_link(id)?.is_some_and(|link| link != Link::Placeholder))
+    }
+}
+
+/// A line that an import noted of an entry: what it is called, the code, what is wrong.
+fn noted_entry(line: &str) -> Option<(&str, &'static str, &str)> {
+    ObjectErrorCode::ALL.iter().map(ObjectErrorCode::as_str).find_map(|code| {
+        let (entry, detail) = line.split_once(&format!(": {code}: "))?;
+        Some((entry, code, detail))
+    })
 }
 
 impl std::fmt::Debug for Browser<'_> {
@@ -694,11 +859,29 @@ fn has_value(values: &FlatValues, attr: AttrId, filter: &AttributeFilter, mask: 
         .any(|item| filter.fits(&ValueView::of("", item.value).to_string()))
 }
 
+/// By what people know an object of a target: as it shall be, or as it is where nothing is wanted any more.
+pub(super) fn known_as(names: &Names, values: &FlatValues) -> KnownAs {
+    let text = |name: &str| {
+        let attr = names.find(name)?;
+        [StageMask::WANTED, StageMask::IMPORTED].into_iter().find_map(|mask| {
+            values.attribute(attr).find_map(|item| match item.value {
+                ValueRef::Text(text) if ValueState(item.flags).present(mask) => Some(text.to_owned()),
+                _ => None,
+            })
+        })
+    };
+    KnownAs { display_name: text("displayName"), user_principal_name: text("userPrincipalName") }
+}
+
 /// A number as shown: connector and sequence with a point between.
 pub(super) fn parse_cs_id(text: &str) -> Option<CsId> {
     let (connector, sequence) = text.split_once('.')?;
     Some(CsId::new(ConnectorId(connector.parse().ok()?), sequence.parse().ok()?))
 }
+
+/// The names of all link states.
+const STATES: [&str; 6] =
+    ["connector", "explicit-connector", "disconnector", "explicit-disconnector", "filtered-disconnector", "placeholder"];
 
 /// The name of a link state.
 pub(super) fn state_name(link: Link) -> &'static str {

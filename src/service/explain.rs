@@ -92,23 +92,54 @@ type Steps = (Vec<ExplanationStep>, String);
 impl Walk<'_> {
     fn steps(&self) -> Result<Steps, ServiceError> {
         let mut steps = Vec::new();
-        if let Some(verdict) = self.import(&mut steps)? {
+        if let Some(mut verdict) = self.until_stopped(&mut steps)? {
+            // Whatever stopped it: what waits for its copies in targets happens all the same.
+            for export in self.exports()? {
+                let name = self.browser.connector_name(export.id.connector());
+                let (step, told) = self.export_step(&name, &export)?;
+                steps.push(step);
+                if !matches!(export.stage(Stage::PendingExport).kind, DeltaKind::None) {
+                    verdict = format!("{verdict} {told}");
+                }
+            }
             return Ok((steps, verdict));
         }
         let Some(ahead) = preview(&self.service.store, self.rules, self.parameters, self.object.id, true)? else {
             return Ok((steps, "The object is gone.".to_owned()));
         };
-        for judge in [Self::scope, Self::join] {
-            if let Some(verdict) = judge(self, &ahead, &mut steps) {
-                return Ok((steps, verdict));
-            }
-        }
         let metaverse = ahead.after.as_ref().or(ahead.before.as_ref());
         if let Some(metaverse) = metaverse {
             steps.push(self.metaverse(metaverse));
         }
         let verdict = self.targets(&ahead, metaverse, &mut steps)?;
         Ok((steps, verdict))
+    }
+
+    /// The steps to the first one that stops it, with the sentence that says so.
+    fn until_stopped(&self, steps: &mut Vec<ExplanationStep>) -> Result<Option<String>, ServiceError> {
+        if let Some(verdict) = self.import(steps)? {
+            return Ok(Some(verdict));
+        }
+        let Some(ahead) = preview(&self.service.store, self.rules, self.parameters, self.object.id, true)? else {
+            return Ok(Some("The object is gone.".to_owned()));
+        };
+        Ok([Self::scope, Self::join].into_iter().find_map(|judge| judge(self, &ahead, steps)))
+    }
+
+    /// The copies of it in targets; an object of a target is its own copy.
+    fn exports(&self) -> Result<Vec<CsObject>, ServiceError> {
+        let id = self.object.id;
+        if self.rules.targets().contains(&id.connector()) {
+            return Ok(vec![self.object.clone()]);
+        }
+        let Some(mv) = self.object.link.mv() else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for link in self.browser.snapshot.mv_links(mv)? {
+            if self.rules.targets().contains(&link.connector()) {
+                found.extend(self.browser.snapshot.cs_object(link)?);
+            }
+        }
+        Ok(found)
     }
 
     fn import(&self, steps: &mut Vec<ExplanationStep>) -> Result<Option<String>, ServiceError> {
@@ -246,6 +277,13 @@ impl Walk<'_> {
     fn export(&self, name: &str, export: &CsObject, steps: &mut Vec<ExplanationStep>) -> Result<String, ServiceError> {
         let finding = format!("{name}: object {} ({})", export.id, export.dn);
         steps.push(ExplanationStep { step: "provisioning", outcome: StepOutcome::Passed, findings: vec![finding] });
+        let (step, verdict) = self.export_step(name, export)?;
+        steps.push(step);
+        Ok(verdict)
+    }
+
+    /// What is under way for an object of a target.
+    fn export_step(&self, name: &str, export: &CsObject) -> Result<(ExplanationStep, String), ServiceError> {
         let error = self.browser.snapshot.error(export.id, ErrorSide::Export)?;
         let mut findings: Vec<String> = error.iter().map(|error| format!("{}: {}", error.code, error.detail)).collect();
         for stage in [Stage::PendingExport, Stage::InProgress, Stage::Unconfirmed] {
@@ -254,19 +292,21 @@ impl Walk<'_> {
                 findings.push(format!("{}: {}", super::browse::stage_name(stage), kind_name(delta.kind)));
             }
         }
-        let waiting = |stage: Stage| export.stage(stage).kind != DeltaKind::None;
+        let pending = export.stage(Stage::PendingExport).kind;
+        let sent = [Stage::InProgress, Stage::Unconfirmed].into_iter().any(|stage| export.stage(stage).kind != DeltaKind::None);
         let (outcome, verdict) = if let Some(error) = error {
             (StepOutcome::Stopped, format!("{name} refused it: {}.", error.code))
-        } else if waiting(Stage::PendingExport) {
+        } else if pending == DeltaKind::Delete {
+            (StepOutcome::Waiting, format!("The next export deletes it in {name}."))
+        } else if pending != DeltaKind::None {
             (StepOutcome::Waiting, format!("It waits for the next export to {name}."))
-        } else if waiting(Stage::InProgress) || waiting(Stage::Unconfirmed) {
+        } else if sent {
             (StepOutcome::Waiting, format!("It was sent to {name}; the next import confirms it."))
         } else {
             findings.push("nothing is pending".to_owned());
             (StepOutcome::Passed, format!("It is in {name}, confirmed by import, and nothing is pending."))
         };
-        steps.push(ExplanationStep { step: "export", outcome, findings });
-        Ok(verdict)
+        Ok((ExplanationStep { step: "export", outcome, findings }, verdict))
     }
 
     fn candidates(

@@ -62,6 +62,17 @@ impl History {
         })
     }
 
+    /// An error when a run has no such step.
+    ///
+    /// # Errors
+    /// Just that; the message lists those it has.
+    pub fn refuse_unknown_step(run: &RunView, step: Option<u32>) -> Result<(), ServiceError> {
+        let Some(step) = step.filter(|step| run.steps.iter().all(|known| known.number != *step)) else { return Ok(()) };
+        let known: Vec<String> = run.steps.iter().map(|step| step.number.to_string()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Err(ServiceError::Usage(format!("run {} has no step {step}; there are: {known}", run.number)))
+    }
+
     fn record(&self, number: u64) -> Result<RunRecord, ServiceError> {
         self.snapshot
             .run(RunId(number))?

@@ -25,8 +25,8 @@ pub use explain::{Explanation, ExplanationStep, StepOutcome};
 pub use history::History;
 pub use tenant::TenantPlace;
 pub use views::{
-    AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, DeltaView, LineageView, MvLine, MvObjectView, ProblemView, RuleView,
-    RunView, StageView, StepObjectView, StepObjectsView, StepRecordView, TargetCounts, ValueView,
+    AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, DeltaView, KnownAs, LineageView, MvLine, MvObjectView, ProblemView,
+    RuleView, RunView, StageView, StepObjectView, StepObjectsView, StepRecordView, TargetCounts, ValueView,
 };
 pub use what_if::{WhatIfObject, WhatIfView};
 

@@ -153,8 +153,8 @@ pub struct StageView {
 /// A problem of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProblemView {
-    /// The object's number.
-    pub id: String,
+    /// The object's number; nothing for an entry that is no object yet.
+    pub id: Option<String>,
     /// Its connector.
     pub connector: String,
     /// Its name.
@@ -183,7 +183,7 @@ impl ProblemView {
             ErrorSide::Export => "export",
         };
         Self {
-            id,
+            id: Some(id),
             connector,
             dn,
             side,
@@ -213,6 +213,30 @@ pub struct CsLine {
     pub pending: Vec<String>,
     /// Its name.
     pub dn: String,
+    /// In targets, where the name says nothing to people: what it is called.
+    #[serde(flatten)]
+    pub known_as: KnownAs,
+}
+
+/// By what people know an object of a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KnownAs {
+    /// `displayName`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// `userPrincipalName`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_principal_name: Option<String>,
+}
+
+impl fmt::Display for KnownAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.display_name, &self.user_principal_name) {
+            (Some(name), Some(account)) => write!(f, "{name} ({account})"),
+            (Some(text), None) | (None, Some(text)) => f.write_str(text),
+            (None, None) => Ok(()),
+        }
+    }
 }
 
 /// An object of a connector space.

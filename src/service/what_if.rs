@@ -1,6 +1,7 @@
 //! What an export would send, and whether it would be allowed to.
 
-use super::views::DeltaView;
+use super::browse::known_as;
+use super::views::{DeltaView, KnownAs};
 use super::{Service, ServiceError};
 use crate::connector::ExportKind;
 use crate::engine::export::{known_terms, plan_export};
@@ -41,6 +42,9 @@ pub struct WhatIfObject {
     pub id: String,
     /// Its name.
     pub dn: String,
+    /// What it is called.
+    #[serde(flatten)]
+    pub known_as: KnownAs,
     /// Its type.
     pub object_type: String,
     /// `add`, `update` or `delete`.
@@ -66,9 +70,14 @@ impl Service {
             summary.count_existing(&snapshot, connector)?;
         }
         let delete_limit = summary.delete_limit(Some(guard.max_deletes), guard.max_delete_percent, terms);
-        let objects = plan.objects.into_iter().map(|object| WhatIfObject {
+        let mut known: Vec<KnownAs> = Vec::with_capacity(plan.objects.len());
+        for object in &plan.objects {
+            known.push(snapshot.cs_object(object.id)?.map(|object| known_as(self.store.names(), &object.values)).unwrap_or_default());
+        }
+        let objects = plan.objects.into_iter().zip(known).map(|(object, known_as)| WhatIfObject {
             id: object.id.to_string(),
             dn: object.dn,
+            known_as,
             object_type: object.object_type,
             operation: match object.kind {
                 ExportKind::Add => "add",

@@ -1,6 +1,134 @@
 //! Looking at what the store holds.
 
 use crate::{assert_code, document, small_world, stderr, stdout, with_config};
+use std::fs;
+use std::time::Duration;
+use syncline::context::{Clock as _, SystemClock};
+
+/// A world after its first cycle, in which somebody has left the directory and nobody has exported that yet.
+fn world_with_a_leaver() -> tempfile::TempDir {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let file = world.path().join("people.ldif");
+    let (before, rest) = crate::PEOPLE.split_once("dn: CN=Old Hand").expect("he is there");
+    let (_, after) = rest.split_once("dn: CN=Engineers").expect("they are behind him");
+    fs::write(&file, format!("{before}dn: CN=Engineers{after}")).expect("the folder can be written");
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import"]), 0);
+    world
+}
+
+#[test]
+fn a_waiting_delete_is_explained_and_has_a_name() {
+    let world = world_with_a_leaver();
+    let config = world.path().join("config");
+    let explain = || {
+        let output = with_config(&config, &["--json", "object", "explain", "oldhand@corp.example"]);
+        assert_code(&output, 0);
+        document(&output)
+    };
+    let before = explain();
+    let last = before["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!((last["step"].as_str(), last["findings"][0].as_str()), (Some("export"), Some("nothing is pending")), "{before:#}");
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-sync"]), 0);
+    let after = explain();
+    let last = after["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!((last["step"].as_str(), last["findings"][0].as_str()), (Some("export"), Some("pending-export: delete")), "{after:#}");
+    assert!(after["verdict"].as_str().unwrap().ends_with("The next export deletes it in Entra."), "{after:#}");
+
+    let output = with_config(&config, &["--json", "export", "--what-if"]);
+    let object = document(&output)["targets"][0]["objects"][0].clone();
+    assert_eq!(object["operation"], "delete");
+    assert_eq!((object["display_name"].as_str(), object["user_principal_name"].as_str()), (Some("Old Hand"), Some("oldhand@corp.example")));
+    let output = with_config(&config, &["export", "--what-if"]);
+    assert!(stdout(&output).contains("Old Hand (oldhand@corp.example)"), "{}", stdout(&output));
+    let output = with_config(&config, &["cs", "search", "Entra", "--pending-export", "delete"]);
+    assert!(stdout(&output).contains("Old Hand (oldhand@corp.example)"), "{}", stdout(&output));
+}
+
+#[test]
+fn values_that_no_filter_knows_are_refused_with_those_it_does() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import"]), 0);
+    for (arguments, known) in [
+        (&["cs", "search", "corp.example", "--state", "zebra"][..], "filtered-disconnector"),
+        (&["cs", "search", "corp.example", "--type", "zebra"], "inetOrgPerson"),
+        (&["cs", "search", "corp.example", "--where", "nosuch=x"], "userPrincipalName"),
+        (&["mv", "search", "--type", "zebra"], "person"),
+        (&["mv", "search", "--where", "nosuch=x"], "displayName"),
+        (&["run", "show", "1", "--step", "9"], "there are: 1"),
+        (&["run", "show", "1", "--step", "9", "--counter", "stage-add"], "there are: 1"),
+    ] {
+        let output = with_config(&config, arguments);
+        assert_code(&output, 64);
+        assert!(stderr(&output).contains(known), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn somebody_is_shown_where_they_come_from() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let output = with_config(&config, &["--json", "cs", "show", "ada@corp.example"]);
+    assert_code(&output, 0);
+    assert_eq!(document(&output)["connector"], "corp.example");
+    let output = with_config(&config, &["mv", "show", "ada@corp.example"]);
+    let shown = stdout(&output);
+    assert!(shown.contains("since") && shown.contains("CN=Ada Byron,OU=People,DC=corp,DC=example"), "{shown}");
+}
+
+#[test]
+fn commands_wait_for_the_store_and_say_so() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let held = syncline::store::Store::open(&config.join("syncline.redb"), syncline::store::StoreOptions::default()).unwrap();
+    let clock = SystemClock::new();
+    let output = with_config(&config, &["--wait", "2", "run", "list"]);
+    assert_code(&output, 4);
+    assert!(clock.elapsed() >= Duration::from_secs(2));
+    assert!(
+        stderr(&output).contains("Waiting at most 2 s") && stderr(&output).contains("in use by another process"),
+        "{}",
+        stderr(&output)
+    );
+    assert_code(&with_config(&config, &["--wait", "0", "store", "check"]), 4);
+    let freed = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        drop(held);
+    });
+    let output = with_config(&config, &["run", "list"]);
+    assert_code(&output, 0);
+    assert_eq!(stderr(&output), "");
+    freed.join().unwrap();
+}
+
+#[test]
+fn a_damaged_store_is_told_in_words() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let file = config.join("syncline.redb");
+    let whole = fs::read(&file).unwrap();
+    for (start, end) in [(4_096, 8_192), (whole.len() / 2, whole.len()), (8_192, whole.len())] {
+        let mut broken = whole.clone();
+        broken[start..end].fill(0x5a);
+        fs::write(&file, &broken).unwrap();
+        for arguments in [&["run", "list"][..], &["store", "check"], &["cs", "search", "corp.example"], &["store", "stats"]] {
+            let output = with_config(&config, arguments);
+            let told = stderr(&output);
+            assert!(!told.contains("panicked"), "{arguments:?}: {told}");
+            if output.status.code() != Some(0) && told.contains("damaged") {
+                assert!(told.contains("restore a backup") && told.contains("cycle start --initial"), "{arguments:?}: {told}");
+            }
+        }
+        let check = with_config(&config, &["store", "check"]);
+        assert_code(&check, 4);
+        assert!(!stderr(&check).contains("store check"), "a check that failed proposes none: {}", stderr(&check));
+    }
+}
 
 #[test]
 fn objects_are_found_by_every_name_they_have() {

@@ -14,14 +14,17 @@ fn a_typo_is_named_with_its_place_and_what_was_meant() {
     let output = with_config(&config, &["cycle", "start"]);
     assert_code(&output, 4);
     insta::assert_snapshot!(stderr(&output), @r"
-    error: syncline.toml:7:1: unknown key `max_delets` (did you mean `max_deletes`?)
+    error: syncline.toml:7:1: unknown key `max_delets`
       7 | max_delets = 500
         | ^^^^^^^^^^
+    hint: did you mean `max_deletes`?
     ");
     assert!(!config.join("syncline.redb").exists(), "a configuration that cannot work makes no store");
     let output = with_config(&config, &["--json", "cycle", "start"]);
     assert_code(&output, 4);
-    assert_eq!(document(&output)["error"]["kind"], "configuration");
+    let error = &document(&output)["error"];
+    assert_eq!(error["kind"], "configuration");
+    assert_eq!(error["hints"][0], "did you mean `max_deletes`?");
 }
 
 #[test]
@@ -29,7 +32,8 @@ fn no_configuration_says_how_to_make_one() {
     let folder = tempfile::tempdir().unwrap();
     let output = with_config(folder.path(), &["run", "list"]);
     assert_code(&output, 4);
-    assert!(stderr(&output).contains("syncline init"), "{}", stderr(&output));
+    let init = format!("`syncline --config {} init`", folder.path().display());
+    assert!(stderr(&output).contains(&init), "{}", stderr(&output));
 }
 
 #[test]
@@ -120,4 +124,52 @@ fn a_missing_flag_is_a_wrong_call() {
     let output = syncline(["--config", folder.path().join("c").to_str().unwrap(), "init", "--source", "ad"]);
     assert_code(&output, 64);
     assert!(stderr(&output).contains("--url"), "{}", stderr(&output));
+}
+
+#[test]
+fn init_writes_everything_or_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let people = folder.path().join("people.ldif");
+    fs::write(&people, "version: 1\n").unwrap();
+    let people = people.to_str().unwrap();
+    let ldif = ["--source", "ldif", "--path", people];
+    let server = ["--source", "ad", "--bind-name", "svc@corp.example", "--url"];
+    let entra = ["--source", "ldif", "--path", people, "--tenant", "entra", "--tenant-id", "t", "--client-id", "c"];
+    let cases: &[(&[&str], &[&str], &str)] = &[
+        (&ldif, &["--name", "a/b"], "cannot be a connector's name"),
+        (&ldif, &["--name", "1"], "commands take numbers"),
+        (&ldif, &["--name", "entra"], "the target's name"),
+        (&ldif, &["--include", "garbage"], "--include garbage"),
+        (&ldif, &["--domain", "."], "--domain .: this is no domain"),
+        (&ldif, &["--verified-domain", "x@y"], "--verified-domain x@y"),
+        (&ldif, &["--bind-name", "x"], "--bind-name has no meaning with --source ldif"),
+        (&ldif, &["--tenant-id", "x"], "--tenant-id has no meaning with --tenant local"),
+        (&server, &["ldap://dc1"], "the password would travel readable"),
+        (&server, &["http://dc1"], "no address of an LDAP server"),
+        (&server, &["ldaps://dc1", "--path", "x"], "--path has no meaning with --source ad"),
+        (&server, &["ldaps://dc1", "--secret-file", "nowhere"], "cannot be read"),
+        (&server, &["ldaps://dc1", "--ca-file", "nowhere"], "there is no file"),
+        (&entra, &["--client-secret-file", "nowhere"], "cannot be read"),
+        (&entra, &["--login-url", "login"], "--login-url login"),
+    ];
+    for (first, second, told) in cases {
+        let config = folder.path().join("config");
+        let output = with_config(&config, &[&["init"], *first, *second].concat());
+        assert!(matches!(output.status.code(), Some(4 | 64)), "{second:?}");
+        assert!(stderr(&output).contains(told), "{second:?}: {}", stderr(&output));
+        assert!(!config.exists(), "{second:?} left something behind");
+    }
+    let config = folder.path().join("config");
+    fs::create_dir_all(config.join("connectors")).unwrap();
+    fs::write(config.join("connectors/90-entra.toml"), "# mine\n").unwrap();
+    assert_code(&with_config(&config, &[&["init"], &ldif[..]].concat()), 4);
+    assert_eq!(fs::read_dir(config.join("connectors")).unwrap().count(), 1);
+}
+
+#[test]
+fn the_main_file_is_not_its_folder() {
+    let world = small_world();
+    let output = with_config(&world.path().join("config/syncline.toml"), &["run", "list"]);
+    assert_code(&output, 4);
+    assert!(stderr(&output).contains(&format!("--config {}", world.path().join("config").display())), "{}", stderr(&output));
 }

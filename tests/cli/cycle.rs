@@ -65,6 +65,57 @@ fn bad_base64_is_a_problem_of_one_object() {
 }
 
 #[test]
+fn entries_that_are_no_objects_yet_are_among_the_problems() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let file = world.path().join("people.ldif");
+    let text = fs::read_to_string(&file).unwrap();
+    let bad = text.replace("department: Engines", "thumbnailPhoto:: %%%not-base64").replace("objectGUID:: VVVVVVVVVVVVVVVVVVVVVQ==\n", "");
+    fs::write(&file, bad).unwrap();
+    let output = with_config(&config, &["run", "start", "corp.example", "full-import"]);
+    assert_code(&output, 2);
+    assert!(stderr(&output).contains(&format!("syncline --config {} errors", config.display())), "{}", stderr(&output));
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import"]), 2);
+    let output = with_config(&config, &["--json", "errors"]);
+    assert_code(&output, 0);
+    let problems = document(&output)["problems"].as_array().unwrap().clone();
+    let of = |code: &str| problems.iter().find(|problem| problem["code"] == code).unwrap_or_else(|| panic!("{problems:#?}"));
+    let (photo, contact) = (of("invalid-base64-value"), of("missing-anchor-component"));
+    assert_eq!(photo["dn"], "CN=Ada Byron,OU=People,DC=corp,DC=example");
+    assert_eq!(contact["dn"], "CN=Partner Pat,OU=People,DC=corp,DC=example");
+    assert!(photo["id"].is_null() && photo["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problems:#?}");
+    assert!(photo["first_seen"].as_str() < photo["last_seen"].as_str(), "the first import saw it, too: {problems:#?}");
+    fs::write(&file, text).unwrap();
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import"]), 0);
+    assert_eq!(document(&with_config(&config, &["--json", "errors"]))["problems"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_cycle_that_can_do_nothing_is_no_success() {
+    for (gone, told) in
+        [(&["10-corp.example"][..], "no source"), (&["90-entra"], "no target"), (&["10-corp.example", "90-entra"], "no connector")]
+    {
+        let world = small_world();
+        let config = world.path().join("config");
+        for name in gone {
+            fs::remove_file(config.join(format!("connectors/{name}.toml"))).unwrap();
+        }
+        let output = with_config(&config, &["cycle", "start"]);
+        assert_code(&output, 1);
+        assert!(stderr(&output).contains(told), "{}", stderr(&output));
+    }
+    let world = small_world();
+    let config = world.path().join("config");
+    let connector = config.join("connectors/10-corp.example.toml");
+    let text = fs::read_to_string(&connector).unwrap();
+    fs::write(&connector, format!("{text}\n[selection]\nobject_types = [\"printer\"]\n")).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 1);
+    let warnings = document(&output)["warnings"].clone();
+    assert!(warnings[0].as_str().unwrap().contains("10-corp.example.toml"), "{warnings:#}");
+}
+
+#[test]
 fn an_empty_source_stops_before_deletes_are_staged() {
     let world = small_world();
     let config = world.path().join("config");
@@ -108,6 +159,10 @@ fn the_threshold_stops_an_export_until_the_deletes_were_reviewed() {
     let target = &document(&output)["targets"][0];
     assert_eq!((target["deletes"].as_u64(), target["delete_limit"].as_u64()), (Some(1), Some(0)));
     let set = target["delete_set"].as_str().unwrap();
+    // What is proposed can be pasted.
+    let proposed = stderr(&with_config(&config, &["export", "--what-if"]));
+    let proposed = proposed.lines().find_map(|line| line.trim().strip_prefix("syncline ")).unwrap();
+    assert_eq!(proposed, format!("--config {} export Entra --allow-deletes {set}", config.display()));
     let other = format!("{}{}", &set[..set.len() - 1], if set.ends_with('0') { '1' } else { '0' });
     for (wrong, code) in [(other.as_str(), 5), ("1", 64)] {
         assert_code(&with_config(&config, &["--json", "export", "Entra", "--allow-deletes", wrong]), code);

@@ -1,6 +1,6 @@
 //! The demonstration: what a newcomer runs first.
 
-use crate::{assert_code, counted, document, exported, stderr, stdout, syncline, with_config};
+use crate::{assert_code, counted, document, exported, small_world, stderr, stdout, syncline, with_config};
 
 #[test]
 fn a_demonstration_fills_the_tenant_once() {
@@ -66,6 +66,37 @@ fn what_people_see() {
     settings.add_filter(r"step +took  ", "step  took  ");
     settings.add_filter(r"Took \d+(\.\d)? (ms|s|min)\.", "Took TIME.");
     settings.bind(|| insta::assert_snapshot!(stdout(&output)));
+}
+
+#[test]
+fn a_demonstration_touches_nothing_that_is_not_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    let file = own.join("directory.ldif");
+    std::fs::write(&file, "data\n").unwrap();
+    let output = syncline(["demo", "--dir", own.to_str().unwrap()]);
+    assert_code(&output, 4);
+    assert!(stderr(&output).contains("did not make") && stderr(&output).contains("--dir"), "{}", stderr(&output));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "data\n");
+    assert_eq!(std::fs::read_dir(&own).unwrap().count(), 1);
+
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&syncline(["demo", "--dir", config.to_str().unwrap()]), 4);
+    assert!(!config.join("syncline.redb").exists(), "no cycle runs on a configuration of somebody else");
+
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let small = ["demo", "--users", "3", "--groups", "1", "--contacts", "0", "--dir", empty.to_str().unwrap()];
+    assert_code(&syncline(small), 0);
+    let target = empty.join("connectors/90-entra.toml");
+    std::fs::write(&target, "kind = \"entra\"\nname = \"Entra\"\ntenant = \"contoso.onmicrosoft.com\"\nsign_in = \"device-code\"\n")
+        .unwrap();
+    let output = syncline(small);
+    assert_code(&output, 4);
+    assert!(stderr(&output).contains("tenant elsewhere"), "{}", stderr(&output));
+    assert_code(&syncline(small.into_iter().chain(["--store", "other.redb"])), 64);
 }
 
 /// A text as a pattern that fits just it.

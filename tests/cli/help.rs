@@ -59,6 +59,60 @@ fn wrong_calls_end_with_64() {
 }
 
 #[test]
+fn wrong_calls_are_documents_when_documents_are_asked_for() {
+    for arguments in [&["--json", "cycle", "begin"][..], &["run", "list", "--limit", "0", "--json"], &["--json"]] {
+        let output = syncline(arguments);
+        assert_code(&output, 64);
+        let error = &document(&output)["error"];
+        assert_eq!((error["kind"].as_str(), error["exit_code"].as_u64()), (Some("usage"), Some(64)), "{arguments:?}");
+        assert!(!error["message"].as_str().unwrap().is_empty() && error["hints"].is_array(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn nothing_is_never_what_a_limit_of_nothing_shows() {
+    for command in [&["errors"][..], &["run", "list"], &["cs", "search", "Entra"], &["mv", "search"], &["export", "--what-if"]] {
+        let output = syncline(command.iter().chain(&["--limit", "0"]));
+        assert_code(&output, 64);
+        assert!(stderr(&output).contains("1 or more"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let run = |file: &str, arguments: &[&str]| {
+        let full = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("syncline"));
+        command.args(arguments).stdout(full).output().unwrap()
+    };
+    for arguments in [&["--version"][..], &["--help"], &["--json", "--version"], &["anchor", "convert", "67452301"]] {
+        let output = run("/dev/full", arguments);
+        assert_code(&output, 3);
+        assert!(stderr(&output).contains("could not be written to standard output"), "{}", stderr(&output));
+        assert_code(&run("/dev/null", arguments), 0);
+    }
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error() {
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("syncline"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command.arg("--help").stdout(writer).output().unwrap();
+    assert_code(&output, 0);
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn anchors_are_taken_as_they_are_printed() {
+    for text in ["(objectGUID=\\67\\45\\23\\01)", "67452301", "67 45 23 01"] {
+        let output = syncline(["--json", "anchor", "convert", text]);
+        assert_code(&output, 0);
+        assert_eq!(document(&output)["hex"], "67452301", "{text}");
+    }
+}
+
+#[test]
 fn anchors_in_all_forms() {
     let output = syncline(["anchor", "convert", "x4V0iaeB60KXxjftcwd7Hw=="]);
     assert_code(&output, 0);

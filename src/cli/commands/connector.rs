@@ -2,6 +2,7 @@
 
 use crate::cli::App;
 use crate::cli::args::ConnectorCommand;
+use crate::cli::calls::completed;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, table, thousands};
 use crate::service::{Access, ConnectorLine, Service};
@@ -56,9 +57,9 @@ fn list(app: &App, service: &Service) -> Result<Exit, CommandError> {
         });
         app.output.line(table(["number", "name", "kind", "role", "state", "objects"], &["number", "objects"], rows));
         if abandoned {
-            app.output.note(
+            app.output.note(completed(
                 "\nAn abandoned connector stops synchronization: put its file back into connectors/, or see `syncline connector rename --help` and `syncline connector remove --help`.",
-            );
+            ));
         }
     });
     Ok(Exit::Ok)
@@ -73,7 +74,7 @@ fn remove(app: &App, service: &Service, name: &str, what_if: bool) -> Result<Exi
         } else {
             format!("{count} objects of {name} are taken off by the next synchronization")
         }));
-        app.output.note("What follows for targets is shown after it by `syncline export --what-if`, before anything is sent.");
+        app.output.note(completed("What follows for targets is shown after it by `syncline export --what-if`, before anything is sent."));
     });
     Ok(Exit::Ok)
 }

@@ -2,11 +2,11 @@
 
 use crate::cli::App;
 use crate::cli::args::{CsCommand, CsSearchArguments, PendingKind};
-use crate::cli::commands::{attribute_table, facts, more, only_one};
+use crate::cli::commands::{attribute_table, facts, more, only_object};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table};
+use crate::cli::output::{clean, moment, table};
 use crate::model::{DeltaKind, ErrorSide};
-use crate::service::{Access, AttributeFilter, CsLine, CsObjectView, CsQuery};
+use crate::service::{Access, AttributeFilter, CsLine, CsObjectView, CsQuery, KnownAs};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -40,14 +40,18 @@ fn search(app: &App, arguments: &CsSearchArguments) -> Result<Exit, CommandError
 
 /// Objects of connector spaces, one in each line.
 pub(in crate::cli) fn line_table(lines: &[CsLine]) -> String {
-    table(
-        ["id", "type", "state", "mv", "pending", "name"],
-        &["id", "mv"],
-        lines.iter().map(|line| {
-            let mv = line.metaverse.map(|mv| mv.to_string()).unwrap_or_default();
-            [line.id.clone(), line.object_type.clone(), line.state.to_owned(), mv, line.pending.join(", "), line.dn.clone()]
-        }),
-    )
+    let mv = |line: &CsLine| line.metaverse.map(|mv| mv.to_string()).unwrap_or_default();
+    if lines.iter().all(|line| line.known_as == KnownAs::default()) {
+        let row = |line: &CsLine| {
+            [line.id.clone(), line.object_type.clone(), line.state.to_owned(), mv(line), line.pending.join(", "), line.dn.clone()]
+        };
+        return table(["id", "type", "state", "mv", "pending", "name"], &["id", "mv"], lines.iter().map(row));
+    }
+    let row = |line: &CsLine| {
+        let (state, pending, known_as) = (line.state.to_owned(), line.pending.join(", "), line.known_as.to_string());
+        [line.id.clone(), line.object_type.clone(), state, mv(line), pending, known_as, line.dn.clone()]
+    };
+    table(["id", "type", "state", "mv", "pending", "known as", "name"], &["id", "mv"], lines.iter().map(row))
 }
 
 fn query(arguments: &CsSearchArguments) -> Result<CsQuery, CommandError> {
@@ -85,7 +89,7 @@ pub(in crate::cli) fn filters(texts: &[String]) -> Result<Vec<AttributeFilter>, 
 fn show(app: &App, text: &str, limit: usize) -> Result<Exit, CommandError> {
     let service = app.service(Access::Existing)?;
     let browser = service.browse()?;
-    let id = only_one(browser.find_cs(text)?, text, "object")?;
+    let id = only_object(&browser, browser.find_origin(text)?, text)?;
     let Some(view) = browser.show_cs(id, limit)? else {
         return Err(CommandError::new("not-found", Exit::Errors, format!("object {id} is gone")));
     };
@@ -126,8 +130,13 @@ fn print(app: &App, view: &CsObjectView) {
         }
     }
     for problem in &view.problems {
-        app.output
-            .line(format!("\nproblem ({}): {}, since {}, {} retries", problem.side, problem.code, problem.first_seen, problem.retries));
+        app.output.line(format!(
+            "\nproblem ({}): {}, since {}, {} retries",
+            problem.side,
+            problem.code,
+            moment(&problem.first_seen),
+            problem.retries
+        ));
         for line in problem.detail.lines() {
             app.output.line(format!("  {}", clean(line)));
         }

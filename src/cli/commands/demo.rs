@@ -2,16 +2,17 @@
 
 use crate::cli::App;
 use crate::cli::args::DemoArguments;
+use crate::cli::calls::{call_in, quoted};
 use crate::cli::commands::run::{exit_of, print_results};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{duration, thousands};
 use crate::cli::progress::progress;
-use crate::config::{Config, ConfigTemplate, MAIN_FILE, TemplateSource, TemplateTenant};
+use crate::config::{Config, ConfigTemplate, ConnectorSettings, MAIN_FILE, TemplateSource, TemplateTenant};
 use crate::context::Context;
 use crate::directory_generator::DirectoryRecipe;
 use crate::service::{Access, DriveOptions, MvQuery, RunView, Service, TargetCounts, TenantPlace, Work};
 use serde::Serialize;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 /// What a demonstration came to.
@@ -27,10 +28,16 @@ struct Demonstration {
 
 /// The directory's file.
 const DIRECTORY: &str = "directory.ldif";
+/// Says that the demonstration made the folder, and may run cycles in it.
+const MARKER: &str = ".syncline-demo";
 
 pub(in crate::cli) fn run(app: &App, arguments: &DemoArguments) -> Result<Exit, CommandError> {
     let cx = Context::system();
     let began = cx.clock.elapsed();
+    if app.store.is_some() {
+        return Err(CommandError::usage("the demonstration keeps its store in its own folder: --store does not go with it"));
+    }
+    refuse_what_is_not_ours(&arguments.dir)?;
     let first_run = !arguments.dir.join(MAIN_FILE).exists();
     if first_run {
         prepare(app, arguments)?;
@@ -41,7 +48,8 @@ pub(in crate::cli) fn run(app: &App, arguments: &DemoArguments) -> Result<Exit, 
         ));
     }
     let config = Config::load(&arguments.dir)?;
-    let service = Service::open(config, app.store.as_deref(), Access::Create)?;
+    refuse_other_tenants(&config, &arguments.dir)?;
+    let service = app.patiently(|| Ok(Service::open(config.clone(), None, Access::Create)?))?;
     let place = if arguments.tenant_process { TenantPlace::OwnProcess } else { TenantPlace::Here };
     let options = DriveOptions { tenant: place, ..DriveOptions::default() };
     let mut bars = progress(app.output);
@@ -67,6 +75,39 @@ pub(in crate::cli) fn run(app: &App, arguments: &DemoArguments) -> Result<Exit, 
 fn exported(runs: &[RunView]) -> u64 {
     let counters = runs.iter().flat_map(|run| &run.steps).flat_map(|step| &step.counters);
     counters.filter(|(name, _)| name.starts_with("export-") && *name != "export-failure").map(|(_, count)| *count).sum()
+}
+
+/// The demonstration writes files and runs whole cycles: only where it began itself, or where nothing is.
+fn refuse_what_is_not_ours(folder: &Path) -> Result<(), CommandError> {
+    let refused = |message: String| {
+        CommandError::new("demo", Exit::NotStarted, message).hint("name a new or empty folder by --dir; nothing was changed in this one")
+    };
+    match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(refused(format!("{} cannot be used: {error}", folder.display()))),
+        Ok(mut entries) => {
+            if folder.join(MARKER).exists() || entries.next().is_none() {
+                return Ok(());
+            }
+            Err(refused(format!("{} has files that the demonstration did not make", folder.display())))
+        }
+    }
+}
+
+/// Whoever points a demonstration to a real tenant wants more than a demonstration.
+fn refuse_other_tenants(config: &Config, folder: &Path) -> Result<(), CommandError> {
+    let embedded = |settings: &ConnectorSettings| match settings {
+        ConnectorSettings::Entra(file) => file.is_embedded(),
+        _ => true,
+    };
+    match config.connectors.iter().find(|connector| !embedded(&connector.settings)) {
+        None => Ok(()),
+        Some(connector) => {
+            let message = format!("{} writes to a tenant elsewhere; the demonstration only runs with its own", connector.file.display());
+            let cycle = call_in(folder, &["cycle", "start"]);
+            Err(CommandError::new("demo", Exit::NotStarted, message).hint(format!("for a cycle with it: {cycle}")))
+        }
+    }
 }
 
 fn prepare(app: &App, arguments: &DemoArguments) -> Result<(), CommandError> {
@@ -105,6 +146,7 @@ fn prepare(app: &App, arguments: &DemoArguments) -> Result<(), CommandError> {
 
 fn write_directory(folder: &Path, recipe: &DirectoryRecipe) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join(MARKER), "The demonstration of Syncline made this folder and may change it.\n")?;
     let mut out = BufWriter::new(std::fs::File::create(folder.join(DIRECTORY))?);
     recipe.write_ldif(&mut out)?;
     out.flush()
@@ -121,20 +163,22 @@ fn summary(app: &App, service: &Service, done: &Demonstration) {
         thousands(done.exports),
         duration(done.seconds)
     ));
+    let file = quoted(&format!("{folder}/tenant/tenant.redb"));
     output.line(format!(
         "The tenant lives in {folder}/tenant and answers Graph and sign-in while it is served:\n  \
-         syncline tenant serve --data {folder}/tenant/tenant.redb --plain-http"
+         syncline tenant serve --data {file} --plain-http"
     ));
     output.line("\nTo try next:");
-    let mut next = vec![format!("syncline --config {folder} cycle start"), format!("syncline --config {folder} run list")];
+    let call = |words: &[&str]| call_in(Path::new(folder), words);
+    let mut next = vec![call(&["cycle", "start"]), call(&["run", "list"])];
     if let Some(run) = done.runs.iter().find(|run| run.steps.iter().any(|step| step.counters.contains_key("stage-add"))) {
-        next.push(format!("syncline --config {folder} run show {} --counter stage-add", run.number));
+        next.push(call(&["run", "show", &run.number.to_string(), "--counter", "stage-add"]));
     }
     if let Some(account) = somebody(service) {
-        next.push(format!("syncline --config {folder} object explain {account}"));
-        next.push(format!("syncline --config {folder} mv show {account}"));
+        next.push(call(&["object", "explain", &account]));
+        next.push(call(&["mv", "show", &account]));
     }
-    next.push(format!("syncline --config {folder} errors"));
+    next.push(call(&["errors"]));
     for command in next {
         output.line(format!("  {command}"));
     }

@@ -1,10 +1,10 @@
-//! `errors`: the problems of objects.
+//! `errors`: the problems of objects, and of entries that could not become objects.
 
 use crate::cli::App;
 use crate::cli::args::ErrorsArguments;
 use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::clean;
+use crate::cli::output::{clean, moment};
 use crate::service::{Access, ProblemView};
 use serde::Serialize;
 
@@ -20,14 +20,16 @@ pub(in crate::cli) fn run(app: &App, arguments: &ErrorsArguments) -> Result<Exit
     let (problems, cut) = service.browse()?.problems(connector, arguments.limit)?;
     app.output.result(&Problems { problems, more: cut }, |found| {
         if found.problems.is_empty() {
-            app.output.line("No object has a problem.");
+            app.output.line("No object and no entry has a problem.");
         }
         for problem in &found.problems {
-            app.output.line(clean(format!("{}  {} ({})", problem.code, problem.dn, problem.id)));
-            app.output.line(clean(format!(
-                "  {} of {}, since {}, {} retries",
-                problem.side, problem.connector, problem.first_seen, problem.retries
-            )));
+            let (what, retries) = match &problem.id {
+                Some(id) => (format!("{} ({id})", problem.dn), format!(", {} retries", problem.retries)),
+                None => (format!("{} (no object yet)", problem.dn), String::new()),
+            };
+            let since = moment(&problem.first_seen);
+            app.output.line(clean(format!("{}  {what}", problem.code)));
+            app.output.line(clean(format!("  {} of {}, since {since}{retries}", problem.side, problem.connector)));
             for line in problem.detail.lines() {
                 app.output.line(format!("  {}", clean(line)));
             }

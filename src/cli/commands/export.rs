@@ -2,6 +2,7 @@
 
 use crate::cli::App;
 use crate::cli::args::ExportArguments;
+use crate::cli::calls::call;
 use crate::cli::commands::more;
 use crate::cli::commands::run::drive;
 use crate::cli::error::{CommandError, Exit};
@@ -55,7 +56,8 @@ fn what_if(app: &App, service: &Service, targets: &[ConnectorId], limit: usize) 
 
 fn print(app: &App, view: &WhatIfView) {
     for object in &view.objects {
-        app.output.line(clean(format!("{:<10}  {}  {}", object.operation, object.id, object.dn)));
+        let line = format!("{:<10}  {}  {}  {}", object.operation, object.id, object.dn, object.known_as);
+        app.output.line(clean(line.trim_end()));
         if let Some(rename) = &object.rename {
             app.output.line(clean(format!("  name: {rename}")));
         }
@@ -82,11 +84,10 @@ fn print(app: &App, view: &WhatIfView) {
     }
     if view.stopped_by_threshold {
         app.output.note(format!(
-            "The export would stop before the first object: {} deletes wait, {} are allowed. After a review, to send exactly these:\n  syncline export '{}' --allow-deletes {}",
+            "The export would stop before the first object: {} deletes wait, {} are allowed. After a review, to send exactly these:\n  {}",
             view.deletes,
             view.delete_limit.unwrap_or_default(),
-            view.connector,
-            view.delete_set
+            call(&["export", &view.connector, "--allow-deletes", &view.delete_set])
         ));
     }
 }

@@ -20,16 +20,44 @@ use super::App;
 use super::error::{CommandError, Exit};
 use super::output::{Output, clean, table};
 use crate::config::Config;
-use crate::service::{Access, AttributeView, Found, Service};
+use crate::context::{Clock as _, SystemClock};
+use crate::model::CsId;
+use crate::service::{Access, AttributeView, Browser, Found, Service};
 use std::fmt::Display;
+use std::time::Duration;
 
 impl App {
     /// Opens what the configuration names.
     pub(super) fn service(&self, access: Access) -> Result<Service, CommandError> {
         let config = Config::load(&self.config)?;
-        Ok(Service::open(config, self.store.as_deref(), access)?)
+        self.patiently(|| Ok(Service::open(config.clone(), self.store.as_deref(), access)?))
+    }
+
+    /// Does something with the store as soon as no other command uses it, or gives up after the time that was allowed.
+    pub(super) fn patiently<T>(&self, mut work: impl FnMut() -> Result<T, CommandError>) -> Result<T, CommandError> {
+        let clock = SystemClock::new();
+        let mut told = false;
+        loop {
+            match work() {
+                Err(error) if error.kind == IN_USE && clock.elapsed() < self.wait => {
+                    if !told && clock.elapsed() >= TOLD_AFTER {
+                        told = true;
+                        self.output.note(format!("Waiting at most {} s: {}", self.wait.as_secs(), error.message));
+                    }
+                    std::thread::sleep(TRIED_EVERY.min(self.wait.saturating_sub(clock.elapsed())));
+                }
+                done => return done,
+            }
+        }
     }
 }
+
+/// The kind of error that goes away by waiting.
+const IN_USE: &str = "store-in-use";
+/// Shorter waits are not worth a word.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
+/// How often to look whether the store is free.
+const TRIED_EVERY: Duration = Duration::from_millis(100);
 
 /// The one object that a text means, or an error that lists the candidates.
 pub(super) fn only_one<T: Display>(found: Found<T>, text: &str, what: &str) -> Result<T, CommandError> {
@@ -43,6 +71,16 @@ pub(super) fn only_one<T: Display>(found: Found<T>, text: &str, what: &str) -> R
                 .hint("give one of these numbers, or put the connector's name and a colon before the text"))
         }
     }
+}
+
+/// The one connector-space object that a text means, or an error that lists the candidates with their names.
+pub(super) fn only_object(browser: &Browser<'_>, found: Found<CsId>, text: &str) -> Result<CsId, CommandError> {
+    let Found::Several(several) = found else { return only_one(found, text, "object") };
+    let lines = browser.cs_lines(several.get(..10).unwrap_or(&several))?;
+    let shown = lines.iter().map(|line| clean(format!("{} in {}: {}  {}", line.id, line.connector, line.dn, line.known_as)));
+    let shown: Vec<String> = shown.map(|line| format!("\n  {}", line.trim_end())).collect();
+    Err(CommandError::new("ambiguous", Exit::Errors, format!("'{text}' may mean several objects:{}", shown.concat()))
+        .hint("give one of these numbers, or put the connector's name and a colon before the text"))
 }
 
 /// Says that there is more than was shown.

@@ -5,7 +5,7 @@ use crate::cli::args::MvCommand;
 use crate::cli::commands::cs::{filters, line_table};
 use crate::cli::commands::{facts, more, only_one};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{table, thousands};
+use crate::cli::output::{moment, table, thousands};
 use crate::service::{Access, MvLine, MvObjectView, MvQuery};
 use serde::Serialize;
 
@@ -51,18 +51,22 @@ fn print(app: &App, view: &MvObjectView) {
     let mut rows = Vec::new();
     for attribute in &view.attributes {
         let mut name = attribute.name.clone();
-        let mut origins = attribute.lineage.iter().map(|lineage| format!("{} ({})", lineage.rule, lineage.connector));
+        let mut origins = attribute.lineage.iter().map(|lineage| {
+            [format!("{} ({})", lineage.rule, lineage.connector), format!("{} {}", lineage.source_id, lineage.dn), moment(&lineage.since)]
+        });
         for value in &attribute.values {
-            rows.push([std::mem::take(&mut name), value.to_string(), origins.next().unwrap_or_default()]);
+            let [rule, object, since] = origins.next().unwrap_or_default();
+            rows.push([std::mem::take(&mut name), value.to_string(), rule, object, since]);
         }
-        for origin in origins {
-            rows.push([std::mem::take(&mut name), String::new(), origin]);
+        for [rule, object, since] in origins {
+            rows.push([std::mem::take(&mut name), String::new(), rule, object, since]);
         }
         let shown = u64::try_from(attribute.values.len()).unwrap_or(u64::MAX);
         if attribute.count > shown {
-            rows.push([String::new(), format!("… and {} more", thousands(attribute.count - shown)), String::new()]);
+            let rest = format!("… and {} more", thousands(attribute.count - shown));
+            rows.push([String::new(), rest, String::new(), String::new(), String::new()]);
         }
     }
-    app.output.line(format!("\n{}", table(["attribute", "value", "from"], &[], rows)));
+    app.output.line(format!("\n{}", table(["attribute", "value", "rule", "object", "since"], &[], rows)));
     app.output.line(format!("\nlinked to:\n{}", line_table(&view.links)));
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::App;
 use crate::cli::args::ObjectCommand;
-use crate::cli::commands::only_one;
+use crate::cli::commands::only_object;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::clean;
 use crate::context::Context;
@@ -11,7 +11,8 @@ use crate::service::{Access, StepOutcome};
 pub(in crate::cli) fn run(app: &App, command: &ObjectCommand) -> Result<Exit, CommandError> {
     let ObjectCommand::Explain { object } = command;
     let service = app.service(Access::Existing)?;
-    let id = only_one(service.browse()?.find_origin(object)?, object, "object")?;
+    let browser = service.browse()?;
+    let id = only_object(&browser, browser.find_origin(object)?, object)?;
     let explanation = service.explain(id, Context::system().now())?;
     app.output.result(&explanation, |explanation| {
         app.output.line(clean(&explanation.dn));

@@ -2,17 +2,21 @@
 
 use crate::cli::App;
 use crate::cli::args::{Profile, RunCommand};
+use crate::cli::calls::{call, completed};
 use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, duration, table, thousands};
+use crate::cli::output::{clean, duration, moment, table, thousands};
 use crate::cli::progress::progress;
-use crate::service::{Access, DeleteSet, DriveOptions, RunView, Service, StepObjectsView, Work};
+use crate::service::{Access, DeleteSet, DriveOptions, History, RunView, Service, StepObjectsView, Work};
 use serde::Serialize;
 use std::fmt::Write as _;
 
 #[derive(Serialize)]
 struct Runs<'r> {
     runs: &'r [RunView],
+    /// What people should look at although no run complained.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'r [String],
 }
 
 pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, CommandError> {
@@ -22,7 +26,7 @@ pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, Comma
         }
         RunCommand::List { limit } => {
             let runs = app.service(Access::Existing)?.history()?.runs(*limit)?;
-            app.output.result(&Runs { runs: &runs }, |found| {
+            app.output.result(&Runs { runs: &runs, warnings: &[] }, |found| {
                 if found.runs.is_empty() {
                     app.output.note("Nothing ran yet.");
                     return;
@@ -35,10 +39,13 @@ pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, Comma
             let history = app.service(Access::Existing)?.history()?;
             match counter {
                 None => {
-                    let view = history.run(*number)?;
+                    let mut view = history.run(*number)?;
+                    History::refuse_unknown_step(&view, *step)?;
+                    view.steps.retain(|shown| step.is_none_or(|wanted| wanted == shown.number));
                     app.output.result(&view, |view| print_run(app, view));
                 }
                 Some(counter) => {
+                    History::refuse_unknown_step(&history.run(*number)?, *step)?;
                     let view = history.objects(*number, *step, counter, *limit)?;
                     app.output.result(&view, |view| print_objects(app, view));
                 }
@@ -59,7 +66,7 @@ fn run_table(runs: &[RunView]) -> String {
                 run.cycle.map(|cycle| cycle.to_string()).unwrap_or_default(),
                 run.connector.clone(),
                 run.profile.clone(),
-                run.started.clone(),
+                moment(&run.started),
                 run.seconds.map(duration).unwrap_or_default(),
                 run.result.clone(),
                 run.steps.iter().map(|step| counters(&step.counters, 3)).collect::<Vec<_>>().join("; "),
@@ -85,6 +92,9 @@ pub(in crate::cli) fn counters(counters: &std::collections::BTreeMap<String, u64
 
 /// What runs did, as `run start`, `cycle start` and `export` show it.
 pub(in crate::cli) fn print_results(app: &App, runs: &[RunView]) {
+    if runs.is_empty() {
+        return;
+    }
     let rows = runs.iter().flat_map(|run| {
         run.steps.iter().map(|step| {
             [
@@ -104,7 +114,7 @@ pub(in crate::cli) fn print_results(app: &App, runs: &[RunView]) {
                 "\nrun {}, {}: {}",
                 run.number,
                 step.title(),
-                message.lines().map(clean).collect::<Vec<_>>().join("\n  ")
+                completed(message).lines().map(clean).collect::<Vec<_>>().join("\n  ")
             ));
         }
     }
@@ -131,7 +141,7 @@ fn print_run(app: &App, run: &RunView) {
         let subtype = step.subtype.map(|subtype| format!(" ({subtype})")).unwrap_or_default();
         app.output.line(format!("\nstep {}: {}{subtype}: {}", step.number, step.kind, step.result));
         if let Some(message) = &step.message {
-            for line in message.lines() {
+            for line in completed(message).lines() {
                 app.output.line(format!("  {}", clean(line)));
             }
         }
@@ -141,7 +151,8 @@ fn print_run(app: &App, run: &RunView) {
         }
     }
     if let Some(name) = run.steps.iter().flat_map(|step| step.counters.iter()).find(|(_, count)| **count > 0).map(|(name, _)| name) {
-        app.output.note(format!("\nThe objects behind a counter: syncline run show {} --counter {name}", run.number));
+        let command = call(&["run", "show", &run.number.to_string(), "--counter", name]);
+        app.output.note(format!("\nThe objects behind a counter: {command}"));
     }
 }
 
@@ -182,13 +193,48 @@ fn start(app: &App, connector: &str, profile: Profile, allow_shrink: bool, allow
 
 /// Does work with progress and shows what came of it.
 pub(in crate::cli) fn drive(app: &App, service: &Service, work: &[Work], options: DriveOptions) -> Result<Exit, CommandError> {
+    drive_warned(app, service, work, options, Vec::new())
+}
+
+/// As [`drive`], with sentences about what is to be looked at anyway.
+pub(in crate::cli) fn drive_warned(
+    app: &App,
+    service: &Service,
+    work: &[Work],
+    options: DriveOptions,
+    warnings: Vec<String>,
+) -> Result<Exit, CommandError> {
     let mut progress = progress(app.output);
     let runs = service.drive(work, options, progress.as_mut())?;
     drop(progress);
-    let exit = exit_of(&runs);
-    app.output.result(&Runs { runs: &runs }, |found| print_results(app, found.runs));
+    let mut warnings = warnings;
+    warnings.extend(runs.iter().filter_map(|run| all_filtered(service, run)));
+    let exit = if warnings.is_empty() { exit_of(&runs) } else { exit_of(&runs).max(Exit::Warnings) };
+    app.output.result(&Runs { runs: &runs, warnings: &warnings }, |found| {
+        print_results(app, found.runs);
+        for warning in found.warnings {
+            app.output.note(format!("\n{}", clean(completed(warning))));
+        }
+    });
     if !app.output.json && exit == Exit::Errors {
-        app.output.note("Some objects have problems: syncline errors lists them.");
+        app.output.note(format!("Some objects have problems, which this lists: {}", call(&["errors"])));
     }
     Ok(exit)
+}
+
+/// A sentence when a full import read entries and wanted none of them.
+fn all_filtered(service: &Service, run: &RunView) -> Option<String> {
+    let step =
+        run.steps.iter().find(|step| step.kind == "full-import" && (step.result == "success" || step.result.starts_with("completed")))?;
+    let filtered = step.counters.get("filtered-objects").copied().unwrap_or(0);
+    let used = step.counters.iter().any(|(name, count)| *count > 0 && name.starts_with("stage-") && name != "stage-delete");
+    if filtered == 0 || used {
+        return None;
+    }
+    let file = service.config().connector(&run.connector)?.file.display().to_string();
+    Some(format!(
+        "All {} entries of {} were left out by the object types or containers that it selects: see [selection] in {file}",
+        thousands(filtered),
+        run.connector
+    ))
 }

@@ -2,6 +2,7 @@
 
 use crate::cli::App;
 use crate::cli::args::StoreCommand;
+use crate::cli::calls::call;
 use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, octets, table, thousands};
@@ -83,7 +84,7 @@ pub(in crate::cli) fn run(app: &App, command: &StoreCommand) -> Result<Exit, Com
         }
         StoreCommand::Compact => {
             let (path, options) = place(app)?;
-            let report = Store::compact(&path, options)?;
+            let report = app.patiently(|| Ok(Store::compact(&path, options)?))?;
             let compacted = Compacted { file: path.display().to_string(), octets_before: report.before, octets_after: report.after };
             app.output.result(&compacted, |done| {
                 app.output.line(format!("{}: {} before, {} after", done.file, octets(done.octets_before), octets(done.octets_after)));
@@ -115,8 +116,8 @@ fn place(app: &App) -> Result<(PathBuf, StoreOptions), CommandError> {
 fn check(app: &App, rebuild: bool) -> Result<Exit, CommandError> {
     let (path, options) = place(app)?;
     // Sums of pages first: what the disk lost cannot be understood by reading records.
-    Store::verify(&path)?;
-    let store = Store::open(&path, options)?;
+    app.patiently(|| Ok(Store::verify(&path)?))?;
+    let store = app.patiently(|| Ok(Store::open(&path, options)?))?;
     let report = if rebuild { store.rebuild()? } else { store.check()? };
     let exit = if report.is_clean() { Exit::Ok } else { Exit::Errors };
     app.output.result(&view(report), |report| print_check(app, report, rebuild));
@@ -150,7 +151,7 @@ fn print_check(app: &App, report: &Check, rebuild: bool) {
         let count: u64 = report.counts.values().sum();
         app.output.line(format!("{} rows looked at, {} problems", thousands(report.rows), thousands(count)));
         if !rebuild && report.problems.iter().any(|problem| problem.repairable) {
-            app.output.note("syncline store check --rebuild makes anew what follows from the rest");
+            app.output.note(format!("{} makes anew what follows from the rest", call(&["store", "check", "--rebuild"])));
         }
     }
 }

@@ -1,0 +1,67 @@
+//! Commands that hints propose: whole, with the options of this call, and quoted, so that they can be pasted.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// What stands before every proposed command: the program, and the options that this call was given.
+static BEGINNING: OnceLock<String> = OnceLock::new();
+
+/// The configuration folder that needs no option.
+pub(crate) const DEFAULT_FOLDER: &str = "syncline";
+
+/// Remembers the options of this call. Tests that call commands twice in one process keep the first.
+pub(crate) fn remember(config: &Path, store: Option<&Path>) {
+    let _ = BEGINNING.set(beginning(config, store));
+}
+
+/// A command with the options of this call.
+pub(crate) fn call(words: &[&str]) -> String {
+    joined(BEGINNING.get().map_or("syncline", String::as_str), words)
+}
+
+/// A command with another configuration folder than this call has.
+pub(crate) fn call_in(folder: &Path, words: &[&str]) -> String {
+    joined(&beginning(folder, None), words)
+}
+
+/// A message that proposes commands in backticks, with the options of this call in each of them.
+pub(crate) fn completed(message: &str) -> String {
+    message.replace("`syncline ", &format!("`{} ", BEGINNING.get().map_or("syncline", String::as_str)))
+}
+
+/// A word as a shell reads it.
+pub(crate) fn quoted(text: &str) -> String {
+    let plain = text.chars().all(|character| character.is_ascii_alphanumeric() || "-_./:@+,=".contains(character));
+    if plain && !text.is_empty() { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+fn beginning(config: &Path, store: Option<&Path>) -> String {
+    let mut text = "syncline".to_owned();
+    if config != Path::new(DEFAULT_FOLDER) {
+        text.push_str(" --config ");
+        text.push_str(&quoted(&config.display().to_string()));
+    }
+    if let Some(store) = store {
+        text.push_str(" --store ");
+        text.push_str(&quoted(&store.display().to_string()));
+    }
+    text
+}
+
+fn joined(beginning: &str, words: &[&str]) -> String {
+    let words = words.iter().map(|word| quoted(word));
+    std::iter::once(beginning.to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_what_was_meant() {
+        assert_eq!(["a.b-c", "", "two words", "it's"].map(quoted), ["a.b-c", "''", "'two words'", "'it'\\''s'"]);
+        assert_eq!(call_in(Path::new("my corp"), &["run", "show", "1"]), "syncline --config 'my corp' run show 1");
+        assert_eq!(call_in(Path::new(DEFAULT_FOLDER), &["errors"]), "syncline errors");
+        assert_eq!(beginning(Path::new("corp"), Some(Path::new("s.redb"))), "syncline --config corp --store s.redb");
+    }
+}
