@@ -77,7 +77,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("src/service/", &["clap", "indicatif", "comfy_table", "redb", "rkyv", "ldap3"]),
     ("src/cli/", &["redb", "rkyv", "reqwest", "ldap3"]),
     ("src/connector/", &["clap", "redb", "rkyv"]),
-    ("src/tenant/", &["ldap3", "rkyv"]),
+    ("src/tenant/", &["ldap3"]),
 ];
 
 /// The one place where engine and executor meet.
