@@ -84,7 +84,7 @@ impl Traffic {
     }
 
     /// Counts the objects of a batch and remembers them.
-    pub fn batch(&mut self, operation: &str, changes: &[SyncChange], outcomes: &[Outcome]) {
+    pub fn batch(&mut self, operation: &str, changes: &[&SyncChange], outcomes: &[Outcome]) {
         for (change, outcome) in changes.iter().zip(outcomes) {
             let object_type = outcome.kind.as_str();
             let result = match &outcome.result {

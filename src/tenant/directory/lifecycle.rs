@@ -158,7 +158,7 @@ impl Directory {
             {
                 return Err(taken_anchor(anchor).into());
             }
-            let (object, _) = store(writer, None, None, record, references, policy, Occasion::Administrator)?;
+            let (object, ..) = store(writer, None, None, record, references, policy, Occasion::Administrator)?;
             writer.touch(object)?;
             stored(writer, object)
         })
@@ -338,9 +338,9 @@ impl Directory {
             for object in objects {
                 let Some(before) = writer.object(*object)? else { continue };
                 match store(writer, Some(*object), Some(&before), before.clone(), Vec::new(), policy, Occasion::Review { names }) {
-                    Ok((_, true)) => changed += 1,
+                    Ok((_, true, _)) => changed += 1,
                     // A refusal leaves the object as it was; the next sweep looks again.
-                    Ok((_, false)) | Err(Refusal::Object(_)) => {}
+                    Ok((_, false, _)) | Err(Refusal::Object(_)) => {}
                     Err(Refusal::Directory(error)) => return Err(error),
                 }
             }

@@ -12,6 +12,7 @@ use super::tables::{Writer, parse_cloud_anchor};
 use super::{Directory, DirectoryError, ObjectNumber, Refusal};
 use crate::password::hash::CredentialData;
 use secrecy::ExposeSecret;
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -31,8 +32,8 @@ pub(super) type ReferenceEdits = Vec<(ReferenceAttribute, ReferenceEdit)>;
 impl Directory {
     /// Applies a batch in one transaction. Objects that are refused leave no trace; a failure of the directory itself
     /// undoes the whole batch.
-    pub fn apply(&self, changes: &[SyncChange], policy: &Policy) -> Result<Vec<Outcome>, DirectoryError> {
-        self.write(|writer| changes.iter().map(|change| apply_one(writer, change, policy)).collect())
+    pub fn apply<C: Borrow<SyncChange>>(&self, changes: &[C], policy: &Policy) -> Result<Vec<Outcome>, DirectoryError> {
+        self.write(|writer| changes.iter().map(|change| apply_one(writer, change.borrow(), policy)).collect())
     }
 
     /// Takes in password hashes, one answer per item in the same order.
@@ -62,16 +63,17 @@ fn apply_one(writer: &mut Writer<'_>, change: &SyncChange, policy: &Policy) -> R
 
 fn upsert(writer: &mut Writer<'_>, change: &SyncChange, policy: &Policy) -> Result<(Effect, ObjectRecord), Refusal> {
     let fresh = || ObjectRecord::new(Uuid::new_v4(), change.kind, policy.now);
-    let (object, before, effect) = match matching::hard(writer, change, policy, fresh)? {
-        Target::Known(object, record) => (Some(object), Some(record), Effect::Updated),
-        Target::Matched(object, record) => (Some(object), Some(record), Effect::Matched),
-        Target::Deleted(object, record) => (Some(object), Some(record), Effect::Restored),
+    let (object, before, effect, made) = match matching::hard(writer, change, policy, fresh)? {
+        Target::Known(object, record) => (Some(object), Some(record), Effect::Updated, None),
+        Target::Matched(object, record) => (Some(object), Some(record), Effect::Matched, None),
+        Target::Deleted(object, record) => (Some(object), Some(record), Effect::Restored, None),
         Target::New(mut probe) => {
             probe.source_anchor.clone_from(&change.source_anchor);
-            take_values(&mut probe, change)?;
+            let references = take_values(&mut probe, change)?;
             match matching::soft(writer, &probe, policy)? {
-                Some((object, record)) => (Some(object), Some(record), Effect::Matched),
-                None => (None, None, Effect::Created),
+                Some((object, record)) => (Some(object), Some(record), Effect::Matched, None),
+                // Nobody is like it: the record that was looked for is the new one.
+                None => (None, None, Effect::Created, Some((probe, references))),
             }
         }
     };
@@ -82,20 +84,24 @@ fn upsert(writer: &mut Writer<'_>, change: &SyncChange, policy: &Policy) -> Resu
         )
         .into());
     }
-    let mut record = before.clone().unwrap_or_else(fresh);
+    let (mut record, references) = if let Some(made) = made {
+        made
+    } else {
+        let mut record = before.clone().unwrap_or_else(fresh);
+        let references = take_values(&mut record, change)?;
+        (record, references)
+    };
     if let Some(source) = &change.source_anchor {
         record.source_anchor = Some(source.clone());
     }
     record.mastery = Mastery::OnPremises;
     record.synchronized = Some(policy.now.0);
     record.deleted = None;
-    let references = take_values(&mut record, change)?;
-    let (object, changed) = store(writer, object, before.as_ref(), record, references, policy, Occasion::Synchronization)?;
+    let (object, changed, record) = store(writer, object, before.as_ref(), record, references, policy, Occasion::Synchronization)?;
     if let Some(deletion) = before.as_ref().and_then(|before| before.deleted.as_ref()) {
         super::lifecycle::revive(writer, object, deletion)?;
     }
     writer.touch(object)?;
-    let record = writer.object(object)?.ok_or(DirectoryError::Damaged("an object just written is not there"))?;
     let effect = if effect == Effect::Updated && !changed { Effect::Unchanged } else { effect };
     Ok((effect, record))
 }
@@ -162,8 +168,8 @@ fn reference_edit(name: &str, attribute: ReferenceAttribute, incoming: &Incoming
     Ok(edit)
 }
 
-/// Writes an object with everything that hangs on it, or refuses it without a trace. Answers its number and whether
-/// values or references changed.
+/// Writes an object with everything that hangs on it, or refuses it without a trace. Answers its number, whether
+/// values or references changed, and the object as it was written.
 pub(super) fn store(
     writer: &mut Writer<'_>,
     object: Option<ObjectNumber>,
@@ -172,7 +178,7 @@ pub(super) fn store(
     references: ReferenceEdits,
     policy: &Policy,
     occasion: Occasion,
-) -> Result<(ObjectNumber, bool), Refusal> {
+) -> Result<(ObjectNumber, bool, ObjectRecord), Refusal> {
     let made = effective::make(writer, object, &record, before, policy, occasion)?;
     let renamed = record.effective.user_principal_name.as_deref().is_some_and(|name| made.user_principal_name.as_deref() != Some(name));
     record.effective = made;
@@ -208,7 +214,7 @@ pub(super) fn store(
         writer.mark_quarantined(number, quarantined)?;
     }
     writer.put_object(number, &record)?;
-    Ok((number, changed))
+    Ok((number, changed, record))
 }
 
 fn differs(before: &ObjectRecord, after: &ObjectRecord) -> bool {

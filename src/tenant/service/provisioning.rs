@@ -358,7 +358,7 @@ impl Work<'_> {
     }
 
     fn apply(&self, operation: &str, changes: &[Result<SyncChange, Box<SyncResult>>]) -> Result<Vec<SyncResult>, Refused> {
-        let good: Vec<SyncChange> = changes.iter().filter_map(|change| change.as_ref().ok().cloned()).collect();
+        let good: Vec<&SyncChange> = changes.iter().filter_map(|change| change.as_ref().ok()).collect();
         let outcomes = self.tenant.directory().apply(&good, &self.tenant.policy())?;
         self.tenant.traffic().batch(operation, &good, &outcomes);
         let mut outcomes = outcomes.into_iter();
