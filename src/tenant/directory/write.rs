@@ -84,13 +84,12 @@ fn upsert(writer: &mut Writer<'_>, change: &SyncChange, policy: &Policy) -> Resu
         )
         .into());
     }
-    let (mut record, references) = match made {
-        Some(made) => made,
-        None => {
-            let mut record = before.clone().unwrap_or_else(fresh);
-            let references = take_values(&mut record, change)?;
-            (record, references)
-        }
+    let (mut record, references) = if let Some(made) = made {
+        made
+    } else {
+        let mut record = before.clone().unwrap_or_else(fresh);
+        let references = take_values(&mut record, change)?;
+        (record, references)
     };
     if let Some(source) = &change.source_anchor {
         record.source_anchor = Some(source.clone());
