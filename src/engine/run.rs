@@ -5,13 +5,13 @@
 
 use super::bridge::Bridge;
 use super::export::{DeleteSet, ExportOptions, ExportReview, export};
-use super::import::{self, ImportOptions, WATERMARK};
+use super::import::{self, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder};
 use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{AttrId, ConnectorId, CsObject, ErrorSide, RunId, Stage, Timestamp};
+use crate::model::{Anchor, AttrId, ConnectorId, CsObject, ErrorSide, RunId, Stage, Timestamp};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{ChangeSet, RunRecord, RunResult, Snapshot, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
@@ -112,7 +112,7 @@ impl Default for Caution {
             delete_percent_max: None,
             allow_deletes: None,
             errors_max: 5_000,
-            shrink_percent_max: 50,
+            shrink_percent_max: SHRINK_PERCENT_MAX,
             allow_shrink: false,
             staging: false,
             review: None,
@@ -339,6 +339,8 @@ impl Engine<'_> {
                     (Profile::FullImport, Some("no earlier import left a place to go on from"))
                 } else if snapshot.state(id, READ_WITH)?.is_none_or(|known| known != self.reads(id).to_le_bytes()) {
                     (Profile::FullImport, Some("what is read changed since the last full import"))
+                } else if snapshot.state(id, FULL_NEEDED)?.is_some() {
+                    (Profile::FullImport, Some("an earlier import could not use all that it was told"))
                 } else if !snapshot.queue(Stage::InProgress, id, None, 1)?.is_empty() {
                     // What was changed is told by a delta; what never arrived is told by nobody but a full import.
                     (Profile::FullImport, Some("an export did not get all its answers"))
@@ -406,8 +408,10 @@ impl Engine<'_> {
                 .collect();
         }
         let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
-        let stream = self.bridge.wait(connector.import(&self.cx, ImportRequest { kind, attributes }))?;
-        let result = import::import(self.store, self.bridge.pages(stream), &options, &self.cx, recorder)?;
+        let request = ImportRequest { kind, attributes };
+        let stream = self.bridge.wait(connector.import(&self.cx, request.clone()))?;
+        let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));
+        let result = import::import_asking(self.store, self.bridge.pages(stream), &mut ask_again, &options, &self.cx, recorder)?;
         if full {
             self.remember(id, READ_WITH, self.reads(id).to_le_bytes().to_vec())?;
         }

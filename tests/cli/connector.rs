@@ -67,6 +67,7 @@ fn a_removed_connector_takes_its_people_along() {
     // Without any other source the cycle is done with something to say.
     assert_code(&output, 1);
     assert_eq!(exported(&document(&output)), 0);
+    assert!(document(&output)["warnings"][0].as_str().is_some_and(|warning| warning.contains("no source")), "{:#}", document(&output));
     let list = document(&with_config(&config, &["--json", "connector", "list"]));
     assert_eq!(list["connectors"].as_array().unwrap().len(), 1, "{list:#}");
     assert_code(&with_config(&config, &["store", "check"]), 0);

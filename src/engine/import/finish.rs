@@ -1,47 +1,81 @@
 //! The end of an import: what nobody reported, and whether to believe that it is gone.
 
-use super::{EngineError, Import, StepRecorder};
+use super::{AskAgain, EngineError, Import, StepRecorder};
 use crate::connector::Completion;
-use crate::model::{CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageDelta, StageMask, ValueState};
+use crate::model::{Anchor, CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageDelta, StageMask, ValueState};
 use crate::store::{ChangeSet, DirtyReason, Snapshot};
 
 /// Objects per transaction.
 const BATCH: usize = 1_000;
+/// Objects to ask a directory for again at once.
+const ASKED_AT_ONCE: usize = 200;
+/// How many objects without a name of their own are named; of the others the number is told.
+const NAMED: usize = 20;
 
 impl Import<'_> {
-    pub(super) fn finish(mut self, completion: &Completion, recorder: &mut StepRecorder<'_>) -> Result<&'static str, EngineError> {
-        if (self.options.full || completion.answered_in_full) && self.unidentified == 0 {
-            self.obsolete(recorder)?;
+    pub(super) fn finish(
+        mut self,
+        completion: &Completion,
+        ask_again: &mut AskAgain<'_>,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<&'static str, EngineError> {
+        let whole = self.options.full || completion.answered_in_full;
+        if whole && self.unidentified == 0 {
+            self.obsolete(ask_again, recorder)?;
         }
+        let nameless = self.nameless(recorder)?;
+        // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is
+        // not, if only what it said was wrong for us.
+        let lost = if whole { self.unidentified > 0 } else { self.problems > 0 };
         let mut changes = ChangeSet::new();
-        self.final_states(completion, &mut changes);
+        self.final_states(completion, lost || nameless, &mut changes);
         self.commit(changes, recorder)?;
         let surprised = self.tell_surprises(recorder);
-        Ok(match (self.problems, surprised) {
-            (0, false) => "success",
-            (0, true) => "completed-warnings",
+        Ok(match (self.problems, nameless, surprised) {
+            (0, false, false) => "success",
+            (0, false, true) => "completed-warnings",
+            (0, true, _) => "completed-transient-objects",
             _ => "completed-discovery-errors",
         })
     }
 
-    /// Stages deletes for what was not reported, after the guard has had its say.
-    fn obsolete(&mut self, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let unseen = self.lookup.unseen();
-        let snapshot = self.store.snapshot()?;
+    /// Stages deletes for what was not reported, after the guard has had its say and the directory was asked again.
+    fn obsolete(&mut self, ask_again: &mut AskAgain<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let mut snapshot = self.store.snapshot()?;
+        let mut unseen = self.lookup.unseen(&snapshot)?;
         let mut missing = 0u64;
         let mut sample = Vec::new();
+        let mut anchors: Vec<Anchor> = Vec::new();
         for id in &unseen {
             let Some(object) = snapshot.cs_object(*id)? else { continue };
             // A delete that we asked for is no surprise.
             let asked = [Stage::Unconfirmed, Stage::InProgress].iter().any(|stage| object.stage(*stage).kind == DeltaKind::Delete);
             if object.link != Link::Placeholder && object.imported() && !asked {
                 missing += 1;
+                anchors.extend(object.anchor);
                 if sample.len() < 3 {
                     sample.push(object.dn);
                 }
             }
         }
         self.guard(missing, &sample)?;
+        for asked in anchors.chunks(ASKED_AT_ONCE) {
+            if self.cx.cancelled() {
+                return Err(EngineError::Cancelled);
+            }
+            let Some(pages) = ask_again(asked)? else { break };
+            for page in &pages {
+                self.page(page, recorder)?;
+            }
+        }
+        if !anchors.is_empty() {
+            snapshot = self.store.snapshot()?;
+            unseen.retain(|id| !self.lookup.is_seen(*id));
+        }
+        if self.unidentified > 0 {
+            // One of the answers may be about anybody.
+            return Ok(());
+        }
         for chunk in unseen.chunks(BATCH) {
             let mut changes = ChangeSet::new();
             for id in chunk {
@@ -54,15 +88,36 @@ impl Import<'_> {
         Ok(())
     }
 
+    /// Names the objects whose name another one took and that were reported neither under a new name nor as gone. True
+    /// when there are any.
+    fn nameless(&self, recorder: &mut StepRecorder<'_>) -> Result<bool, EngineError> {
+        let snapshot = self.store.snapshot()?;
+        let mut count = 0;
+        for id in &self.displaced {
+            let Some(object) = snapshot.cs_object(*id)?.filter(|object| object.transient && object.imported()) else { continue };
+            let name = object.stage(Stage::PendingImport).rename.as_deref().unwrap_or(&object.dn);
+            recorder.object("transient-objects", *id, name, Vec::new());
+            count += 1;
+            if count <= NAMED {
+                let detail = "another object has its name now, and its own new name was not reported; a full import will tell";
+                recorder.note(format!("transient-object: {name}: {detail}"));
+            }
+        }
+        if count > NAMED {
+            recorder.note(format!("transient-object: {} more objects", count - NAMED));
+        }
+        Ok(count > 0)
+    }
+
     /// Refuses to believe that a directory lost much of what it had.
     fn guard(&self, missing: u64, sample: &[Box<str>]) -> Result<(), EngineError> {
-        let known = self.lookup.anchored;
         if missing == 0 || self.options.allow_shrink {
             return Ok(());
         }
+        let known = missing + self.kept;
         let share = missing.saturating_mul(100) > known.saturating_mul(u64::from(self.options.shrink_percent_max));
-        let empty = missing >= known && known > 1;
-        if !empty && (!share || missing <= self.options.shrink_objects_min) {
+        let empty = self.kept == 0;
+        if !empty && !share {
             return Ok(());
         }
         let what = if empty {

@@ -16,7 +16,7 @@ mod tests;
 use super::{EngineError, StepRecorder, hash};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage};
 use crate::context::Context;
-use crate::model::{AttrId, ConnectorId, CsId, ErrorSide, RunId};
+use crate::model::{Anchor, AttrId, ConnectorId, CsId, ErrorSide, RunId};
 use crate::store::{ChangeSet, Store};
 use lookup::Lookup;
 pub use retire::retire;
@@ -25,6 +25,12 @@ use surprise::Surprises;
 
 /// The name under which a connector's watermark is kept.
 pub const WATERMARK: &str = "watermark";
+/// The name under which a connector keeps that a delta import could not use all that it was told, so that only a full
+/// import can.
+pub const FULL_NEEDED: &str = "full-import-needed";
+/// The largest share of the known objects that a full import may miss and still be believed, in percent, where nobody
+/// said another.
+pub const SHRINK_PERCENT_MAX: u32 = 50;
 /// The name under which the epoch of a connector's hashes is kept.
 const EPOCH: &str = "import-epoch";
 /// More problems of objects than this end a step.
@@ -47,10 +53,9 @@ pub struct ImportOptions {
     pub managed: BTreeSet<AttrId>,
     /// Compare every body, whatever the hashes say.
     pub verify: bool,
-    /// A full import that misses more than this share of the known objects is not believed, in percent.
+    /// A full import that misses more than this share of the known objects is not believed, in percent; one that
+    /// misses all of them never is.
     pub shrink_percent_max: u32,
-    /// Up to this many missing objects are believed in any case.
-    pub shrink_objects_min: u64,
     /// Believe it this once.
     pub allow_shrink: bool,
     /// The run and the step, for the history.
@@ -58,7 +63,7 @@ pub struct ImportOptions {
 }
 
 impl ImportOptions {
-    /// A full import with the default guard: 30 percent, at least 10 objects.
+    /// A full import with the default guard.
     pub fn full(connector: ConnectorId, name: impl Into<String>, attributes: Vec<AttrId>, step: (RunId, u32)) -> Self {
         Self {
             connector,
@@ -68,8 +73,7 @@ impl ImportOptions {
             unreadable: BTreeSet::new(),
             managed: BTreeSet::new(),
             verify: false,
-            shrink_percent_max: 30,
-            shrink_objects_min: 10,
+            shrink_percent_max: SHRINK_PERCENT_MAX,
             allow_shrink: false,
             step,
         }
@@ -87,8 +91,28 @@ pub fn import(
     cx: &Context,
     recorder: &mut StepRecorder<'_>,
 ) -> Result<&'static str, EngineError> {
+    import_asking(store, pages, &mut |_| Ok(None), options, cx, recorder)
+}
+
+/// Asks the directory once more for objects by their anchors: pages with those that it has and that are in scope, or
+/// `None` when it cannot be asked.
+pub type AskAgain<'a> = dyn FnMut(&[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> + 'a;
+
+/// As [`import`]; before an object that a full import did not report is taken for gone, `ask_again` is asked for it.
+///
+/// # Errors
+/// As [`import`]; also when asking fails. Nothing is deleted then.
+pub fn import_asking(
+    store: &Store,
+    pages: impl Iterator<Item = Result<ImportPage, ConnectorError>>,
+    ask_again: &mut AskAgain<'_>,
+    options: &ImportOptions,
+    cx: &Context,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<&'static str, EngineError> {
     let mut import = Import::begin(store, options, cx)?;
-    recorder.expect((import.lookup.anchored > 0).then_some(import.lookup.anchored));
+    let expected = import.lookup.anchored();
+    recorder.expect((expected > 0).then_some(expected));
     let mut completion = None;
     for page in pages {
         let page = page?;
@@ -113,7 +137,7 @@ pub fn import(
         )
         .into());
     };
-    import.finish(&completion, recorder)
+    import.finish(&completion, ask_again, recorder)
 }
 
 /// A running import.
@@ -122,13 +146,19 @@ struct Import<'a> {
     options: &'a ImportOptions,
     cx: &'a Context,
     lookup: Lookup,
-    /// Objects with a noted import problem when the import began.
+    /// Objects with a noted import problem.
     with_error: HashSet<CsId>,
     epoch: u64,
     secret: u64,
     problems: u64,
     /// Entries that could be neither read nor identified: nothing may be taken for gone.
     unidentified: u64,
+    /// Objects of the space that were reported.
+    kept: u64,
+    /// Objects that count as reported only because an entry that could not be read has their name.
+    held: HashSet<CsId>,
+    /// Objects whose name another one took and that were not reported under a new one since.
+    displaced: BTreeSet<CsId>,
     surprises: Surprises,
 }
 
@@ -139,10 +169,28 @@ impl<'a> Import<'a> {
         let epoch = hash::epoch(&options.attributes, secret);
         let known = snapshot.state(options.connector, EPOCH)?;
         let trust = !options.verify && known.as_deref() == Some(&epoch.to_le_bytes()[..]);
-        let lookup = Lookup::load(&snapshot, options.connector, trust)?;
+        let lookup = if options.full {
+            Lookup::load(&snapshot, options.connector, trust)?
+        } else {
+            Lookup::of_changes(&snapshot, options.connector)?
+        };
         let errors = snapshot.errors(options.connector, None, usize::MAX)?;
         let with_error = errors.into_iter().filter(|(_, side, _)| *side == ErrorSide::Import).map(|(id, ..)| id).collect();
-        Ok(Self { store, options, cx, lookup, with_error, epoch, secret, problems: 0, unidentified: 0, surprises: Surprises::default() })
+        Ok(Self {
+            store,
+            options,
+            cx,
+            lookup,
+            with_error,
+            epoch,
+            secret,
+            problems: 0,
+            unidentified: 0,
+            kept: 0,
+            held: HashSet::new(),
+            displaced: BTreeSet::new(),
+            surprises: Surprises::default(),
+        })
     }
 
     fn commit(&self, mut changes: ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
@@ -154,11 +202,17 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// States to be written with the last commit of a complete import.
-    fn final_states(&self, completion: &Completion, changes: &mut ChangeSet) {
+    /// States to be written with the last commit of a complete import. `incomplete` says that something was told which
+    /// only a full import can use.
+    fn final_states(&self, completion: &Completion, incomplete: bool, changes: &mut ChangeSet) {
         let connector = self.options.connector;
         if self.options.full {
             changes.states.push((connector, EPOCH.to_owned(), Some(self.epoch.to_le_bytes().to_vec())));
+        }
+        if incomplete {
+            changes.states.push((connector, FULL_NEEDED.to_owned(), Some(vec![1])));
+        } else if self.options.full || completion.answered_in_full {
+            changes.states.push((connector, FULL_NEEDED.to_owned(), None));
         }
         if self.unidentified == 0
             && let Some(watermark) = &completion.watermark
