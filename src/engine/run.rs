@@ -397,6 +397,7 @@ impl Engine<'_> {
         options.managed = self.rules.outbound_attributes(id).into_iter().collect();
         options.shrink_percent_max = self.caution.shrink_percent_max;
         options.allow_shrink = self.caution.allow_shrink;
+        options.errors_max = self.caution.errors_max;
         if connector.capabilities().export {
             let schema = self.bridge.wait(connector.schema(&self.cx))?;
             let names = self.store.names();

@@ -33,8 +33,6 @@ pub const FULL_NEEDED: &str = "full-import-needed";
 pub const SHRINK_PERCENT_MAX: u32 = 50;
 /// The name under which the epoch of a connector's hashes is kept.
 const EPOCH: &str = "import-epoch";
-/// More problems of objects than this end a step.
-const ERRORS_MAX: u64 = 5_000;
 
 /// What to import and how careful to be.
 #[derive(Clone, Debug)]
@@ -58,6 +56,8 @@ pub struct ImportOptions {
     pub shrink_percent_max: u32,
     /// Believe it this once.
     pub allow_shrink: bool,
+    /// More problems of objects than this end the step.
+    pub errors_max: u64,
     /// The run and the step, for the history.
     pub step: (RunId, u32),
 }
@@ -75,6 +75,7 @@ impl ImportOptions {
             verify: false,
             shrink_percent_max: SHRINK_PERCENT_MAX,
             allow_shrink: false,
+            errors_max: 5_000,
             step,
         }
     }
@@ -121,8 +122,8 @@ pub fn import_asking(
         }
         import.page(&page, recorder)?;
         recorder.advance(page.len() as u64);
-        if import.problems > ERRORS_MAX {
-            let message = format!("more than {ERRORS_MAX} entries could not be read; see `syncline errors`");
+        if import.problems > options.errors_max {
+            let message = format!("more than {} entries could not be read; see `syncline errors`", options.errors_max);
             return Err(EngineError::Guard { result: "stopped-error-limit", message });
         }
         if page.completion.is_some() {
