@@ -8,7 +8,7 @@ use crate::connector::{
     PageBuilder,
 };
 use crate::context::Context;
-use crate::model::{Anchor, AttrId, Names, ObjectErrorCode, ValueRef};
+use crate::model::{Anchor, AttrId, Names, ObjectErrorCode, ObjectType, ValueRef};
 use crate::protocol::provisioning::{self, Fault, PropertyValue, ReadBack, Request, Response, SyncObject, Syntax};
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -17,6 +17,12 @@ use std::sync::Arc;
 
 /// Objects to ask for in one page.
 const PAGE_OBJECTS: usize = 500;
+
+/// The types of objects that synchronization writes.
+const TYPES: [&str; 4] = ["user", "group", "contact", "device"];
+
+/// Of problems that the engine never raises itself.
+const UNMAPPABLE_TYPE: &str = "unmappable-object-type";
 
 /// Begins to read. The first page is asked for at once, so that a refusal is the import's own error.
 pub(super) async fn start(
@@ -121,6 +127,15 @@ impl Decoder {
             });
             return;
         }
+        let Some(object_type) = self.object_type(&object.object_type) else {
+            page.reject(DiscoveryError {
+                code: ObjectErrorCode::named(UNMAPPABLE_TYPE),
+                detail: format!("the tenant sent an object of type '{}', which no rule and no specification knows", object.object_type),
+                dn: Some(dn),
+                anchor: Some(Anchor::new(cloud.as_bytes())),
+            });
+            return;
+        };
         let gone = object.operation.eq_ignore_ascii_case("Delete");
         if gone {
             page.begin_gone(&dn);
@@ -128,7 +143,7 @@ impl Decoder {
             page.begin_entry(&dn);
         }
         page.anchor(cloud.as_bytes());
-        page.object_type(self.names.object_type(&object.object_type.to_ascii_lowercase()));
+        page.object_type(object_type);
         if !gone {
             for (name, value) in &object.properties {
                 if let Some((attr, reference)) = self.attribute(name) {
@@ -137,6 +152,16 @@ impl Decoder {
             }
         }
         page.finish();
+    }
+
+    /// The type by its name. Names from the network get no number of their own: there are few numbers, they are kept for
+    /// good, and a tenant could use them up.
+    fn object_type(&self, name: &str) -> Option<ObjectType> {
+        let folded = name.to_ascii_lowercase();
+        if TYPES.contains(&folded.as_str()) {
+            return Some(self.names.object_type(&folded));
+        }
+        self.names.find(&folded).map(|known| ObjectType(known.0))
     }
 
     fn attribute(&mut self, name: &str) -> Option<(AttrId, bool)> {
@@ -174,5 +199,32 @@ fn place(page: &mut PageBuilder, attr: AttrId, reference: bool, value: &Property
         PropertyValue::Binary(octets) => page.value(ValueRef::Binary(octets)),
         PropertyValue::BinaryList(values) => values.iter().for_each(|octets| page.value(ValueRef::Binary(octets))),
         PropertyValue::Null | PropertyValue::ReferenceChanges(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::PageItem;
+
+    /// 65,535 names are all that a store can keep.
+    #[test]
+    fn types_from_the_network_use_up_no_names() {
+        let names = Arc::new(Names::new());
+        names.object_type("robot");
+        let mut decoder = Decoder { names: names.clone(), wanted: HashSet::new(), known: HashMap::new() };
+        let mut page = PageBuilder::new();
+        let types: Vec<String> =
+            ["User", "ROBOT"].map(str::to_owned).into_iter().chain((0..70_000).map(|number| format!("Type{number}"))).collect();
+        for kind in &types {
+            let properties = vec![("CloudAnchor".to_owned(), PropertyValue::Text(format!("{kind}_1")))];
+            decoder.object(&mut page, &SyncObject { object_type: kind.clone(), properties, ..SyncObject::default() });
+        }
+        let page = page.build(None);
+        let entries = page.items().filter(|item| matches!(item, PageItem::Entry(_))).count();
+        assert_eq!((entries, page.len()), (2, types.len()));
+        let PageItem::Rejected(first) = page.item(2) else { panic!("an unknown type") };
+        assert_eq!((first.code.as_str(), first.anchor.is_some()), ("unmappable-object-type", true));
+        assert!(names.len() < 10, "{} names", names.len());
     }
 }
