@@ -331,3 +331,14 @@ async fn an_import_that_the_server_cuts_short_is_never_complete() {
         assert!(error.message.contains(&format!("({code} ")), "{error}");
     }
 }
+
+/// A server that cannot page sends everything at once; what is much is not taken into memory.
+#[tokio::test]
+async fn more_than_a_few_pages_at_once_are_refused() {
+    let all =
+        |count: usize| move |_: &Search| (0..count).map(|number| object("user", number, vec![])).chain([Step::Done(0, None)]).collect();
+    assert_eq!(import(all(3_000)).await.unwrap().entries.len(), 3_000);
+    let error = import(all(10_001)).await.unwrap_err();
+    assert_eq!(error.kind, ConnectorErrorKind::Search);
+    assert!(error.message.contains("more than 10000 entries at once") && error.message.contains("pages"), "{error}");
+}

@@ -15,6 +15,9 @@ use std::time::Duration;
 /// The sentence with which a connection without encryption is refused.
 pub const PLAIN_REFUSED: &str = "the password would go over the network in clear text; use an ldaps:// address or start_tls (or set allow_plain if that is really wanted)";
 
+/// The most entries that are taken in one answer: some pages' worth, for small servers that cannot page.
+const AT_ONCE: usize = 10_000;
+
 /// How to reach a directory, and as whom.
 #[derive(Clone, Debug)]
 pub struct LdapSettings {
@@ -150,7 +153,10 @@ impl Client {
         }
     }
 
-    /// One page of a search; everything when the server cannot page.
+    /// One page of a search. Everything when the server cannot page, as long as that is little.
+    ///
+    /// # Errors
+    /// When the server refuses, and when it sends more at once than should be held in memory.
     pub(crate) async fn page(
         &mut self,
         base: &str,
@@ -209,12 +215,25 @@ impl Client {
             self.ldap.with_controls(vec![control]);
         }
         let mut stream = self.ldap.streaming_search(base, scope, filter, attributes.to_vec()).await.map_err(|error| broken(&error))?;
+        let at_once = AT_ONCE.max(settings.page_size as usize);
         let mut entries = Vec::new();
         while let Some(entry) = stream.next().await.map_err(|error| broken(&error))? {
             // References to other servers are for those who follow them.
-            if !entry.is_ref() && !entry.is_intermediate() {
-                entries.push(RawEntry::new(entry.0));
+            if entry.is_ref() || entry.is_intermediate() {
+                continue;
             }
+            if entries.len() >= at_once {
+                return Err(ConnectorError::new(
+                    ConnectorErrorKind::Search,
+                    format!(
+                        "{}: the search below '{base}' gives more than {at_once} entries at once, for which there is no room: the server \
+                         does not divide its answer into pages (control {PAGED_RESULTS}, RFC 2696); allow the account to use that \
+                         control, or choose smaller containers",
+                        settings.url
+                    ),
+                ));
+            }
+            entries.push(RawEntry::new(entry.0));
         }
         let result = stream.finish().await;
         let reply = result.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS).and_then(|control| control.1.val.as_deref());
