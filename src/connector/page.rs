@@ -24,7 +24,8 @@ pub struct DiscoveryError {
     pub detail: String,
     /// The entry's name, when it was legible.
     pub dn: Option<String>,
-    /// The entry's anchor, when it was legible. With a name or an anchor the object counts as seen.
+    /// The entry's anchor, when it was legible. An object that is known by it, or by the name, counts as seen; without
+    /// an anchor and with a name that is new it may be any object, and none is taken for gone.
     pub anchor: Option<Anchor>,
 }
 

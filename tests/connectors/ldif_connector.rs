@@ -3,6 +3,7 @@
 use crate::labs::recipe;
 use crate::seen::{self, SeenEntry};
 use crate::{contract, seen::names};
+use futures_util::StreamExt as _;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +11,13 @@ use syncline::connector::directory::Selection;
 use syncline::connector::ldif::{LdifConnector, LdifSettings};
 use syncline::connector::{
     AttributeChange, Connector as _, ConnectorErrorKind, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ImportKind,
-    ReferenceChange,
+    ImportRequest, ReferenceChange,
 };
 use syncline::context::Context;
-use syncline::model::{ConnectorId, CsId, Names, Value, ValueKind};
+use syncline::engine::import::{ImportOptions, import};
+use syncline::engine::{Silent, StepRecorder};
+use syncline::model::{ConnectorId, CsId, ErrorSide, Names, RunId, Value, ValueKind};
+use syncline::store::Store;
 use tempfile::TempDir;
 
 const ATTRIBUTES: &[&str] = &[
@@ -310,4 +314,58 @@ async fn exports_append_change_records_that_read_back() {
     let unwritable = files.connector(&path, |settings| settings.export = Some(files.folder.path().join("none/out.ldif")));
     let error = unwritable.export(&cx, &batch).await.unwrap_err();
     assert_eq!((error.kind, error.nothing_sent), (ConnectorErrorKind::File, true));
+}
+
+/// Several change records of one entry in one file come to what they come to in a file each.
+#[tokio::test]
+async fn records_of_one_entry_add_up_whatever_they_are() {
+    const RECORDS: [&str; 6] = [
+        "dn: CN=p1,OU=People,DC=x\nchangetype: add\nobjectClass: top\nobjectClass: user\nobjectGUID: guid-1\ncn: added\nmember: CN=m1\n\n",
+        "dn: CN=p1,OU=People,DC=x\nchangetype: modify\nreplace: sn\nsn: modified\n-\nadd: member\nmember: CN=m2\n-\n\n",
+        "dn: CN=p1,OU=People,DC=x\nchangetype: modify\nreplace: cn\ncn: modified\n-\ndelete: member\nmember: CN=m1\n-\n\n",
+        "dn: CN=p1,OU=People,DC=x\nchangetype: modrdn\nnewrdn: CN=p9\ndeleteoldrdn: 1\n\n",
+        "dn: CN=p1,OU=People,DC=x\nchangetype: delete\n\n",
+        "dn: CN=p9,OU=People,DC=x\nchangetype: add\nobjectClass: top\nobjectClass: user\nobjectGUID: guid-1\ncn: renamed\n\n",
+    ];
+    const SPACE: ConnectorId = ConnectorId(1);
+    let files = Files::new();
+    for known in [false, true] {
+        for first in RECORDS {
+            for second in RECORDS {
+                let mut pictures = Vec::new();
+                for deltas in [vec![format!("{first}{second}")], vec![first.to_owned(), second.to_owned()]] {
+                    let store = Store::in_memory().unwrap();
+                    let attributes: Vec<_> = ["cn", "sn", "member"].map(|name| store.names().intern(name)).to_vec();
+                    let content = if known { person(1, "sn: known\nmember: CN=m1\n") + &person(2, "") } else { person(2, "") };
+                    let (path, changes) = (files.write("content.ldif", &content), files.folder.path().join("changes.ldif"));
+                    let settings = LdifSettings { path, changes: Some(changes), ..LdifSettings::default() };
+                    let connector = LdifConnector::new(settings, store.names().clone()).unwrap();
+                    let kinds = std::iter::once(ImportKind::Full);
+                    for (kind, text) in
+                        kinds.chain(std::iter::repeat(ImportKind::Delta { since: Vec::new() })).zip([String::new()].iter().chain(&deltas))
+                    {
+                        files.write("changes.ldif", text);
+                        let mut options = ImportOptions::full(SPACE, "A", attributes.clone(), (RunId(1), 1));
+                        options.full = kind == ImportKind::Full;
+                        let request = ImportRequest { kind, attributes: attributes.clone() };
+                        let pages: Vec<_> = connector.import(&Context::system(), request).await.unwrap().collect().await;
+                        let mut silent = Silent;
+                        import(&store, pages.into_iter(), &options, &Context::system(), &mut StepRecorder::new(&mut silent)).unwrap();
+                    }
+                    let snapshot = store.snapshot().unwrap();
+                    let objects = snapshot.cs_scan(SPACE, None, 99).unwrap();
+                    let picture: Vec<String> = objects
+                        .iter()
+                        .map(|object| {
+                            let error = snapshot.error(object.id, ErrorSide::Import).unwrap().map(|error| error.code);
+                            format!("{object:?} {:?} {error:?}", snapshot.cs_references(object.id).unwrap())
+                        })
+                        .collect();
+                    assert!(store.check().unwrap().is_clean());
+                    pictures.push(picture);
+                }
+                assert_eq!(pictures[0], pictures[1], "known {known}\n{first}{second}");
+            }
+        }
+    }
 }

@@ -7,27 +7,32 @@ use crate::store::{ChangeSet, DirtyReason, Snapshot};
 
 /// Objects per transaction.
 const BATCH: usize = 1_000;
+/// How many objects without a name of their own are named; of the others the number is told.
+const NAMED: usize = 20;
 
 impl Import<'_> {
     pub(super) fn finish(mut self, completion: &Completion, recorder: &mut StepRecorder<'_>) -> Result<&'static str, EngineError> {
-        if (self.options.full || completion.answered_in_full) && self.unidentified == 0 {
+        let whole = self.options.full || completion.answered_in_full;
+        if whole && self.unidentified == 0 {
             self.obsolete(recorder)?;
         }
+        let nameless = self.nameless(recorder)?;
         let mut changes = ChangeSet::new();
         self.final_states(completion, &mut changes);
         self.commit(changes, recorder)?;
         let surprised = self.tell_surprises(recorder);
-        Ok(match (self.problems, surprised) {
-            (0, false) => "success",
-            (0, true) => "completed-warnings",
+        Ok(match (self.problems, nameless, surprised) {
+            (0, false, false) => "success",
+            (0, false, true) => "completed-warnings",
+            (0, true, _) => "completed-transient-objects",
             _ => "completed-discovery-errors",
         })
     }
 
     /// Stages deletes for what was not reported, after the guard has had its say.
     fn obsolete(&mut self, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let unseen = self.lookup.unseen();
         let snapshot = self.store.snapshot()?;
+        let unseen = self.lookup.unseen(&snapshot)?;
         let mut missing = 0u64;
         let mut sample = Vec::new();
         for id in &unseen {
@@ -54,12 +59,33 @@ impl Import<'_> {
         Ok(())
     }
 
+    /// Names the objects whose name another one took and that were reported neither under a new name nor as gone. True
+    /// when there are any.
+    fn nameless(&self, recorder: &mut StepRecorder<'_>) -> Result<bool, EngineError> {
+        let snapshot = self.store.snapshot()?;
+        let mut count = 0;
+        for id in &self.displaced {
+            let Some(object) = snapshot.cs_object(*id)?.filter(|object| object.transient && object.imported()) else { continue };
+            let name = object.stage(Stage::PendingImport).rename.as_deref().unwrap_or(&object.dn);
+            recorder.object("transient-objects", *id, name, Vec::new());
+            count += 1;
+            if count <= NAMED {
+                let detail = "another object has its name now, and its own new name was not reported; a full import will tell";
+                recorder.note(format!("transient-object: {name}: {detail}"));
+            }
+        }
+        if count > NAMED {
+            recorder.note(format!("transient-object: {} more objects", count - NAMED));
+        }
+        Ok(count > 0)
+    }
+
     /// Refuses to believe that a directory lost much of what it had.
     fn guard(&self, missing: u64, sample: &[Box<str>]) -> Result<(), EngineError> {
-        let known = self.lookup.anchored;
         if missing == 0 || self.options.allow_shrink {
             return Ok(());
         }
+        let known = self.lookup.anchored();
         let share = missing.saturating_mul(100) > known.saturating_mul(u64::from(self.options.shrink_percent_max));
         let empty = missing >= known && known > 1;
         if !empty && (!share || missing <= self.options.shrink_objects_min) {

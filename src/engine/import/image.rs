@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Image {
     /// All values but references.
     pub(super) values: FlatValues,
-    /// References by attribute and name.
-    pub(super) references: Vec<(AttrId, Target)>,
+    /// What the entry says about references, in the order in which it does.
+    pub(super) references: Vec<(AttrId, Operation, Vec<Target>)>,
     /// Contents of large values.
     pub(super) blobs: Vec<Vec<u8>>,
     /// The first value that could not be understood.
@@ -34,48 +34,41 @@ pub(super) fn of_entry(entry: &EntryRef<'_>, names: &Names) -> Image {
     let mut builder = FlatBuilder::with_capacity(48, 1536);
     let mut image = Image::default();
     for (attr, _, values) in entry.attributes() {
-        for (kind, value, octets) in values {
-            take(&mut image, &mut builder, names, attr, kind, value, octets);
+        let mut targets = Vec::new();
+        for value in values {
+            take(&mut image, &mut targets, &mut builder, names, attr, value);
+        }
+        if !targets.is_empty() {
+            image.references.push((attr, Operation::Add, targets));
         }
     }
     image.values = builder.finish();
     image
 }
 
-/// The image that a change gives on top of what was last imported.
-pub(super) fn of_change(entry: &EntryRef<'_>, names: &Names, object: &CsObject, references: &[(AttrId, Target)]) -> Image {
-    let mut image = Image { references: references.to_vec(), ..Image::default() };
+/// The values that a change gives on top of what was last imported, and what it says about references.
+pub(super) fn of_change(entry: &EntryRef<'_>, names: &Names, object: &CsObject) -> Image {
+    let mut image = Image::default();
     let mut kept: BTreeMap<AttrId, BTreeSet<crate::model::Value>> = BTreeMap::new();
     for item in object.values.iter().filter(|item| ValueState(item.flags).present(StageMask::IMPORTED)) {
         kept.entry(item.attr).or_default().insert(item.value.to_value());
     }
     for (attr, operation, values) in entry.attributes() {
-        let mut told = Image::default();
+        let mut targets = Vec::new();
         let mut builder = FlatBuilder::new();
-        for (kind, value, octets) in values {
-            take(&mut told, &mut builder, names, attr, kind, value, octets);
+        for value in values {
+            take(&mut image, &mut targets, &mut builder, names, attr, value);
         }
-        let told_values = builder.finish();
+        let told = builder.finish();
         let slot = kept.entry(attr).or_default();
         match operation {
-            Operation::Replace => {
-                *slot = told_values.iter().map(|item| item.value.to_value()).collect();
-                image.references.retain(|(other, _)| *other != attr);
-                image.references.append(&mut told.references);
-            }
-            Operation::Add => {
-                slot.extend(told_values.iter().map(|item| item.value.to_value()));
-                image.references.append(&mut told.references);
-            }
-            Operation::Remove => {
-                told_values.iter().for_each(|item| {
-                    slot.remove(&item.value.to_value());
-                });
-                image.references.retain(|row| !told.references.iter().any(|gone| gone.0 == row.0 && gone.1.key == row.1.key));
-            }
+            Operation::Replace => *slot = told.iter().map(|item| item.value.to_value()).collect(),
+            Operation::Add => slot.extend(told.iter().map(|item| item.value.to_value())),
+            Operation::Remove => told.iter().for_each(|item| {
+                slot.remove(&item.value.to_value());
+            }),
         }
-        image.blobs.append(&mut told.blobs);
-        image.flaw = image.flaw.or(told.flaw);
+        image.references.push((attr, operation, targets));
     }
     let mut builder = FlatBuilder::new();
     for (attr, values) in &kept {
@@ -87,10 +80,17 @@ pub(super) fn of_change(entry: &EntryRef<'_>, names: &Names, object: &CsObject, 
     image
 }
 
-fn take(image: &mut Image, builder: &mut FlatBuilder, names: &Names, attr: AttrId, kind: ValueKind, value: ValueRef<'_>, octets: &[u8]) {
+fn take(
+    image: &mut Image,
+    targets: &mut Vec<Target>,
+    builder: &mut FlatBuilder,
+    names: &Names,
+    attr: AttrId,
+    (kind, value, octets): (ValueKind, ValueRef<'_>, &[u8]),
+) {
     match value {
         ValueRef::Text(dn) if kind == ValueKind::Reference => match Dn::parse(dn) {
-            Ok(parsed) => image.references.push((attr, Target { key: parsed.key(), dn: parsed.as_str().into() })),
+            Ok(parsed) => targets.push(Target { key: parsed.key(), dn: parsed.as_str().into() }),
             Err(error) => {
                 let detail = format!("{}: {dn:?}: {error}", names.name(attr));
                 image.flaw.get_or_insert((ObjectErrorCode::INVALID_REFERENCE_VALUE, detail));

@@ -18,41 +18,47 @@ pub(super) fn name_key(name: &DnKey) -> Key {
     xxh3_128(name.as_bytes())
 }
 
-/// Everything a full import keeps in memory: about 100 octets per object.
+/// Who is who. A full import loads the whole space, about 100 octets per object, and asks the store for nothing more.
+/// A delta import loads nothing: what it meets is looked up in the store, and only what this import changed is kept
+/// here, so that its work depends on the changes alone.
 pub(super) struct Lookup {
-    anchors: HashMap<Key, CsId>,
-    names: HashMap<Key, CsId>,
-    /// Canonical hashes by sequence number; 0 where none is known.
+    /// Everything is loaded; otherwise the maps hold what this import changed, and the store the rest.
+    whole: bool,
+    anchors: HashMap<Key, Option<CsId>>,
+    names: HashMap<Key, Option<CsId>>,
+    /// Canonical hashes by sequence number; 0 where none is known. Empty in a delta import, which compares bodies.
     hashes: Vec<u128>,
     seen: Vec<u64>,
     /// Objects with an export that awaits confirmation: never unchanged.
     awaiting: HashSet<CsId>,
-    /// Objects with an anchor when the import began.
-    pub(super) anchored: u64,
     connector: ConnectorId,
     next_sequence: u64,
 }
 
 impl Lookup {
-    /// Reads what is known of a space. Without `trust_hashes` every body is compared.
-    pub(super) fn load(snapshot: &Snapshot, connector: ConnectorId, trust_hashes: bool) -> Result<Self, StoreError> {
-        let mut lookup = Self {
+    /// Looks everything up in the store.
+    pub(super) fn of_changes(snapshot: &Snapshot, connector: ConnectorId) -> Result<Self, StoreError> {
+        Ok(Self {
+            whole: false,
             anchors: HashMap::new(),
             names: HashMap::new(),
             hashes: Vec::new(),
             seen: Vec::new(),
             awaiting: HashSet::new(),
-            anchored: 0,
             connector,
             next_sequence: snapshot.cs_next_sequence(connector)?,
-        };
+        })
+    }
+
+    /// Reads what is known of a space. Without `trust_hashes` every body is compared.
+    pub(super) fn load(snapshot: &Snapshot, connector: ConnectorId, trust_hashes: bool) -> Result<Self, StoreError> {
+        let mut lookup = Self { whole: true, ..Self::of_changes(snapshot, connector)? };
         snapshot.cs_anchors(connector, &mut |anchor, id| {
-            lookup.anchors.insert(anchor_key(anchor), id);
+            lookup.anchors.insert(anchor_key(anchor), Some(id));
         })?;
         snapshot.cs_names(connector, &mut |name, id| {
-            lookup.names.insert(xxh3_128(name), id);
+            lookup.names.insert(xxh3_128(name), Some(id));
         })?;
-        lookup.anchored = lookup.anchors.len() as u64;
         if trust_hashes {
             snapshot.cs_hashes(connector, &mut |id, hash| {
                 let index = slot(id);
@@ -61,24 +67,44 @@ impl Lookup {
                 }
                 lookup.hashes[index] = hash;
             })?;
-        }
-        for stage in [Stage::Unconfirmed, Stage::InProgress] {
-            lookup.awaiting.extend(snapshot.queue(stage, connector, None, usize::MAX)?);
+            for stage in [Stage::Unconfirmed, Stage::InProgress] {
+                lookup.awaiting.extend(snapshot.queue(stage, connector, None, usize::MAX)?);
+            }
         }
         Ok(lookup)
     }
 
-    pub(super) fn by_anchor(&self, key: Key) -> Option<CsId> {
-        self.anchors.get(&key).copied()
+    /// How many objects with an anchor were loaded; none in a delta import.
+    pub(super) fn anchored(&self) -> u64 {
+        self.anchors.len() as u64
     }
 
-    pub(super) fn by_name(&self, key: Key) -> Option<CsId> {
-        self.names.get(&key).copied()
+    pub(super) fn by_anchor(&self, snapshot: &Snapshot, key: Key, anchor: &[u8]) -> Result<Option<CsId>, StoreError> {
+        match self.anchors.get(&key) {
+            Some(known) => Ok(*known),
+            None if self.whole => Ok(None),
+            None => snapshot.cs_by_anchor(self.connector, anchor),
+        }
+    }
+
+    pub(super) fn by_name(&self, snapshot: &Snapshot, name: &DnKey) -> Result<Option<CsId>, StoreError> {
+        match self.names.get(&name_key(name)) {
+            Some(known) => Ok(*known),
+            None if self.whole => Ok(None),
+            None => snapshot.cs_by_dn(self.connector, name),
+        }
     }
 
     /// True when the entry says what the last import said, and nothing awaits confirmation.
     pub(super) fn unchanged(&self, id: CsId, hash: u128) -> bool {
         hash != 0 && self.hashes.get(slot(id)) == Some(&hash) && !self.awaiting.contains(&id)
+    }
+
+    /// The next entry of the object is compared by its body.
+    pub(super) fn forget_hash(&mut self, id: CsId) {
+        if let Some(hash) = self.hashes.get_mut(slot(id)) {
+            *hash = 0;
+        }
     }
 
     /// Notes that an object was reported; false when it had been before.
@@ -104,26 +130,35 @@ impl Lookup {
     }
 
     pub(super) fn set_anchor(&mut self, key: Key, id: CsId) {
-        self.anchors.insert(key, id);
+        self.anchors.insert(key, Some(id));
     }
 
-    pub(super) fn set_name(&mut self, key: Key, id: CsId) {
-        self.names.insert(key, id);
+    pub(super) fn set_name(&mut self, name: &DnKey, id: CsId) {
+        self.names.insert(name_key(name), Some(id));
     }
 
     /// Forgets a name, unless another object has taken it meanwhile.
-    pub(super) fn clear_name(&mut self, key: Key, id: CsId) {
-        if self.names.get(&key) == Some(&id) {
-            self.names.remove(&key);
+    pub(super) fn clear_name(&mut self, name: &DnKey, id: CsId) {
+        let holder = self.names.entry(name_key(name)).or_insert(Some(id));
+        if *holder == Some(id) {
+            *holder = None;
         }
     }
 
     /// Objects that nobody reported, ascending.
-    pub(super) fn unseen(&self) -> Vec<CsId> {
-        let mut unseen: Vec<CsId> = self.names.values().chain(self.anchors.values()).copied().filter(|id| !self.is_seen(*id)).collect();
+    pub(super) fn unseen(&self, snapshot: &Snapshot) -> Result<Vec<CsId>, StoreError> {
+        let mut unseen: Vec<CsId> = if self.whole {
+            self.names.values().chain(self.anchors.values()).copied().flatten().filter(|id| !self.is_seen(*id)).collect()
+        } else {
+            let mut all = Vec::new();
+            snapshot.cs_names(self.connector, &mut |_, id| all.push(id))?;
+            snapshot.cs_anchors(self.connector, &mut |_, id| all.push(id))?;
+            all.retain(|id| !self.is_seen(*id));
+            all
+        };
         unseen.sort_unstable();
         unseen.dedup();
-        unseen
+        Ok(unseen)
     }
 }
 

@@ -86,7 +86,8 @@ pub fn import(
     recorder: &mut StepRecorder<'_>,
 ) -> Result<&'static str, EngineError> {
     let mut import = Import::begin(store, options, cx)?;
-    recorder.expect((import.lookup.anchored > 0).then_some(import.lookup.anchored));
+    let expected = import.lookup.anchored();
+    recorder.expect((expected > 0).then_some(expected));
     let mut completion = None;
     for page in pages {
         let page = page?;
@@ -120,13 +121,17 @@ struct Import<'a> {
     options: &'a ImportOptions,
     cx: &'a Context,
     lookup: Lookup,
-    /// Objects with a noted import problem when the import began.
+    /// Objects with a noted import problem.
     with_error: HashSet<CsId>,
     epoch: u64,
     secret: u64,
     problems: u64,
     /// Entries that could be neither read nor identified: nothing may be taken for gone.
     unidentified: u64,
+    /// Objects that count as reported only because an entry that could not be read has their name.
+    held: HashSet<CsId>,
+    /// Objects whose name another one took and that were not reported under a new one since.
+    displaced: BTreeSet<CsId>,
     surprises: Surprises,
 }
 
@@ -137,10 +142,27 @@ impl<'a> Import<'a> {
         let epoch = hash::epoch(&options.attributes, secret);
         let known = snapshot.state(options.connector, EPOCH)?;
         let trust = !options.verify && known.as_deref() == Some(&epoch.to_le_bytes()[..]);
-        let lookup = Lookup::load(&snapshot, options.connector, trust)?;
+        let lookup = if options.full {
+            Lookup::load(&snapshot, options.connector, trust)?
+        } else {
+            Lookup::of_changes(&snapshot, options.connector)?
+        };
         let errors = snapshot.errors(options.connector, None, usize::MAX)?;
         let with_error = errors.into_iter().filter(|(_, side, _)| *side == ErrorSide::Import).map(|(id, ..)| id).collect();
-        Ok(Self { store, options, cx, lookup, with_error, epoch, secret, problems: 0, unidentified: 0, surprises: Surprises::default() })
+        Ok(Self {
+            store,
+            options,
+            cx,
+            lookup,
+            with_error,
+            epoch,
+            secret,
+            problems: 0,
+            unidentified: 0,
+            held: HashSet::new(),
+            displaced: BTreeSet::new(),
+            surprises: Surprises::default(),
+        })
     }
 
     fn commit(&self, mut changes: ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {

@@ -1,31 +1,51 @@
 //! Staging one page.
+//!
+//! Entries are taken in their order and gathered into segments: within a segment no entry needs what another one
+//! writes, so that a segment can be compared in parallel and written at once. An entry that does need it closes the
+//! segment before it. What an import comes to therefore depends on the order of entries and not on where pages end.
 
 use super::image::{self, Comparison, Image, Target};
-use super::lookup::{Key, anchor_key, name_key};
+use super::lookup::{Key, anchor_key};
 use super::{EngineError, Import, StepRecorder, hash};
-use crate::connector::{DiscoveryError, EntryRef, ImportPage, PageItem};
+use crate::connector::{DiscoveryError, EntryRef, ImportPage, Operation, PageItem};
 use crate::model::{
-    Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, ErrorSide, Link, Names, ObjectError, ObjectErrorCode, Stage, StageMask,
+    Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageMask,
     ValueState,
 };
 use crate::store::{ChangeSet, DirtyReason, Snapshot};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// An anchor longer than this cannot be a key (specification: sync engine, section 2.4).
 const ANCHOR_MAX: usize = 398;
 /// Few enough to keep both cores busy, enough to be worth handing over.
 const PER_TASK: usize = 64;
 
+/// An object as it is stored, with its references.
+type Stored = Option<(CsObject, Vec<CsReference>)>;
+
+/// What was computed of an entry before its turn: everything that does not depend on entries before it.
+struct Ahead {
+    dn: Option<Dn>,
+    key: Option<DnKey>,
+    /// For a whole entry; what a change comes to depends on the object.
+    image: Image,
+    /// The object that was read ahead, as it was when the page began.
+    read: Option<CsId>,
+    stored: Stored,
+}
+
 /// An entry that is new or says something new.
 struct Work<'p> {
     entry: EntryRef<'p>,
     whole: bool,
     hash: u128,
-    dn: Option<Dn>,
+    named: bool,
     image: Image,
+    /// The objects that the entry refers to, by attribute.
+    shown: BTreeSet<(AttrId, CsId)>,
     id: CsId,
-    stored: Option<(CsObject, Vec<CsReference>)>,
+    stored: Stored,
     /// The name before, when this import changed it.
     renamed_from: Option<Box<str>>,
     adopted: bool,
@@ -42,11 +62,80 @@ struct Staged {
     retyped: bool,
 }
 
+/// Entries that are written together.
+struct Segment<'p> {
+    snapshot: Snapshot,
+    changes: ChangeSet,
+    work: Vec<Work<'p>>,
+    /// Objects with an entry in this segment.
+    entries: HashSet<CsId>,
+    /// Objects that others change: whose name was taken, or whose reference found its object.
+    others: BTreeMap<CsId, CsObject>,
+    /// Those of `others` whose references changed.
+    referrers: BTreeSet<CsId>,
+    /// Objects to which entries of this segment refer; the store does not know that yet.
+    referred: HashSet<CsId>,
+    /// Names that somebody refers to and nobody has.
+    placeholders: BTreeMap<CsId, Box<str>>,
+}
+
+/// What becomes of the object that has the name of an entry.
+enum Holder {
+    /// Nobody has it.
+    Nobody,
+    /// A placeholder: its references go over to the entry's object.
+    Placeholder(CsId),
+    /// We provisioned it, and it is not there yet: it gives way and is provisioned again.
+    GivesWay(CsObject),
+    /// It waits for its rename or delete under a temporary name.
+    Displaced(CsId),
+}
+
+/// Which object an entry is.
+struct Identity {
+    /// None for a new one.
+    id: Option<CsId>,
+    stored: Stored,
+    adopted: bool,
+    holder: Holder,
+}
+
+impl Segment<'_> {
+    fn new(snapshot: Snapshot) -> Self {
+        Self {
+            snapshot,
+            changes: ChangeSet::new(),
+            work: Vec::new(),
+            entries: HashSet::new(),
+            others: BTreeMap::new(),
+            referrers: BTreeSet::new(),
+            referred: HashSet::new(),
+            placeholders: BTreeMap::new(),
+        }
+    }
+
+    /// True when the segment writes the object, so that whoever needs it has to wait.
+    fn has(&self, id: CsId) -> bool {
+        self.entries.contains(&id) || self.others.contains_key(&id)
+    }
+
+    /// True when an entry of the segment refers to the object, or did so before.
+    fn refers_to(&self, id: CsId) -> Result<bool, EngineError> {
+        Ok(self.referred.contains(&id) || self.snapshot.cs_referrers(id)?.iter().any(|(_, owner)| self.entries.contains(owner)))
+    }
+
+    /// An object as this segment leaves it; it must not have an entry of its own here.
+    fn other(&mut self, id: CsId) -> Result<Option<CsObject>, EngineError> {
+        match self.others.remove(&id) {
+            Some(object) => Ok(Some(object)),
+            None => Ok(self.snapshot.cs_object(id)?),
+        }
+    }
+}
+
 impl Import<'_> {
     pub(super) fn page(&mut self, page: &ImportPage, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         recorder.count("filtered-objects", page.filtered);
-        let snapshot = self.store.snapshot()?;
-        let mut changes = ChangeSet::new();
         let digests: Vec<(u128, Option<Key>)> = (0..page.len())
             .into_par_iter()
             .with_min_len(PER_TASK)
@@ -56,151 +145,324 @@ impl Import<'_> {
                 PageItem::Rejected(_) => (0, None),
             })
             .collect();
-        let mut work = self.sort_out(page, &digests, &snapshot, &mut changes, recorder)?;
-        let names = self.store.names();
-        work.par_iter_mut().with_min_len(PER_TASK).try_for_each(|work| {
-            work.dn = Dn::parse(work.entry.dn()).ok().filter(|dn| dn.depth() > 0);
-            if work.whole {
-                work.image = image::of_entry(&work.entry, names);
+        let mut segment = Segment::new(self.store.snapshot()?);
+        let mut ahead = self.read_ahead(page, &digests, &segment.snapshot)?;
+        // Objects that earlier segments of this page have written.
+        let mut stale: HashSet<CsId> = HashSet::new();
+        for ((item, digest), ahead) in page.items().zip(&digests).zip(&mut ahead) {
+            while !self.item(&item, *digest, ahead, &stale, &mut segment, recorder)? {
+                stale.extend(segment.entries.iter().chain(segment.others.keys()));
+                self.flush(segment, recorder)?;
+                segment = Segment::new(self.store.snapshot()?);
             }
-            if work.id.sequence() != 0 {
-                work.stored = read(&snapshot, work.id)?;
-            }
-            Ok::<_, EngineError>(())
-        })?;
-        let mut work = self.identify(work, &snapshot, &mut changes, recorder)?;
-        work.par_iter_mut().with_min_len(PER_TASK).filter(|work| !work.whole).try_for_each(|work| lay_over(work, &snapshot, names))?;
-        let work = work;
-        let targets = self.resolve(&work, &mut changes);
-        let unreadable = &self.options.unreadable;
-        let staged: Vec<Staged> =
-            work.par_iter().zip(&targets).with_min_len(PER_TASK).map(|(work, shown)| compare(work, shown, unreadable)).collect();
-        for (work, staged) in work.into_iter().zip(staged) {
-            self.write(work, staged, &snapshot, &mut changes, recorder)?;
         }
-        self.commit(changes, recorder)
+        self.flush(segment, recorder)
     }
 
-    /// Separates what says nothing new from what has to be compared.
-    fn sort_out<'p>(
-        &mut self,
-        page: &'p ImportPage,
+    /// Decodes, in parallel, the entries that probably say something new, and reads their objects.
+    fn read_ahead(
+        &self,
+        page: &ImportPage,
         digests: &[(u128, Option<Key>)],
         snapshot: &Snapshot,
-        changes: &mut ChangeSet,
-        recorder: &mut StepRecorder<'_>,
-    ) -> Result<Vec<Work<'p>>, EngineError> {
-        let mut work = Vec::new();
-        for (item, (hash, anchor)) in page.items().zip(digests) {
-            let known = anchor.and_then(|key| self.lookup.by_anchor(key));
-            match item {
-                PageItem::Entry(entry) => {
-                    if let Some(id) = known {
-                        if !self.lookup.mark_seen(id) {
-                            self.duplicate(id, &entry, snapshot, changes, recorder)?;
-                            continue;
-                        }
-                        if self.lookup.unchanged(id, *hash) {
-                            recorder.count("stage-no-change", 1);
-                            continue;
-                        }
-                    }
-                    work.push(Work::new(entry, true, *hash, known));
-                }
-                PageItem::Change(entry) => work.push(Work::new(entry, false, 0, known)),
-                PageItem::Gone(entry) => self.gone(&entry, known, snapshot, changes, recorder)?,
-                PageItem::Rejected(error) => self.rejected(error, changes, recorder),
+    ) -> Result<Vec<Option<Box<Ahead>>>, EngineError> {
+        let one = |index: usize| {
+            let (hash, anchor) = digests[index];
+            let (entry, whole) = match page.item(index) {
+                PageItem::Entry(entry) => (entry, true),
+                PageItem::Change(entry) => (entry, false),
+                PageItem::Gone(_) | PageItem::Rejected(_) => return Ok(None),
+            };
+            let known = self.by_anchor(&entry, anchor, snapshot)?;
+            if whole && known.is_some_and(|id| self.lookup.unchanged(id, hash)) {
+                return Ok(None);
             }
-        }
-        Ok(work)
+            self.ahead(&entry, whole, known, snapshot).map(Some)
+        };
+        (0..page.len()).into_par_iter().with_min_len(PER_TASK).map(one).collect()
     }
 
-    /// Finds out which object every entry is, and gives numbers to new ones.
-    fn identify<'p>(
+    fn ahead(&self, entry: &EntryRef<'_>, whole: bool, known: Option<CsId>, snapshot: &Snapshot) -> Result<Box<Ahead>, EngineError> {
+        let dn = Dn::parse(entry.dn()).ok().filter(|dn| dn.depth() > 0);
+        let key = dn.as_ref().map(Dn::key);
+        let image = if whole { image::of_entry(entry, self.store.names()) } else { Image::default() };
+        let stored = known.map(|id| read(snapshot, id)).transpose()?.flatten();
+        Ok(Box::new(Ahead { dn, key, image, read: known, stored }))
+    }
+
+    fn by_anchor(&self, entry: &EntryRef<'_>, key: Option<Key>, snapshot: &Snapshot) -> Result<Option<CsId>, EngineError> {
+        let Some((key, anchor)) = key.zip(entry.anchor()) else { return Ok(None) };
+        Ok(self.lookup.by_anchor(snapshot, key, anchor)?)
+    }
+
+    fn by_name(&self, dn: &str, snapshot: &Snapshot) -> Result<Option<CsId>, EngineError> {
+        let Ok(dn) = Dn::parse(dn) else { return Ok(None) };
+        Ok(self.lookup.by_name(snapshot, &dn.key())?)
+    }
+
+    /// Takes one item into the segment. False when it needs something that the segment has yet to write; nothing
+    /// happened then.
+    fn item<'p>(
         &mut self,
-        work: Vec<Work<'p>>,
-        snapshot: &Snapshot,
-        changes: &mut ChangeSet,
+        item: &PageItem<'p>,
+        (hash, anchor): (u128, Option<Key>),
+        ahead: &mut Option<Box<Ahead>>,
+        stale: &HashSet<CsId>,
+        segment: &mut Segment<'p>,
         recorder: &mut StepRecorder<'_>,
-    ) -> Result<Vec<Work<'p>>, EngineError> {
-        let mut identified: Vec<Work<'p>> = Vec::with_capacity(work.len());
-        // Objects of this page that have no row yet.
-        let mut fresh: BTreeSet<CsId> = BTreeSet::new();
-        for mut work in work {
-            if let Some(problem) = flaw(&work) {
-                self.rejected(&problem, changes, recorder);
-                continue;
+    ) -> Result<bool, EngineError> {
+        let (entry, whole) = match item {
+            PageItem::Entry(entry) => (entry, true),
+            PageItem::Change(entry) => (entry, false),
+            PageItem::Gone(entry) => return self.gone(entry, anchor, segment, recorder),
+            PageItem::Rejected(error) => return self.rejected(error, segment, recorder),
+        };
+        let known = self.by_anchor(entry, anchor, &segment.snapshot)?;
+        if let Some(id) = known {
+            if segment.has(id) {
+                return Ok(false);
             }
-            let key = work.dn.as_ref().map(|dn| name_key(&dn.key()));
-            if work.id.sequence() == 0 {
-                // Another entry of this page may have taken the anchor meanwhile.
-                if let Some(id) = work.entry.anchor().map(anchor_key).and_then(|anchor| self.lookup.by_anchor(anchor)) {
-                    self.duplicate(id, &work.entry, snapshot, changes, recorder)?;
-                    continue;
-                }
-                let holder = key.and_then(|key| self.lookup.by_name(key));
-                match holder {
-                    Some(id) if !fresh.contains(&id) => meet(&mut work, id, snapshot, changes)?,
-                    Some(id) if work.entry.anchor().is_none() => work.id = id,
-                    _ => {}
-                }
-                if work.id.sequence() == 0 {
-                    if !work.whole {
-                        let problem = problem_of(
-                            &work.entry,
-                            ObjectErrorCode::NEED_FULL_OBJECT,
-                            "a change for an object that is not known: run a full import",
-                        );
-                        self.rejected(&problem, changes, recorder);
-                        continue;
-                    }
-                    work.id = self.lookup.allocate();
-                    fresh.insert(work.id);
-                }
-                if !self.lookup.mark_seen(work.id) && self.options.full {
-                    self.duplicate(work.id, &work.entry, snapshot, changes, recorder)?;
-                    continue;
-                }
-            } else if let (Some(key), Some((object, _))) = (key, &work.stored) {
-                let old = Dn::parse(&object.dn).ok().map(|dn| name_key(&dn.key()));
-                if old != Some(key) {
-                    work.renamed_from = Some(object.dn.clone());
-                    if let Some(holder) = self.lookup.by_name(key).filter(|holder| *holder != work.id && !fresh.contains(holder))
-                        && !take_over(holder, work.id, snapshot, changes)?
-                    {
-                        displace(holder, snapshot, changes)?;
-                    }
-                    if let Some(old) = old {
-                        self.lookup.clear_name(old, work.id);
-                    }
-                }
+            if whole && self.is_duplicate(id) {
+                self.duplicate(id, entry, segment, recorder)?;
+                return Ok(true);
             }
-            if let Some(anchor) = work.entry.anchor() {
-                self.lookup.set_anchor(anchor_key(anchor), work.id);
+            if whole && self.lookup.unchanged(id, hash) {
+                self.see_known(id);
+                recorder.count("stage-no-change", 1);
+                return Ok(true);
             }
-            if let Some(key) = key {
-                self.lookup.set_name(key, work.id);
-            }
-            identified.push(work);
         }
-        Ok(identified)
+        let mut own = match ahead.take() {
+            Some(own) => own,
+            None => self.ahead(entry, whole, known, &segment.snapshot)?,
+        };
+        if own.read.is_some_and(|id| Some(id) != known || stale.contains(&id)) || (known.is_some() && own.read.is_none()) {
+            own.read = known;
+            own.stored = known.map(|id| read(&segment.snapshot, id)).transpose()?.flatten();
+        }
+        if let Some(problem) = flaw(entry, whole, &own) {
+            return self.rejected(&problem, segment, recorder);
+        }
+        let old = own.stored.as_ref().and_then(|(object, _)| Dn::parse(&object.dn).ok()).map(|dn| dn.key());
+        let renamed = known.filter(|_| own.key.is_some() && own.stored.is_some() && old != own.key);
+        let identity = match renamed {
+            Some(id) if segment.refers_to(id)? => None,
+            _ => self.identify(entry, whole, known, &own, segment)?,
+        };
+        let Some(mut identity) = identity else {
+            *ahead = Some(own);
+            return Ok(false);
+        };
+        let stored = identity.stored.take().or_else(|| own.stored.take());
+        let mut image = std::mem::take(&mut own.image);
+        if !whole {
+            let Some((object, _)) = stored.as_ref().filter(|(object, _)| object.imported()) else {
+                let detail = "a change for an object that is not known: run a full import";
+                return self.rejected(&problem_of(entry, ObjectErrorCode::NEED_FULL_OBJECT, detail), segment, recorder);
+            };
+            image = image::of_change(entry, self.store.names(), object);
+            if let Some((code, detail)) = &image.flaw {
+                return self.rejected(&problem_of(entry, code.clone(), detail), segment, recorder);
+            }
+        }
+        if let (Some(id), None) = (identity.id, known) {
+            if whole && self.is_duplicate(id) {
+                self.duplicate(id, entry, segment, recorder)?;
+                return Ok(true);
+            }
+            self.lookup.mark_seen(id);
+        } else if let Some(id) = known {
+            self.see_known(id);
+        }
+        let id = identity.id.unwrap_or_else(|| self.lookup.allocate());
+        self.lookup.mark_seen(id);
+        segment.placeholders.remove(&id);
+        segment.entries.insert(id);
+        let mut renamed_from = None;
+        if let (Some(_), Some((object, _))) = (renamed, &stored) {
+            renamed_from = Some(object.dn.clone());
+            if let Some(old) = old.filter(|_| !object.transient) {
+                self.lookup.clear_name(&old, id);
+            }
+            // Whoever refers to it by its old name now means another object, or says another name.
+            let referrers = segment.snapshot.cs_referrers(id)?;
+            self.outdate(&referrers, segment);
+        }
+        self.make_room(id, identity.holder, segment)?;
+        if let Some(anchor) = entry.anchor() {
+            self.lookup.set_anchor(anchor_key(anchor), id);
+        }
+        if let Some(key) = &own.key {
+            self.lookup.set_name(key, id);
+            self.displaced.remove(&id);
+        }
+        let before = stored.as_ref().filter(|_| !whole).map_or(&[][..], |(_, rows)| rows.as_slice());
+        let shown = self.resolve(std::mem::take(&mut image.references), before, segment)?;
+        segment.referred.extend(shown.iter().map(|(_, target)| *target));
+        let named = own.dn.is_some();
+        segment.work.push(Work { entry: *entry, whole, hash, named, image, shown, id, stored, renamed_from, adopted: identity.adopted });
+        Ok(true)
+    }
+
+    /// True when another entry of a full import was the object already. In a delta the later entry tells the newer state.
+    fn is_duplicate(&self, id: CsId) -> bool {
+        self.options.full && self.lookup.is_seen(id) && !self.held.contains(&id)
+    }
+
+    /// Notes that an object was reported that the space had when the import began.
+    fn see_known(&mut self, id: CsId) {
+        let first = self.lookup.mark_seen(id);
+        // What could not be read and had only its name was another object, and nobody knows which.
+        self.unidentified += u64::from(!first && self.held.remove(&id));
+    }
+
+    /// Finds out which object an entry is, and whose name it takes. None when that has to wait for the segment.
+    fn identify(
+        &self,
+        entry: &EntryRef<'_>,
+        whole: bool,
+        known: Option<CsId>,
+        own: &Ahead,
+        segment: &Segment<'_>,
+    ) -> Result<Option<Identity>, EngineError> {
+        let mut identity = Identity { id: known, stored: None, adopted: false, holder: Holder::Nobody };
+        let Some(key) = &own.key else { return Ok(Some(identity)) };
+        let holder = self.lookup.by_name(&segment.snapshot, key)?.filter(|holder| Some(*holder) != known);
+        let Some(holder) = holder else { return Ok(Some(identity)) };
+        if segment.placeholders.contains_key(&holder) {
+            if known.is_some() {
+                return Ok(None);
+            }
+            identity.id = Some(holder);
+            return Ok(Some(identity));
+        }
+        if segment.entries.contains(&holder) {
+            return Ok(None);
+        }
+        let object = match segment.others.get(&holder) {
+            Some(object) => Some(object.clone()),
+            None => segment.snapshot.cs_object(holder)?,
+        };
+        let Some(object) = object else { return Ok(Some(identity)) };
+        let placeholder = object.link == Link::Placeholder;
+        let provisioned = object.anchor.is_none() && !object.imported();
+        if known.is_none() {
+            let same_type = placeholder || entry.object_type().is_none_or(|kind| kind == object.object_type);
+            if entry.anchor().is_none() || (object.anchor.is_none() && same_type) {
+                if segment.others.contains_key(&holder) {
+                    return Ok(None);
+                }
+                identity.id = Some(holder);
+                identity.adopted = object.anchor.is_none() && !placeholder;
+                identity.stored = Some((object, segment.snapshot.cs_references(holder)?));
+                return Ok(Some(identity));
+            }
+        }
+        if !whole && known.is_none() {
+            // A change for an object that nobody knows takes no name.
+            return Ok(Some(identity));
+        }
+        if segment.refers_to(holder)? {
+            return Ok(None);
+        }
+        identity.holder = if placeholder {
+            Holder::Placeholder(holder)
+        } else if provisioned {
+            Holder::GivesWay(object)
+        } else {
+            Holder::Displaced(holder)
+        };
+        Ok(Some(identity))
+    }
+
+    /// Frees the name that an object takes.
+    fn make_room(&mut self, id: CsId, holder: Holder, segment: &mut Segment<'_>) -> Result<(), EngineError> {
+        match holder {
+            Holder::Nobody => {}
+            Holder::Placeholder(placeholder) => take_over(placeholder, id, segment)?,
+            Holder::GivesWay(object) => {
+                if let Some(mv) = object.link.mv() {
+                    let sources = segment.snapshot.mv_links(mv)?.into_iter().filter(|id| *id != object.id);
+                    segment.changes.dirty.extend(sources.map(|id| (id, Some(DirtyReason::RetryProvisioning))));
+                }
+                segment.others.remove(&object.id);
+                segment.entries.insert(object.id);
+                segment.changes.cs_delete.push(object.id);
+            }
+            Holder::Displaced(holder) => {
+                let referrers = segment.snapshot.cs_referrers(holder)?;
+                self.outdate(&referrers, segment);
+                self.lookup.forget_hash(holder);
+                self.displaced.insert(holder);
+                displace(holder, segment)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Objects whose stored references may not be what their entries mean: the next entry of each is compared, even
+    /// when it says what it said last.
+    fn outdate(&mut self, referrers: &[(AttrId, CsId)], segment: &mut Segment<'_>) {
+        for (_, owner) in referrers {
+            self.lookup.forget_hash(*owner);
+            segment.changes.cs_hash.push((*owner, None));
+        }
     }
 
     /// Turns names of targets into objects, with placeholders for those nobody has reported.
-    fn resolve(&mut self, work: &[Work<'_>], changes: &mut ChangeSet) -> Vec<BTreeSet<(AttrId, CsId)>> {
+    fn resolve(
+        &mut self,
+        told: Vec<(AttrId, Operation, Vec<Target>)>,
+        before: &[CsReference],
+        segment: &mut Segment<'_>,
+    ) -> Result<BTreeSet<(AttrId, CsId)>, EngineError> {
+        let imported = before.iter().filter(|row| row.state.present(StageMask::IMPORTED));
+        let mut shown: Vec<(AttrId, CsId)> = imported.map(|row| (row.attr, row.target)).collect();
+        for (attr, operation, targets) in told {
+            if operation == Operation::Replace {
+                shown.retain(|(other, _)| *other != attr);
+            }
+            let mut gone = HashSet::new();
+            for target in targets {
+                match (self.lookup.by_name(&segment.snapshot, &target.key)?, operation) {
+                    (Some(id), Operation::Remove) => drop(gone.insert((attr, id))),
+                    (None, Operation::Remove) => {}
+                    (Some(id), _) => shown.push((attr, id)),
+                    (None, _) => {
+                        let id = self.lookup.allocate();
+                        self.lookup.set_name(&target.key, id);
+                        segment.placeholders.insert(id, target.dn);
+                        shown.push((attr, id));
+                    }
+                }
+            }
+            shown.retain(|row| !gone.contains(row));
+        }
+        Ok(shown.into_iter().collect())
+    }
+
+    /// Compares and writes what was gathered.
+    fn flush(&mut self, segment: Segment<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let Segment { snapshot, mut changes, work, mut others, referrers, placeholders, .. } = segment;
+        let unreadable = &self.options.unreadable;
+        let staged: Vec<Staged> = work.par_iter().with_min_len(PER_TASK).map(|work| compare(work, unreadable)).collect();
+        for owner in referrers {
+            if let Some(object) = others.get_mut(&owner) {
+                refresh_referrer(object, &snapshot, &changes)?;
+            }
+        }
         let placeholder = self.store.names().object_type("placeholder");
-        let mut resolve_one = |target: &Target| {
-            let key = name_key(&target.key);
-            self.lookup.by_name(key).unwrap_or_else(|| {
-                let id = self.lookup.allocate();
-                let mut object = CsObject::new(id, placeholder, target.dn.clone());
-                object.link = Link::Placeholder;
-                changes.cs_put.push(object);
-                self.lookup.set_name(key, id);
-                id
-            })
-        };
-        work.iter().map(|work| work.image.references.iter().map(|(attr, target)| (*attr, resolve_one(target))).collect()).collect()
+        changes.cs_put.extend(placeholders.into_iter().map(|(id, dn)| {
+            let mut object = CsObject::new(id, placeholder, dn);
+            object.link = Link::Placeholder;
+            object
+        }));
+        changes.cs_put.extend(others.into_values());
+        for (work, staged) in work.into_iter().zip(staged) {
+            self.write(work, staged, &snapshot, &mut changes, recorder)?;
+        }
+        drop(snapshot);
+        self.commit(changes, recorder)
     }
 
     fn write(
@@ -250,12 +512,32 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// An entry that cannot be used: counted and noted, and seen if it can be told which object it is.
-    fn rejected(&mut self, error: &DiscoveryError, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) {
+    /// An entry that cannot be used: counted and noted, and seen if it can be told which object it is. False when that
+    /// has to wait for the segment.
+    fn rejected(
+        &mut self,
+        error: &DiscoveryError,
+        segment: &mut Segment<'_>,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<bool, EngineError> {
+        let mut by_anchor = None;
+        if let Some(anchor) = &error.anchor {
+            by_anchor = self.lookup.by_anchor(&segment.snapshot, anchor_key(anchor.as_bytes()), anchor.as_bytes())?;
+        }
+        let mut known = by_anchor;
+        if let (None, Some(dn)) = (known, &error.dn) {
+            known = self.by_name(dn, &segment.snapshot)?.filter(|id| !segment.placeholders.contains_key(id));
+        }
+        if known.is_some_and(|id| segment.has(id)) {
+            return Ok(false);
+        }
+        if let Some(id) = known
+            && segment.snapshot.cs_link(id)? == Some(Link::Placeholder)
+        {
+            // Somebody refers to this name; that tells nothing of who has it.
+            known = None;
+        }
         self.problems += 1;
-        let by_anchor = error.anchor.as_ref().and_then(|anchor| self.lookup.by_anchor(anchor_key(anchor.as_bytes())));
-        let by_name = || error.dn.as_ref().and_then(|dn| Dn::parse(dn).ok()).and_then(|dn| self.lookup.by_name(name_key(&dn.key())));
-        let known = by_anchor.or_else(by_name);
         let shown = error
             .dn
             .clone()
@@ -263,124 +545,134 @@ impl Import<'_> {
             .unwrap_or_else(|| "an entry without a name".to_owned());
         recorder.note(format!("{shown}: {}: {}", error.code, error.detail));
         if let Some(id) = known {
-            self.lookup.mark_seen(id);
+            let first = self.lookup.mark_seen(id);
+            if by_anchor.is_none() && self.options.full {
+                if first {
+                    self.held.insert(id);
+                } else if error.anchor.is_none() {
+                    self.unidentified += 1;
+                }
+            }
             let noted = ObjectError::new(error.code.clone(), error.detail.clone(), self.cx.now());
-            changes.errors.push((id, ErrorSide::Import, Some(noted)));
-            changes.cs_hash.push((id, None));
+            segment.changes.errors.push((id, ErrorSide::Import, Some(noted)));
+            segment.changes.cs_hash.push((id, None));
+            segment.entries.insert(id);
+            self.with_error.insert(id);
             recorder.object("stage-failure", id, &shown, Vec::new());
         } else {
             recorder.count("stage-failure", 1);
-            if error.dn.is_none() && error.anchor.is_none() {
-                self.unidentified += 1;
-            }
+            // Without an anchor it may be anybody under a new name.
+            self.unidentified += u64::from(error.anchor.is_none());
         }
+        Ok(true)
     }
 
-    /// Two entries of one import say that they are the same object; the first one counts.
+    /// Two entries of a full import say that they are the same object; the first one counts.
     fn duplicate(
         &mut self,
         id: CsId,
         entry: &EntryRef<'_>,
-        snapshot: &Snapshot,
-        changes: &mut ChangeSet,
+        segment: &mut Segment<'_>,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(), EngineError> {
         self.problems += 1;
-        let pending = changes.cs_put.iter().find(|object| object.id == id).map(|object| object.dn.to_string());
-        let first = match pending {
-            Some(dn) => dn,
-            None => snapshot.cs_object(id)?.map_or_else(|| "an earlier entry of this page".to_owned(), |object| object.dn.into()),
-        };
+        let first = segment.snapshot.cs_object(id)?.map_or_else(|| "an earlier entry".to_owned(), |object| object.dn.into());
         let detail = format!("{} and {first} have the same anchor; the second one is ignored: give each its own", entry.dn());
         recorder.note(format!("{}: {detail}", ObjectErrorCode::DUPLICATE_OBJECT));
         recorder.object("stage-failure", id, entry.dn(), Vec::new());
-        changes.errors.push((id, ErrorSide::Import, Some(ObjectError::new(ObjectErrorCode::DUPLICATE_OBJECT, detail, self.cx.now()))));
-        changes.cs_hash.push((id, None));
+        let noted = ObjectError::new(ObjectErrorCode::DUPLICATE_OBJECT, detail, self.cx.now());
+        segment.changes.errors.push((id, ErrorSide::Import, Some(noted)));
+        segment.changes.cs_hash.push((id, None));
         Ok(())
     }
 
-    /// A tombstone.
+    /// A tombstone. False when it has to wait for the segment.
     fn gone(
         &mut self,
         entry: &EntryRef<'_>,
-        known: Option<CsId>,
-        snapshot: &Snapshot,
-        changes: &mut ChangeSet,
+        anchor: Option<Key>,
+        segment: &mut Segment<'_>,
         recorder: &mut StepRecorder<'_>,
-    ) -> Result<(), EngineError> {
-        let by_name = || Dn::parse(entry.dn()).ok().and_then(|dn| self.lookup.by_name(name_key(&dn.key())));
-        let Some(object) = known.or_else(by_name).map(|id| snapshot.cs_object(id)).transpose()?.flatten() else {
+    ) -> Result<bool, EngineError> {
+        let mut known = self.by_anchor(entry, anchor, &segment.snapshot)?;
+        if known.is_none() {
+            known = self.by_name(entry.dn(), &segment.snapshot)?;
+        }
+        if known.is_some_and(|id| segment.has(id)) {
+            return Ok(false);
+        }
+        let object = known.map(|id| segment.snapshot.cs_object(id)).transpose()?.flatten();
+        let Some(object) = object.filter(|object| object.link != Link::Placeholder) else {
             recorder.count("filtered-deletes", 1);
-            return Ok(());
+            return Ok(true);
         };
         self.notice_gone(&object, recorder);
-        stage_delete(object, changes, recorder);
-        Ok(())
+        segment.entries.insert(object.id);
+        stage_delete(object, &mut segment.changes, recorder);
+        Ok(true)
     }
 }
 
 /// An object got a name under which others referred to it before it was reported: their references, which point to a
-/// placeholder, are references to the object, and the placeholder goes. False when the holder is no placeholder.
-fn take_over(holder: CsId, object: CsId, snapshot: &Snapshot, changes: &mut ChangeSet) -> Result<bool, EngineError> {
-    let Some(placeholder) = snapshot.cs_object(holder)?.filter(|placeholder| placeholder.link == Link::Placeholder) else {
-        return Ok(false);
-    };
-    let mut owners: BTreeMap<CsId, Vec<AttrId>> = BTreeMap::new();
-    for (attr, owner) in snapshot.cs_referrers(placeholder.id)? {
-        owners.entry(owner).or_default().push(attr);
-    }
-    for (owner, attributes) in owners {
-        let Some(mut referrer) = snapshot.cs_object(owner)? else { continue };
-        let mut rows = snapshot.cs_references(owner)?;
-        for attr in attributes {
-            let shown = snapshot.cs_reference(owner, attr, holder)?.present(StageMask::IMPORTED);
-            let state = snapshot.cs_reference(owner, attr, object)?.with_target(StageMask::BASE, Stage::PendingImport, shown);
-            rows.retain(|row| row.attr != attr || (row.target != holder && row.target != object));
-            rows.push(CsReference { owner, attr, target: object, state });
-            changes.cs_reference.push(CsReference { owner, attr, target: holder, state: ValueState::ABSENT });
-            changes.cs_reference.push(CsReference { owner, attr, target: object, state });
+/// placeholder, are references to the object, and the placeholder goes.
+fn take_over(placeholder: CsId, object: CsId, segment: &mut Segment<'_>) -> Result<(), EngineError> {
+    for (attr, owner) in segment.snapshot.cs_referrers(placeholder)? {
+        if owner == object {
+            continue;
         }
-        image::refresh_kind(&mut referrer, &rows, Stage::PendingImport);
-        changes.cs_put.push(referrer);
+        let Some(referrer) = segment.other(owner)? else { continue };
+        let shown = segment.snapshot.cs_reference(owner, attr, placeholder)?.present(StageMask::IMPORTED);
+        let state = segment.snapshot.cs_reference(owner, attr, object)?.with_target(StageMask::BASE, Stage::PendingImport, shown);
+        segment.changes.cs_reference.push(CsReference { owner, attr, target: placeholder, state: ValueState::ABSENT });
+        segment.changes.cs_reference.push(CsReference { owner, attr, target: object, state });
+        segment.others.insert(owner, referrer);
+        segment.referrers.insert(owner);
     }
-    changes.cs_delete.push(holder);
-    Ok(true)
+    segment.changes.cs_delete.push(placeholder);
+    Ok(())
+}
+
+/// Sets what an object has pending after references of it found their objects.
+fn refresh_referrer(object: &mut CsObject, snapshot: &Snapshot, changes: &ChangeSet) -> Result<(), EngineError> {
+    let stored = snapshot.cs_references(object.id)?;
+    let moved = changes.cs_reference.iter().filter(|row| row.owner == object.id);
+    let rows: HashMap<(AttrId, CsId), CsReference> = stored.iter().chain(moved).map(|row| ((row.attr, row.target), *row)).collect();
+    let rows: Vec<CsReference> = rows.into_values().collect();
+    image::refresh_kind(object, &rows, Stage::PendingImport);
+    Ok(())
 }
 
 /// The name of an object was taken by another: it gets a temporary one and waits for its rename or delete.
-fn displace(holder: CsId, snapshot: &Snapshot, changes: &mut ChangeSet) -> Result<(), EngineError> {
-    let pending = changes.cs_put.iter().rposition(|object| object.id == holder).map(|index| changes.cs_put.remove(index));
-    let Some(mut object) = pending.map_or_else(|| snapshot.cs_object(holder), |object| Ok(Some(object)))? else { return Ok(()) };
-    if object.transient {
-        changes.cs_put.push(object);
-        return Ok(());
+fn displace(holder: CsId, segment: &mut Segment<'_>) -> Result<(), EngineError> {
+    let Some(mut object) = segment.other(holder)? else { return Ok(()) };
+    if !object.transient {
+        let name = std::mem::replace(&mut object.dn, format!("CN=transient-{holder}").into());
+        object.transient = true;
+        let delta = object.stage_mut(Stage::PendingImport);
+        delta.rename.get_or_insert(name);
+        if delta.kind == DeltaKind::None {
+            delta.kind = DeltaKind::Update;
+        }
+        segment.changes.cs_hash.push((holder, None));
     }
-    let name = std::mem::replace(&mut object.dn, format!("CN=transient-{holder}").into());
-    object.transient = true;
-    let delta = object.stage_mut(Stage::PendingImport);
-    delta.rename.get_or_insert(name);
-    if delta.kind == DeltaKind::None {
-        delta.kind = DeltaKind::Update;
-    }
-    changes.cs_hash.push((holder, None));
-    changes.cs_put.push(object);
+    segment.others.insert(holder, object);
     Ok(())
 }
 
 /// What makes an entry unusable, if anything does.
-fn flaw(work: &Work<'_>) -> Option<DiscoveryError> {
-    let problem = |code, detail: &str| Some(problem_of(&work.entry, code, detail));
-    if let Some((code, detail)) = &work.image.flaw {
-        return Some(problem_of(&work.entry, code.clone(), detail));
+fn flaw(entry: &EntryRef<'_>, whole: bool, own: &Ahead) -> Option<DiscoveryError> {
+    let problem = |code, detail: &str| Some(problem_of(entry, code, detail));
+    if let Some((code, detail)) = &own.image.flaw {
+        return Some(problem_of(entry, code.clone(), detail));
     }
-    if work.dn.is_none() && (work.whole || !work.entry.dn().is_empty()) {
-        let code = if work.entry.dn().is_empty() { ObjectErrorCode::MISSING_DN } else { ObjectErrorCode::INVALID_DN };
+    if own.dn.is_none() && (whole || !entry.dn().is_empty()) {
+        let code = if entry.dn().is_empty() { ObjectErrorCode::MISSING_DN } else { ObjectErrorCode::INVALID_DN };
         return problem(code, "the entry's distinguished name cannot be read");
     }
-    if work.entry.anchor().is_some_and(|anchor| anchor.len() > ANCHOR_MAX) {
+    if entry.anchor().is_some_and(|anchor| anchor.len() > ANCHOR_MAX) {
         return problem(ObjectErrorCode::ANCHOR_TOO_LONG, "the anchor is longer than 398 octets: choose another anchor attribute");
     }
-    if work.whole && work.entry.object_type().is_none() {
+    if whole && entry.object_type().is_none() {
         return problem(ObjectErrorCode::MISSING_OBJECT_CLASS, "the entry has no object class");
     }
     None
@@ -405,71 +697,10 @@ pub(super) fn stage_delete(mut object: CsObject, changes: &mut ChangeSet, record
     changes.cs_put.push(object);
 }
 
-/// An entry with an unknown anchor has the name of a stored object.
-fn meet(work: &mut Work<'_>, holder: CsId, snapshot: &Snapshot, changes: &mut ChangeSet) -> Result<(), EngineError> {
-    let Some((object, rows)) = read(snapshot, holder)? else {
-        // A placeholder that an earlier entry of this page made; it is written with this page's changes.
-        work.id = holder;
-        changes.cs_put.retain(|object| object.id != holder);
-        return Ok(());
-    };
-    if object.anchor.is_none() {
-        let same_type = object.link == Link::Placeholder || work.entry.object_type().is_none_or(|kind| kind == object.object_type);
-        if same_type {
-            work.id = holder;
-            work.adopted = object.link != Link::Placeholder;
-            work.stored = Some((object, rows));
-        } else {
-            // We provisioned something else under this name: it gives way and is provisioned again.
-            if let Some(mv) = object.link.mv() {
-                let sources = snapshot.mv_links(mv)?.into_iter().filter(|id| *id != holder);
-                changes.dirty.extend(sources.map(|id| (id, Some(DirtyReason::RetryProvisioning))));
-            }
-            changes.cs_delete.push(holder);
-        }
-    } else if work.entry.anchor().is_none() {
-        work.id = holder;
-        work.stored = Some((object, rows));
-    } else {
-        displace(holder, snapshot, changes)?;
-    }
-    Ok(())
-}
-
-impl<'p> Work<'p> {
-    fn new(entry: EntryRef<'p>, whole: bool, hash: u128, known: Option<CsId>) -> Self {
-        Self {
-            entry,
-            whole,
-            hash,
-            dn: None,
-            image: Image::default(),
-            id: known.unwrap_or(CsId(0)),
-            stored: None,
-            renamed_from: None,
-            adopted: false,
-        }
-    }
-}
-
-fn read(snapshot: &Snapshot, id: CsId) -> Result<Option<(CsObject, Vec<CsReference>)>, EngineError> {
+fn read(snapshot: &Snapshot, id: CsId) -> Result<Stored, EngineError> {
     let Some(object) = snapshot.cs_object(id)? else { return Ok(None) };
     let rows = snapshot.cs_references(id)?;
     Ok(Some((object, rows)))
-}
-
-/// Completes a change to a whole image: what was imported last, with the change laid over it.
-fn lay_over(work: &mut Work<'_>, snapshot: &Snapshot, names: &Names) -> Result<(), EngineError> {
-    let Some((object, rows)) = &work.stored else { return Ok(()) };
-    let mut references = Vec::with_capacity(rows.len());
-    for row in rows.iter().filter(|row| row.state.present(StageMask::IMPORTED)) {
-        let target = snapshot.cs_object(row.target)?.and_then(|target| Dn::parse(&target.dn).ok());
-        if let Some(dn) = target {
-            references.push((row.attr, Target { key: dn.key(), dn: dn.as_str().into() }));
-        }
-    }
-    work.image = image::of_change(&work.entry, names, object, &references);
-    Ok(())
 }
 
 fn problem_of(entry: &EntryRef<'_>, code: ObjectErrorCode, detail: &str) -> DiscoveryError {
@@ -477,7 +708,7 @@ fn problem_of(entry: &EntryRef<'_>, code: ObjectErrorCode, detail: &str) -> Disc
     DiscoveryError { code, detail: detail.to_owned(), dn, anchor: entry.anchor().map(Anchor::new) }
 }
 
-fn compare(work: &Work<'_>, shown: &BTreeSet<(AttrId, CsId)>, unreadable: &BTreeSet<AttrId>) -> Staged {
+fn compare(work: &Work<'_>, unreadable: &BTreeSet<AttrId>) -> Staged {
     let (mut object, stored) = match &work.stored {
         Some((object, rows)) => (object.clone(), rows.as_slice()),
         None => (CsObject::new(work.id, work.entry.object_type().unwrap_or(crate::model::ObjectType(0)), work.entry.dn()), &[][..]),
@@ -490,7 +721,7 @@ fn compare(work: &Work<'_>, shown: &BTreeSet<(AttrId, CsId)>, unreadable: &BTree
     let returned = before == DeltaKind::Delete;
     let mut found = Comparison::default();
     image::compare_values(&mut object, &work.image.values, unreadable, &mut found);
-    let changed_rows = image::compare_references(work.id, stored, shown, unreadable, &mut found);
+    let changed_rows = image::compare_references(work.id, stored, &work.shown, unreadable, &mut found);
     let merged: HashMap<(AttrId, CsId), ValueState> =
         stored.iter().chain(&changed_rows).map(|row| ((row.attr, row.target), row.state)).collect();
     let rows: Vec<CsReference> =
@@ -500,7 +731,7 @@ fn compare(work: &Work<'_>, shown: &BTreeSet<(AttrId, CsId)>, unreadable: &BTree
         object.anchor = Some(Anchor::new(anchor));
     }
     let renamed = work.renamed_from.is_some();
-    if work.dn.is_some() {
+    if work.named {
         name(&mut object, work, renamed);
     }
     let mut retyped = false;

@@ -5,10 +5,11 @@ use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, Discovery
 use crate::context::Context;
 use crate::engine::{EngineError, Silent, StepRecorder};
 use crate::model::{
-    ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, FlatBuilder, Link, ObjectErrorCode, RunId, Stage, StageMask, ValueRef,
+    Anchor, ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, FlatBuilder, Link, ObjectErrorCode, RunId, Stage, StageMask, ValueRef,
     ValueState,
 };
 use crate::store::{ChangeSet, Store};
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const SPACE: ConnectorId = ConnectorId(1);
@@ -261,4 +262,301 @@ fn exports_are_confirmed_or_wanted_again() {
     let error = store.snapshot().unwrap().error(id, ErrorSide::Import).unwrap().unwrap();
     assert_eq!(error.code, ObjectErrorCode::EXPORTED_CHANGE_NOT_REIMPORTED);
     assert!(error.detail.contains("title"), "{}", error.detail);
+}
+
+/// One thing that a directory tells.
+#[derive(Clone, Debug)]
+enum Told {
+    Entry { dn: String, anchor: String, values: Vec<(String, String)> },
+    Change { dn: String, operation: Operation, attribute: String, value: String },
+    Gone { dn: String },
+    Rejected { dn: Option<String>, anchor: Option<String> },
+}
+
+fn entry(dn: &str, anchor: &str, values: &[(&str, &str)]) -> Told {
+    let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Told::Entry { dn: dn.to_owned(), anchor: anchor.to_owned(), values }
+}
+
+fn unreadable(dn: &str) -> Told {
+    Told::Rejected { dn: Some(dn.to_owned()), anchor: None }
+}
+
+fn change(dn: &str, operation: Operation, attribute: &str, value: &str) -> Told {
+    Told::Change { dn: dn.to_owned(), operation, attribute: attribute.to_owned(), value: value.to_owned() }
+}
+
+fn pages_of(store: &Store, told: &[Told], size: usize) -> Vec<Result<ImportPage, ConnectorError>> {
+    let names = store.names();
+    let mut pages = Vec::new();
+    for chunk in told.chunks(size) {
+        let mut builder = PageBuilder::new();
+        let place = |builder: &mut PageBuilder, name: &str, operation: Operation, value: &str| {
+            builder.attribute(names.intern(name.trim_start_matches('@')), operation);
+            if name.starts_with('@') { builder.reference(value) } else { builder.value(ValueRef::Text(value)) }
+        };
+        for told in chunk {
+            match told {
+                Told::Entry { dn, anchor, values } => {
+                    builder.begin_entry(dn);
+                    builder.anchor(anchor.as_bytes());
+                    builder.object_type(names.object_type("user"));
+                    for (name, value) in values {
+                        place(&mut builder, name, Operation::Replace, value);
+                    }
+                    builder.finish();
+                }
+                Told::Change { dn, operation, attribute, value } => {
+                    builder.begin_change(dn);
+                    place(&mut builder, attribute, *operation, value);
+                    builder.finish();
+                }
+                Told::Gone { dn } => {
+                    builder.begin_gone(dn);
+                    builder.finish();
+                }
+                Told::Rejected { dn, anchor } => builder.reject(DiscoveryError {
+                    code: ObjectErrorCode::PARSE_ERROR,
+                    detail: "illegible".to_owned(),
+                    dn: dn.clone(),
+                    anchor: anchor.as_ref().map(|anchor| Anchor::new(anchor.as_bytes())),
+                }),
+            }
+        }
+        pages.push(Ok(builder.build(None)));
+    }
+    pages.push(Ok(ImportPage::last(Completion { watermark: Some(vec![7]), answered_in_full: false })));
+    pages
+}
+
+/// What an import came to: result, counters, notes.
+type Outcome = (String, BTreeMap<String, u64>, Vec<String>);
+
+fn tell(store: &Store, told: &[Told], size: usize, change: impl FnOnce(&mut ImportOptions)) -> Outcome {
+    let mut options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
+    change(&mut options);
+    let mut silent = Silent;
+    let mut recorder = StepRecorder::new(&mut silent);
+    let result = import(store, pages_of(store, told, size).into_iter(), &options, &Context::system(), &mut recorder);
+    let result = result.map_or_else(|error| error.result().to_owned(), str::to_owned);
+    let counters = recorder.counters().iter().map(|(name, count)| (name.0.to_string(), *count)).collect();
+    (result, counters, recorder.notes)
+}
+
+fn full(store: &Store, told: &[Told]) -> Outcome {
+    tell(store, told, 1_000, |_| {})
+}
+
+fn delta(store: &Store, told: &[Told]) -> Outcome {
+    tell(store, told, 1_000, |options| options.full = false)
+}
+
+/// Everything that a store holds of the space, in words.
+fn picture(store: &Store) -> Vec<String> {
+    let snapshot = store.snapshot().unwrap();
+    let mut lines = Vec::new();
+    for object in snapshot.cs_scan(SPACE, None, 1_000).unwrap() {
+        let hashed = snapshot.cs_hash(object.id).unwrap().is_some();
+        let mut rows = snapshot.cs_references(object.id).unwrap();
+        rows.sort_by_key(|row| (row.attr, row.target));
+        let rows: Vec<String> = rows.iter().map(|row| format!("{:?} {:?} {:?}", row.attr, row.target, row.state)).collect();
+        let error = snapshot.error(object.id, ErrorSide::Import).unwrap().map(|error| format!("{}: {}", error.code, error.detail));
+        let found = Dn::parse(&object.dn).ok().and_then(|dn| snapshot.cs_by_dn(SPACE, &dn.key()).unwrap());
+        lines.push(format!("{object:?} hashed {hashed} rows {rows:?} error {error:?} found by name {found:?}"));
+    }
+    lines
+}
+
+fn values(store: &Store, dn: &str, attribute: &str) -> Vec<String> {
+    let object = by_name(store, dn);
+    let shown = object.values.attribute(store.names().intern(attribute)).filter(|item| ValueState(item.flags).present(StageMask::IMPORTED));
+    shown.map(|item| format!("{:?}", item.value)).collect()
+}
+
+fn people(numbers: std::ops::Range<usize>) -> Vec<Told> {
+    numbers.map(|number| entry(&format!("CN=p{number}"), &number.to_string(), &[("mail", "x")])).collect()
+}
+
+/// The person may have been renamed to what cannot be read.
+#[test]
+fn an_entry_that_cannot_be_read_and_has_a_new_name_holds_back_all_deletes() {
+    let store = Store::in_memory().unwrap();
+    full(&store, &people(0..5));
+    consume(&store);
+    let mut told = people(1..5);
+    told.push(unreadable("CN=new"));
+    let (result, counters, _) = full(&store, &told);
+    assert_eq!((result.as_str(), counters.get("stage-delete")), ("completed-discovery-errors", None));
+    told.pop();
+    told.push(Told::Rejected { dn: Some("CN=new".to_owned()), anchor: Some("99".to_owned()) });
+    assert_eq!(full(&store, &told).1.get("stage-delete"), Some(&1), "another anchor is another person");
+}
+
+#[test]
+fn a_name_that_somebody_refers_to_tells_nothing_of_who_has_it() {
+    let store = Store::in_memory().unwrap();
+    let mut told = people(0..4);
+    told.push(entry("CN=Anna", "a", &[("@manager", "CN=new")]));
+    full(&store, &told);
+    consume(&store);
+    told.remove(0);
+    told.push(unreadable("CN=new"));
+    assert_eq!(full(&store, &told).1.get("stage-delete"), None);
+}
+
+/// The name of an entry that cannot be read was taken over from somebody who has another one now.
+#[test]
+fn an_object_held_by_its_old_name_alone_comes_under_its_new_one() {
+    for first in [true, false] {
+        let store = Store::in_memory().unwrap();
+        full(&store, &people(0..5));
+        consume(&store);
+        let mut told = people(2..5);
+        told.push(entry("CN=moved", "1", &[("mail", "x")]));
+        told.insert(if first { 0 } else { told.len() }, unreadable("CN=p1"));
+        let (result, counters, _) = full(&store, &told);
+        assert_eq!((result.as_str(), counters.get("stage-delete")), ("completed-discovery-errors", None), "p0 may be p1 now");
+        assert_eq!(by_name(&store, "CN=moved").anchor, Some(Anchor::new("1".as_bytes())));
+    }
+}
+
+#[test]
+fn several_changes_of_one_object_in_one_delta_add_up() {
+    let store = Store::in_memory().unwrap();
+    full(&store, &people(0..3));
+    consume(&store);
+    delta(&store, &[change("CN=p1", Operation::Replace, "title", "Cook"), change("CN=p1", Operation::Add, "mail", "y")]);
+    assert_eq!((values(&store, "CN=p1", "title").len(), values(&store, "CN=p1", "mail").len()), (1, 2));
+    let new = [entry("CN=new", "9", &[("mail", "n")]), change("CN=new", Operation::Replace, "title", "Cook")];
+    delta(&store, &new);
+    assert_eq!((values(&store, "CN=new", "title").len(), values(&store, "CN=new", "mail").len()), (1, 1));
+    let (result, counters, _) =
+        delta(&store, &[change("CN=p2", Operation::Replace, "title", "Cook"), Told::Gone { dn: "CN=p2".to_owned() }]);
+    assert_eq!((result.as_str(), counters.get("stage-delete")), ("success", Some(&1)));
+    assert_eq!(by_name(&store, "CN=p2").stage(Stage::PendingImport).kind, DeltaKind::Delete);
+}
+
+#[test]
+fn of_two_entries_of_one_object_in_a_delta_the_later_one_counts() {
+    let store = Store::in_memory().unwrap();
+    full(&store, &people(0..2));
+    consume(&store);
+    let told = [entry("CN=p1", "1", &[("mail", "older")]), entry("CN=p1", "1", &[("mail", "newer")])];
+    let (result, counters, _) = delta(&store, &told);
+    assert_eq!((result.as_str(), counters.get("stage-failure")), ("success", None));
+    assert_eq!(values(&store, "CN=p1", "mail"), ["\"newer\""]);
+}
+
+#[test]
+fn a_change_of_an_object_that_is_gone_does_not_bring_it_back() {
+    let store = Store::in_memory().unwrap();
+    full(&store, &people(0..3));
+    consume(&store);
+    let (result, ..) = delta(&store, &[Told::Gone { dn: "CN=p1".to_owned() }, change("CN=p1", Operation::Replace, "title", "Cook")]);
+    assert_eq!(result, "completed-discovery-errors");
+    assert_eq!(by_name(&store, "CN=p1").stage(Stage::PendingImport).kind, DeltaKind::Delete);
+}
+
+#[test]
+fn who_lost_a_name_and_got_none_is_counted_and_named() {
+    let store = Store::in_memory().unwrap();
+    full(&store, &people(0..4));
+    consume(&store);
+    let (result, counters, notes) = delta(&store, &[entry("CN=p1", "2", &[("mail", "x")])]);
+    assert_eq!((result.as_str(), counters.get("transient-objects")), ("completed-transient-objects", Some(&1)));
+    assert!(notes.iter().any(|note| note.contains("CN=p1") && note.contains("another object has its name")), "{notes:?}");
+    let told = [entry("CN=p1", "2", &[("mail", "x")]), entry("CN=p2", "1", &[("mail", "x")])];
+    let told: Vec<Told> = told.into_iter().chain(people(3..4)).chain(people(0..1)).collect();
+    assert_eq!(full(&store, &told).0, "success");
+    assert_eq!(by_name(&store, "CN=p2").anchor, Some(Anchor::new("1".as_bytes())));
+}
+
+/// The reference says the same name as before, and another object has it.
+#[test]
+fn a_reference_by_name_goes_to_whoever_has_the_name_now() {
+    let store = Store::in_memory().unwrap();
+    full(&store, &[BERT, ANNA].map(|(dn, anchor, values)| entry(dn, anchor, values)));
+    consume(&store);
+    let bert = entry("CN=Bert,DC=x", "3", &[("mail", "other@x")]);
+    let anna = entry(ANNA.0, ANNA.1, ANNA.2);
+    full(&store, &[bert, anna]);
+    let id = by_name(&store, "CN=Bert,DC=x").id;
+    let rows = store.snapshot().unwrap().cs_references(by_name(&store, "CN=Anna,DC=x").id).unwrap();
+    let shown: Vec<CsId> = rows.iter().filter(|row| row.state.present(StageMask::IMPORTED)).map(|row| row.target).collect();
+    assert_eq!(shown, [id]);
+}
+
+#[test]
+fn a_delta_reads_what_it_names_and_nothing_else() {
+    let store = Store::in_memory().unwrap();
+    full(&store, &people(0..2_000));
+    consume(&store);
+    let before = store.io_counts();
+    delta(&store, &[change("CN=p7", Operation::Replace, "mail", "y")]);
+    let after = store.io_counts();
+    assert!(after.rows_read - before.rows_read < 40, "{} rows", after.rows_read - before.rows_read);
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    let name = |number: u8| format!("CN=n{number}");
+    let values = (0..3u8, proptest::option::of(0..5u8)).prop_map(move |(mail, manager)| {
+        let mut values = vec![("mail".to_owned(), mail.to_string())];
+        values.extend(manager.map(|manager| ("@manager".to_owned(), name(manager))));
+        values
+    });
+    prop_oneof![
+        8 => (0..5u8, 0..5u8, values)
+            .prop_map(move |(dn, anchor, values)| Told::Entry { dn: name(dn), anchor: anchor.to_string(), values }),
+        1 => (0..5u8).prop_map(move |dn| unreadable(&name(dn))),
+    ]
+}
+
+fn told_of_changes() -> impl Strategy<Value = Told> {
+    let name = |number: u8| format!("CN=n{number}");
+    let operation = prop_oneof![Just(Operation::Replace), Just(Operation::Add), Just(Operation::Remove)];
+    prop_oneof![
+        4 => told(),
+        3 => (0..5u8, operation.clone(), 0..3u8)
+            .prop_map(move |(dn, operation, value)| change(&name(dn), operation, "mail", &value.to_string())),
+        2 => (0..5u8, operation, 0..5u8)
+            .prop_map(move |(dn, operation, target)| change(&name(dn), operation, "@manager", &name(target))),
+        1 => (0..5u8).prop_map(move |dn| Told::Gone { dn: name(dn) }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What an import comes to depends on what the directory tells, and not on where pages end.
+    #[test]
+    fn pages_do_not_matter(
+        imports in proptest::collection::vec(
+            (any::<bool>(), any::<bool>()).prop_flat_map(|(full, synchronized)| {
+                let told = if full { told().boxed() } else { told_of_changes().boxed() };
+                (Just(full), Just(synchronized), proptest::collection::vec(told, 0..8))
+            }),
+            1..4,
+        ),
+    ) {
+        let run = |size: usize| {
+            let store = Store::in_memory().unwrap();
+            let mut outcomes = Vec::new();
+            for (full, synchronized, told) in &imports {
+                let outcome = tell(&store, told, size, |options| {
+                    options.full = *full;
+                    options.allow_shrink = true;
+                });
+                outcomes.push((outcome, picture(&store)));
+                let found = store.check().unwrap();
+                assert!(found.is_clean(), "{found:?}");
+                if *synchronized {
+                    consume(&store);
+                }
+            }
+            outcomes
+        };
+        let whole = run(1_000);
+        prop_assert_eq!(&run(1), &whole);
+        prop_assert_eq!(&run(2), &whole);
+    }
 }
