@@ -792,9 +792,11 @@ fn same_name(left: &str, right: &str) -> bool {
 fn confirm(object: &mut CsObject, found: &mut Comparison) {
     for stage in [Stage::Unconfirmed, Stage::InProgress] {
         let delta = std::mem::take(object.stage_mut(stage));
-        if delta.kind == DeltaKind::Delete {
-            // The delete was accepted, or lost, and the object is still there: it is wanted again.
-            object.stage_mut(Stage::PendingExport).kind = DeltaKind::Delete;
+        let wanted = object.stage_mut(Stage::PendingExport);
+        if delta.kind == DeltaKind::Delete && wanted.kind == DeltaKind::None {
+            // The delete was accepted, or lost, and the object is still there: it is wanted again, unless something
+            // newer is wanted of the object by now.
+            wanted.kind = DeltaKind::Delete;
             found.wanted_again = true;
         }
         if let Some(name) = delta.rename {

@@ -457,6 +457,36 @@ fn a_change_of_an_object_that_is_gone_does_not_bring_it_back() {
     assert_eq!(by_name(&store, "CN=p1").stage(Stage::PendingImport).kind, DeltaKind::Delete);
 }
 
+/// A delete was sent, then the object was wanted again, and the target still shows it.
+#[test]
+fn a_newer_wish_is_not_overwritten_by_an_unconfirmed_delete() {
+    for (newer, expected) in
+        [(DeltaKind::Add, DeltaKind::Update), (DeltaKind::Update, DeltaKind::Update), (DeltaKind::None, DeltaKind::Delete)]
+    {
+        let store = Store::in_memory().unwrap();
+        import_rows(&store, &[ANNA, BERT]);
+        consume(&store);
+        let title = store.names().intern("title");
+        let mut object = by_name(&store, "CN=Bert,DC=x");
+        let mut values = FlatBuilder::new();
+        for item in object.values.iter() {
+            values.push(item.attr, item.value, item.flags);
+        }
+        if newer != DeltaKind::None {
+            values.push(title, ValueRef::Text("Cook"), ValueState::ABSENT.with_added(Stage::PendingExport).0);
+        }
+        object.values = values.finish();
+        object.stage_mut(Stage::Unconfirmed).kind = DeltaKind::Delete;
+        object.stage_mut(Stage::PendingExport).kind = newer;
+        let id = object.id;
+        store.apply(ChangeSet { cs_put: vec![object], cs_hash: vec![(id, None)], ..ChangeSet::new() }).unwrap();
+        import_rows(&store, &[ANNA, BERT]);
+        let object = by_name(&store, "CN=Bert,DC=x");
+        assert_eq!(object.stage(Stage::PendingExport).kind, expected, "{newer:?}");
+        assert!(!object.stage(Stage::Unconfirmed).is_some());
+    }
+}
+
 #[test]
 fn who_lost_a_name_and_got_none_is_counted_and_named() {
     let store = Store::in_memory().unwrap();
