@@ -7,7 +7,7 @@
 
 use super::bridge::Bridge;
 use super::export::{AllowedDeletes, ExportOptions, ExportReview, export};
-use super::import::{self, ImportOptions, WATERMARK};
+use super::import::{self, FULL_NEEDED, ImportOptions, WATERMARK};
 use super::sync::{SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder};
 use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest};
@@ -324,6 +324,8 @@ impl Engine<'_> {
                     (Profile::FullImport, None)
                 } else if snapshot.state(id, WATERMARK)?.is_none() {
                     (Profile::FullImport, Some("no earlier import left a place to go on from"))
+                } else if snapshot.state(id, FULL_NEEDED)?.is_some() {
+                    (Profile::FullImport, Some("an earlier import could not use all that it was told"))
                 } else if !snapshot.queue(Stage::InProgress, id, None, 1)?.is_empty() {
                     // What was changed is told by a delta; what never arrived is told by nobody but a full import.
                     (Profile::FullImport, Some("an export did not get all its answers"))

@@ -306,3 +306,31 @@ fn a_typing_error_in_the_configuration_is_shown_with_its_place() {
     std::fs::write(&path, text).unwrap();
     heals(&world, &file(&people(5)), 0);
 }
+
+/// A delta tells everything once: what could not be used of it is found by reading all.
+#[test]
+fn a_change_that_could_not_be_used_makes_the_next_import_a_full_one() {
+    let world = settled();
+    let changes = world.directory_file().with_file_name("changes.txt");
+    std::fs::write(&changes, "version: 1\n").unwrap();
+    let path = world.connector_file("10-");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("\npath =", &format!("\nchanges = \"{}\"\npath =", changes.display()), 1)).unwrap();
+    world.cycle(0, &[]);
+    let told = |cycle: &Value| cycle["runs"][0]["steps"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(told(&world.cycle(0, &[])), "", "a delta import");
+
+    let mut records = people(5);
+    records[1] = person(2, "department: Changed\n");
+    world.write_directory(&file(&records));
+    let rename = "dn: CN=Person 2,OU=People,DC=corp,DC=example\nchangetype: modrdn\nnewrdn: CN=Person 2\ndeleteoldrdn: 1\n";
+    std::fs::write(&changes, rename).unwrap();
+    let cycle = world.cycle(2, &[]);
+    assert!(told(&cycle).contains("need-full-object"), "{cycle:#}");
+    assert_eq!(exported(&cycle), 0);
+    std::fs::write(&changes, "version: 1\n").unwrap();
+    let cycle = world.cycle(0, &[]);
+    assert!(told(&cycle).contains("a full step, because an earlier import could not use all that it was told"), "{cycle:#}");
+    assert_eq!(exported(&cycle), 1);
+    assert_eq!(told(&world.cycle(0, &[])), "", "a delta import again");
+}

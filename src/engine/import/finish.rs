@@ -17,8 +17,11 @@ impl Import<'_> {
             self.obsolete(recorder)?;
         }
         let nameless = self.nameless(recorder)?;
+        // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is
+        // not, if only what it said was wrong for us.
+        let lost = if whole { self.unidentified > 0 } else { self.problems > 0 };
         let mut changes = ChangeSet::new();
-        self.final_states(completion, &mut changes);
+        self.final_states(completion, lost || nameless, &mut changes);
         self.commit(changes, recorder)?;
         let surprised = self.tell_surprises(recorder);
         Ok(match (self.problems, nameless, surprised) {

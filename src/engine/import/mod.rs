@@ -23,6 +23,9 @@ use surprise::Surprises;
 
 /// The name under which a connector's watermark is kept.
 pub const WATERMARK: &str = "watermark";
+/// The name under which a connector keeps that a delta import could not use all that it was told, so that only a full
+/// import can.
+pub const FULL_NEEDED: &str = "full-import-needed";
 /// The name under which the epoch of a connector's hashes is kept.
 const EPOCH: &str = "import-epoch";
 /// More problems of objects than this end a step.
@@ -174,11 +177,17 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// States to be written with the last commit of a complete import.
-    fn final_states(&self, completion: &Completion, changes: &mut ChangeSet) {
+    /// States to be written with the last commit of a complete import. `incomplete` says that something was told which
+    /// only a full import can use.
+    fn final_states(&self, completion: &Completion, incomplete: bool, changes: &mut ChangeSet) {
         let connector = self.options.connector;
         if self.options.full {
             changes.states.push((connector, EPOCH.to_owned(), Some(self.epoch.to_le_bytes().to_vec())));
+        }
+        if incomplete {
+            changes.states.push((connector, FULL_NEEDED.to_owned(), Some(vec![1])));
+        } else if self.options.full || completion.answered_in_full {
+            changes.states.push((connector, FULL_NEEDED.to_owned(), None));
         }
         if self.unidentified == 0
             && let Some(watermark) = &completion.watermark

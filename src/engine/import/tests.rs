@@ -1,6 +1,6 @@
 //! Imports by hand-made pages: every rule of staging, one short scenario each.
 
-use super::{ImportOptions, import};
+use super::{FULL_NEEDED, ImportOptions, import};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportPage, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{EngineError, Silent, StepRecorder};
@@ -367,6 +367,10 @@ fn picture(store: &Store) -> Vec<String> {
     lines
 }
 
+fn state(store: &Store, name: &str) -> Option<Vec<u8>> {
+    store.snapshot().unwrap().state(SPACE, name).unwrap()
+}
+
 fn values(store: &Store, dn: &str, attribute: &str) -> Vec<String> {
     let object = by_name(store, dn);
     let shown = object.values.attribute(store.names().intern(attribute)).filter(|item| ValueState(item.flags).present(StageMask::IMPORTED));
@@ -457,6 +461,26 @@ fn a_change_of_an_object_that_is_gone_does_not_bring_it_back() {
     assert_eq!(by_name(&store, "CN=p1").stage(Stage::PendingImport).kind, DeltaKind::Delete);
 }
 
+#[test]
+fn what_a_delta_could_not_use_is_remembered_until_a_full_import() {
+    let store = Store::in_memory().unwrap();
+    full(&store, &people(0..3));
+    consume(&store);
+    assert_eq!(state(&store, FULL_NEEDED), None);
+    let (result, ..) = delta(&store, &[change("CN=p1", Operation::Replace, "@manager", "no name")]);
+    assert_eq!((result.as_str(), state(&store, FULL_NEEDED)), ("completed-discovery-errors", Some(vec![1])), "a bad value");
+    delta(&store, &[]);
+    assert_eq!(state(&store, FULL_NEEDED), Some(vec![1]), "a delta import that had no problem changes nothing about that");
+    full(&store, &people(0..3));
+    assert_eq!(state(&store, FULL_NEEDED), None);
+    delta(&store, &[change("CN=nobody", Operation::Replace, "mail", "y")]);
+    assert_eq!(state(&store, FULL_NEEDED), Some(vec![1]), "a change of nobody");
+    let mut told = people(0..3);
+    told.push(unreadable("CN=new"));
+    full(&store, &told);
+    assert_eq!(state(&store, FULL_NEEDED), Some(vec![1]), "this one left something open, too");
+}
+
 /// A delete was sent, then the object was wanted again, and the target still shows it.
 #[test]
 fn a_newer_wish_is_not_overwritten_by_an_unconfirmed_delete() {
@@ -495,6 +519,7 @@ fn who_lost_a_name_and_got_none_is_counted_and_named() {
     let (result, counters, notes) = delta(&store, &[entry("CN=p1", "2", &[("mail", "x")])]);
     assert_eq!((result.as_str(), counters.get("transient-objects")), ("completed-transient-objects", Some(&1)));
     assert!(notes.iter().any(|note| note.contains("CN=p1") && note.contains("another object has its name")), "{notes:?}");
+    assert_eq!(state(&store, FULL_NEEDED), Some(vec![1]), "a full import will tell");
     let told = [entry("CN=p1", "2", &[("mail", "x")]), entry("CN=p2", "1", &[("mail", "x")])];
     let told: Vec<Told> = told.into_iter().chain(people(3..4)).chain(people(0..1)).collect();
     assert_eq!(full(&store, &told).0, "success");
