@@ -18,6 +18,7 @@ pub use error::{ConfigError, ConfigProblem};
 pub use secrets::{CredentialReference, Secrets};
 pub use template::{ConfigTemplate, TemplateError, TemplateSource, TemplateTenant, write_secret};
 
+use crate::engine::import::SHRINK_PERCENT_MAX;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -86,13 +87,14 @@ pub struct GuardTable {
     pub max_deletes: u64,
     /// The most deletes as a share of the target's known objects, in percent; no limit of this kind without it.
     pub max_delete_percent: Option<u32>,
-    /// A full import that would lose more than this share of the known objects, in percent, stops before it stages deletes.
+    /// A full import that would lose more than this share of the known objects, in percent, stops before it stages
+    /// deletes; one that would lose all of them always does.
     pub shrink_percent: u32,
 }
 
 impl Default for GuardTable {
     fn default() -> Self {
-        Self { max_deletes: 500, max_delete_percent: None, shrink_percent: 50 }
+        Self { max_deletes: 500, max_delete_percent: None, shrink_percent: SHRINK_PERCENT_MAX }
     }
 }
 

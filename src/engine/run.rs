@@ -7,7 +7,7 @@
 
 use super::bridge::Bridge;
 use super::export::{AllowedDeletes, ExportOptions, ExportReview, export};
-use super::import::{self, FULL_NEEDED, ImportOptions, WATERMARK};
+use super::import::{self, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder};
 use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest};
@@ -97,7 +97,7 @@ impl Default for Caution {
             deletes_max: Some(500),
             delete_percent_max: None,
             allow_deletes: None,
-            shrink_percent_max: 30,
+            shrink_percent_max: SHRINK_PERCENT_MAX,
             allow_shrink: false,
             staging: false,
             review: None,

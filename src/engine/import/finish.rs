@@ -88,10 +88,10 @@ impl Import<'_> {
         if missing == 0 || self.options.allow_shrink {
             return Ok(());
         }
-        let known = self.lookup.anchored();
+        let known = missing + self.kept;
         let share = missing.saturating_mul(100) > known.saturating_mul(u64::from(self.options.shrink_percent_max));
-        let empty = missing >= known && known > 1;
-        if !empty && (!share || missing <= self.options.shrink_objects_min) {
+        let empty = self.kept == 0;
+        if !empty && !share {
             return Ok(());
         }
         let what = if empty {

@@ -26,6 +26,9 @@ pub const WATERMARK: &str = "watermark";
 /// The name under which a connector keeps that a delta import could not use all that it was told, so that only a full
 /// import can.
 pub const FULL_NEEDED: &str = "full-import-needed";
+/// The largest share of the known objects that a full import may miss and still be believed, in percent, where nobody
+/// said another.
+pub const SHRINK_PERCENT_MAX: u32 = 50;
 /// The name under which the epoch of a connector's hashes is kept.
 const EPOCH: &str = "import-epoch";
 /// More problems of objects than this end a step.
@@ -48,10 +51,9 @@ pub struct ImportOptions {
     pub managed: BTreeSet<AttrId>,
     /// Compare every body, whatever the hashes say.
     pub verify: bool,
-    /// A full import that misses more than this share of the known objects is not believed, in percent.
+    /// A full import that misses more than this share of the known objects is not believed, in percent; one that
+    /// misses all of them never is.
     pub shrink_percent_max: u32,
-    /// Up to this many missing objects are believed in any case.
-    pub shrink_objects_min: u64,
     /// Believe it this once.
     pub allow_shrink: bool,
     /// The run and the step, for the history.
@@ -59,7 +61,7 @@ pub struct ImportOptions {
 }
 
 impl ImportOptions {
-    /// A full import with the default guard: 30 percent, at least 10 objects.
+    /// A full import with the default guard.
     pub fn full(connector: ConnectorId, name: impl Into<String>, attributes: Vec<AttrId>, step: (RunId, u32)) -> Self {
         Self {
             connector,
@@ -69,8 +71,7 @@ impl ImportOptions {
             unreadable: BTreeSet::new(),
             managed: BTreeSet::new(),
             verify: false,
-            shrink_percent_max: 30,
-            shrink_objects_min: 10,
+            shrink_percent_max: SHRINK_PERCENT_MAX,
             allow_shrink: false,
             step,
         }
@@ -131,6 +132,8 @@ struct Import<'a> {
     problems: u64,
     /// Entries that could be neither read nor identified: nothing may be taken for gone.
     unidentified: u64,
+    /// Objects of the space that were reported.
+    kept: u64,
     /// Objects that count as reported only because an entry that could not be read has their name.
     held: HashSet<CsId>,
     /// Objects whose name another one took and that were not reported under a new one since.
@@ -162,6 +165,7 @@ impl<'a> Import<'a> {
             secret,
             problems: 0,
             unidentified: 0,
+            kept: 0,
             held: HashSet::new(),
             displaced: BTreeSet::new(),
             surprises: Surprises::default(),

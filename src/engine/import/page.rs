@@ -312,6 +312,7 @@ impl Import<'_> {
     /// Notes that an object was reported that the space had when the import began.
     fn see_known(&mut self, id: CsId) {
         let first = self.lookup.mark_seen(id);
+        self.kept += u64::from(first);
         // What could not be read and had only its name was another object, and nobody knows which.
         self.unidentified += u64::from(!first && self.held.remove(&id));
     }
@@ -546,6 +547,7 @@ impl Import<'_> {
         recorder.note(format!("{shown}: {}: {}", error.code, error.detail));
         if let Some(id) = known {
             let first = self.lookup.mark_seen(id);
+            self.kept += u64::from(first);
             if by_anchor.is_none() && self.options.full {
                 if first {
                     self.held.insert(id);

@@ -512,6 +512,40 @@ fn a_newer_wish_is_not_overwritten_by_an_unconfirmed_delete() {
 }
 
 #[test]
+fn the_shrink_guard_keeps_its_word_however_few_objects_there_are() {
+    for (known, reported, percent, believed) in [
+        (1, 0, 50, false),
+        (1, 0, 100, false),
+        (2, 1, 50, true),
+        (3, 1, 50, false),
+        (9, 0, 100, false),
+        (9, 1, 100, true),
+        (12, 5, 50, false),
+        (12, 6, 50, true),
+        (20, 19, 0, false),
+        (20, 20, 0, true),
+    ] {
+        let store = Store::in_memory().unwrap();
+        full(&store, &people(0..known));
+        consume(&store);
+        let (result, counters, _) = tell(&store, &people(0..reported), 1_000, |options| options.shrink_percent_max = percent);
+        let expected = if believed { "success" } else { "stopped-shrink-guard" };
+        assert_eq!(result, expected, "{reported} of {known} at {percent} percent");
+        assert_eq!(counters.contains_key("stage-delete"), believed && reported < known);
+    }
+}
+
+/// What is gone already must not make what goes now look less.
+#[test]
+fn deletes_that_wait_for_their_synchronization_do_not_count_as_known() {
+    let store = Store::in_memory().unwrap();
+    full(&store, &people(0..12));
+    consume(&store);
+    assert_eq!(full(&store, &people(0..6)).0, "success");
+    assert_eq!(full(&store, &people(0..2)).0, "stopped-shrink-guard", "4 of 6");
+}
+
+#[test]
 fn who_lost_a_name_and_got_none_is_counted_and_named() {
     let store = Store::in_memory().unwrap();
     full(&store, &people(0..4));
