@@ -29,6 +29,16 @@ pub trait Connector: Send + Sync {
     /// Reads the directory. The last page of a complete stream has [`ImportPage::completion`] set; a stream that
     /// ends without it was cut off.
     async fn import(&self, cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError>;
+    /// Looks for objects by their anchors, for an import that has read everything and did not meet them: an object that
+    /// moves while a directory is read, from a part not yet read to one that was, is met nowhere. Gives whole entries of
+    /// those that the directory has and that are in scope, as pages without completion; the others are gone. `None`
+    /// when the directory cannot be asked, and what it did not report counts as gone.
+    ///
+    /// # Errors
+    /// When the directory does not answer. Nothing may be taken for gone then.
+    async fn find(&self, _cx: &Context, _request: &ImportRequest, _anchors: &[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> {
+        Ok(None)
+    }
     /// Sends one batch. An `Err` means that nothing is known of the whole batch (every outcome is unknown) unless
     /// [`ConnectorError::nothing_sent`] says otherwise.
     async fn export(&self, cx: &Context, batch: &ExportBatch) -> Result<ExportReply, ConnectorError>;

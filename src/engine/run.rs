@@ -13,7 +13,7 @@ use super::{EngineError, Progress, StepRecorder};
 use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{AttrId, ConnectorId, CsObject, ErrorSide, RunId, Stage, Timestamp};
+use crate::model::{Anchor, AttrId, ConnectorId, CsObject, ErrorSide, RunId, Stage, Timestamp};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{ChangeSet, RunRecord, RunResult, Snapshot, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
@@ -374,8 +374,10 @@ impl Engine<'_> {
                 .collect();
         }
         let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
-        let stream = self.bridge.wait(connector.import(&self.cx, ImportRequest { kind, attributes }))?;
-        let result = import::import(self.store, self.bridge.pages(stream), &options, &self.cx, recorder)?;
+        let request = ImportRequest { kind, attributes };
+        let stream = self.bridge.wait(connector.import(&self.cx, request.clone()))?;
+        let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));
+        let result = import::import_asking(self.store, self.bridge.pages(stream), &mut ask_again, &options, &self.cx, recorder)?;
         if full {
             self.remember(id, READ_ONCE, vec![1])?;
         }

@@ -2,13 +2,20 @@
 //! empty attribute with a range beside it that Windows sends, references to other servers, limits, broken messages.
 
 use crate::seen::{self, Seen, names};
+use futures_util::StreamExt as _;
 use secrecy::SecretString;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use syncline::connector::ad::{AdConnector, AdSettings};
 use syncline::connector::directory::Selection;
-use syncline::connector::ldap::LdapSettings;
-use syncline::connector::{ConnectorError, ConnectorErrorKind};
+use syncline::connector::ldap::{LdapConnector, LdapConnectorSettings, LdapSettings};
+use syncline::connector::{Connector, ConnectorError, ConnectorErrorKind, ImportKind, ImportRequest};
+use syncline::context::Context;
+use syncline::engine::import::{ImportOptions, import_asking};
+use syncline::engine::{Silent, StepRecorder};
+use syncline::model::{Anchor, ConnectorId, DeltaKind, RunId, Stage};
+use syncline::store::Store;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -19,8 +26,17 @@ const PAGED: &str = "1.2.840.113556.1.4.319";
 struct Search {
     base: String,
     whole_subtree: bool,
+    /// As it came: an element of ASN.1.
+    filter: Vec<u8>,
     attributes: Vec<String>,
     cookie: Option<Vec<u8>>,
+}
+
+impl Search {
+    /// True when the filter has this text somewhere.
+    fn asks_for(&self, text: &str) -> bool {
+        self.filter.windows(text.len()).any(|part| part == text.as_bytes())
+    }
 }
 
 /// What the server does next.
@@ -85,9 +101,10 @@ fn split(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 fn parse_search(body: &[u8], controls: &[u8]) -> Search {
     let (_, base, rest) = split(body).unwrap();
     let (_, scope, mut rest) = split(rest).unwrap();
-    for _ in 0..5 {
+    for _ in 0..4 {
         rest = split(rest).unwrap().2;
     }
+    let (_, filter, rest) = split(rest).unwrap();
     let mut list = split(rest).unwrap().1;
     let mut attributes = Vec::new();
     while let Some((_, name, behind)) = split(list) {
@@ -105,7 +122,7 @@ fn parse_search(body: &[u8], controls: &[u8]) -> Search {
         let (_, sequence, _) = split(value)?;
         Some(split(split(sequence)?.2)?.1.to_vec())
     });
-    Search { base: String::from_utf8(base.to_vec()).unwrap(), whole_subtree: scope == [2], attributes, cookie }
+    Search { base: String::from_utf8(base.to_vec()).unwrap(), whole_subtree: scope == [2], filter: filter.to_vec(), attributes, cookie }
 }
 
 async fn serve(mut stream: TcpStream, script: Script) {
@@ -171,8 +188,8 @@ fn answer(search: &Search) -> Option<Vec<Step>> {
     if search.base.starts_with("CN=Schema") {
         return Some(vec![Step::Done(0, None)]);
     }
-    (search.base == BASE && !search.whole_subtree)
-        .then(|| vec![Step::Entry(BASE.into(), vec![text("objectClass", "domainDNS")]), Step::Done(0, None)])
+    ([BASE, "OU=a,DC=x", "OU=b,DC=x"].contains(&search.base.as_str()) && !search.whole_subtree)
+        .then(|| vec![Step::Entry(search.base.clone(), vec![text("objectClass", "domainDNS")]), Step::Done(0, None)])
 }
 
 fn object(class: &str, number: usize, more: Vec<(String, Vec<Vec<u8>>)>) -> Step {
@@ -189,6 +206,14 @@ fn members(numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
 }
 
 async fn import(script: impl Fn(&Search) -> Vec<Step> + Send + Sync + 'static) -> Result<Seen, ConnectorError> {
+    let names = names();
+    let settings = AdSettings { connection: reach(script).await, partitions: Vec::new(), selection: Selection::default() };
+    let connector = AdConnector::new(settings, names.clone()).unwrap();
+    seen::import(&connector, &names, &["cn", "member", "manager"]).await
+}
+
+/// Starts a server with a script.
+async fn reach(script: impl Fn(&Search) -> Vec<Step> + Send + Sync + 'static) -> LdapSettings {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ldap://{}", listener.local_addr().unwrap());
     let script: Script = Arc::new(script);
@@ -200,10 +225,7 @@ async fn import(script: impl Fn(&Search) -> Vec<Step> + Send + Sync + 'static) -
     let mut connection = LdapSettings::new(url, "CN=reader,DC=x", SecretString::from("x"));
     connection.allow_plain = true;
     connection.answer_timeout = Duration::from_millis(500);
-    let names = names();
-    let settings = AdSettings { connection, partitions: Vec::new(), selection: Selection::default() };
-    let connector = AdConnector::new(settings, names.clone()).unwrap();
-    seen::import(&connector, &names, &["cn", "member", "manager"]).await
+    connection
 }
 
 #[tokio::test]
@@ -341,4 +363,109 @@ async fn more_than_a_few_pages_at_once_are_refused() {
     let error = import(all(10_001)).await.unwrap_err();
     assert_eq!(error.kind, ConnectorErrorKind::Search);
     assert!(error.message.contains("more than 10000 entries at once") && error.message.contains("pages"), "{error}");
+}
+
+/// An entry with a key, in a container.
+fn member_of(container: &str, number: usize) -> Step {
+    let text = |name: &str, value: String| (name.to_owned(), vec![value.into_bytes()]);
+    let attributes = vec![
+        ("objectClass".to_owned(), vec![b"top".to_vec(), b"person".to_vec(), b"user".to_vec()]),
+        ("objectGUID".to_owned(), vec![number.to_be_bytes().to_vec()]),
+        text("entryUUID", format!("uuid-{number}")),
+        text("cn", format!("o{number}")),
+    ];
+    Step::Entry(format!("CN=o{number},OU={container},{BASE}"), attributes)
+}
+
+/// Full imports of two containers; between their searches object 1 moves from the second to the first one, and
+/// object 2 is deleted.
+async fn import_while_somebody_moves(connector: &dyn Connector, store: &Store, moving: &AtomicBool) {
+    let request = ImportRequest { kind: ImportKind::Full, attributes: vec![store.names().intern("cn")] };
+    for round in 0..2 {
+        moving.store(round == 1, Ordering::SeqCst);
+        let mut pages = connector.import(&Context::system(), request.clone()).await.unwrap();
+        let mut read = Vec::new();
+        while let Some(page) = pages.next().await {
+            read.push(page);
+        }
+        let options = ImportOptions::full(ConnectorId(1), "A", request.attributes.clone(), (RunId(1), round));
+        let mut silent = Silent;
+        let mut recorder = StepRecorder::new(&mut silent);
+        let mut again = |anchors: &[Anchor]| {
+            tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(connector.find(&Context::system(), &request, anchors))
+            })
+        };
+        let result = import_asking(store, read.into_iter(), &mut again, &options, &Context::system(), &mut recorder).unwrap();
+        assert_eq!(result, "success", "{:?}", recorder.notes);
+        if round == 1 {
+            assert_eq!((recorder.counter("stage-rename"), recorder.counter("stage-delete")), (1, 1));
+        }
+    }
+    let snapshot = store.snapshot().unwrap();
+    let names: Vec<String> = snapshot
+        .cs_scan(ConnectorId(1), None, 9)
+        .unwrap()
+        .into_iter()
+        .filter(|object| object.stage(Stage::PendingImport).kind != DeltaKind::Delete)
+        .map(|object| object.dn.into())
+        .collect();
+    assert_eq!(names, ["CN=o0,OU=a,DC=x", "CN=o1,OU=a,DC=x", "CN=o3,OU=b,DC=x"]);
+}
+
+fn two_containers() -> Selection {
+    let include = ["OU=a,DC=x", "OU=b,DC=x"].map(str::to_owned).to_vec();
+    Selection { include, object_types: vec!["user".to_owned()], ..Selection::default() }
+}
+
+fn containers(search: &Search, moving: bool) -> Vec<Step> {
+    let mut steps = match search.base.as_str() {
+        "OU=a,DC=x" => vec![member_of("a", 0)],
+        _ if moving => vec![member_of("b", 3)],
+        _ => vec![member_of("b", 1), member_of("b", 2), member_of("b", 3)],
+    };
+    steps.push(Step::Done(0, Some(Vec::new())));
+    steps
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_moves_during_an_import_of_active_directory_stays() {
+    let moving = Arc::new(AtomicBool::new(false));
+    let script = {
+        let moving = moving.clone();
+        move |search: &Search| match search.base.strip_prefix("<GUID=").and_then(|guid| guid.strip_suffix('>')) {
+            Some("0000000000000001") => vec![member_of("a", 1), Step::Done(0, None)],
+            Some(_) => vec![Step::Done(32, None)],
+            None => containers(search, moving.load(Ordering::SeqCst)),
+        }
+    };
+    let store = Store::in_memory().unwrap();
+    let settings = AdSettings { connection: reach(script).await, partitions: Vec::new(), selection: two_containers() };
+    let connector = AdConnector::new(settings, store.names().clone()).unwrap();
+    import_while_somebody_moves(&connector, &store, &moving).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_moves_during_an_import_of_an_ldap_directory_stays() {
+    let moving = Arc::new(AtomicBool::new(false));
+    let script = {
+        let moving = moving.clone();
+        move |search: &Search| {
+            if search.asks_for("uuid-") {
+                assert!(search.asks_for("uuid-1") && search.asks_for("uuid-2") && !search.asks_for("uuid-3"), "{:?}", search.filter);
+                let found = (search.base == "OU=a,DC=x").then(|| member_of("a", 1));
+                return found.into_iter().chain([Step::Done(0, Some(Vec::new()))]).collect();
+            }
+            containers(search, moving.load(Ordering::SeqCst))
+        }
+    };
+    let store = Store::in_memory().unwrap();
+    let settings = LdapConnectorSettings {
+        connection: reach(script).await,
+        base: BASE.to_owned(),
+        anchor: "entryUUID".to_owned(),
+        selection: two_containers(),
+    };
+    let connector = LdapConnector::new(settings, store.names().clone()).unwrap();
+    import_while_somebody_moves(&connector, &store, &moving).await;
 }

@@ -3,13 +3,13 @@
 mod schema;
 
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
-use crate::connector::ldap::{Client, LdapSettings, SearchRoot, StreamPlan, stream};
+use crate::connector::ldap::{Client, LdapSettings, Question, SearchRoot, StreamPlan, find, stream};
 use crate::connector::{
-    Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind, ImportRequest,
-    ImportStream, Schema,
+    Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind, ImportPage,
+    ImportRequest, ImportStream, Schema,
 };
 use crate::context::Context;
-use crate::model::{Dn, Names};
+use crate::model::{Anchor, Dn, Names};
 use async_trait::async_trait;
 use ldap3::Scope as SearchScope;
 use std::collections::BTreeMap;
@@ -207,6 +207,22 @@ impl Connector for AdConnector {
         }
         let (client, plan) = Client::unless_cancelled(cx, self.prepare(&request)).await?;
         Ok(stream(client, cx.clone(), plan))
+    }
+
+    async fn find(&self, cx: &Context, request: &ImportRequest, anchors: &[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> {
+        Client::unless_cancelled(cx, async {
+            let (client, plan) = self.prepare(request).await?;
+            let filter = class_filter(&self.settings.selection.object_types);
+            // MS-ADTS 3.1.1.3.1.2.4: the octets of the GUID as they are stored, in hexadecimal digits.
+            let question = |anchor: &Anchor| Question {
+                base: format!("<GUID={}>", hex::encode(anchor.as_bytes())),
+                scope: SearchScope::Base,
+                filter: filter.clone(),
+            };
+            let questions: Vec<Question> = anchors.iter().map(question).collect();
+            find(client, &plan, &questions).await.map(Some)
+        })
+        .await
     }
 
     async fn export(&self, _cx: &Context, _batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {

@@ -153,6 +153,26 @@ impl Client {
         }
     }
 
+    /// Entries of a small search whose base may be gone: nothing is found there then.
+    pub(crate) async fn find(
+        &mut self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+        attributes: &[&str],
+    ) -> Result<Vec<RawEntry>, ConnectorError> {
+        if scope != Scope::Base {
+            return self.search(base, scope, filter, attributes).await;
+        }
+        let (found, result) = self.search_once(base, scope, filter, attributes, None).await?;
+        match result.rc {
+            0 => Ok(found.entries),
+            // No such object, or it is another server's now.
+            32 | 10 => Ok(Vec::new()),
+            _ => Err(self.search_error(base, &result)),
+        }
+    }
+
     /// One page of a search. Everything when the server cannot page, as long as that is little.
     ///
     /// # Errors

@@ -9,4 +9,4 @@ pub use client::{LdapSettings, PLAIN_REFUSED};
 pub use openldap::{LdapConnector, LdapConnectorSettings};
 
 pub(crate) use client::Client;
-pub(crate) use stream::{SearchRoot, StreamPlan, stream};
+pub(crate) use stream::{Question, SearchRoot, StreamPlan, find, stream};

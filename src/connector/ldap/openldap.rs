@@ -2,16 +2,17 @@
 
 use super::client::{Client, LdapSettings};
 use super::raw::RawEntry;
-use super::stream::{SearchRoot, StreamPlan, stream};
+use super::stream::{Question, SearchRoot, StreamPlan, find, stream};
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
 use crate::connector::{
     AttributeSchema, Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind,
-    ImportRequest, ImportStream, Schema,
+    ImportPage, ImportRequest, ImportStream, Schema,
 };
 use crate::context::Context;
-use crate::model::{AttrId, Dn, Names, ValueKind};
+use crate::model::{Anchor, AttrId, Dn, Names, ValueKind};
 use crate::protocol::ldap::{AttributeType, parse_attribute_type};
 use async_trait::async_trait;
+use ldap3::Scope as SearchScope;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -63,6 +64,50 @@ impl LdapConnector {
         let attributes = learn(&mut table, &subschema);
         Ok((table, attributes))
     }
+
+    async fn prepare(&self, request: &ImportRequest) -> Result<(Client, StreamPlan), ConnectorError> {
+        let mut client = Client::connect(self.connection.clone()).await?;
+        let (kinds, _) = Self::kinds(&mut client).await?;
+        let mut roots = Vec::new();
+        let filter = class_filter(&self.settings.selection.object_types);
+        for base in roots_below(&self.scope, std::slice::from_ref(&self.base))? {
+            client.check_base(&base).await?;
+            roots.push(SearchRoot { base, filter: filter.clone() });
+        }
+        let attributes: Vec<AttrId> = request
+            .attributes
+            .iter()
+            .copied()
+            .filter(|attr| !DERIVED.iter().any(|derived| derived.eq_ignore_ascii_case(&self.names.name(*attr))))
+            .collect();
+        let anchors = [self.settings.anchor.as_str()];
+        let types = &self.settings.selection.object_types;
+        let plan = ImportPlan::new(&self.names, &attributes, &kinds, &anchors, types, self.scope.clone());
+        let completion = Completion { watermark: None, answered_in_full: false };
+        // OpenLDAP knows no value ranges; asking for them would be asking for another attribute.
+        Ok((client, StreamPlan { roots, attributes: plan.requested(None), plan, completion }))
+    }
+}
+
+/// A filter (RFC 4515) for the entries with one of these anchors.
+fn anchor_filter(attribute: &str, anchors: &[Anchor]) -> String {
+    let mut filter = "(|".to_owned();
+    for anchor in anchors {
+        filter.push('(');
+        filter.push_str(attribute);
+        filter.push('=');
+        for octet in anchor.as_bytes() {
+            if octet.is_ascii_alphanumeric() || *octet == b'-' {
+                filter.push(char::from(*octet));
+            } else {
+                filter.push('\\');
+                filter.push_str(&hex::encode([*octet]));
+            }
+        }
+        filter.push(')');
+    }
+    filter.push(')');
+    filter
 }
 
 /// Fills the table from a subschema entry, and gives the attributes by their first names.
@@ -139,30 +184,23 @@ impl Connector for LdapConnector {
                 format!("{}: delta imports are not available for this directory; run a full import", self.connection.url),
             ));
         }
-        let plan = Client::unless_cancelled(cx, async {
-            let mut client = Client::connect(self.connection.clone()).await?;
-            let (kinds, _) = Self::kinds(&mut client).await?;
-            let mut roots = Vec::new();
-            let filter = class_filter(&self.settings.selection.object_types);
-            for base in roots_below(&self.scope, std::slice::from_ref(&self.base))? {
-                client.check_base(&base).await?;
-                roots.push(SearchRoot { base, filter: filter.clone() });
-            }
-            let attributes: Vec<AttrId> = request
-                .attributes
-                .iter()
-                .copied()
-                .filter(|attr| !DERIVED.iter().any(|derived| derived.eq_ignore_ascii_case(&self.names.name(*attr))))
-                .collect();
-            let anchors = [self.settings.anchor.as_str()];
-            let types = &self.settings.selection.object_types;
-            let plan = ImportPlan::new(&self.names, &attributes, &kinds, &anchors, types, self.scope.clone());
-            let completion = Completion { watermark: None, answered_in_full: false };
-            // OpenLDAP knows no value ranges; asking for them would be asking for another attribute.
-            Ok((client, StreamPlan { roots, attributes: plan.requested(None), plan, completion }))
+        let (client, plan) = Client::unless_cancelled(cx, self.prepare(&request)).await?;
+        Ok(stream(client, cx.clone(), plan))
+    }
+
+    async fn find(&self, cx: &Context, request: &ImportRequest, anchors: &[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> {
+        Client::unless_cancelled(cx, async {
+            let (client, plan) = self.prepare(request).await?;
+            let filter = anchor_filter(&self.settings.anchor, anchors);
+            let question = |root: &SearchRoot| Question {
+                base: root.base.clone(),
+                scope: SearchScope::Subtree,
+                filter: format!("(&{}{filter})", root.filter),
+            };
+            let questions: Vec<Question> = plan.roots.iter().map(question).collect();
+            find(client, &plan, &questions).await.map(Some)
         })
-        .await?;
-        Ok(stream(plan.0, cx.clone(), plan.1))
+        .await
     }
 
     async fn export(&self, _cx: &Context, _batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {

@@ -83,6 +83,28 @@ async fn read(mut client: Client, roots: &[SearchRoot], attributes: &[String], s
     Ok(())
 }
 
+/// One of the searches by which objects are looked for once more.
+pub(crate) struct Question {
+    pub(crate) base: String,
+    pub(crate) scope: Scope,
+    pub(crate) filter: String,
+}
+
+/// Asks for single objects and gives those that are there and in scope.
+pub(crate) async fn find(mut client: Client, plan: &StreamPlan, questions: &[Question]) -> Result<Vec<ImportPage>, ConnectorError> {
+    let wanted: Vec<&str> = plan.attributes.iter().map(String::as_str).collect();
+    let place = client.settings.url.clone();
+    let mut builder = PageBuilder::new();
+    for question in questions {
+        for mut entry in client.find(&question.base, question.scope, &question.filter, &wanted).await? {
+            complete(&mut client, &mut entry).await?;
+            decode_entry(&plan.plan, &place, &entry, &mut Gathered::default(), &mut builder);
+        }
+    }
+    client.close().await;
+    Ok(vec![builder.build(None)])
+}
+
 /// Fetches what is missing of attributes that came in part.
 async fn complete(client: &mut Client, entry: &mut RawEntry) -> Result<(), ConnectorError> {
     let mut partial = Vec::new();
@@ -172,31 +194,7 @@ fn decode_page(plan: &ImportPlan, place: &str, entries: &[RawEntry], sender: &mp
     let mut builder = PageBuilder::new();
     let mut gathered = Gathered::default();
     for entry in entries {
-        match (entry.dn(), entry.attributes()) {
-            (Some(dn), Some(attributes)) => {
-                for (description, values) in attributes {
-                    if let Some(known) = plan.known(description) {
-                        for octets in values.iter().filter_map(primitive) {
-                            gathered.push(known, octets);
-                        }
-                    }
-                }
-                for (name, values) in &entry.more {
-                    if let Some(known) = plan.known(name) {
-                        for octets in values {
-                            gathered.push(known, octets);
-                        }
-                    }
-                }
-                plan.entry(&mut builder, dn, &mut gathered, &|| place.to_owned());
-            }
-            (dn, _) => {
-                let dn = dn.and_then(|dn| std::str::from_utf8(dn).ok()).map(str::to_owned);
-                let detail =
-                    format!("{place}: an entry that does not have the form of one ({})", dn.as_deref().unwrap_or("without a name"));
-                builder.reject(DiscoveryError { code: ObjectErrorCode::named(READ_ERROR), detail, dn, anchor: None });
-            }
-        }
+        decode_entry(plan, place, entry, &mut gathered, &mut builder);
         if (builder.len() >= PAGE_ENTRIES || builder.octets() >= PAGE_OCTETS)
             && sender.blocking_send(Ok(std::mem::take(&mut builder).build(None))).is_err()
         {
@@ -205,4 +203,31 @@ fn decode_page(plan: &ImportPlan, place: &str, entries: &[RawEntry], sender: &mp
     }
     let page = builder.build(None);
     (page.is_empty() && page.filtered == 0) || sender.blocking_send(Ok(page)).is_ok()
+}
+
+fn decode_entry<'e>(plan: &ImportPlan, place: &str, entry: &'e RawEntry, gathered: &mut Gathered<'e>, builder: &mut PageBuilder) {
+    match (entry.dn(), entry.attributes()) {
+        (Some(dn), Some(attributes)) => {
+            for (description, values) in attributes {
+                if let Some(known) = plan.known(description) {
+                    for octets in values.iter().filter_map(primitive) {
+                        gathered.push(known, octets);
+                    }
+                }
+            }
+            for (name, values) in &entry.more {
+                if let Some(known) = plan.known(name) {
+                    for octets in values {
+                        gathered.push(known, octets);
+                    }
+                }
+            }
+            plan.entry(builder, dn, gathered, &|| place.to_owned());
+        }
+        (dn, _) => {
+            let dn = dn.and_then(|dn| std::str::from_utf8(dn).ok()).map(str::to_owned);
+            let detail = format!("{place}: an entry that does not have the form of one ({})", dn.as_deref().unwrap_or("without a name"));
+            builder.reject(DiscoveryError { code: ObjectErrorCode::named(READ_ERROR), detail, dn, anchor: None });
+        }
+    }
 }

@@ -1,20 +1,27 @@
 //! The end of an import: what nobody reported, and whether to believe that it is gone.
 
-use super::{EngineError, Import, StepRecorder};
+use super::{AskAgain, EngineError, Import, StepRecorder};
 use crate::connector::Completion;
-use crate::model::{CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageDelta, StageMask, ValueState};
+use crate::model::{Anchor, CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageDelta, StageMask, ValueState};
 use crate::store::{ChangeSet, DirtyReason, Snapshot};
 
 /// Objects per transaction.
 const BATCH: usize = 1_000;
+/// Objects to ask a directory for again at once.
+const ASKED_AT_ONCE: usize = 200;
 /// How many objects without a name of their own are named; of the others the number is told.
 const NAMED: usize = 20;
 
 impl Import<'_> {
-    pub(super) fn finish(mut self, completion: &Completion, recorder: &mut StepRecorder<'_>) -> Result<&'static str, EngineError> {
+    pub(super) fn finish(
+        mut self,
+        completion: &Completion,
+        ask_again: &mut AskAgain<'_>,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<&'static str, EngineError> {
         let whole = self.options.full || completion.answered_in_full;
         if whole && self.unidentified == 0 {
-            self.obsolete(recorder)?;
+            self.obsolete(ask_again, recorder)?;
         }
         let nameless = self.nameless(recorder)?;
         // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is
@@ -32,24 +39,43 @@ impl Import<'_> {
         })
     }
 
-    /// Stages deletes for what was not reported, after the guard has had its say.
-    fn obsolete(&mut self, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let snapshot = self.store.snapshot()?;
-        let unseen = self.lookup.unseen(&snapshot)?;
+    /// Stages deletes for what was not reported, after the guard has had its say and the directory was asked again.
+    fn obsolete(&mut self, ask_again: &mut AskAgain<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let mut snapshot = self.store.snapshot()?;
+        let mut unseen = self.lookup.unseen(&snapshot)?;
         let mut missing = 0u64;
         let mut sample = Vec::new();
+        let mut anchors: Vec<Anchor> = Vec::new();
         for id in &unseen {
             let Some(object) = snapshot.cs_object(*id)? else { continue };
             // A delete that we asked for is no surprise.
             let asked = [Stage::Unconfirmed, Stage::InProgress].iter().any(|stage| object.stage(*stage).kind == DeltaKind::Delete);
             if object.link != Link::Placeholder && object.imported() && !asked {
                 missing += 1;
+                anchors.extend(object.anchor);
                 if sample.len() < 3 {
                     sample.push(object.dn);
                 }
             }
         }
         self.guard(missing, &sample)?;
+        for asked in anchors.chunks(ASKED_AT_ONCE) {
+            if self.cx.cancelled() {
+                return Err(EngineError::Cancelled);
+            }
+            let Some(pages) = ask_again(asked)? else { break };
+            for page in &pages {
+                self.page(page, recorder)?;
+            }
+        }
+        if !anchors.is_empty() {
+            snapshot = self.store.snapshot()?;
+            unseen.retain(|id| !self.lookup.is_seen(*id));
+        }
+        if self.unidentified > 0 {
+            // One of the answers may be about anybody.
+            return Ok(());
+        }
         for chunk in unseen.chunks(BATCH) {
             let mut changes = ChangeSet::new();
             for id in chunk {

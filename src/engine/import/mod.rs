@@ -15,7 +15,7 @@ mod tests;
 use super::{EngineError, StepRecorder, hash};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage};
 use crate::context::Context;
-use crate::model::{AttrId, ConnectorId, CsId, ErrorSide, RunId};
+use crate::model::{Anchor, AttrId, ConnectorId, CsId, ErrorSide, RunId};
 use crate::store::{ChangeSet, Store};
 use lookup::Lookup;
 use std::collections::{BTreeSet, HashSet};
@@ -89,6 +89,25 @@ pub fn import(
     cx: &Context,
     recorder: &mut StepRecorder<'_>,
 ) -> Result<&'static str, EngineError> {
+    import_asking(store, pages, &mut |_| Ok(None), options, cx, recorder)
+}
+
+/// Asks the directory once more for objects by their anchors: pages with those that it has and that are in scope, or
+/// `None` when it cannot be asked.
+pub type AskAgain<'a> = dyn FnMut(&[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> + 'a;
+
+/// As [`import`]; before an object that a full import did not report is taken for gone, `ask_again` is asked for it.
+///
+/// # Errors
+/// As [`import`]; also when asking fails. Nothing is deleted then.
+pub fn import_asking(
+    store: &Store,
+    pages: impl Iterator<Item = Result<ImportPage, ConnectorError>>,
+    ask_again: &mut AskAgain<'_>,
+    options: &ImportOptions,
+    cx: &Context,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<&'static str, EngineError> {
     let mut import = Import::begin(store, options, cx)?;
     let expected = import.lookup.anchored();
     recorder.expect((expected > 0).then_some(expected));
@@ -116,7 +135,7 @@ pub fn import(
         )
         .into());
     };
-    import.finish(&completion, recorder)
+    import.finish(&completion, ask_again, recorder)
 }
 
 /// A running import.

@@ -1,6 +1,6 @@
 //! Imports by hand-made pages: every rule of staging, one short scenario each.
 
-use super::{FULL_NEEDED, ImportOptions, import};
+use super::{FULL_NEEDED, ImportOptions, import, import_asking};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportPage, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{EngineError, Silent, StepRecorder};
@@ -543,6 +543,34 @@ fn deletes_that_wait_for_their_synchronization_do_not_count_as_known() {
     consume(&store);
     assert_eq!(full(&store, &people(0..6)).0, "success");
     assert_eq!(full(&store, &people(0..2)).0, "stopped-shrink-guard", "4 of 6");
+}
+
+#[test]
+fn what_was_not_met_is_asked_for_before_it_is_gone() {
+    let store = Store::in_memory().unwrap();
+    full(&store, &people(0..6));
+    consume(&store);
+    let mut silent = Silent;
+    let mut recorder = StepRecorder::new(&mut silent);
+    let options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
+    let mut asked = Vec::new();
+    let mut again = |anchors: &[Anchor]| {
+        asked.extend(anchors.iter().map(|anchor| String::from_utf8(anchor.as_bytes().to_vec()).unwrap()));
+        let found = pages_of(&store, &[entry("CN=moved", "5", &[("mail", "x")])], 9).swap_remove(0)?;
+        Ok(Some(vec![found]))
+    };
+    let pages = pages_of(&store, &people(0..4), 1_000).into_iter();
+    let result = import_asking(&store, pages, &mut again, &options, &Context::system(), &mut recorder).unwrap();
+    assert_eq!((result, asked), ("success", vec!["4".to_owned(), "5".to_owned()]));
+    assert_eq!((recorder.counter("stage-delete"), recorder.counter("stage-rename")), (1, 1));
+    assert_eq!(by_name(&store, "CN=moved").anchor, Some(Anchor::new("5".as_bytes())));
+
+    let mut refused = |_: &[Anchor]| Err(ConnectorError::new(ConnectorErrorKind::Dropped, "hung up"));
+    let pages = pages_of(&store, &people(0..4), 1_000).into_iter();
+    let mut silent = Silent;
+    let mut recorder = StepRecorder::new(&mut silent);
+    import_asking(&store, pages, &mut refused, &options, &Context::system(), &mut recorder).unwrap_err();
+    assert_eq!(recorder.counter("stage-delete"), 0, "no answer is no answer");
 }
 
 #[test]
