@@ -41,6 +41,50 @@ pub struct FlatItem<'a> {
     pub flags: u8,
 }
 
+/// One value as it lies in a list: checked when the list was made, so that comparing and copying need not decode it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawItem<'a> {
+    attr: AttrId,
+    kind: ValueKind,
+    content: &'a [u8],
+    flags: u8,
+}
+
+impl<'a> RawItem<'a> {
+    /// The attribute.
+    pub fn attr(self) -> AttrId {
+        self.attr
+    }
+
+    /// See [`FlatEntry`].
+    pub fn flags(self) -> u8 {
+        self.flags
+    }
+
+    /// The value.
+    ///
+    /// # Panics
+    /// Never: only checked values are given out.
+    pub fn value(self) -> ValueRef<'a> {
+        decode(self.kind, self.content).expect("entries were checked when the list was made")
+    }
+
+    /// True when attribute and value are the same, whatever the flags.
+    pub fn same_value(self, other: RawItem<'_>) -> bool {
+        self.attr == other.attr && self.kind == other.kind && self.content == other.content
+    }
+
+    /// The canonical order: by attribute, then as [`ValueRef`] orders values.
+    fn order(self, other: RawItem<'_>) -> std::cmp::Ordering {
+        self.attr.cmp(&other.attr).then_with(|| match (self.kind, other.kind) {
+            // Text orders as its octets do.
+            (ValueKind::Text, ValueKind::Text) | (ValueKind::Binary, ValueKind::Binary) => self.content.cmp(other.content),
+            (kind, other_kind) if kind != other_kind => kind.cmp(&other_kind),
+            _ => self.value().cmp(&other.value()),
+        })
+    }
+}
+
 impl FlatValues {
     /// A list from parts that were read from disk. `None` when the parts do not fit together: an end outside the
     /// heap or before its predecessor, text that is not UTF-8, a number that is not eight octets, disorder.
@@ -101,12 +145,53 @@ impl FlatValues {
     /// # Panics
     /// When `index` is not below the number of entries.
     pub fn item(&self, index: usize) -> FlatItem<'_> {
+        let raw = self.raw(index);
+        // Both constructors have checked every entry; a mismatch would be a defect of this module.
+        FlatItem { attr: raw.attr, value: raw.value(), flags: raw.flags }
+    }
+
+    /// The entry at `index` as it lies there.
+    ///
+    /// # Panics
+    /// When `index` is not below the number of entries.
+    pub fn raw(&self, index: usize) -> RawItem<'_> {
         let entry = self.entries[index];
         let start = if index == 0 { 0 } else { self.entries[index - 1].end as usize };
-        let content = &self.heap[start..entry.end as usize];
-        // Both constructors have checked every entry; a mismatch would be a defect of this module.
-        let value = decode(entry.kind, content).expect("entries were checked when the list was made");
-        FlatItem { attr: entry.attr, value, flags: entry.flags }
+        RawItem { attr: entry.attr, kind: entry.kind, content: &self.heap[start..entry.end as usize], flags: entry.flags }
+    }
+
+    /// All values in order, as they lie there.
+    pub fn raw_iter(&self) -> impl Iterator<Item = RawItem<'_>> + Clone {
+        (0..self.entries.len()).map(|index| self.raw(index))
+    }
+
+    /// The values of one attribute in order, as they lie there.
+    pub fn raw_attribute(&self, attr: AttrId) -> impl Iterator<Item = RawItem<'_>> + Clone {
+        self.attribute_range(attr).map(|index| self.raw(index))
+    }
+
+    /// True when two lists have the same values of an attribute, whatever the flags.
+    pub fn same_attribute(&self, other: &FlatValues, attr: AttrId) -> bool {
+        let (ours, theirs) = (self.attribute_range(attr), other.attribute_range(attr));
+        ours.len() == theirs.len() && ours.zip(theirs).all(|(ours, theirs)| self.raw(ours).same_value(other.raw(theirs)))
+    }
+
+    /// True when the list has this attribute with this value.
+    pub fn has(&self, item: RawItem<'_>) -> bool {
+        let range = self.attribute_range(item.attr);
+        if range.len() <= 8 {
+            return range.into_iter().any(|index| self.raw(index).same_value(item));
+        }
+        let (mut low, mut high) = (range.start, range.end);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            match self.raw(middle).order(item) {
+                std::cmp::Ordering::Equal => return true,
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        false
     }
 
     /// Changes the flags of the entry at `index`; order and values stay.
@@ -163,35 +248,45 @@ impl FlatBuilder {
         self.entries.push(FlatEntry { attr, kind: value.kind(), flags, end });
     }
 
+    /// Adds a value of another list, with other flags. Of two equal values of one attribute the first one's flags win.
+    ///
+    /// # Panics
+    /// Above 4 GiB of values.
+    pub fn push_raw(&mut self, item: RawItem<'_>, flags: u8) {
+        self.heap.extend_from_slice(item.content);
+        let end = u32::try_from(self.heap.len()).expect("an object's values stay below 4 GiB");
+        self.entries.push(FlatEntry { attr: item.attr, kind: item.kind, flags, end });
+    }
+
     /// True while nothing was added.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The list, sorted and without doubles.
+    /// The list, sorted and without doubles, in no more memory than it needs: a batch keeps thousands of them.
     pub fn finish(self) -> FlatValues {
-        let unsorted = FlatValues { entries: self.entries, heap: self.heap };
-        let key = |index: usize| {
-            let item = unsorted.item(index);
-            (item.attr, item.value)
-        };
+        let mut unsorted = FlatValues { entries: self.entries, heap: self.heap };
         let count = unsorted.entries.len();
-        if (1..count).all(|index| key(index - 1) < key(index)) {
+        let in_order = |index: usize| {
+            let (before, after) = (unsorted.entries[index - 1].attr, unsorted.entries[index].attr);
+            before < after || before == after && unsorted.raw(index - 1).order(unsorted.raw(index)).is_lt()
+        };
+        if (1..count).all(in_order) {
+            unsorted.entries.shrink_to_fit();
+            unsorted.heap.shrink_to_fit();
             return unsorted;
         }
         let mut order: Vec<usize> = (0..count).collect();
         // Stable, so that the first of equal values stays first and keeps its flags.
-        order.sort_by(|left, right| key(*left).cmp(&key(*right)));
-        order.dedup_by(|later, earlier| key(*later) == key(*earlier));
-        let mut sorted = FlatValues { entries: Vec::with_capacity(order.len()), heap: Vec::with_capacity(unsorted.heap.len()) };
+        order.sort_by(|left, right| unsorted.raw(*left).order(unsorted.raw(*right)));
+        order.dedup_by(|later, earlier| unsorted.raw(*later).same_value(unsorted.raw(*earlier)));
+        let octets = order.iter().map(|index| unsorted.raw(*index).content.len()).sum();
+        let mut sorted = FlatBuilder::with_capacity(order.len(), octets);
         for index in order {
-            let start = if index == 0 { 0 } else { unsorted.entries[index - 1].end as usize };
-            let entry = unsorted.entries[index];
-            sorted.heap.extend_from_slice(&unsorted.heap[start..entry.end as usize]);
-            let end = u32::try_from(sorted.heap.len()).unwrap_or(u32::MAX);
-            sorted.entries.push(FlatEntry { end, ..entry });
+            let item = unsorted.raw(index);
+            sorted.push_raw(item, item.flags);
         }
-        sorted
+        FlatValues { entries: sorted.entries, heap: sorted.heap }
     }
 }
 

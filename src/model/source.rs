@@ -23,6 +23,36 @@ pub trait AttributeSource: Sync {
     fn reference_dn(&self, target: u64) -> Option<String>;
     /// The octets behind a large value.
     fn blob(&self, blob: Blob) -> Option<Vec<u8>>;
+    /// Which attributes may have a value, references aside; `None` when only asking tells.
+    fn present(&self) -> Option<&Present> {
+        None
+    }
+}
+
+/// Which attributes a list of values has, as bits. Rules ask for several hundred attributes of an object that has
+/// forty; most questions end here.
+#[derive(Clone, Debug)]
+pub struct Present([u64; Present::WORDS]);
+
+impl Present {
+    /// Names beyond 64 times this many are looked up the long way.
+    const WORDS: usize = 16;
+
+    /// Notes the attributes of a list.
+    pub fn of(values: &FlatValues) -> Self {
+        let mut words = [0; Self::WORDS];
+        for entry in values.entries() {
+            if let Some(word) = words.get_mut(usize::from(entry.attr.0 / 64)) {
+                *word |= 1 << (entry.attr.0 % 64);
+            }
+        }
+        Self(words)
+    }
+
+    /// False only for an attribute that certainly has no value.
+    pub fn may_have(&self, attr: AttrId) -> bool {
+        self.0.get(usize::from(attr.0 / 64)).is_none_or(|word| word >> (attr.0 % 64) & 1 == 1)
+    }
 }
 
 /// The values of one attribute in one image, in canonical order.

@@ -641,6 +641,7 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
         references,
         fingerprint: 0,
         warnings,
+        layouts: super::layout::Layouts::default(),
     };
     set.fingerprint = set.compute_fingerprint(schema);
     let found = lint::lint(&set);

@@ -1,18 +1,25 @@
 //! Attribute flow: which flow decides an attribute, and what it gives (specification: sync engine, 3.6 and 3.8).
 //!
-//! Flows of every rule are kept in the order of their targets, so that one pass over all rules in scope sees the
-//! flows into one attribute side by side, and values come out in the order in which records hold them.
+//! The flows of all rules in scope are laid side by side once per combination of rules (see `layout`), in the order of
+//! their targets, so that values come out in the order in which records hold them.
 
 use super::evaluation::{Contribution, Contributor, FlowError, ReferenceFlow, ReferenceSource, RunParameters, ScopeSet, Wanted};
 use super::expr::{AttributeRef, Context, Expression, Fault, Scalar, Val, load, parse_boolean, parse_number};
+use super::layout::{Layout, Target};
 use super::schema::{AttributeType, INDEXED_MAX};
 use super::{CompiledRule, MergeType, RuleSet, describe};
 use crate::model::{
     AttrId, AttributeSource, Blob, ConnectorId, CsId, FlatBuilder, INLINE_VALUE_MAX, Lineage, MvObject, ObjectErrorCode, ObjectType,
-    Timestamp, Value, ValueKind, ValueRef, fold,
+    Present, Timestamp, Value, ValueKind, ValueRef, fold,
 };
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Room for the values of a usual object, so that a list hardly ever grows while it is made.
+const USUAL_VALUES: usize = 64;
+/// Room for their octets.
+const USUAL_OCTETS: usize = 2048;
 
 /// A flow, ready to be evaluated.
 #[derive(Debug)]
@@ -74,65 +81,82 @@ struct Origin<'a> {
     rule: &'a CompiledRule,
     position: u32,
     context: Context<'a>,
+    present: Option<&'a Present>,
     source: CsId,
     /// `once` flows run.
     fresh: bool,
-    cursor: usize,
-    /// The target of the flow at the cursor.
-    head: Option<AttrId>,
 }
 
 impl<'a> Origin<'a> {
     fn new(rule: &'a CompiledRule, position: u32, context: Context<'a>, source: CsId, fresh: bool) -> Self {
-        Self { rule, position, context, source, fresh, cursor: 0, head: rule.flows.first().map(|flow| flow.target) }
+        Self { rule, position, context, present: context.source.present(), source, fresh }
     }
 
-    fn flow_into(&self, target: AttrId) -> Option<&'a CompiledFlow> {
-        if self.head == Some(target) { self.rule.flows.get(self.cursor) } else { None }
+    /// False when the source certainly has no value of the attribute.
+    fn may_have(&self, attr: AttrId) -> bool {
+        self.present.is_none_or(|present| present.may_have(attr))
+    }
+}
+
+/// The rules at work on one object, by precedence, with their flows side by side.
+struct Bench<'a> {
+    rules: &'a RuleSet,
+    origins: Vec<Origin<'a>>,
+    layout: Arc<Layout>,
+}
+
+impl<'a> Bench<'a> {
+    /// `origins` come by precedence.
+    fn new(rules: &'a RuleSet, origins: Vec<Origin<'a>>) -> Self {
+        let positions: Vec<u32> = origins.iter().map(|origin| origin.position).collect();
+        let layout = rules.layouts.get(&rules.compiled, &positions);
+        Self { rules, origins, layout }
     }
 
-    fn pass(&mut self, target: AttrId) {
-        if self.head == Some(target) {
-            self.cursor += 1;
-            self.head = self.rule.flows.get(self.cursor).map(|flow| flow.target);
+    /// The flows into a target, each with its rule.
+    fn flows(&self, target: &Target) -> impl Iterator<Item = (&Origin<'a>, &'a CompiledFlow)> + Clone {
+        self.layout.flows(target).map(|(place, index)| {
+            let origin = &self.origins[place];
+            (origin, &origin.rule.flows[index])
+        })
+    }
+
+    /// True when no flow into the target can give anything, since what they copy is not there.
+    fn is_idle(&self, target: &Target) -> bool {
+        let absent = |(origin, flow): (&Origin<'a>, &CompiledFlow)| {
+            flow.source.plain_attribute().is_some_and(|attribute| !origin.may_have(attribute))
+        };
+        target.plain && self.flows(target).all(absent)
+    }
+
+    /// The merge type of all flows into an attribute.
+    fn merge_of(&self, target: &Target) -> Result<MergeType, FlowError> {
+        if !target.mixed {
+            return Ok(target.merge);
         }
-    }
-}
-
-/// The next target of any rule, in ascending order.
-fn next_target(origins: &[Origin<'_>]) -> Option<AttrId> {
-    origins.iter().filter_map(|origin| origin.head).min()
-}
-
-/// The merge type of all flows into an attribute.
-fn merge_of(rules: &RuleSet, origins: &[Origin<'_>], target: AttrId) -> Result<MergeType, FlowError> {
-    match origins.iter().find_map(|origin| origin.flow_into(target)) {
-        Some(flow) if flow.mixed => {}
-        first => return Ok(first.map_or(MergeType::Update, |flow| flow.merge)),
-    }
-    let mut found: Option<(MergeType, &CompiledRule)> = None;
-    for origin in origins {
-        let Some(flow) = origin.flow_into(target) else { continue };
-        match found {
-            Some((merge, first)) if merge != flow.merge => {
-                return Err(FlowError {
-                    code: ObjectErrorCode::MERGE_TYPE_CONFLICT,
-                    rule: Some(origin.rule.id),
-                    target: Some(target),
-                    detail: format!(
-                        "attribute {}: rule \"{}\" flows with merge type {merge:?} and rule \"{}\" with {:?}; give both the same merge type",
-                        rules.names.name(target),
-                        rules.name_of(first),
-                        rules.name_of(origin.rule),
-                        flow.merge
-                    ),
-                });
+        let mut found: Option<(MergeType, &CompiledRule)> = None;
+        for (origin, flow) in self.flows(target) {
+            match found {
+                Some((merge, first)) if merge != flow.merge => {
+                    return Err(FlowError {
+                        code: ObjectErrorCode::MERGE_TYPE_CONFLICT,
+                        rule: Some(origin.rule.id),
+                        target: Some(target.attr),
+                        detail: format!(
+                            "attribute {}: rule \"{}\" flows with merge type {merge:?} and rule \"{}\" with {:?}; give both the same merge type",
+                            self.rules.names.name(target.attr),
+                            self.rules.name_of(first),
+                            self.rules.name_of(origin.rule),
+                            flow.merge
+                        ),
+                    });
+                }
+                Some(_) => {}
+                None => found = Some((flow.merge, origin.rule)),
             }
-            Some(_) => {}
-            None => found = Some((flow.merge, origin.rule)),
         }
+        Ok(found.map_or(MergeType::Update, |(merge, _)| merge))
     }
-    Ok(found.map_or(MergeType::Update, |(merge, _)| merge))
 }
 
 /// See [`RuleSet::contribute`].
@@ -155,25 +179,23 @@ pub(super) fn contribute(
         }
     }
     origins.sort_unstable_by_key(|origin| (origin.position, origin.source));
-    let flows: usize = origins.iter().map(|origin| origin.rule.flows.len()).sum();
+    let bench = Bench::new(rules, origins);
     let mut inbound = Inbound {
         rules,
         current,
         now: run.now,
-        values: FlatBuilder::with_capacity(flows.min(96), 4096),
-        contribution: Contribution { lineage: Vec::with_capacity(flows.min(96)), ..Contribution::default() },
+        values: FlatBuilder::with_capacity(USUAL_VALUES, USUAL_OCTETS),
+        contribution: Contribution { lineage: Vec::with_capacity(USUAL_VALUES), ..Contribution::default() },
     };
-    while let Some(target) = next_target(&origins) {
-        match merge_of(rules, &origins, target)? {
-            MergeType::Update => inbound.update(&origins, target)?,
-            merge => inbound.merge(&origins, target, merge == MergeType::MergeCaseInsensitive)?,
-        }
-        for origin in &mut origins {
-            origin.pass(target);
+    for target in bench.layout.targets.iter().filter(|target| !bench.is_idle(target)) {
+        match bench.merge_of(target)? {
+            MergeType::Update => inbound.update(&bench, target)?,
+            merge => inbound.merge(&bench, target, merge == MergeType::MergeCaseInsensitive)?,
         }
     }
     let mut contribution = inbound.contribution;
     contribution.values = inbound.values.finish();
+    contribution.lineage.shrink_to_fit();
     Ok(contribution)
 }
 
@@ -204,11 +226,11 @@ impl Inbound<'_> {
         self.former(target).iter().any(|entry| entry.rule == origin.rule.id && entry.source == origin.source)
     }
 
-    fn update(&mut self, origins: &[Origin<'_>], target: AttrId) -> Result<(), FlowError> {
+    fn update(&mut self, bench: &Bench<'_>, into: &Target) -> Result<(), FlowError> {
+        let target = into.attr;
         let mut keep = false;
         let mut absent: Option<(AttrId, CsId)> = None;
-        for origin in origins {
-            let Some(flow) = origin.flow_into(target) else { continue };
+        for (origin, flow) in bench.flows(into) {
             if flow.once && !origin.fresh {
                 // It ran when the link was made; what it gave then still counts at its place in the precedence.
                 if self.was_origin(target, origin) {
@@ -257,7 +279,7 @@ impl Inbound<'_> {
             }
         }
         if keep {
-            self.keep(origins, target);
+            self.keep(&bench.origins, target);
         }
         Ok(())
     }
@@ -292,12 +314,12 @@ impl Inbound<'_> {
         self.contribution.lineage.append(&mut kept);
     }
 
-    fn merge(&mut self, origins: &[Origin<'_>], target: AttrId, ignore_case: bool) -> Result<(), FlowError> {
+    fn merge(&mut self, bench: &Bench<'_>, into: &Target, ignore_case: bool) -> Result<(), FlowError> {
+        let target = into.attr;
         let mut keep = false;
         let mut seen: HashSet<Scalar<'static>> = HashSet::new();
         let mut contributors = 0;
-        for origin in origins {
-            let Some(flow) = origin.flow_into(target) else { continue };
+        for (origin, flow) in bench.flows(into) {
             if flow.once && !origin.fresh {
                 keep |= self.was_origin(target, origin);
                 continue;
@@ -336,7 +358,7 @@ impl Inbound<'_> {
             }
         }
         if contributors == 0 && keep {
-            self.keep(origins, target);
+            self.keep(&bench.origins, target);
         }
         Ok(())
     }
@@ -358,29 +380,35 @@ pub(super) fn want(
         origins.push(Origin::new(rule, scoped.position, context, source, creating));
     }
     origins.sort_unstable_by_key(|origin| origin.position);
-    let flows: usize = origins.iter().map(|origin| origin.rule.flows.len()).sum();
+    let bench = Bench::new(rules, origins);
+    let targets = &bench.layout.targets;
     let mut wanted =
-        Wanted { managed: Vec::with_capacity(flows.min(160)), decided_by: Vec::with_capacity(flows.min(160)), ..Wanted::default() };
-    let mut values = FlatBuilder::with_capacity(flows.min(96), 4096);
-    while let Some(target) = next_target(&origins) {
-        let merge = merge_of(rules, &origins, target)?;
-        decide(rules, &origins, target, merge, &mut wanted, &mut values)?;
-        for origin in &mut origins {
-            origin.pass(target);
+        Wanted { managed: Vec::with_capacity(targets.len()), decided_by: Vec::with_capacity(targets.len()), ..Wanted::default() };
+    let mut values = FlatBuilder::with_capacity(USUAL_VALUES, USUAL_OCTETS);
+    for target in targets {
+        if !bench.is_idle(target) {
+            decide(&bench, target, &mut wanted, &mut values)?;
+        } else if let Some((first, _)) = bench.flows(target).next() {
+            wanted.clears(target, first.rule);
         }
     }
     wanted.values = values.finish();
     Ok(wanted)
 }
 
-fn decide(
-    rules: &RuleSet,
-    origins: &[Origin<'_>],
-    target: AttrId,
-    merge: MergeType,
-    wanted: &mut Wanted,
-    values: &mut FlatBuilder,
-) -> Result<(), FlowError> {
+impl Wanted {
+    /// Nobody had a value: whoever was asked first clears the attribute.
+    fn clears(&mut self, target: &Target, by: &CompiledRule) {
+        if target.merge != MergeType::Update {
+            self.merged.push(target.attr);
+        }
+        self.managed.push(target.attr);
+        self.decided_by.push(by.id);
+    }
+}
+
+fn decide(bench: &Bench<'_>, into: &Target, wanted: &mut Wanted, values: &mut FlatBuilder) -> Result<(), FlowError> {
+    let (rules, target, merge) = (bench.rules, into.attr, bench.merge_of(into)?);
     let mut keep = false;
     // The first flow that was asked and had nothing.
     let mut first = None;
@@ -389,8 +417,7 @@ fn decide(
     let mut reference = false;
     let mut seen: HashSet<Scalar<'static>> = HashSet::new();
     let mut contributors = 0;
-    for origin in origins {
-        let Some(flow) = origin.flow_into(target) else { continue };
+    for (origin, flow) in bench.flows(into) {
         reference = flow.kind.kind == Some(ValueKind::Reference);
         if flow.once && !origin.fresh {
             keep = true;

@@ -11,6 +11,7 @@ mod expr;
 mod file;
 mod flow;
 mod input;
+mod layout;
 mod lint;
 mod model;
 mod problem;
@@ -51,6 +52,7 @@ pub struct RuleSet {
     references: HashSet<AttrId>,
     fingerprint: u64,
     warnings: Vec<RuleProblem>,
+    layouts: layout::Layouts,
 }
 
 /// The part of a rule that evaluation needs.

@@ -206,6 +206,19 @@ impl Snapshot {
         self.guarded("count references", || Ok(self.get(&self.tables.cs_reference_count, (owner.0, attr.0))?.map_or(0, |row| row.value())))
     }
 
+    /// The same for every reference attribute of an object that has any.
+    pub fn cs_reference_counts(&self, owner: CsId) -> Result<Vec<(AttrId, u64)>, StoreError> {
+        self.guarded("count references", || {
+            let mut found = Vec::new();
+            for row in self.tables.cs_reference_count.range((owner.0, 0)..=(owner.0, u16::MAX))? {
+                let (key, count) = row?;
+                found.push((AttrId(key.value().1), count.value()));
+            }
+            self.read(found.len().max(1));
+            Ok(found)
+        })
+    }
+
     /// Who refers to an object, and by which attribute.
     pub fn cs_referrers(&self, target: CsId) -> Result<Vec<(AttrId, CsId)>, StoreError> {
         self.guarded("read referrers", || {

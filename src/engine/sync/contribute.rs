@@ -4,7 +4,7 @@
 use super::draft::{Draft, InboundReferences, UnitError};
 use super::image::CsImage;
 use super::link::{holds, ties};
-use crate::model::{AttrId, ConnectorId, CsId, CsObject, DeltaKind, Link, MvId, MvObject, ObjectErrorCode, Stage};
+use crate::model::{AttrId, ConnectorId, CsId, CsObject, DeltaKind, Link, MvId, MvObject, ObjectErrorCode, RuleId, Stage};
 use crate::rules::{Contributor, Direction, LinkType, ScopeSet};
 use crate::store::DirtyReason;
 use std::sync::Arc;
@@ -196,11 +196,15 @@ fn changed_attributes(before: &MvObject, after: &MvObject) -> Vec<AttrId> {
     attributes.extend(before.lineage.iter().chain(&after.lineage).map(|entry| entry.attr));
     attributes.sort_unstable();
     attributes.dedup();
-    let values = |object: &'_ MvObject, attr| object.values.attribute(attr).map(|item| item.value.to_value()).collect::<Vec<_>>();
-    let origins = |object: &MvObject, attr| {
-        let entries = object.lineage.iter().filter(move |entry| entry.attr == attr);
-        entries.map(|entry| (entry.rule, entry.source)).collect::<Vec<_>>()
-    };
-    attributes.retain(|attr| values(before, *attr) != values(after, *attr) || origins(before, *attr) != origins(after, *attr));
+    attributes.retain(|attr| !before.values.same_attribute(&after.values, *attr) || !same_origins(before, after, *attr));
     attributes
+}
+
+fn origins(object: &MvObject, attr: AttrId) -> impl Iterator<Item = (RuleId, CsId)> + '_ {
+    let start = object.lineage.partition_point(|entry| entry.attr < attr);
+    object.lineage[start..].iter().take_while(move |entry| entry.attr == attr).map(|entry| (entry.rule, entry.source))
+}
+
+fn same_origins(before: &MvObject, after: &MvObject, attr: AttrId) -> bool {
+    origins(before, attr).eq(origins(after, attr))
 }

@@ -4,33 +4,10 @@
 use super::draft::is_provisional_mv;
 use super::view::View;
 use crate::model::{
-    AttrId, AttributeSource, Blob, CsId, CsObject, CsReference, FlatValues, MvObject, MvReference, ObjectType, StageMask, Values,
+    AttrId, AttributeSource, Blob, CsId, CsObject, CsReference, MvObject, MvReference, ObjectType, Present, StageMask, Values,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-
-/// Which attributes a list of values has, as bits. Rules ask for several hundred attributes of an object that has
-/// forty; most questions end here.
-struct Present([u64; Present::WORDS]);
-
-impl Present {
-    /// Names beyond 64 times this many are looked up the long way.
-    const WORDS: usize = 16;
-
-    fn of(values: &FlatValues) -> Self {
-        let mut words = [0; Self::WORDS];
-        for entry in values.entries() {
-            if let Some(word) = words.get_mut(usize::from(entry.attr.0 / 64)) {
-                *word |= 1 << (entry.attr.0 % 64);
-            }
-        }
-        Self(words)
-    }
-
-    fn may_have(&self, attr: AttrId) -> bool {
-        self.0.get(usize::from(attr.0 / 64)).is_none_or(|word| word >> (attr.0 % 64) & 1 == 1)
-    }
-}
 
 /// A connector-space object with its own pending exports: the engine assumes that they will arrive.
 pub(crate) struct CsImage<'a> {
@@ -38,6 +15,7 @@ pub(crate) struct CsImage<'a> {
     object: &'a CsObject,
     present: Present,
     rows: OnceLock<Arc<Vec<CsReference>>>,
+    counts: OnceLock<Vec<(AttrId, u64)>>,
 }
 
 impl<'a> CsImage<'a> {
@@ -48,7 +26,7 @@ impl<'a> CsImage<'a> {
             // The cell is new, so it takes the value.
             let _ = cell.set(rows);
         }
-        Self { view, object, present: Present::of(&object.values), rows: cell }
+        Self { view, object, present: Present::of(&object.values), rows: cell, counts: OnceLock::new() }
     }
 
     fn rows(&self) -> &[CsReference] {
@@ -92,7 +70,9 @@ impl AttributeSource for CsImage<'_> {
         }
         if self.rows.get().is_none() && self.view.rows_untouched(self.object.id) {
             // Consuming an import moves values between images and leaves the wanted one as it is.
-            self.view.or_note(self.view.snapshot.cs_reference_count(self.object.id, attr))
+            // Rules ask for a dozen of them, so all are read at once.
+            let counts = self.counts.get_or_init(|| self.view.or_note(self.view.snapshot.cs_reference_counts(self.object.id)));
+            counts.iter().find(|(counted, _)| *counted == attr).map_or(0, |(_, count)| *count)
         } else {
             self.of_attribute(attr).count() as u64
         }
@@ -111,6 +91,10 @@ impl AttributeSource for CsImage<'_> {
 
     fn blob(&self, blob: Blob) -> Option<Vec<u8>> {
         self.view.or_note(self.view.snapshot.blob(blob))
+    }
+
+    fn present(&self) -> Option<&Present> {
+        Some(&self.present)
     }
 }
 
@@ -198,5 +182,9 @@ impl AttributeSource for MvImage<'_> {
 
     fn blob(&self, blob: Blob) -> Option<Vec<u8>> {
         self.view.or_note(self.view.snapshot.blob(blob))
+    }
+
+    fn present(&self) -> Option<&Present> {
+        Some(&self.present)
     }
 }

@@ -251,9 +251,12 @@ pub(crate) fn value_delta(book: &Rulebook<'_>, before: &FlatValues, after: &Flat
     attributes.dedup();
     let mut deltas = Vec::new();
     for attr in attributes {
+        if before.same_attribute(after, attr) {
+            continue;
+        }
         let only = |these: &FlatValues, others: &FlatValues| {
-            let lacking = these.attribute(attr).filter(|item| !super::stages::contains(others, attr, item.value));
-            lacking.map(|item| shown(item.value)).collect::<Vec<_>>()
+            let lacking = these.raw_attribute(attr).filter(|item| !others.has(*item));
+            lacking.map(|item| shown(item.value())).collect::<Vec<_>>()
         };
         let delta = AttributeDelta { attribute: String::new(), removed: only(before, after), added: only(after, before) };
         push_delta(book, &mut deltas, attr, delta);

@@ -2,7 +2,7 @@
 //! withdrawing what was wanted. Pure functions on [`CsObject`]; the algebra itself is in [`crate::model::ValueState`].
 
 use crate::model::{
-    AttrId, CsObject, CsReference, DeltaKind, FlatBuilder, FlatItem, FlatValues, Stage, StageDelta, StageMask, ValueRef, ValueState, fold,
+    AttrId, CsObject, CsReference, DeltaKind, FlatBuilder, FlatValues, RawItem, Stage, StageDelta, StageMask, ValueRef, ValueState, fold,
 };
 
 /// True when the object exists in the newest image that we have reason to expect in its directory: base, pending
@@ -39,7 +39,7 @@ pub(crate) fn commit_import(object: &mut CsObject) -> bool {
     object.in_base = object.imported();
     object.previous_type = None;
     *object.stage_mut(Stage::PendingImport) = StageDelta::default();
-    update_flags(&mut object.values, |item| commit_state(ValueState(item.flags)).0);
+    update_flags(&mut object.values, commit_state);
     true
 }
 
@@ -58,18 +58,18 @@ pub(crate) fn clear_pending_export(object: &mut CsObject) -> bool {
         return false;
     }
     *object.stage_mut(Stage::PendingExport) = StageDelta::default();
-    update_flags(&mut object.values, |item| ValueState(item.flags).without(Stage::PendingExport).0);
+    update_flags(&mut object.values, |state| state.without(Stage::PendingExport));
     true
 }
 
 /// Rewrites every value's state; values in no image any more go.
-fn update_flags(values: &mut FlatValues, mut state: impl FnMut(FlatItem<'_>) -> u8) {
-    let states: Vec<u8> = values.iter().map(&mut state).collect();
+fn update_flags(values: &mut FlatValues, state: impl Fn(ValueState) -> ValueState) {
+    let states: Vec<u8> = values.entries().iter().map(|entry| state(ValueState(entry.flags)).0).collect();
     if states.iter().any(|state| ValueState(*state).is_absent()) {
         let mut builder = FlatBuilder::with_capacity(states.len(), values.heap().len());
-        for (item, state) in values.iter().zip(states) {
+        for (item, state) in values.raw_iter().zip(states) {
             if !ValueState(state).is_absent() {
-                builder.push(item.attr, item.value, state);
+                builder.push_raw(item, state);
             }
         }
         *values = builder.finish();
@@ -93,24 +93,6 @@ pub(crate) fn want_state(state: ValueState, expected: bool, wanted: bool) -> Val
     }
 }
 
-/// True when the list holds the value under the attribute.
-pub(crate) fn contains(values: &FlatValues, attr: AttrId, value: ValueRef<'_>) -> bool {
-    let range = values.attribute_range(attr);
-    if range.len() <= 8 {
-        return range.into_iter().any(|index| values.item(index).value == value);
-    }
-    let (mut low, mut high) = (range.start, range.end);
-    while low < high {
-        let middle = usize::midpoint(low, high);
-        match values.item(middle).value.cmp(&value) {
-            std::cmp::Ordering::Equal => return true,
-            std::cmp::Ordering::Less => low = middle + 1,
-            std::cmp::Ordering::Greater => high = middle,
-        }
-    }
-    false
-}
-
 /// What rules want of an object's values, in the form in which it is held against the images.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WantedValues<'a> {
@@ -128,24 +110,25 @@ pub(crate) struct WantedValues<'a> {
 /// that no flow decides lose what was wanted of them and are otherwise left alone. `None` when nothing changes.
 pub(crate) fn want_values(object: &CsObject, wanted: WantedValues<'_>) -> Option<FlatValues> {
     let exists = expected_exists(object);
-    let expected = |item: &FlatItem<'_>| exists && ValueState(item.flags).present(StageMask::EXPECTED);
-    let state_of = |item: &FlatItem<'_>| {
-        let state = ValueState(item.flags);
-        if wanted.managed.binary_search(&item.attr).is_err() {
+    let expected = |item: RawItem<'_>| exists && ValueState(item.flags()).present(StageMask::EXPECTED);
+    let is_managed = |attr: AttrId| wanted.managed.binary_search(&attr).is_ok();
+    let state_of = |item: RawItem<'_>| {
+        let (state, attr) = (ValueState(item.flags()), item.attr());
+        if !is_managed(attr) {
             return state.without(Stage::PendingExport);
         }
         let is_expected = expected(item);
-        let stays = is_expected && wanted.merged.contains(&item.attr);
-        let twin = || wanted.folded.contains(&item.attr) && has_twin(object, item, &expected);
-        let is_wanted = stays || contains(wanted.values, item.attr, item.value) && (is_expected || !twin());
+        let stays = is_expected && wanted.merged.contains(&attr);
+        let twin = || wanted.folded.contains(&attr) && has_twin(object, item, &expected);
+        let is_wanted = stays || wanted.values.has(item) && (is_expected || !twin());
         want_state(state, is_expected, is_wanted)
     };
-    let missing = |item: &FlatItem<'_>| {
-        wanted.managed.binary_search(&item.attr).is_ok()
-            && !contains(&object.values, item.attr, item.value)
-            && !(wanted.folded.contains(&item.attr) && has_twin(object, item, &expected))
+    let missing = |item: &RawItem<'_>| {
+        let (item, attr) = (*item, item.attr());
+        !object.values.has(item) && is_managed(attr) && !(wanted.folded.contains(&attr) && has_twin(object, item, &expected))
     };
-    let unchanged = object.values.iter().all(|item| state_of(&item).0 == item.flags) && !wanted.values.iter().any(|item| missing(&item));
+    let unchanged =
+        object.values.raw_iter().all(|item| state_of(item).0 == item.flags()) && !wanted.values.raw_iter().any(|item| missing(&item));
     if unchanged {
         return None;
     }
@@ -153,31 +136,31 @@ pub(crate) fn want_values(object: &CsObject, wanted: WantedValues<'_>) -> Option
         object.values.entries().len() + wanted.values.entries().len(),
         object.values.heap().len() + wanted.values.heap().len(),
     );
-    for item in object.values.iter() {
-        let state = state_of(&item);
+    for item in object.values.raw_iter() {
+        let state = state_of(item);
         if !state.is_absent() {
-            builder.push(item.attr, item.value, state.0);
+            builder.push_raw(item, state.0);
         }
     }
-    for item in wanted.values.iter().filter(missing) {
-        builder.push(item.attr, item.value, ValueState::ABSENT.with_added(Stage::PendingExport).0);
+    for item in wanted.values.raw_iter().filter(missing) {
+        builder.push_raw(item, ValueState::ABSENT.with_added(Stage::PendingExport).0);
     }
     Some(builder.finish())
 }
 
 /// Another expected text of the attribute that is the same but for case.
-fn has_twin(object: &CsObject, item: &FlatItem<'_>, expected: &impl Fn(&FlatItem<'_>) -> bool) -> bool {
-    let ValueRef::Text(text) = item.value else { return false };
+fn has_twin(object: &CsObject, item: RawItem<'_>, expected: &impl Fn(RawItem<'_>) -> bool) -> bool {
+    let ValueRef::Text(text) = item.value() else { return false };
     let folded = fold(text);
-    object.values.attribute(item.attr).any(|other| match other.value {
-        ValueRef::Text(candidate) => candidate != text && expected(&other) && fold(candidate) == folded,
+    object.values.raw_attribute(item.attr()).any(|other| match other.value() {
+        ValueRef::Text(candidate) => candidate != text && expected(other) && fold(candidate) == folded,
         _ => false,
     })
 }
 
 /// True when a pending export touches any value of the record.
 pub(crate) fn wants_values(object: &CsObject) -> bool {
-    object.values.iter().any(|item| ValueState(item.flags).touched(Stage::PendingExport))
+    object.values.entries().iter().any(|entry| ValueState(entry.flags).touched(Stage::PendingExport))
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use super::link::{Decision, ties};
 use super::stages::{commit_import, commit_reference, wanted_exists};
 use super::view::View;
 use crate::model::{
-    ConnectorId, CsId, CsObject, CsReference, DeltaKind, DnKey, Link, MvId, ObjectErrorCode, Stage, StageMask, ValueState, Values,
+    ConnectorId, CsId, CsObject, CsReference, DeltaKind, DnKey, FlatValues, Link, MvId, ObjectErrorCode, RawItem, Stage, StageMask,
+    ValueState, Values,
 };
 use crate::rules::{Direction, JoinRequest, ScopeSet};
 use crate::store::{DirtyReason, StoreError};
@@ -374,28 +375,22 @@ fn open_keys(requests: &[JoinRequest]) -> Vec<u128> {
 impl Planned {
     /// Join values that appeared or went, and who waits for them.
     fn find_sleepers(&mut self, book: &Rulebook<'_>, view: &View<'_>) -> Result<(), StoreError> {
+        let empty = FlatValues::default();
         for slot in self.mv.iter().filter(|slot| slot.changed) {
             for attr in &book.metaverse_keys {
-                let values = |object: &Option<Arc<crate::model::MvObject>>| match object {
-                    Some(object) => object.values.attribute(*attr).map(|item| item.value.to_value()).collect::<Vec<_>>(),
-                    None => Vec::new(),
-                };
-                let (before, after) = (values(&slot.before), values(&slot.object));
-                self.keys.extend(after.iter().map(|value| (join_key(*attr, value.as_ref()), slot.id)));
-                if before == after {
-                    continue;
-                }
-                let gone = before.iter().filter(|value| !after.contains(value));
-                let come = after.iter().filter(|value| !before.contains(value));
-                for value in gone.chain(come) {
-                    self.changed_keys.push(join_key(*attr, value.as_ref()));
+                let [before, after] = [&slot.before, &slot.object].map(|object| object.as_ref().map_or(&empty, |object| &object.values));
+                self.keys.extend(after.attribute(*attr).map(|item| (join_key(*attr, item.value), slot.id)));
+                let gone = before.raw_attribute(*attr).filter(|item| !after.has(*item));
+                let come = after.raw_attribute(*attr).filter(|item| !before.has(*item));
+                for value in gone.chain(come).map(RawItem::value) {
+                    self.changed_keys.push(join_key(*attr, value));
                     for (connector, space) in book.wakes(*attr) {
                         if book.full && *connector == book.connector {
                             // Everything of this connector is evaluated in this step; who is still to come sees the
                             // value, and who came before is remembered by its open keys.
                             continue;
                         }
-                        self.wakes.extend(view.snapshot.cs_join_candidates(*connector, *space, value.as_ref())?);
+                        self.wakes.extend(view.snapshot.cs_join_candidates(*connector, *space, value)?);
                     }
                 }
             }
