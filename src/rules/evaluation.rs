@@ -96,6 +96,16 @@ pub struct Contributor<'a> {
     pub new_link: bool,
 }
 
+/// What an evaluation of the same metaverse object found a moment ago. Attributes into which only contributors flow that
+/// have not changed since are taken over, not worked out again.
+#[derive(Clone, Copy, Debug)]
+pub struct Earlier<'a> {
+    /// The contributors of that time, ascending; each is still one, with the same image, rules and links.
+    pub contributors: &'a [CsId],
+    /// The references found. Everything else is what the metaverse object holds now.
+    pub references: &'a [ReferenceFlow],
+}
+
 /// What contributors give to a metaverse object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contribution {

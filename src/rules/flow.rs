@@ -3,7 +3,7 @@
 //! The flows of all rules in scope are laid side by side once per combination of rules (see `layout`), in the order of
 //! their targets, so that values come out in the order in which records hold them.
 
-use super::evaluation::{Contribution, Contributor, FlowError, ReferenceFlow, ReferenceSource, RunParameters, ScopeSet, Wanted};
+use super::evaluation::{Contribution, Contributor, Earlier, FlowError, ReferenceFlow, ReferenceSource, RunParameters, ScopeSet, Wanted};
 use super::expr::{AttributeRef, Context, Expression, Fault, Scalar, Val, load, parse_boolean, parse_number};
 use super::layout::{Layout, Target};
 use super::schema::{AttributeType, INDEXED_MAX};
@@ -165,6 +165,7 @@ pub(super) fn contribute(
     object_type: ObjectType,
     contributors: &[Contributor<'_>],
     current: Option<&MvObject>,
+    earlier: Option<Earlier<'_>>,
     run: &RunParameters,
 ) -> Result<Contribution, FlowError> {
     let mut origins: Vec<Origin<'_>> = Vec::with_capacity(12);
@@ -188,6 +189,12 @@ pub(super) fn contribute(
         contribution: Contribution { lineage: Vec::with_capacity(USUAL_VALUES), ..Contribution::default() },
     };
     for target in bench.layout.targets.iter().filter(|target| !bench.is_idle(target)) {
+        if let Some(earlier) = earlier
+            && bench.flows(target).all(|(origin, _)| earlier.contributors.binary_search(&origin.source).is_ok())
+        {
+            inbound.take_over(target.attr, earlier.references);
+            continue;
+        }
         match bench.merge_of(target)? {
             MergeType::Update => inbound.update(&bench, target)?,
             merge => inbound.merge(&bench, target, merge == MergeType::MergeCaseInsensitive)?,
@@ -224,6 +231,17 @@ impl Inbound<'_> {
 
     fn was_origin(&self, target: AttrId, origin: &Origin<'_>) -> bool {
         self.former(target).iter().any(|entry| entry.rule == origin.rule.id && entry.source == origin.source)
+    }
+
+    /// Gives an attribute what it has.
+    fn take_over(&mut self, target: AttrId, references: &[ReferenceFlow]) {
+        let Some(current) = self.current else { return };
+        for item in current.values.raw_attribute(target) {
+            self.values.push_raw(item, item.flags());
+        }
+        let start = current.lineage.partition_point(|entry| entry.attr < target);
+        self.contribution.lineage.extend(current.lineage[start..].iter().take_while(|entry| entry.attr == target));
+        self.contribution.references.extend(references.iter().filter(|flow| flow.target == target).cloned());
     }
 
     fn update(&mut self, bench: &Bench<'_>, into: &Target) -> Result<(), FlowError> {

@@ -22,8 +22,8 @@ mod suggest;
 mod tests;
 
 pub use evaluation::{
-    Contribution, Contributor, FlowError, JoinClauseKey, JoinGroupKeys, JoinRequest, ReferenceFlow, ReferenceSource, RunParameters,
-    ScopeSet, ScopedRule, Wanted,
+    Contribution, Contributor, Earlier, FlowError, JoinClauseKey, JoinGroupKeys, JoinRequest, ReferenceFlow, ReferenceSource,
+    RunParameters, ScopeSet, ScopedRule, Wanted,
 };
 pub use input::{AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSettings, UserMatching};
 pub use model::{Direction, Flow, FlowSource, JoinClause, LinkType, MergeType, Scope, ScopeClause, ScopeOperator, SyncRule};
@@ -253,7 +253,19 @@ impl RuleSet {
         current: Option<&MvObject>,
         run: &RunParameters,
     ) -> Result<Contribution, FlowError> {
-        flow::contribute(self, object_type, contributors, current, run)
+        flow::contribute(self, object_type, contributors, current, None, run)
+    }
+
+    /// The same once more, after `current` became what the evaluation `earlier` gave and contributors were added.
+    pub fn contribute_again(
+        &self,
+        object_type: ObjectType,
+        contributors: &[Contributor<'_>],
+        current: &MvObject,
+        earlier: Earlier<'_>,
+        run: &RunParameters,
+    ) -> Result<Contribution, FlowError> {
+        flow::contribute(self, object_type, contributors, Some(current), Some(earlier), run)
     }
 
     /// What a target object should hold. `creating` is true when the object does not exist there yet.

@@ -1,7 +1,7 @@
 //! What a metaverse object holds, worked out from everything that is linked to it, and what follows for its targets
 //! (specification: sync engine 3.6 to 3.8).
 
-use super::draft::{Draft, InboundReferences, UnitError};
+use super::draft::{Draft, Evaluated, InboundReferences, UnitError};
 use super::image::CsImage;
 use super::link::{holds, ties};
 use crate::model::{AttrId, ConnectorId, CsId, CsObject, DeltaKind, Link, MvId, MvObject, ObjectErrorCode, RuleId, Stage};
@@ -138,7 +138,12 @@ impl Draft<'_> {
             .collect();
         let fresh = current.lineage.is_empty() && current.values.is_empty();
         let known = (!fresh).then_some(current.as_ref());
-        let contribution = self.book.rules.contribute(current.object_type, &contributors, known, self.book.run)?;
+        let rules = self.book.rules;
+        let contribution = match self.evaluated.as_ref().filter(|evaluated| evaluated.is_of(current.id, parts.iter().map(|part| part.id))) {
+            Some(evaluated) => rules.contribute_again(current.object_type, &contributors, current, evaluated.earlier(), self.book.run)?,
+            None => rules.contribute(current.object_type, &contributors, known, self.book.run)?,
+        };
+        self.evaluated = Some(Evaluated::new(current.id, parts.iter().map(|part| part.id), &contribution.references));
         drop(contributors);
         drop(images);
         let values = contribution.values;

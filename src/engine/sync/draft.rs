@@ -9,7 +9,7 @@ use crate::model::{
     AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, FlatValues, Link, MvId, MvObject, ObjectErrorCode, ObjectType,
     Stage,
 };
-use crate::rules::{FlowError, ReferenceFlow, ScopeSet};
+use crate::rules::{Earlier, FlowError, ReferenceFlow, ScopeSet};
 use crate::store::{DirtyReason, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,6 +107,32 @@ pub(crate) enum TargetEvent {
     Compared { flow: bool },
 }
 
+/// The last evaluation of a metaverse object, as long as no contributor of that time changes: when a unit gives the
+/// object one more contributor, only what that one touches is worked out again.
+#[derive(Debug)]
+pub(crate) struct Evaluated {
+    mv: MvId,
+    contributors: Vec<CsId>,
+    references: Vec<ReferenceFlow>,
+}
+
+impl Evaluated {
+    pub(crate) fn new(mv: MvId, contributors: impl Iterator<Item = CsId>, references: &[ReferenceFlow]) -> Self {
+        let mut contributors: Vec<CsId> = contributors.collect();
+        contributors.sort_unstable();
+        Self { mv, contributors, references: references.to_vec() }
+    }
+
+    /// True when it is of this metaverse object, and all contributors of that time are among these.
+    pub(crate) fn is_of(&self, mv: MvId, contributors: impl Iterator<Item = CsId>) -> bool {
+        self.mv == mv && contributors.filter(|id| self.contributors.binary_search(id).is_ok()).count() == self.contributors.len()
+    }
+
+    pub(crate) fn earlier(&self) -> Earlier<'_> {
+        Earlier { contributors: &self.contributors, references: &self.references }
+    }
+}
+
 /// The sheet.
 pub(crate) struct Draft<'v> {
     pub(crate) book: &'v Rulebook<'v>,
@@ -133,6 +159,7 @@ pub(crate) struct Draft<'v> {
     pub(crate) retrying: bool,
     /// The unit is to be tried again in the next step whatever happens.
     pub(crate) retry: Option<DirtyReason>,
+    pub(crate) evaluated: Option<Evaluated>,
     scopes: Vec<(CsId, Arc<CsObject>, Arc<ScopeSet>)>,
     created: u64,
 }
@@ -163,9 +190,16 @@ impl<'v> Draft<'v> {
             read_references: false,
             retrying: false,
             retry: None,
+            evaluated: None,
             scopes: Vec::new(),
             created: 0,
         }
+    }
+
+    /// An object changes: what was worked out from it is not true any more.
+    fn forget(&mut self, id: CsId) {
+        self.scopes.retain(|(cached, ..)| *cached != id);
+        self.evaluated.take_if(|evaluated| evaluated.contributors.contains(&id));
     }
 
     fn cs_slot(&mut self, id: CsId) -> Result<&mut CsSlot, StoreError> {
@@ -218,7 +252,7 @@ impl<'v> Draft<'v> {
 
     /// Changes an object. Nothing happens when it is gone.
     pub(crate) fn edit(&mut self, id: CsId, change: impl FnOnce(&mut CsObject)) -> Result<(), StoreError> {
-        self.scopes.retain(|(cached, ..)| *cached != id);
+        self.forget(id);
         let slot = self.cs_slot(id)?;
         if let Some(object) = &mut slot.object {
             change(Arc::make_mut(object));
@@ -269,7 +303,7 @@ impl<'v> Draft<'v> {
         let slot = self.cs_slot(id)?;
         let name = slot.object.take().map(|object| object.dn.clone());
         slot.changed = true;
-        self.scopes.retain(|(cached, ..)| *cached != id);
+        self.forget(id);
         if let Some(key) = name.and_then(|name| Dn::parse(&name).ok()).map(|name| name.key()) {
             self.names.push((id.connector(), key, None));
         }
@@ -389,6 +423,7 @@ impl<'v> Draft<'v> {
             }
         }
         if changed {
+            self.forget(id);
             self.rows.insert(id, Arc::new(next));
         }
         Ok(changed)
