@@ -39,7 +39,10 @@ pub(super) fn write_rows<'r, K: Key + 'static, V: Value + 'static>(
     let (known, new) = rows.split_at(known);
     for (key, value) in known {
         tally.read += 1;
-        if let Some(value) = value {
+        if let Some(value) = value.as_ref().filter(|_| V::fixed_width() == Some(0)) {
+            // A row without a value says all by being there: no need to look before writing.
+            tally.written += u64::from(table.insert(key, value)?.is_none());
+        } else if let Some(value) = value {
             let same = table.get(key)?.is_some_and(|old| V::as_bytes(&old.value()).as_ref() == V::as_bytes(value).as_ref());
             if !same {
                 table.insert(key, value)?;
@@ -112,6 +115,15 @@ where
         let (group, behind) = rest.split_at(length);
         rest = behind;
         tally.read += 1;
+        if let [(_, Claim::Take(taker))] = group {
+            // The usual case, a new object: one way down the tree instead of two.
+            let holder = table.insert(key, taker)?.map(|holder| holder.value());
+            if let (Contested::Refuse(what), Some(holder)) = (contested, holder.filter(|holder| holder != taker)) {
+                return Err(StoreError::Conflict { what, holder: CsId(holder).to_string(), claimant: CsId(*taker).to_string() }.into());
+            }
+            tally.written += u64::from(holder != Some(*taker));
+            continue;
+        }
         let holder = table.get(key)?.map(|holder| holder.value());
         let released = holder.is_some_and(|holder| group.iter().any(|(_, claim)| *claim == Claim::Release(holder)));
         let mut takers = group.iter().filter_map(|(_, claim)| if let Claim::Take(id) = claim { Some(*id) } else { None });
@@ -128,7 +140,6 @@ where
             _ => {}
         }
     }
-    // Only now, when every claim has seen who held its row before.
     for (key, value) in rows {
         match value {
             Some(value) => drop(table.insert(key, value)?),
@@ -336,7 +347,8 @@ impl Writer<'_> {
             }
         }
         let mut rows = Vec::with_capacity(changes.len());
-        for (id, object) in &changes {
+        // Objects go as their records come, so that both do not stand in memory whole.
+        for (id, object) in changes {
             let known = last.is_some_and(|last| id.0 <= last);
             let old = if known { table.get(id.0)? } else { None };
             self.tally.read += u64::from(known);
@@ -346,7 +358,7 @@ impl Writer<'_> {
             }
             let old_link = if old.is_some() { links.get(id.0)?.map(|row| row.value()) } else { None };
             let new_link = object.as_ref().map(|object| record::encode_link(object.link));
-            self.follow.link(*id, old_link, new_link).map_err(flawed("cs_link", id.0))?;
+            self.follow.link(id, old_link, new_link).map_err(flawed("cs_link", id.0))?;
             let new = object.as_ref().map(|object| self.encoder.cs_object(object)).transpose().map_err(flawed("cs_object", id.0))?;
             if old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| old.value() == new.as_slice()) {
                 continue;
@@ -358,7 +370,7 @@ impl Writer<'_> {
             space.change += i64::from(new.is_some()) - i64::from(old.is_some());
             let old = old.as_ref().map(|old| CsView::new(old.value())).transpose().map_err(flawed("cs_object", id.0))?;
             let current = new.as_ref().map(|new| CsView::new(new)).transpose().map_err(flawed("cs_object", id.0))?;
-            self.follow_cs(*id, old.as_ref(), current.as_ref()).map_err(flawed("cs_object", id.0))?;
+            self.follow_cs(id, old.as_ref(), current.as_ref()).map_err(flawed("cs_object", id.0))?;
             rows.push((id.0, new));
         }
         drop(links);
@@ -433,7 +445,7 @@ impl Writer<'_> {
         let last = table.last()?.map(|(key, _)| key.value());
         let mut rows = Vec::with_capacity(changes.len());
         let mut lineages = Vec::with_capacity(changes.len());
-        for (id, object) in &changes {
+        for (id, object) in changes {
             let old = if last.is_some_and(|last| id.0 <= last) { table.get(id.0)? } else { None };
             self.tally.read += u64::from(last.is_some_and(|last| id.0 <= last));
             self.tally.bodies += u64::from(old.is_some());

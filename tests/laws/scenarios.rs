@@ -692,7 +692,7 @@ fn a_preview_tells_everything_and_writes_nothing() {
 #[test]
 fn a_step_that_is_asked_to_stop_ends_between_batches_and_can_go_on() {
     let mut world = World::new(rules);
-    for number in 0..1_500 {
+    for number in 0..3_000 {
         world.put(A, &format!("{number:04}"), person(number, &format!("b{number}")));
     }
     world.import(A);
@@ -710,10 +710,10 @@ fn a_step_that_is_asked_to_stop_ends_between_batches_and_can_go_on() {
         store.apply(plan.changes)
     })
     .unwrap();
-    assert!(outcome.stopped && outcome.processed == 1_000, "{outcome:?}");
+    assert!(outcome.stopped && outcome.processed == 2_000, "{outcome:?}");
     let counters = world.sync(A, false);
-    assert_eq!(count(&counters, "disconnector-projected-flow"), 500);
-    assert_eq!(world.metaverse().len(), 1_500);
+    assert_eq!(count(&counters, "disconnector-projected-flow"), 1_000);
+    assert_eq!(world.metaverse().len(), 3_000);
 }
 
 #[test]

@@ -408,8 +408,8 @@ pub(crate) struct Suitor {
     pub(crate) precedence: u32,
     /// The object.
     pub(crate) id: CsId,
-    /// Join values it looks for or will give: two objects that share one want, perhaps, the same partner.
-    pub(crate) keys: Vec<u128>,
+    /// Footprints of join values it looks for or will give: two objects that share one want, perhaps, the same partner.
+    pub(crate) keys: Box<[u64]>,
 }
 
 /// Looks at an object that may join or project. `None` when it can be planned at once: it is linked, deleted, or no
@@ -436,9 +436,10 @@ pub(crate) fn suitor(book: &Rulebook<'_>, view: &View<'_>, object: &CsObject) ->
             keys.extend(values.map(|item| join_key(*target, item.value)));
         }
     }
+    let mut keys: Vec<u64> = keys.into_iter().map(super::keys::footprint_join).collect();
     keys.sort_unstable();
     keys.dedup();
-    Some(Suitor { precedence, id: object.id, keys })
+    Some(Suitor { precedence, id: object.id, keys: keys.into() })
 }
 
 #[cfg(test)]

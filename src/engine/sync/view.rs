@@ -1,6 +1,6 @@
 //! Reading while planning: a snapshot with what the batch has decided so far laid over it.
 
-use super::keys::{KeyHash, join_key};
+use super::keys::{KeyHash, footprint_join, join_key};
 use crate::model::{AttrId, ConnectorId, CsId, CsObject, CsReference, DnKey, Link, MvId, MvObject, MvReference, ValueRef, ValueState};
 use crate::store::{Snapshot, StoreError};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -33,13 +33,15 @@ pub(crate) struct Overlay {
 /// Join values of the whole metaverse, for steps that look up more than a table walk costs.
 #[derive(Debug, Default)]
 pub(crate) struct JoinIndex {
-    first: Table<u128, MvId>,
-    more: Table<u128, Vec<MvId>>,
+    /// Keyed by half of a key: candidates are verified anyway, and this table is the largest of a step.
+    first: Table<u64, MvId>,
+    more: Table<u64, Vec<MvId>>,
 }
 
 impl JoinIndex {
     /// Notes that a metaverse object has (or had: candidates are verified) a value.
     pub(crate) fn insert(&mut self, key: u128, mv: MvId) {
+        let key = footprint_join(key);
         match self.first.get(&key) {
             None => {
                 self.first.insert(key, mv);
@@ -64,6 +66,7 @@ impl JoinIndex {
     }
 
     fn get(&self, key: u128, found: &mut Vec<MvId>) {
+        let key = footprint_join(key);
         found.extend(self.first.get(&key));
         found.extend(self.more.get(&key).into_iter().flatten());
     }
