@@ -112,10 +112,13 @@ pub(crate) fn table<const N: usize>(header: [&str; N], right: &[&str], rows: imp
     // them. Some terminals say that they are 0 wide: they do not know.
     let least = widest.iter().fold(0_u16, |sum, width| sum.saturating_add(*width).saturating_add(PADDING));
     let room = if io::stdout().is_terminal() { table.width().unwrap_or(0) } else { 0 };
-    table.set_content_arrangement(if least <= room { ContentArrangement::Dynamic } else { ContentArrangement::Disabled });
-    for (index, width) in widest.into_iter().enumerate() {
-        if let Some(column) = table.column_mut(index) {
-            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(PADDING))));
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    if least <= room {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        for (index, width) in widest.into_iter().enumerate() {
+            if let Some(column) = table.column_mut(index) {
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(PADDING))));
+            }
         }
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
