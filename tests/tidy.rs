@@ -337,7 +337,7 @@ fn the_layers_here_are_those_of_the_document() {
         match documented.get(module) {
             None => wrong.push(format!("ARCHITECTURE.md does not say what {module} may use")),
             Some(may) => {
-                wrong.extend(allowed.iter().filter(|used| !may.contains(**used)).map(|used| format!("{module} may not use {used}")))
+                wrong.extend(allowed.iter().filter(|used| !may.contains(**used)).map(|used| format!("{module} may not use {used}")));
             }
         }
     }

@@ -231,24 +231,26 @@ impl Engine<'_> {
             let (done, then) = self.step(connector, (profile, reason.take()), (id, number), hold_deletes, progress)?;
             progress.step_finished(done.result);
             sent += done.sent;
-            record.result = RunResult(Cow::Borrowed(done.result));
             record.steps.push(StepRecord {
                 number,
                 kind: done.kind,
                 started,
                 ended: Some(self.cx.now()),
-                result: record.result.clone(),
+                result: RunResult(Cow::Borrowed(done.result)),
                 counters: done.counters,
                 message: done.message,
             });
+            // The run has its result when it has ended, and not while another step is to come.
+            if then.is_none() {
+                record.ended = Some(self.cx.now());
+                record.result = RunResult(Cow::Borrowed(done.result));
+            }
             self.write(&record)?;
             for event in done.events {
                 self.tell(event);
             }
             next = then;
         }
-        record.ended = Some(self.cx.now());
-        self.write(&record)?;
         self.tell(Event::RunFinished {
             connector: name,
             profile: record.profile.clone(),
