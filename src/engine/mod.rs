@@ -11,7 +11,6 @@ pub mod hash;
 pub mod import;
 mod recorder;
 pub mod run;
-mod stage;
 pub mod sync;
 
 pub use recorder::{Progress, Silent, StepRecorder};

@@ -1,8 +1,8 @@
 //! What a target answered, turned into the new state of each object.
 
-use super::super::{EngineError, StepRecorder, stage};
+use super::super::{EngineError, StepRecorder};
 use super::prepare::Sent;
-use super::{Answer, Run, broken_off};
+use super::{Answer, Run, broken_off, deltas};
 use crate::connector::{ExportKind, ExportOutcome, ExportRejection};
 use crate::model::{
     Anchor, CsId, CsObject, CsReference, DeltaKind, ErrorSide, FlatBuilder, Link, ObjectError, ObjectErrorCode, Stage, StageDelta,
@@ -112,7 +112,7 @@ impl Run<'_> {
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(), StoreError> {
         let mut object = sent.take_object();
-        stage::acknowledge_object(&mut object);
+        deltas::acknowledge_object(&mut object);
         if sent.kind != ExportKind::Delete {
             object.anchor = anchor.or(object.anchor);
         }
@@ -238,7 +238,7 @@ impl Run<'_> {
         self.merged = true;
         let mut merged = theirs;
         let mut ours = ours;
-        stage::acknowledge_object(&mut ours);
+        deltas::acknowledge_object(&mut ours);
         acknowledge_rows(&sent.rows, changes);
         // What the acknowledgement set for our rows is carried over to the other number.
         let acknowledged: HashMap<_, _> =
@@ -313,13 +313,13 @@ fn merge_values(theirs: &CsObject, ours: &CsObject) -> crate::model::FlatValues 
 }
 
 fn acknowledge_rows(rows: &[CsReference], changes: &mut ChangeSet) {
-    changes.cs_reference.extend(rows.iter().map(|row| CsReference { state: stage::acknowledged(row.state), ..*row }));
+    changes.cs_reference.extend(rows.iter().map(|row| CsReference { state: deltas::acknowledged(row.state), ..*row }));
 }
 
 /// Takes back what was handed over; gives the object, as it stands in the set, for further changes.
 fn call_back<'c>(mut object: CsObject, rows: &[CsReference], changes: &'c mut ChangeSet) -> &'c mut CsObject {
-    changes.cs_reference.extend(rows.iter().map(|row| CsReference { state: stage::called_back(row.state), ..*row }));
-    stage::call_back_object(&mut object);
+    changes.cs_reference.extend(rows.iter().map(|row| CsReference { state: deltas::called_back(row.state), ..*row }));
+    deltas::call_back_object(&mut object);
     changes.cs_put.push(object);
     let last = changes.cs_put.len() - 1;
     &mut changes.cs_put[last]
@@ -329,12 +329,12 @@ fn call_back<'c>(mut object: CsObject, rows: &[CsReference], changes: &'c mut Ch
 /// wants the object again, whole.
 fn vanished(snapshot: &Snapshot, mut object: CsObject, changes: &mut ChangeSet) -> Result<(), StoreError> {
     for row in snapshot.cs_references(object.id)? {
-        let state = stage::withdrawn(row.state);
+        let state = deltas::withdrawn(row.state);
         if state != row.state {
             changes.cs_reference.push(CsReference { state, ..row });
         }
     }
-    stage::rewrite(&mut object.values, |_, state| stage::withdrawn(state));
+    deltas::rewrite(&mut object.values, |_, state| deltas::withdrawn(state));
     for stage in [Stage::InProgress, Stage::PendingExport] {
         *object.stage_mut(stage) = StageDelta::default();
     }

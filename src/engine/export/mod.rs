@@ -6,6 +6,7 @@
 //! architecture 6 and 8, invariants 7 to 10.)
 
 mod answer;
+mod deltas;
 mod prepare;
 mod preview;
 mod queue;

@@ -1,6 +1,7 @@
 //! From queued objects to a batch: what exactly is sent, and the record that it was handed over.
 
-use super::super::{describe, stage};
+use super::super::describe;
+use super::deltas;
 use crate::connector::{AttributeChange, Capabilities, ExportKind, ExportOperation, ReferenceChange};
 use crate::model::{
     AttrId, Blob, CsId, CsObject, CsReference, DeltaKind, Names, Stage, StageDelta, StageMask, Value, ValueRef, ValueState,
@@ -130,9 +131,9 @@ impl Targets<'_> {
             Entry::Vacant(unknown) => {
                 let found = match self.from.snapshot.cs_object(id)? {
                     Some(object) => Target {
-                        exists: stage::acknowledged_exists(&object) || object.anchor.is_some(),
+                        exists: deltas::acknowledged_exists(&object) || object.anchor.is_some(),
                         unsure: self.from.moving.contains(&id) || object.stage(Stage::InProgress).rename.is_some(),
-                        name: stage::acknowledged_name(&object).to_owned(),
+                        name: deltas::acknowledged_name(&object).to_owned(),
                     },
                     None => Target { exists: false, unsure: false, name: String::new() },
                 };
@@ -176,7 +177,7 @@ fn prepare(
         }
         return Ok(None);
     }
-    let dn = stage::acknowledged_name(&object).to_owned();
+    let dn = deltas::acknowledged_name(&object).to_owned();
     let operation = ExportOperation {
         id,
         kind,
@@ -191,7 +192,7 @@ fn prepare(
     let mut object = object;
     *object.stage_mut(Stage::InProgress) = StageDelta { kind: pending.kind, rename: pending.rename };
     *object.stage_mut(Stage::PendingExport) = StageDelta { kind: if left { DeltaKind::Update } else { DeltaKind::None }, rename: None };
-    stage::rewrite(&mut object.values, |_, state| stage::sent(state));
+    deltas::rewrite(&mut object.values, |_, state| deltas::sent(state));
     let sent = Sent { id, kind, renamed: rename.is_some(), dn, object, rows, changes };
     Ok(Some(Prepared { operation, sent, octets, left }))
 }
@@ -348,7 +349,7 @@ fn references(
             change.removed.push(dn.to_owned());
         }
         if added || removed {
-            rows.push(CsReference { state: stage::sent(row.state), ..*row });
+            rows.push(CsReference { state: deltas::sent(row.state), ..*row });
         }
     }
     changes.retain(|attr, _| !unnamed.contains(attr));

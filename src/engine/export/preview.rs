@@ -1,6 +1,7 @@
 //! What an export would send, without sending it.
 
-use super::super::{describe, stage};
+use super::super::describe;
+use super::deltas;
 use super::queue::ExportSummary;
 use crate::connector::ExportKind;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Names, Stage, ValueState};
@@ -76,7 +77,7 @@ fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Opti
     }
     for row in queue_rows(snapshot, object.id)? {
         let target = snapshot.cs_object(row.target)?;
-        let target = target.map_or_else(|| row.target.to_string(), |target| stage::acknowledged_name(&target).to_owned());
+        let target = target.map_or_else(|| row.target.to_string(), |target| deltas::acknowledged_name(&target).to_owned());
         if row.state.added(Stage::PendingExport) {
             changes.added(row.attr, || target);
         } else {
@@ -84,7 +85,7 @@ fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Opti
         }
     }
     let rename = pending.rename.as_deref();
-    let dn = stage::acknowledged_name(object);
+    let dn = deltas::acknowledged_name(object);
     Ok(Some(PlannedExport {
         id: object.id,
         kind,

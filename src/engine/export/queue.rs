@@ -1,7 +1,7 @@
 //! What is to be sent, counted and put in order before the first call.
 
-use super::super::stage;
 use super::DeleteSet;
+use super::deltas;
 use crate::connector::ExportTerms;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Dn, Stage};
 use crate::store::{Snapshot, StoreError};
@@ -134,7 +134,7 @@ impl Queue {
                         adds.parents.extend(snapshot.cs_by_dn(connector, &parent.key())?.map(|parent| (object.id, parent)));
                     }
                 }
-                DeltaKind::Delete => queue.deletes.entry(depth(stage::acknowledged_name(object))).or_default().push(object.id),
+                DeltaKind::Delete => queue.deletes.entry(depth(deltas::acknowledged_name(object))).or_default().push(object.id),
                 DeltaKind::Update => {
                     // Only moves need their new parents first.
                     let wave = pending.rename.as_deref().map_or(0, depth);

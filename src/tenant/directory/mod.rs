@@ -24,6 +24,8 @@ pub use record::{CredentialRecord, Deletion, Effective, Mastery, ObjectKind, Obj
 pub use tables::{Reader, UniqueKey, UniqueKind, Writer, parse_cloud_anchor};
 
 use redb::{Builder, Database, ReadableDatabase};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The tenant's own number of an object: dense, from 1, in the order of creation.
@@ -95,11 +97,13 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Opens or creates a directory in a file. `cache` is the most memory for pages, in octets.
+    /// Opens or creates a directory in a file that only its owner may read: the keys that sign tokens are in it.
+    /// `cache` is the most memory for pages, in octets.
     pub fn open(path: &Path, cache: usize) -> Result<Self, DirectoryError> {
-        let database =
-            Builder::new().set_cache_size(cache).create(path).map_err(|source| DirectoryError::Open { path: path.to_owned(), source })?;
-        Self::prepared(database)
+        let failed = |source: redb::DatabaseError| DirectoryError::Open { path: path.to_owned(), source };
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = file.map_err(|error| failed(redb::StorageError::from(error).into()))?;
+        Self::prepared(Builder::new().set_cache_size(cache).create_file(file).map_err(failed)?)
     }
 
     /// A directory that lives as long as the process.
@@ -140,5 +144,20 @@ impl Directory {
 impl std::fmt::Debug for Directory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Directory").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn nobody_but_its_owner_may_read_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tenant.redb");
+        drop(Directory::open(&path, 1 << 20).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(Directory::open(&folder.path().join("no/tenant.redb"), 1 << 20), Err(DirectoryError::Open { .. })));
     }
 }
