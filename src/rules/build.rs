@@ -220,6 +220,7 @@ impl Builder<'_> {
         let rule = SyncRule {
             id,
             name: self.rule_name.clone(),
+            description: raw.description.clone(),
             tag,
             direction: raw.direction,
             connector: self.connector.id,
@@ -431,7 +432,10 @@ impl Builder<'_> {
         if merge != super::MergeType::Update && !kind.multi {
             self.error(&raw.to.place, format!("attribute {} has one value: there is nothing to merge", raw.to.text), None);
         }
-        Some((Flow { target, source, once, merge }, CompiledFlow { target, kind, source: compiled, once, merge, mixed: false }))
+        let exact = raw.exact.unwrap_or(self.raw.exact);
+        let flow = Flow { target, source, once, merge, keep_when_absent: raw.keep_when_absent, exact };
+        let keep = raw.keep_when_absent;
+        Some((flow, CompiledFlow { target, kind, source: compiled, once, merge, keep, mixed: false }))
     }
 
     fn direct(&mut self, attribute: AttributeRef, target: AttributeType, place: &Place, name: &str) -> Option<CompiledSource> {

@@ -47,7 +47,10 @@ pub(super) struct RawAttribute {
 pub(super) struct RawRule {
     pub(super) place: Place,
     pub(super) name: String,
+    pub(super) description: String,
     pub(super) tag: Option<String>,
+    /// Names of conditions that must all hold for the rule to be there.
+    pub(super) when: Vec<Located>,
     pub(super) direction: Direction,
     pub(super) connectors: Vec<Located>,
     pub(super) cs_types: Vec<String>,
@@ -89,6 +92,7 @@ pub(super) struct RawFlow {
     pub(super) source: RawSource,
     pub(super) once: bool,
     pub(super) merge: MergeType,
+    pub(super) keep_when_absent: bool,
     pub(super) exact: Option<bool>,
 }
 
@@ -111,7 +115,9 @@ pub(super) struct RawExpression {
 const ROOT_KEYS: &[&str] = &["rule", "flow_set", "metaverse_attribute", "disable"];
 const RULE_KEYS: &[&str] = &[
     "name",
+    "description",
     "tag",
+    "when",
     "direction",
     "connector",
     "cs_type",
@@ -131,34 +137,10 @@ const RULE_KEYS: &[&str] = &[
     "flows",
 ];
 const SET_KEYS: &[&str] = &["name", "include", "direct", "trim", "trim448", "first448", "flows"];
-const FLOW_KEYS: &[&str] = &["to", "from", "expr", "constant", "once", "merge", "compare"];
+const FLOW_KEYS: &[&str] = &["to", "from", "expr", "constant", "once", "merge", "when_source_absent", "compare"];
 const CLAUSE_KEYS: &[&str] = &["attr", "op", "value"];
 const JOIN_KEYS: &[&str] = &["cs", "mv", "case_sensitive"];
 const ATTRIBUTE_KEYS: &[&str] = &["name", "type", "multi", "indexed"];
-
-const OPERATORS: &[(&str, ScopeOperator)] = &[
-    ("EQUAL", ScopeOperator::Equal),
-    ("NOTEQUAL", ScopeOperator::NotEqual),
-    ("LESSTHAN", ScopeOperator::LessThan),
-    ("LESSTHAN_OR_EQUAL", ScopeOperator::LessThanOrEqual),
-    ("GREATERTHAN", ScopeOperator::GreaterThan),
-    ("GREATERTHAN_OR_EQUAL", ScopeOperator::GreaterThanOrEqual),
-    ("CONTAINS", ScopeOperator::Contains),
-    ("NOTCONTAINS", ScopeOperator::NotContains),
-    ("STARTSWITH", ScopeOperator::StartsWith),
-    ("NOTSTARTSWITH", ScopeOperator::NotStartsWith),
-    ("ENDSWITH", ScopeOperator::EndsWith),
-    ("NOTENDSWITH", ScopeOperator::NotEndsWith),
-    ("ISNULL", ScopeOperator::IsNull),
-    ("ISNOTNULL", ScopeOperator::IsNotNull),
-    ("ISIN", ScopeOperator::IsIn),
-    ("ISNOTIN", ScopeOperator::IsNotIn),
-    ("ISBITSET", ScopeOperator::IsBitSet),
-    ("ISBITNOTSET", ScopeOperator::IsNotBitSet),
-    ("ISNOTBITSET", ScopeOperator::IsNotBitSet),
-    ("ISMEMBEROF", ScopeOperator::IsMemberOf),
-    ("ISNOTMEMBEROF", ScopeOperator::IsNotMemberOf),
-];
 
 /// The longest rule file that is read, in octets.
 const FILE_MAX: usize = 8 * 1024 * 1024;
@@ -372,7 +354,9 @@ impl Reader<'_> {
         }
         let rule = RawRule {
             place: self.place(span.start),
+            description: get(table, "description").and_then(|value| self.text(value)).map(|text| text.text).unwrap_or_default(),
             tag,
+            when: get(table, "when").map(|value| self.text_or_texts(value)).unwrap_or_default(),
             password_sync: self.flag(table, "password_sync", false),
             enabled: self.flag(table, "enabled", true),
             exact: self.compare(table).unwrap_or(false),
@@ -446,14 +430,14 @@ impl Reader<'_> {
                 let table = table.into_inner();
                 self.keys(table, CLAUSE_KEYS, "a clause of a scope");
                 let attr = self.required(table, span.clone(), "attr");
-                let operator = get(table, "op").map(|value| self.word(value, OPERATORS));
+                let operator = get(table, "op").map(|value| self.word(value, ScopeOperator::SPELLINGS));
                 if operator.is_none() {
                     self.error(&span, "the key \"op\" is missing".to_owned(), None);
                 }
                 let operator = operator.flatten();
                 let value = get(table, "value").and_then(|value| self.text(value));
                 let (Some(attr), Some(operator)) = (attr, operator) else { continue };
-                let without = matches!(operator, ScopeOperator::IsNull | ScopeOperator::IsNotNull);
+                let without = !operator.takes_value();
                 if without == value.is_some() {
                     let message = if without { "this operator takes no value" } else { "the key \"value\" is missing" };
                     self.error(&span, message.to_owned(), None);
@@ -553,7 +537,7 @@ impl Reader<'_> {
                     verbatim: false,
                 }),
             };
-            flows.push(RawFlow { to: Located { text: to, place }, source, once: false, merge: MergeType::Update, exact: None });
+            flows.push(RawFlow { to: Located { text: to, place }, source, once: false, merge: MergeType::Update, keep_when_absent: false, exact: None });
         }
     }
 
@@ -585,7 +569,11 @@ impl Reader<'_> {
             )?,
         };
         let (once, exact) = (self.flag(table, "once", false), self.compare(table));
-        Some(RawFlow { to, source, once, merge, exact })
+        let keep_when_absent = match get(table, "when_source_absent") {
+            None => false,
+            Some(value) => self.word(value, &[("clear", false), ("keep", true)])?,
+        };
+        Some(RawFlow { to, source, once, merge, keep_when_absent, exact })
     }
 
     fn constant(&mut self, value: &Node<'_>) -> Option<Value> {

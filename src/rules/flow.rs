@@ -29,6 +29,8 @@ pub(super) struct CompiledFlow {
     pub(super) source: CompiledSource,
     pub(super) once: bool,
     pub(super) merge: MergeType,
+    /// Nothing from the source is as if the flow did not exist.
+    pub(super) keep: bool,
     /// Some other rule flows into the target with another merge type.
     pub(super) mixed: bool,
 }
@@ -48,6 +50,13 @@ pub(super) enum CompiledSource {
     /// The first value, trimmed and cut to 448 characters.
     FirstCut(AttributeRef),
     Expression(Box<Expression>),
+}
+
+impl CompiledFlow {
+    /// The attribute of the forms that read one, and for which nothing there means that nothing flows.
+    fn plain_attribute(&self) -> Option<AttrId> {
+        if self.keep { None } else { self.source.plain_attribute() }
+    }
 }
 
 impl CompiledSource {
@@ -124,7 +133,7 @@ impl<'a> Bench<'a> {
     /// True when no flow into the target can give anything, since what they copy is not there.
     fn is_idle(&self, target: &Target) -> bool {
         let absent = |(origin, flow): (&Origin<'a>, &CompiledFlow)| {
-            flow.source.plain_attribute().is_some_and(|attribute| !origin.may_have(attribute))
+            flow.plain_attribute().is_some_and(|attribute| !origin.may_have(attribute))
         };
         target.plain && self.flows(target).all(absent)
     }
@@ -258,7 +267,7 @@ impl Inbound<'_> {
                 continue;
             }
             // Several rules often flow the same attribute of the same object: absent once is absent for all.
-            let plain = flow.source.plain_attribute().map(|attribute| (attribute, origin.source));
+            let plain = flow.plain_attribute().map(|attribute| (attribute, origin.source));
             if plain.is_some() && plain == absent {
                 continue;
             }
@@ -441,7 +450,7 @@ fn decide(bench: &Bench<'_>, into: &Target, wanted: &mut Wanted, values: &mut Fl
             keep = true;
             continue;
         }
-        let plain = flow.source.plain_attribute();
+        let plain = flow.plain_attribute();
         if plain.is_some() && plain == absent {
             first = first.or(Some(origin.rule));
             continue;
@@ -539,7 +548,8 @@ fn quick(values: &mut FlatBuilder, origin: &Origin<'_>, flow: &CompiledFlow) -> 
         _ => return None,
     };
     let mut found = origin.context.source.values(attribute.id);
-    let Some(value) = found.next() else { return Some(false) };
+    let nothing = (!flow.keep).then_some(false);
+    let Some(value) = found.next() else { return nothing };
     if found.next().is_some() {
         return None;
     }
@@ -553,14 +563,22 @@ fn quick(values: &mut FlatBuilder, origin: &Origin<'_>, flow: &CompiledFlow) -> 
         return None;
     }
     if value == ValueRef::Text("") {
-        return Some(false);
+        return nothing;
     }
     values.push(flow.target, value, 0);
     Some(true)
 }
 
-/// Evaluates one flow. Empty text counts as nothing: a directory has no such value.
+/// Evaluates one flow, and settles what nothing means.
 fn produce<'a>(rules: &RuleSet, origin: &Origin<'a>, flow: &'a CompiledFlow) -> Result<Produced<'a>, FlowError> {
+    Ok(match evaluate(rules, origin, flow)? {
+        Produced::Nothing if flow.keep => Produced::Ignored,
+        other => other,
+    })
+}
+
+/// Evaluates one flow. Empty text counts as nothing: a directory has no such value.
+fn evaluate<'a>(rules: &RuleSet, origin: &Origin<'a>, flow: &'a CompiledFlow) -> Result<Produced<'a>, FlowError> {
     let context = &origin.context;
     let fail = |fault: Fault| failure(rules, origin, flow, &fault);
     let values = match &flow.source {

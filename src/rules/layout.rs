@@ -63,7 +63,7 @@ impl Layout {
 
 fn is_plain(flow: &CompiledFlow) -> bool {
     let reads_one = matches!(flow.source, CompiledSource::Direct(_) | CompiledSource::Trim(_) | CompiledSource::TrimCut(_));
-    reads_one && !flow.once && !flow.mixed && flow.kind.kind != Some(ValueKind::Reference) && flow.target != AttrId::DN
+    reads_one && !flow.once && !flow.keep && !flow.mixed && flow.kind.kind != Some(ValueKind::Reference) && flow.target != AttrId::DN
 }
 
 /// The layouts worked out so far, by the positions of their rules.

@@ -14,6 +14,7 @@ mod input;
 mod layout;
 mod lint;
 mod model;
+mod plain;
 mod problem;
 mod schema;
 mod scope;
@@ -27,6 +28,7 @@ pub use evaluation::{
 };
 pub use input::{AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSettings, UserMatching};
 pub use model::{Direction, Flow, FlowSource, JoinClause, LinkType, MergeType, Scope, ScopeClause, ScopeOperator, SyncRule};
+pub use plain::{PlainClause, PlainFlow, PlainJoin, PlainRule, PlainSource};
 pub use problem::{RuleProblem, Severity};
 
 use crate::model::{AttrId, AttributeSource, ConnectorId, MvObject, Names, ObjectErrorCode, ObjectType, RuleId, ValueKind};
@@ -370,12 +372,7 @@ impl RuleSet {
                     FlowSource::Constant(value) => write!(text, "flow {} <- {value:?}", name(flow.target)),
                     FlowSource::Expression(expression) => write!(text, "flow {} <- {expression}", name(flow.target)),
                 };
-                let _ = writeln!(text, " {} {:?}", flow.once, flow.merge);
-            }
-        }
-        for flow in self.compiled.iter().flat_map(|rule| &rule.flows) {
-            if matches!(&flow.source, CompiledSource::Expression(expression) if expression.is_exact()) {
-                let _ = writeln!(text, "exact {}", name(flow.target));
+                let _ = writeln!(text, " {} {:?} {} {}", flow.once, flow.merge, flow.keep_when_absent, flow.exact);
             }
         }
         let mut attributes: Vec<String> = schema.metaverse.iter().map(|(name, _, kind)| format!("{name} {kind:?}")).collect();

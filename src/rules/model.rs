@@ -29,6 +29,8 @@ pub struct SyncRule {
     pub id: RuleId,
     /// The name people see; once per connector.
     pub name: String,
+    /// What it is for, in the words of who wrote it.
+    pub description: String,
     /// Immutable tag of a built-in rule.
     pub tag: Option<String>,
     /// Which way it works.
@@ -120,6 +122,10 @@ pub struct Flow {
     pub once: bool,
     /// How it goes together with other flows into the same attribute.
     pub merge: MergeType,
+    /// An absent source leaves the target as it is, as if the flow said `IgnoreThisFlow`, instead of clearing it.
+    pub keep_when_absent: bool,
+    /// Text in the expression compares exactly.
+    pub exact: bool,
 }
 
 /// Where a flow's value comes from.
@@ -142,4 +148,73 @@ pub enum MergeType {
     Merge,
     /// Union, values equal but for case once.
     MergeCaseInsensitive,
+}
+
+impl Direction {
+    /// The spelling in rule files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+impl LinkType {
+    /// The spelling in rule files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::StickyJoin => "sticky-join",
+            Self::Provision => "provision",
+        }
+    }
+}
+
+impl MergeType {
+    /// The spelling in rule files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::Merge => "merge",
+            Self::MergeCaseInsensitive => "merge-case-insensitive",
+        }
+    }
+}
+
+impl ScopeOperator {
+    /// Every operator with its spelling; the first one of an operator is the one that is written.
+    pub const SPELLINGS: &'static [(&'static str, Self)] = &[
+        ("EQUAL", Self::Equal),
+        ("NOTEQUAL", Self::NotEqual),
+        ("LESSTHAN", Self::LessThan),
+        ("LESSTHAN_OR_EQUAL", Self::LessThanOrEqual),
+        ("GREATERTHAN", Self::GreaterThan),
+        ("GREATERTHAN_OR_EQUAL", Self::GreaterThanOrEqual),
+        ("CONTAINS", Self::Contains),
+        ("NOTCONTAINS", Self::NotContains),
+        ("STARTSWITH", Self::StartsWith),
+        ("NOTSTARTSWITH", Self::NotStartsWith),
+        ("ENDSWITH", Self::EndsWith),
+        ("NOTENDSWITH", Self::NotEndsWith),
+        ("ISNULL", Self::IsNull),
+        ("ISNOTNULL", Self::IsNotNull),
+        ("ISIN", Self::IsIn),
+        ("ISNOTIN", Self::IsNotIn),
+        ("ISBITSET", Self::IsBitSet),
+        ("ISBITNOTSET", Self::IsNotBitSet),
+        ("ISNOTBITSET", Self::IsNotBitSet),
+        ("ISMEMBEROF", Self::IsMemberOf),
+        ("ISNOTMEMBEROF", Self::IsNotMemberOf),
+    ];
+
+    /// The spelling in rule files.
+    pub fn as_str(self) -> &'static str {
+        Self::SPELLINGS.iter().find(|(_, operator)| *operator == self).map_or("", |(name, _)| name)
+    }
+
+    /// False for the tests of presence.
+    pub fn takes_value(self) -> bool {
+        !matches!(self, Self::IsNull | Self::IsNotNull)
+    }
 }

@@ -144,11 +144,6 @@ pub(crate) struct Expression {
 }
 
 impl Expression {
-    /// Text compares exactly.
-    pub(crate) fn is_exact(&self) -> bool {
-        self.exact
-    }
-
     /// The attributes that it may read, each once.
     pub(crate) fn reads(&self) -> &[AttributeRef] {
         &self.reads
