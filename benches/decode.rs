@@ -31,7 +31,7 @@ fn directory(folder: &Path) -> PathBuf {
 
 /// What the built-in rules read.
 fn attributes(names: &Arc<Names>) -> Vec<AttrId> {
-    let profile = |id, name: &str, kind| ConnectorProfile { id, name: name.to_owned(), kind, attributes: None, parameters: Vec::new() };
+    let profile = |id, name: &str, kind| ConnectorProfile::new(id, name, kind);
     let connectors =
         [profile(ConnectorId(1), "corp.example", ConnectorKind::ActiveDirectory), profile(ConnectorId(2), "Entra", ConnectorKind::Cloud)];
     let files = RuleSet::default_files();

@@ -98,13 +98,7 @@ fn user(names: &Names) -> Object {
 
 fn rules(criterion: &mut Criterion) {
     let names = Arc::new(Names::new());
-    let connector = |id: u16, name: &str, kind| ConnectorProfile {
-        id: ConnectorId(id),
-        name: name.to_owned(),
-        kind,
-        attributes: None,
-        parameters: Vec::new(),
-    };
+    let connector = |id: u16, name: &str, kind| ConnectorProfile::new(ConnectorId(id), name, kind);
     let connectors = [connector(1, "contoso.com", ConnectorKind::ActiveDirectory), connector(2, "cloud", ConnectorKind::Cloud)];
     let files = RuleSet::default_files();
     let settings = RuleSettings::default();

@@ -22,7 +22,7 @@ type Pages = Vec<Result<ImportPage, ConnectorError>>;
 
 /// What the built-in rules read.
 fn attributes(names: &Arc<Names>) -> Vec<AttrId> {
-    let profile = |id, name: &str, kind| ConnectorProfile { id, name: name.to_owned(), kind, attributes: None, parameters: Vec::new() };
+    let profile = |id, name: &str, kind| ConnectorProfile::new(id, name, kind);
     let connectors =
         [profile(SOURCE, "corp.example", ConnectorKind::ActiveDirectory), profile(ConnectorId(2), "Entra", ConnectorKind::Cloud)];
     let files = RuleSet::default_files();

@@ -52,7 +52,7 @@ fn main() {
 }
 
 fn rules(store: &Store) -> RuleSet {
-    let profile = |id, name: &str, kind| ConnectorProfile { id, name: name.to_owned(), kind, attributes: None, parameters: Vec::new() };
+    let profile = |id, name: &str, kind| ConnectorProfile::new(id, name, kind);
     let connectors = [profile(AD, "contoso.test", ConnectorKind::ActiveDirectory), profile(CLOUD, "Entra", ConnectorKind::Cloud)];
     let files = RuleSet::default_files();
     let settings = RuleSettings::default();

@@ -280,14 +280,26 @@ pub struct SelectionTable {
     pub include: Vec<String>,
     /// Containers to leave out; the most specific container of both lists decides.
     pub exclude: Vec<String>,
+    /// Names of groups: only their direct members are sent, the groups of others and everybody else are kept here. A pilot.
+    pub groups: Vec<String>,
 }
 
 /// Object types of Active Directory that the built-in rules know.
-const AD_TYPES: [&str; 5] = ["user", "inetOrgPerson", "group", "contact", "foreignSecurityPrincipal"];
+const AD_TYPES: [&str; 7] = ["user", "inetOrgPerson", "group", "contact", "foreignSecurityPrincipal", "computer", "msDS-Device"];
 /// Object types of OpenLDAP that the built-in rules know.
 const LDAP_TYPES: [&str; 5] = ["inetOrgPerson", "posixAccount", "groupOfNames", "groupOfUniqueNames", "posixGroup"];
 
 impl ConnectorConfig {
+    /// Which objects are wanted; the cloud has no choice.
+    pub fn selection(&self) -> Option<&SelectionTable> {
+        match &self.settings {
+            ConnectorSettings::Ldif(file) => Some(&file.selection),
+            ConnectorSettings::Ad(file) => Some(&file.selection),
+            ConnectorSettings::Ldap(file) => Some(&file.selection),
+            ConnectorSettings::Entra(_) => None,
+        }
+    }
+
     /// The object types to import.
     pub fn object_types(&self) -> Vec<String> {
         let (selection, defaults): (&SelectionTable, &[&[&str]]) = match &self.settings {

@@ -19,6 +19,7 @@ pub use secrets::{CredentialReference, Secrets};
 pub use template::{ConfigTemplate, TemplateError, TemplateSource, TemplateTenant, take_back, write_secret};
 
 use crate::engine::import::SHRINK_PERCENT_MAX;
+use crate::rules::{CloudService, RuleProfile};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -132,11 +133,30 @@ pub struct RulesTable {
     pub user_matching: String,
     /// Groups with more members are not sent.
     pub group_members_max: u64,
+    /// The built-in rules apply; false leaves only the files in rules/.
+    pub built_in: bool,
+    /// Services of the cloud whose attributes are sent; without it those of all (specification: default rules, section 7).
+    pub services: Option<Vec<CloudService>>,
+    /// Attributes of the cloud that no built-in rule sends.
+    pub exclude_attributes: Vec<String>,
+    /// What Exchange Online writes goes back to the directories (specification: default rules, section 4.5).
+    pub exchange_hybrid: bool,
+    /// What synchronization is for: `full` or `password-only` (specification: sync engine, section 5.7).
+    pub profile: RuleProfile,
 }
 
 impl Default for RulesTable {
     fn default() -> Self {
-        Self { source_anchor: "mS-DS-ConsistencyGuid".to_owned(), user_matching: "object-sid".to_owned(), group_members_max: 250_000 }
+        Self {
+            source_anchor: "mS-DS-ConsistencyGuid".to_owned(),
+            user_matching: "object-sid".to_owned(),
+            group_members_max: 250_000,
+            built_in: true,
+            services: None,
+            exclude_attributes: Vec::new(),
+            exchange_hybrid: false,
+            profile: RuleProfile::Full,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! From raw rules to a checked set: placeholders, names, types, precedence.
 
 use super::expr::{self, AttributeLookup, AttributeRef, Options, PARAMETERS, Resolve, Scalar, Shape};
-use super::file::{Located, Place, RawExpression, RawFlow, RawJoin, RawRule, RawSource};
+use super::file::{Located, Place, RawClause, RawExpression, RawFlow, RawJoin, RawRule, RawSource};
 use super::flow::{CompiledFlow, CompiledSource, convert};
 use super::input::{AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile};
 use super::problem::{RuleProblem, Severity};
@@ -9,10 +9,10 @@ use super::schema::{self, AttributeType, Schema};
 use super::scope::{CompiledClause, CompiledScope, Operand, Test, test_of};
 use super::suggest::closest;
 use super::{
-    CompiledJoinClause, CompiledRule, Direction, Flow, FlowSource, JoinClause, RuleSet, Scope, ScopeClause, ScopeOperator, SyncRule,
-    defaults, file, lint,
+    CompiledJoinClause, CompiledRule, Direction, Flow, FlowSource, JoinClause, RuleSet, Scope, ScopeClause, SyncRule,
+    condition, defaults, file, lint,
 };
-use crate::model::{AttrId, ConnectorId, Names, ObjectType, RuleId, ValueKind};
+use crate::model::{AttrId, ConnectorId, Dn, Names, ObjectType, RuleId, ValueKind};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -108,6 +108,9 @@ fn problem(file: &str, place: &Place, rule: Option<&str>, message: String, hint:
     }
 }
 
+/// Attributes of the cloud that the built-in rules always send.
+const NEEDED: &[&str] = &["accountEnabled", "displayName", "dn", "securityEnabled", "sourceAnchor", "userPrincipalName"];
+
 fn check_settings(input: &CompileInput<'_>, problems: &mut Vec<RuleProblem>) {
     if let AnchorAttribute::Attribute(attribute) = &input.settings.anchor_attribute
         && ["userPrincipalName", "mail", "targetAddress"].iter().any(|name| name.eq_ignore_ascii_case(attribute))
@@ -115,6 +118,24 @@ fn check_settings(input: &CompileInput<'_>, problems: &mut Vec<RuleProblem>) {
         let hint = Some("choose an attribute that never changes: objectGUID, mS-DS-ConsistencyGuid, employeeNumber".to_owned());
         let message = format!("{attribute} cannot be the source anchor: it is a name");
         problems.push(problem("settings", &Place::default(), None, message, hint));
+    }
+    for name in &input.settings.excluded_attributes {
+        if let Some(needed) = NEEDED.iter().find(|needed| needed.eq_ignore_ascii_case(name)) {
+            let hint = Some("remove it from [rules] exclude_attributes".to_owned());
+            problems.push(problem("settings", &Place::default(), None, format!("{needed} is always sent: no object can do without it"), hint));
+        } else if !schema::is_cloud_attribute(name) {
+            let hint = schema::closest_cloud_attribute(name).map(|close| format!("did you mean {close}?"));
+            let message = format!("[rules] exclude_attributes: the cloud has no attribute {name}");
+            problems.push(problem("settings", &Place::default(), None, message, hint));
+        }
+    }
+    for connector in input.connectors {
+        for group in &connector.pilot_groups {
+            if let Err(error) = Dn::parse(group) {
+                let message = format!("connector \"{}\", [selection] groups: '{group}': {error}", connector.name);
+                problems.push(problem("settings", &Place::default(), None, message, Some("write the group's distinguished name".to_owned())));
+            }
+        }
     }
     let mut seen = HashSet::new();
     for connector in input.connectors {
@@ -212,6 +233,7 @@ impl Builder<'_> {
             let hint = Some("name one type of the metaverse".to_owned());
             self.error(&raw.mv_type.place, "\"*\" is for inbound rules that only join".to_owned(), hint);
         }
+        let hindrance = self.hindrance();
         let mut warnings = Vec::new();
         let (scope, compiled_scope) = self.scope();
         let (join, compiled_join) = self.join();
@@ -232,12 +254,30 @@ impl Builder<'_> {
             join,
             flows,
             password_sync: raw.password_sync,
-            enabled: raw.enabled,
+            enabled: raw.enabled && hindrance.is_none(),
+            hindrance,
             origin: format!("{}:{}", self.file, raw.place.line),
         };
         let compiled =
             CompiledRule { id, connector: self.connector.id, mv_type, scope: compiled_scope, join: compiled_join, flows: compiled_flows };
         Built { rule, compiled, file: self.file.to_owned(), place: raw.place.clone(), order: raw.order, connector_order: 0, warnings }
+    }
+
+    /// Why the rule's conditions keep it out.
+    fn hindrance(&mut self) -> Option<String> {
+        let mut found = None;
+        for located in &self.raw.when {
+            match condition::hindrance(&located.text, self.connector, self.input.settings) {
+                Some(reason) => found = found.or(reason),
+                None => {
+                    let names: Vec<String> = condition::names().collect();
+                    let hint = closest(&located.text, names.iter().map(String::as_str))
+                        .map_or_else(|| format!("one of {}", names.join(", ")), |close| format!("did you mean \"{close}\"?"));
+                    self.error(&located.place, format!("unknown condition \"{}\"", located.text), Some(hint));
+                }
+            }
+        }
+        found
     }
 
     /// An attribute of the connector space.
@@ -304,30 +344,44 @@ impl Builder<'_> {
         for group in &self.raw.scope {
             let (mut clauses, mut compiled_clauses) = (Vec::new(), Vec::new());
             for clause in group {
-                let mut attr = clause.attr.clone();
-                let member = matches!(clause.operator, ScopeOperator::IsMemberOf | ScopeOperator::IsNotMemberOf);
-                if member && attr.text == "dn" {
-                    "memberOf".clone_into(&mut attr.text);
+                for value in self.operands(clause) {
+                    if let Some((plain, compiled)) = self.clause(clause, value) {
+                        clauses.push(plain);
+                        compiled_clauses.push(compiled);
+                    }
                 }
-                let found = if self.inbound() { self.space_attribute(&attr) } else { self.metaverse_attribute(&attr) };
-                let place = clause.value.as_ref().map_or_else(Place::default, |value| value.place.clone());
-                let value = clause.value.as_ref().map_or("", |value| value.text.as_str());
-                let value = self.substitute(value, &place);
-                let (Some((id, kind)), Some(value)) = (found, value) else { continue };
-                let (test, negative) = test_of(clause.operator);
-                if test == Test::BitSet && expr::parse_number(&value).is_none() && !value.contains('%') {
-                    let hint = Some("a mask such as 2 or &H200000".to_owned());
-                    self.error(&place, format!("\"{value}\" is no number"), hint);
-                }
-                let known = |name: &str| parameter_known(self.connector, name).is_ok();
-                let operand = Operand::new(&value, known);
-                compiled_clauses.push(CompiledClause { attribute: AttributeRef { id, kind: kind.kind }, test, negative, operand });
-                clauses.push(ScopeClause { attr: id, operator: clause.operator, value });
             }
             groups.push(clauses);
             compiled_groups.push(compiled_clauses);
         }
         (Scope(groups), CompiledScope(compiled_groups))
+    }
+
+    /// The operands of a clause: one, but one for each pilot group where it stands for them.
+    fn operands(&mut self, clause: &RawClause) -> Vec<String> {
+        match &clause.value {
+            None => vec![String::new()],
+            Some(value) if value.text == defaults::PILOT_GROUP => self.connector.pilot_groups.clone(),
+            Some(value) => self.substitute(&value.text, &value.place).into_iter().collect(),
+        }
+    }
+
+    fn clause(&mut self, clause: &RawClause, value: String) -> Option<(ScopeClause, CompiledClause)> {
+        let mut attr = clause.attr.clone();
+        if clause.operator.tests_membership() && attr.text == "dn" {
+            "memberOf".clone_into(&mut attr.text);
+        }
+        let (id, kind) = if self.inbound() { self.space_attribute(&attr)? } else { self.metaverse_attribute(&attr)? };
+        let place = clause.value.as_ref().map_or_else(|| clause.attr.place.clone(), |value| value.place.clone());
+        let (test, negative) = test_of(clause.operator);
+        if test == Test::BitSet && expr::parse_number(&value).is_none() && !value.contains('%') {
+            let hint = Some("a mask such as 2 or &H200000".to_owned());
+            self.error(&place, format!("\"{value}\" is no number"), hint);
+        }
+        let known = |name: &str| parameter_known(self.connector, name).is_ok();
+        let operand = Operand::new(&value, known);
+        let compiled = CompiledClause { attribute: AttributeRef { id, kind: kind.kind }, test, negative, operand };
+        Some((ScopeClause { attr: id, operator: clause.operator, value }, compiled))
     }
 
     fn join(&mut self) -> (Vec<Vec<JoinClause>>, Vec<Vec<CompiledJoinClause>>) {
@@ -375,6 +429,9 @@ impl Builder<'_> {
     fn flows(&mut self, warnings: &mut Vec<(Place, String, Option<String>)>) -> (Vec<Flow>, Vec<CompiledFlow>) {
         let mut flows: Vec<(Flow, CompiledFlow)> = Vec::new();
         for raw in &self.raw.flows {
+            if self.is_excluded(raw) {
+                continue;
+            }
             let Some((flow, compiled)) = self.flow(raw, warnings) else { continue };
             match flows.iter_mut().find(|(other, _)| other.target == flow.target) {
                 Some(other) => {
@@ -395,6 +452,12 @@ impl Builder<'_> {
         }
         compiled_flows.sort_by_key(|flow| flow.target);
         (shown, compiled_flows)
+    }
+
+    /// True for what a built-in rule would send and the administrator does not want sent.
+    fn is_excluded(&self, raw: &RawFlow) -> bool {
+        let of_cloud = !self.inbound() && self.connector.kind == ConnectorKind::Cloud && self.raw.tag.is_some();
+        of_cloud && self.input.settings.excluded_attributes.iter().any(|name| name.eq_ignore_ascii_case(&raw.to.text))
     }
 
     fn flow(&mut self, raw: &RawFlow, warnings: &mut Vec<(Place, String, Option<String>)>) -> Option<(Flow, CompiledFlow)> {
@@ -601,8 +664,11 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
     let mut next = 0;
     for mut one in built {
         // Numbers are unique and in order; with one connector a built-in rule keeps its documented number.
-        one.rule.precedence = one.order.max(next);
-        next = one.rule.precedence + 1;
+        // Rules whose conditions do not hold take none away.
+        if one.rule.hindrance.is_none() {
+            one.rule.precedence = one.order.max(next);
+            next = one.rule.precedence + 1;
+        }
         for (place, message, hint) in one.warnings {
             let mut warning = problem(&one.file, &place, Some(&one.rule.name), message, hint);
             warning.severity = Severity::Warning;

@@ -8,11 +8,16 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("built-in/in-from-ldap.toml", include_str!("defaults/in-from-ldap.toml")),
     ("built-in/in-from-cloud.toml", include_str!("defaults/in-from-cloud.toml")),
     ("built-in/out-to-cloud.toml", include_str!("defaults/out-to-cloud.toml")),
+    ("built-in/out-to-ad.toml", include_str!("defaults/out-to-ad.toml")),
+    ("built-in/password-only.toml", include_str!("defaults/password-only.toml")),
 ];
 
 /// Names that stand in `${…}` inside expressions and scope values.
 pub(super) const SUBSTITUTIONS: &[&str] =
     &["user_anchor", "user_anchor_binary", "object_anchor", "ldap_user_anchor", "ldap_object_anchor", "group_members_max"];
+
+/// As the operand of a test of membership: each of the connector's pilot groups.
+pub(super) const PILOT_GROUP: &str = "${pilot_group}";
 
 /// An attribute as anchor text: text as it is, octets in base64.
 fn as_text(attribute: &str) -> String {

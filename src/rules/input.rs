@@ -1,6 +1,7 @@
 //! What compiling rules takes: files, connectors, settings.
 
 use crate::model::{ConnectorId, Names, ValueKind};
+use serde::Deserialize;
 use std::sync::Arc;
 
 /// A rule file: its name, for messages, and its text.
@@ -41,6 +42,103 @@ pub struct ConnectorProfile {
     pub attributes: Option<Vec<(String, ValueKind, bool)>>,
     /// Names of parameters that the administrator added to the connector.
     pub parameters: Vec<String>,
+    /// What the directory's schema was extended by.
+    pub schema: SchemaExtensions,
+    /// Names of the groups whose direct members alone are sent; empty is everybody.
+    pub pilot_groups: Vec<String>,
+}
+
+impl ConnectorProfile {
+    /// A connector that nothing more is known of.
+    pub fn new(id: ConnectorId, name: impl Into<String>, kind: ConnectorKind) -> Self {
+        let (name, schema) = (name.into(), SchemaExtensions::default());
+        Self { id, name, kind, attributes: None, parameters: Vec::new(), schema, pilot_groups: Vec::new() }
+    }
+}
+
+/// What an Active Directory schema was extended by; decides which built-in rules there are (specification: default
+/// rules, section 1). By default everything: a rule whose attributes nobody has gives nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchemaExtensions {
+    /// Exchange.
+    pub exchange: bool,
+    /// Lync or Skype for Business.
+    pub lync: bool,
+    /// Registered devices (`msDS-Device`).
+    pub devices: bool,
+}
+
+impl Default for SchemaExtensions {
+    fn default() -> Self {
+        Self { exchange: true, lync: true, devices: true }
+    }
+}
+
+/// A service of the cloud with its own set of attributes (specification: default rules, section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CloudService {
+    /// Microsoft 365 Apps.
+    OfficeApps,
+    /// Exchange Online.
+    ExchangeOnline,
+    /// SharePoint Online.
+    #[serde(rename = "sharepoint-online")]
+    SharePointOnline,
+    /// Teams, before it Skype for Business Online and Lync Online.
+    Teams,
+    /// Azure Rights Management.
+    AzureRms,
+    /// Intune.
+    Intune,
+    /// Dynamics CRM.
+    DynamicsCrm,
+    /// Applications of others.
+    ThirdParty,
+}
+
+impl CloudService {
+    /// Every service.
+    pub const ALL: &'static [Self] = &[
+        Self::OfficeApps,
+        Self::ExchangeOnline,
+        Self::SharePointOnline,
+        Self::Teams,
+        Self::AzureRms,
+        Self::Intune,
+        Self::DynamicsCrm,
+        Self::ThirdParty,
+    ];
+
+    /// The spelling in configurations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OfficeApps => "office-apps",
+            Self::ExchangeOnline => "exchange-online",
+            Self::SharePointOnline => "sharepoint-online",
+            Self::Teams => "teams",
+            Self::AzureRms => "azure-rms",
+            Self::Intune => "intune",
+            Self::DynamicsCrm => "dynamics-crm",
+            Self::ThirdParty => "third-party",
+        }
+    }
+
+    /// The service of a spelling.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|service| service.as_str() == name)
+    }
+}
+
+/// What synchronization is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuleProfile {
+    /// Objects with their attributes, and passwords.
+    #[default]
+    Full,
+    /// Passwords of people who are in the cloud already, and nothing else (specification: sync engine, section 5.7).
+    PasswordOnly,
 }
 
 /// Which attribute makes the source anchor of people (specification: sync engine, section 5.8).
@@ -80,11 +178,34 @@ pub struct RuleSettings {
     pub group_members_max: u64,
     /// Joins people of several directories.
     pub user_matching: UserMatching,
+    /// Services whose attributes are sent; `None` is all.
+    pub services: Option<Vec<CloudService>>,
+    /// Attributes of the cloud that no built-in rule sends.
+    pub excluded_attributes: Vec<String>,
+    /// Attributes that Exchange Online writes go back to directories.
+    pub exchange_hybrid: bool,
+    /// What synchronization is for.
+    pub profile: RuleProfile,
+}
+
+impl RuleSettings {
+    /// True when the attributes of a service are sent.
+    pub fn wants(&self, service: CloudService) -> bool {
+        self.services.as_ref().is_none_or(|services| services.contains(&service))
+    }
 }
 
 impl Default for RuleSettings {
     fn default() -> Self {
-        Self { anchor_attribute: AnchorAttribute::default(), group_members_max: 250_000, user_matching: UserMatching::default() }
+        Self {
+            anchor_attribute: AnchorAttribute::default(),
+            group_members_max: 250_000,
+            user_matching: UserMatching::default(),
+            services: None,
+            excluded_attributes: Vec::new(),
+            exchange_hybrid: false,
+            profile: RuleProfile::default(),
+        }
     }
 }
 

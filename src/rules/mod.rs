@@ -5,6 +5,7 @@
 //! store, waits, or knows a connector.
 
 mod build;
+mod condition;
 mod defaults;
 mod evaluation;
 mod expr;
@@ -26,7 +27,10 @@ pub use evaluation::{
     Contribution, Contributor, Earlier, FlowError, JoinClauseKey, JoinGroupKeys, JoinRequest, ReferenceFlow, ReferenceSource,
     RunParameters, ScopeSet, ScopedRule, Wanted,
 };
-pub use input::{AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSettings, UserMatching};
+pub use input::{
+    AnchorAttribute, CloudService, CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleProfile, RuleSettings, SchemaExtensions,
+    UserMatching,
+};
 pub use model::{Direction, Flow, FlowSource, JoinClause, LinkType, MergeType, Scope, ScopeClause, ScopeOperator, SyncRule};
 pub use plain::{PlainClause, PlainFlow, PlainJoin, PlainRule, PlainSource};
 pub use problem::{RuleProblem, Severity};

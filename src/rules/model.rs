@@ -55,6 +55,8 @@ pub struct SyncRule {
     pub password_sync: bool,
     /// Disabled rules are kept and shown, not applied.
     pub enabled: bool,
+    /// Why the rule does not apply although nobody disabled it: a condition of a built-in rule that does not hold.
+    pub hindrance: Option<String>,
     /// File and line it came from, for messages.
     pub origin: String,
 }
@@ -211,6 +213,11 @@ impl ScopeOperator {
     /// The spelling in rule files.
     pub fn as_str(self) -> &'static str {
         Self::SPELLINGS.iter().find(|(_, operator)| *operator == self).map_or("", |(name, _)| name)
+    }
+
+    /// True for the tests of membership in a group.
+    pub fn tests_membership(self) -> bool {
+        matches!(self, Self::IsMemberOf | Self::IsNotMemberOf)
     }
 
     /// False for the tests of presence.

@@ -131,6 +131,21 @@ pub(super) fn cloud(names: &Names, declared: Option<&[(String, ValueKind, bool)]
     Space { table, by_id, closed: true }
 }
 
+/// True for a name of the cloud's own table, without regard to case.
+pub(super) fn is_cloud_attribute(name: &str) -> bool {
+    cloud_names().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// The name of the cloud's own table that somebody may have meant.
+pub(super) fn closest_cloud_attribute(name: &str) -> Option<String> {
+    closest(name, cloud_names())
+}
+
+fn cloud_names() -> impl Iterator<Item = &'static str> {
+    let lines = include_str!("defaults/entra-attributes.tsv").lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split('\t').next())
+}
+
 fn declare(table: &mut Table, names: &Names, declared: Option<&[(String, ValueKind, bool)]>) {
     for (name, kind, multi) in declared.unwrap_or_default() {
         let kind = match kind {

@@ -77,10 +77,12 @@ pub(super) fn number(config: &Config, store: &Store) -> Result<BTreeMap<Connecto
 /// Stands for what a connector's configuration selects: with another value everything has to be read again.
 pub(super) fn selection(connector: &ConnectorConfig) -> u64 {
     let types = connector.object_types();
+    // Pilot groups are a matter of rules.
+    let containers = connector.selection().map(|selection| (&selection.include, &selection.exclude));
     let text = match &connector.settings {
-        ConnectorSettings::Ldif(file) => format!("{:?} {:?} {types:?} {:?}", file.shape, file.anchor, file.selection),
-        ConnectorSettings::Ad(file) => format!("{:?} {types:?} {:?}", file.partitions, file.selection),
-        ConnectorSettings::Ldap(file) => format!("{:?} {:?} {types:?} {:?}", file.base, file.anchor, file.selection),
+        ConnectorSettings::Ldif(file) => format!("{:?} {:?} {types:?} {containers:?}", file.shape, file.anchor),
+        ConnectorSettings::Ad(file) => format!("{:?} {types:?} {containers:?}", file.partitions),
+        ConnectorSettings::Ldap(file) => format!("{:?} {:?} {types:?} {containers:?}", file.base, file.anchor),
         ConnectorSettings::Entra(_) => format!("{types:?}"),
     };
     xxh3_64(text.as_bytes())

@@ -3,7 +3,7 @@
 use super::tenant::{RunningTenant, TenantPlace};
 use super::views::RunView;
 use super::wiring::Wired;
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, compile_rules};
 use crate::config::ConnectorSettings;
 use crate::context::Context;
 use crate::engine::Progress;
@@ -121,7 +121,9 @@ impl Service {
             let wired = self.wire(config, tenant.as_ref(), cx).await;
             crew.tenants.extend(tenant);
             let wired = wired?;
-            self.keep_parameters(id, &wired.parameters)?;
+            if let Some(facts) = &wired.facts {
+                self.keep_facts(id, facts)?;
+            }
             crew.wired.insert(id, wired);
         }
         Ok(())
@@ -136,7 +138,9 @@ impl Service {
         bridge: Bridge,
         progress: &mut dyn Progress,
     ) -> Result<Vec<RunRecord>, ServiceError> {
-        let rules = self.rules()?;
+        // What directories told just now may be news: another schema has other built-in rules.
+        let compiled = compile_rules(&self.config, &self.store, &self.connectors)?;
+        let rules = &compiled;
         let participant = |id: &ConnectorId, name: &String| Participant {
             name: name.clone(),
             connector: crew.wired.get(id).map(|wired| wired.connector.clone()),

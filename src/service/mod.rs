@@ -30,7 +30,7 @@ pub use views::{
 };
 pub use what_if::{WhatIfObject, WhatIfView};
 
-use crate::config::{Config, ConfigError, ConfigProblem, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};
+use crate::config::{Config, ConfigError, ConfigProblem, ConnectorConfig, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};
 use crate::connector::ConnectorError;
 use crate::model::ConnectorId;
 use crate::rules::{
@@ -137,7 +137,11 @@ impl Service {
         }
         let store = Store::open(&store_path, StoreOptions { cache_octets: config.limits.cache_mib.max(1) << 20 })?;
         let connectors = connectors::number(&config, &store)?;
-        let rules = compile_rules(&config, &store, &connectors);
+        let rules = match compile_rules(&config, &store, &connectors) {
+            Ok(rules) => Ok(rules),
+            Err(ServiceError::Rules(problems)) => Err(problems),
+            Err(other) => return Err(other),
+        };
         Ok(Self { config, store, store_path, connectors, rules })
     }
 
@@ -249,43 +253,58 @@ impl Service {
     }
 }
 
-fn compile_rules(config: &Config, store: &Store, connectors: &BTreeMap<ConnectorId, String>) -> Result<RuleSet, Vec<RuleProblem>> {
-    let mut files = RuleSet::default_files();
+/// Compiles the rules of a configuration, as the directories' schemas were last told.
+fn compile_rules(config: &Config, store: &Store, connectors: &BTreeMap<ConnectorId, String>) -> Result<RuleSet, ServiceError> {
+    let mut files = if config.rules.built_in { RuleSet::default_files() } else { Vec::new() };
     files.extend(config.rule_files.iter().map(|file| RuleFile { name: file.name.clone(), text: file.text.clone() }));
-    let profiles: Vec<ConnectorProfile> = config
-        .connectors
-        .iter()
-        .filter_map(|connector| {
-            let id = connectors.iter().find(|(_, name)| **name == connector.name).map(|(id, _)| *id)?;
-            let kind = match (connector.kind(), &connector.settings) {
-                (ConfiguredKind::Ad, _) => ConnectorKind::ActiveDirectory,
-                (ConfiguredKind::Ldap, _) => ConnectorKind::OpenLdap,
-                (ConfiguredKind::Entra, _) => ConnectorKind::Cloud,
-                (ConfiguredKind::Ldif, ConnectorSettings::Ldif(file)) if file.shape == Some(LdifShape::Ldap) => ConnectorKind::OpenLdap,
-                (ConfiguredKind::Ldif, ConnectorSettings::Ldif(file)) if file.shape == Some(LdifShape::Ad) => {
-                    ConnectorKind::ActiveDirectory
-                }
-                (ConfiguredKind::Ldif, _) => ConnectorKind::Ldif,
-            };
-            Some(ConnectorProfile { id, name: connector.name.clone(), kind, attributes: None, parameters: Vec::new() })
-        })
-        .collect();
+    let mut profiles = Vec::with_capacity(config.connectors.len());
+    for connector in &config.connectors {
+        let Some(id) = connectors.iter().find(|(_, name)| **name == connector.name).map(|(id, _)| *id) else { continue };
+        profiles.push(ConnectorProfile { schema: parameters::kept_extensions(store, id)?, ..profile(id, connector) });
+    }
     let settings = rule_settings(config);
     RuleSet::compile(CompileInput { files: &files, connectors: &profiles, names: store.names(), settings: &settings })
+        .map_err(ServiceError::Rules)
+}
+
+/// A connector as rules see it.
+fn profile(id: ConnectorId, connector: &ConnectorConfig) -> ConnectorProfile {
+    let kind = match (connector.kind(), &connector.settings) {
+        (ConfiguredKind::Ad, _) => ConnectorKind::ActiveDirectory,
+        (ConfiguredKind::Ldap, _) => ConnectorKind::OpenLdap,
+        (ConfiguredKind::Entra, _) => ConnectorKind::Cloud,
+        (ConfiguredKind::Ldif, ConnectorSettings::Ldif(file)) => match file.shape {
+            Some(LdifShape::Ldap) => ConnectorKind::OpenLdap,
+            Some(LdifShape::Ad) => ConnectorKind::ActiveDirectory,
+            None => ConnectorKind::Ldif,
+        },
+        (ConfiguredKind::Ldif, _) => ConnectorKind::Ldif,
+    };
+    let pilot_groups = connector.selection().map(|selection| selection.groups.clone()).unwrap_or_default();
+    ConnectorProfile { pilot_groups, ..ConnectorProfile::new(id, connector.name.clone(), kind) }
 }
 
 fn rule_settings(config: &Config) -> RuleSettings {
-    let anchor_attribute = match config.rules.source_anchor.as_str() {
+    let rules = &config.rules;
+    let anchor_attribute = match rules.source_anchor.as_str() {
         anchor if anchor.eq_ignore_ascii_case("objectGUID") => AnchorAttribute::ObjectGuid,
         anchor if anchor.eq_ignore_ascii_case("mS-DS-ConsistencyGuid") => AnchorAttribute::ConsistencyGuid,
         anchor => AnchorAttribute::Attribute(anchor.to_owned()),
     };
-    let user_matching = match config.rules.user_matching.as_str() {
+    let user_matching = match rules.user_matching.as_str() {
         "once" => UserMatching::Once,
         "mail" => UserMatching::Mail,
         "object-sid" => UserMatching::ObjectSid,
         "account-name" => UserMatching::AccountName,
         attribute => UserMatching::Attribute(attribute.to_owned()),
     };
-    RuleSettings { anchor_attribute, user_matching, group_members_max: config.rules.group_members_max }
+    RuleSettings {
+        anchor_attribute,
+        user_matching,
+        group_members_max: rules.group_members_max,
+        services: rules.services.clone(),
+        excluded_attributes: rules.exclude_attributes.clone(),
+        exchange_hybrid: rules.exchange_hybrid,
+        profile: rules.profile,
+    }
 }

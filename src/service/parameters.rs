@@ -1,14 +1,27 @@
-//! What rules read as `%Domain.FQDN%` and the like: configured, told by the directory, or remembered from the last run.
+//! What directories tell about themselves: parameters of rules (`%Domain.FQDN%` and the like) and the extensions of their
+//! schema. Told by the directory, remembered from the last run, or, for parameters, configured.
 
 use super::{Service, ServiceError};
 use crate::config::{ConnectorConfig, ConnectorSettings};
+use crate::connector::ad::DirectoryFacts;
 use crate::model::{ConnectorId, Timestamp};
-use crate::rules::RunParameters;
-use crate::store::ChangeSet;
+use crate::rules::{RunParameters, SchemaExtensions};
+use crate::store::{ChangeSet, Store, StoreError};
 use std::collections::BTreeMap;
 
 /// The name under which a connector's parameters are remembered.
 const KEPT: &str = "rule-parameters";
+/// The name under which the extensions of a directory's schema are remembered: an octet each, 0 or 1.
+const EXTENSIONS: &str = "schema-extensions";
+
+/// What a directory's schema was extended by, as far as an earlier run was told.
+pub(super) fn kept_extensions(store: &Store, id: ConnectorId) -> Result<SchemaExtensions, StoreError> {
+    let kept = store.snapshot()?.state(id, EXTENSIONS)?;
+    Ok(match kept.as_deref() {
+        Some([exchange, lync, devices]) => SchemaExtensions { exchange: *exchange != 0, lync: *lync != 0, devices: *devices != 0 },
+        _ => SchemaExtensions::default(),
+    })
+}
 
 impl Service {
     /// Parameters as far as they are known without asking a directory: configured ones, and those of the last run.
@@ -27,18 +40,23 @@ impl Service {
         Ok(RunParameters { now, parameters })
     }
 
-    /// Remembers what a directory told about itself, when it is news.
+    /// Remembers what a directory told about itself, as far as it is news.
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub(super) fn keep_parameters(&self, id: ConnectorId, told: &BTreeMap<String, String>) -> Result<(), ServiceError> {
-        if told.is_empty() {
-            return Ok(());
+    pub(super) fn keep_facts(&self, id: ConnectorId, facts: &DirectoryFacts) -> Result<(), ServiceError> {
+        let parameters = serde_json::to_vec(&facts.parameters).map_err(|error| ServiceError::Usage(error.to_string()))?;
+        let found = facts.extensions;
+        let extensions = [found.exchange, found.lync, found.devices].map(u8::from).to_vec();
+        let snapshot = self.store.snapshot()?;
+        let mut changes = ChangeSet::new();
+        for (key, content) in [(KEPT, parameters), (EXTENSIONS, extensions)] {
+            if snapshot.state(id, key)?.as_deref() != Some(&content) {
+                changes.states.push((id, key.to_owned(), Some(content)));
+            }
         }
-        let content = serde_json::to_vec(told).map_err(|error| ServiceError::Usage(error.to_string()))?;
-        if self.store.snapshot()?.state(id, KEPT)?.as_deref() != Some(&content) {
-            let mut changes = ChangeSet::new();
-            changes.states.push((id, KEPT.to_owned(), Some(content)));
+        drop(snapshot);
+        if !changes.states.is_empty() {
             self.store.apply(changes)?;
         }
         Ok(())

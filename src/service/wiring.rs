@@ -4,24 +4,24 @@ use super::cloud;
 use super::tenant::RunningTenant;
 use super::{Service, ServiceError};
 use crate::config::{AdFile, ConnectorConfig, ConnectorSettings, LdapFile, Secrets, SelectionTable};
-use crate::connector::ad::{AdConnector, AdSettings};
+use crate::connector::ad::{AdConnector, AdSettings, DirectoryFacts};
 use crate::connector::directory::Selection;
 use crate::connector::ldap::{LdapConnector, LdapConnectorSettings, LdapSettings};
 use crate::connector::ldif::{LdifConnector, LdifSettings};
 use crate::connector::{Connector, ConnectorError};
 use crate::context::Context;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A connector, and what its directory tells rules about itself.
+/// A connector, and what its directory tells about itself.
 pub(super) struct Wired {
     pub(super) connector: Arc<dyn Connector>,
-    pub(super) parameters: BTreeMap<String, String>,
+    /// `None` when it tells nothing, or could not be asked.
+    pub(super) facts: Option<DirectoryFacts>,
 }
 
 impl Service {
-    /// Makes a connector. Active Directory is asked for its parameters; when it cannot be reached, the run that needs it
+    /// Makes a connector. Active Directory is asked for its parameters and its schema; when it cannot be reached, the run that needs it
     /// says so, and those of the last run count.
     pub(super) async fn wire(&self, config: &ConnectorConfig, tenant: Option<&RunningTenant>, cx: &Context) -> Result<Wired, ServiceError> {
         let names = Arc::clone(self.store.names());
@@ -44,12 +44,12 @@ impl Service {
                     selection: selection(config, &file.selection),
                 };
                 let connector = AdConnector::new(settings, names).map_err(failed)?;
-                let parameters = connector.parameters(cx).await.unwrap_or_else(|error| {
+                let facts = connector.facts(cx).await;
+                if let Err(error) = &facts {
                     let name = &config.name;
                     tracing::warn!("{name} did not tell its names (%Domain.FQDN% and the like), those of the last run count: {error}");
-                    BTreeMap::new()
-                });
-                Ok(Wired { connector: Arc::new(connector), parameters })
+                }
+                Ok(Wired { connector: Arc::new(connector), facts: facts.ok() })
             }
             ConnectorSettings::Ldap(file) => {
                 let settings = LdapConnectorSettings {
@@ -67,7 +67,7 @@ impl Service {
 
 impl Wired {
     fn plain(connector: impl Connector + 'static) -> Self {
-        Self { connector: Arc::new(connector), parameters: BTreeMap::new() }
+        Self { connector: Arc::new(connector), facts: None }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use syncline::connector::ad::{AdConnector, AdSettings};
+use syncline::connector::ad::{AdConnector, AdSettings, DirectoryFacts, ForestExtensions};
 use syncline::connector::directory::Selection;
 use syncline::connector::ldap::LdapSettings;
 use syncline::connector::{Connector as _, ConnectorError, ConnectorErrorKind};
@@ -250,7 +250,9 @@ async fn what_is_deleted_does_not_come_in() {
 async fn parameters_name_domain_and_forest() {
     let lab = labs::active_directory();
     let connector = connector(settings(lab), &names());
-    let parameters = connector.parameters(&Context::system()).await.unwrap();
+    let DirectoryFacts { parameters, extensions } = connector.facts(&Context::system()).await.unwrap();
+    // Samba's schema is that of Windows without Exchange and Lync.
+    assert_eq!(extensions, ForestExtensions { exchange: false, lync: false, devices: true });
     let expected = [
         ("Domain.FQDN", "corp.example"),
         ("Domain.LDAP", "DC=corp,DC=example"),

@@ -29,13 +29,7 @@ pub(crate) fn rules(names: &Arc<Names>) -> RuleSet {
 /// Rules from a text, for the three connectors.
 pub(crate) fn rules_of(names: &Arc<Names>, text: &str) -> RuleSet {
     let files = [RuleFile { name: "laws.toml".to_owned(), text: text.to_owned() }];
-    let profile = |id, name: &str| ConnectorProfile {
-        id,
-        name: name.to_owned(),
-        kind: ConnectorKind::Other,
-        attributes: None,
-        parameters: Vec::new(),
-    };
+    let profile = |id, name: &str| ConnectorProfile::new(id, name, ConnectorKind::Other);
     let connectors = [profile(A, "A"), profile(B, "B"), profile(T, "T")];
     let settings = RuleSettings::default();
     RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names, settings: &settings }).expect("the rules are right")

@@ -230,13 +230,7 @@ impl Life {
 
     fn rules(names: &Arc<Names>) -> RuleSet {
         let files = [RuleFile { name: "laws.toml".to_owned(), text: include_str!("../laws/rules.toml").to_owned() }];
-        let profile = |id, name: &str| ConnectorProfile {
-            id,
-            name: name.to_owned(),
-            kind: ConnectorKind::Other,
-            attributes: None,
-            parameters: Vec::new(),
-        };
+        let profile = |id, name: &str| ConnectorProfile::new(id, name, ConnectorKind::Other);
         let connectors = [profile(A, "A"), profile(B, "B"), profile(T, "T")];
         RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names, settings: &RuleSettings::default() }).unwrap()
     }

@@ -44,6 +44,27 @@ struct Root {
     schema: String,
 }
 
+/// What a directory tells about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryFacts {
+    /// What rules know as parameters, without percent signs: `Domain.FQDN`, `Domain.Netbios`, `Domain.LDAP`, and the
+    /// same for `Forest` (specification: expression functions, "Parameters").
+    pub parameters: BTreeMap<String, String>,
+    /// What the forest's schema was extended by.
+    pub extensions: ForestExtensions,
+}
+
+/// What a forest's schema was extended by (specification: default rules, section 1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForestExtensions {
+    /// Exchange.
+    pub exchange: bool,
+    /// Lync or Skype for Business.
+    pub lync: bool,
+    /// Registered devices.
+    pub devices: bool,
+}
+
 impl AdConnector {
     /// A connector for the domains that `settings` name. Nothing is connected yet.
     ///
@@ -64,18 +85,18 @@ impl AdConnector {
         Ok(Self { names, settings, connection, partitions, scope })
     }
 
-    /// What rules know as parameters, without percent signs: `Domain.FQDN`, `Domain.Netbios`, `Domain.LDAP`, and the
-    /// same for `Forest` (specification: expression functions, "Parameters").
+    /// What the directory tells about itself: parameters of rules, and what its schema was extended by.
     ///
     /// # Errors
     /// As for an import, and when the partitions of the forest cannot be read.
-    pub async fn parameters(&self, cx: &Context) -> Result<BTreeMap<String, String>, ConnectorError> {
+    pub async fn facts(&self, cx: &Context) -> Result<DirectoryFacts, ConnectorError> {
         Client::unless_cancelled(cx, async {
             let mut client = Client::connect(self.connection.clone()).await?;
             let root = self.root(&mut client).await?;
             let parameters = self.read_parameters(&mut client, &root).await?;
+            let extensions = read_extensions(&mut client, &root.schema).await?;
             client.close().await;
-            Ok(parameters)
+            Ok(DirectoryFacts { parameters, extensions })
         })
         .await
     }
@@ -163,6 +184,15 @@ impl AdConnector {
         let attributes = plan.requested(self.connection.value_range);
         Ok((client, StreamPlan { roots, attributes, plan, completion: Completion { watermark: None, answered_in_full: false } }))
     }
+}
+
+/// Looks in the schema for one definition of each extension.
+async fn read_extensions(client: &mut Client, schema: &str) -> Result<ForestExtensions, ConnectorError> {
+    let (exchange, lync, devices) = ("msExchMailboxGuid", "msRTCSIP-PrimaryUserAddress", "msDS-Device");
+    let filter = format!("(|(lDAPDisplayName={exchange})(lDAPDisplayName={lync})(lDAPDisplayName={devices}))");
+    let found = client.search(schema, SearchScope::OneLevel, &filter, &["lDAPDisplayName"]).await?;
+    let has = |name: &str| found.iter().any(|entry| entry.text("lDAPDisplayName").is_some_and(|known| known.eq_ignore_ascii_case(name)));
+    Ok(ForestExtensions { exchange: has(exchange), lync: has(lync), devices: has(devices) })
 }
 
 /// What is deleted lies in a container of its own, which some accounts can read.
