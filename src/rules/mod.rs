@@ -21,6 +21,8 @@ mod schema;
 mod scope;
 mod suggest;
 #[cfg(test)]
+mod default_tests;
+#[cfg(test)]
 mod tests;
 
 pub use evaluation::{
