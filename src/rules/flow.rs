@@ -69,6 +69,25 @@ impl CompiledSource {
     }
 }
 
+impl CompiledSource {
+    /// The attributes whose values can arrive at the target, each with whether the flow changes them on the way.
+    pub(super) fn origins(&self) -> Vec<(AttrId, bool)> {
+        match self {
+            Self::Constant(_) => Vec::new(),
+            // Trimming and cutting what is trimmed and cut changes nothing.
+            Self::Direct(attribute)
+            | Self::References(attribute)
+            | Self::Trim(attribute)
+            | Self::TrimCut(attribute)
+            | Self::FirstCut(attribute) => vec![(attribute.id, false)],
+            Self::Expression(expression) => match expression.passes() {
+                Some(passed) => passed.into_iter().map(|attr| (attr, false)).collect(),
+                None => expression.reads().iter().map(|attribute| (attribute.id, true)).collect(),
+            },
+        }
+    }
+}
+
 /// What one flow gives.
 enum Produced<'a> {
     /// Nothing; the next rule may decide.

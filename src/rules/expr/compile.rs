@@ -88,9 +88,30 @@ pub(super) enum Presence {
     Present,
 }
 
+/// Functions that change nothing when they are applied to their own result.
+const SETTLING: &[&str] = &["CStr", "LCase", "LTrim", "Left", "RTrim", "RemoveDuplicates", "Right", "Trim", "UCase"];
+
 impl Node {
     fn constant(&self) -> Option<&Val<'static>> {
         if let NodeKind::Constant(value) = &self.kind { Some(value) } else { None }
+    }
+
+    /// See [`Expression::passes`]. False when the value is made, not passed on.
+    pub(super) fn passes(&self, into: &mut Vec<AttrId>) -> bool {
+        match &self.kind {
+            NodeKind::Attribute(attribute) | NodeKind::Imported(attribute) => {
+                into.push(attribute.id);
+                true
+            }
+            NodeKind::Constant(_) | NodeKind::Parameter(_) | NodeKind::Error(_) | NodeKind::Presence(..) => true,
+            NodeKind::If(parts) => parts[1].passes(into) && parts[2].passes(into),
+            NodeKind::Switch(pairs) => pairs.iter().all(|(_, value)| value.passes(into)),
+            // What these leave of a value, they leave as it is the next time.
+            NodeKind::Call(function, arguments) if SETTLING.contains(&function.name) => {
+                arguments.first().is_some_and(|argument| argument.passes(into))
+            }
+            _ => false,
+        }
     }
 
     /// See [`Expression::shape`].

@@ -17,7 +17,7 @@ pub(crate) use compile::{AttributeLookup, AttributeRef, Options, Resolve, compil
 pub(crate) use functions::text::{cut, offset, trimmed};
 pub(crate) use value::{Context, PARAMETERS, Scalar, Val, load, parse_boolean, parse_number, same_text};
 
-use crate::model::ObjectErrorCode;
+use crate::model::{AttrId, ObjectErrorCode};
 use std::fmt;
 
 /// A place in an expression, in octets.
@@ -172,6 +172,12 @@ impl Expression {
     /// The expression with a caret under the place at fault.
     pub(crate) fn point_at(&self, fault: &Fault) -> String {
         excerpt(&self.text, fault.span.unwrap_or_default())
+    }
+
+    /// The attributes whose values it gives as they are, whichever branch is taken; `None` when it makes new ones.
+    pub(crate) fn passes(&self) -> Option<Vec<AttrId>> {
+        let mut passed = Vec::new();
+        self.node.passes(&mut passed).then_some(passed)
     }
 
     /// The special forms that flows evaluate without walking the tree.

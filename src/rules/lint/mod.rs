@@ -1,5 +1,10 @@
 //! What is allowed and probably not meant: findings over a whole set of rules.
 
+mod dead;
+mod loops;
+#[cfg(test)]
+mod tests;
+
 use super::problem::{RuleProblem, Severity};
 use super::{Direction, LinkType, RuleSet, ScopeClause, ScopeOperator, SyncRule};
 use std::collections::HashMap;
@@ -8,6 +13,8 @@ use std::collections::HashMap;
 pub(super) fn lint(set: &RuleSet) -> Vec<RuleProblem> {
     let mut found = Vec::new();
     disagreeing_joins(set, &mut found);
+    dead::find(set, &mut found);
+    loops::find(set, &mut found);
     for rule in set.rules() {
         if rule.flows.is_empty() && rule.join.is_empty() && rule.link == LinkType::Join && !rule.password_sync {
             found.push(warning(
