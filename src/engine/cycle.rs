@@ -4,7 +4,7 @@
 //! back (specification: sync engine, section 5.4). Where a directory could not be read, nobody is deleted for it.
 
 use super::Progress;
-use super::run::{Belonging, Engine, Profile, Standing, severity};
+use super::run::{Belonging, Engine, Participant, Profile, Standing, severity};
 use crate::events::Event;
 use crate::model::{ConnectorId, ErrorSide, RunId, Stage};
 use crate::store::{RunRecord, StoreError};
@@ -113,6 +113,10 @@ impl Cycle<'_, '_> {
         }
         if let Some(id) = self.unsynchronized.first() {
             return Some(format!("the synchronization of {} did not come to its end", self.name(*id)));
+        }
+        let takes_exports = |participant: &Participant| participant.connector.as_ref().is_none_or(|known| known.capabilities().export);
+        if !self.engine.participants.get(&target).is_none_or(takes_exports) {
+            return Some("rules write to it, and it takes no exports: what they want stays in its space".to_owned());
         }
         if self.engine.caution.staging {
             self.engine.tell(Event::ExportLeftOut { connector: self.name(target).to_owned() });
