@@ -1,3 +1,5 @@
+//! Lint held against rule files of a few lines each.
+
 use super::super::RuleSettings;
 use super::super::tests::{compile_with, default_connectors, show};
 
