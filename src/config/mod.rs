@@ -124,6 +124,8 @@ impl Default for LimitsTable {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RulesTable {
+    /// The built-in rules apply; false leaves only the files in rules/.
+    pub built_in: bool,
     /// The attribute that ties a user to its cloud object for good: `mS-DS-ConsistencyGuid`, `objectGUID` or another
     /// one that is unique and never changes (specification: sync engine, section 5.8).
     pub source_anchor: String,
@@ -136,7 +138,12 @@ pub struct RulesTable {
 
 impl Default for RulesTable {
     fn default() -> Self {
-        Self { source_anchor: "mS-DS-ConsistencyGuid".to_owned(), user_matching: "object-sid".to_owned(), group_members_max: 250_000 }
+        Self {
+            built_in: true,
+            source_anchor: "mS-DS-ConsistencyGuid".to_owned(),
+            user_matching: "object-sid".to_owned(),
+            group_members_max: 250_000,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod expr;
 mod file;
 mod flow;
 mod input;
+mod known;
 mod layout;
 mod lint;
 mod model;
@@ -27,6 +28,7 @@ pub use evaluation::{
     RunParameters, ScopeSet, ScopedRule, Wanted,
 };
 pub use input::{AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSettings, UserMatching};
+pub use known::{KnownAttribute, KnownSchema, known_attributes};
 pub use model::{Direction, Flow, FlowSource, JoinClause, LinkType, MergeType, Scope, ScopeClause, ScopeOperator, SyncRule};
 pub use plain::{PlainClause, PlainFlow, PlainJoin, PlainRule, PlainSource};
 pub use problem::{RuleProblem, Severity};

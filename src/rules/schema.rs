@@ -125,10 +125,15 @@ pub(super) fn directory(names: &Names, declared: Option<&[(String, ValueKind, bo
 
 /// The cloud: the connector's own table, and what this service declares beyond it.
 pub(super) fn cloud(names: &Names, declared: Option<&[(String, ValueKind, bool)]>) -> Space {
-    let mut table = Table::from_tsv(names, include_str!("defaults/entra-attributes.tsv"));
+    let mut table = cloud_table(names);
     declare(&mut table, names, declared);
     let by_id = table.by_id();
     Space { table, by_id, closed: true }
+}
+
+/// The connector's own table.
+pub(super) fn cloud_table(names: &Names) -> Table {
+    Table::from_tsv(names, include_str!("defaults/entra-attributes.tsv"))
 }
 
 fn declare(table: &mut Table, names: &Names, declared: Option<&[(String, ValueKind, bool)]>) {

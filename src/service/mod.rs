@@ -32,7 +32,7 @@ pub use what_if::{WhatIfObject, WhatIfView};
 
 use crate::config::{Config, ConfigError, ConfigProblem, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};
 use crate::connector::ConnectorError;
-use crate::model::ConnectorId;
+use crate::model::{ConnectorId, Names};
 use crate::rules::{
     AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, Direction, LinkType, RuleFile, RuleProblem, RuleSet, RuleSettings,
     Severity, UserMatching,
@@ -40,6 +40,7 @@ use crate::rules::{
 use crate::store::{Store, StoreError, StoreOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Configuration, store and rules, ready to be used.
 #[derive(Debug)]
@@ -137,7 +138,7 @@ impl Service {
         }
         let store = Store::open(&store_path, StoreOptions { cache_octets: config.limits.cache_mib.max(1) << 20 })?;
         let connectors = connectors::number(&config, &store)?;
-        let rules = compile_rules(&config, &store, &connectors);
+        let rules = compile_rules(&config, store.names(), &connectors);
         Ok(Self { config, store, store_path, connectors, rules })
     }
 
@@ -249,8 +250,20 @@ impl Service {
     }
 }
 
-fn compile_rules(config: &Config, store: &Store, connectors: &BTreeMap<ConnectorId, String>) -> Result<RuleSet, Vec<RuleProblem>> {
-    let mut files = RuleSet::default_files();
+/// The rules of a configuration and the connectors that they speak of, without a store: numbers count from 1 in the order
+/// of configuration.
+///
+/// # Errors
+/// Everything that is wrong with the rules.
+pub fn compile_configured(config: &Config) -> Result<(RuleSet, BTreeMap<ConnectorId, String>), ServiceError> {
+    let numbers = (1..).map(ConnectorId);
+    let connectors = numbers.zip(config.connectors.iter().map(|connector| connector.name.clone())).collect();
+    let rules = compile_rules(config, &Arc::new(Names::new()), &connectors).map_err(ServiceError::Rules)?;
+    Ok((rules, connectors))
+}
+
+fn compile_rules(config: &Config, names: &Arc<Names>, connectors: &BTreeMap<ConnectorId, String>) -> Result<RuleSet, Vec<RuleProblem>> {
+    let mut files = if config.rules.built_in { RuleSet::default_files() } else { Vec::new() };
     files.extend(config.rule_files.iter().map(|file| RuleFile { name: file.name.clone(), text: file.text.clone() }));
     let profiles: Vec<ConnectorProfile> = config
         .connectors
@@ -271,7 +284,7 @@ fn compile_rules(config: &Config, store: &Store, connectors: &BTreeMap<Connector
         })
         .collect();
     let settings = rule_settings(config);
-    RuleSet::compile(CompileInput { files: &files, connectors: &profiles, names: store.names(), settings: &settings })
+    RuleSet::compile(CompileInput { files: &files, connectors: &profiles, names, settings: &settings })
 }
 
 fn rule_settings(config: &Config) -> RuleSettings {
