@@ -15,6 +15,7 @@ pub mod context;
 pub mod directory_generator;
 pub mod engine;
 pub mod events;
+pub mod migration;
 pub mod model;
 pub mod password;
 pub mod protocol;

@@ -70,6 +70,9 @@ pub(crate) enum Command {
     /// List rules, and what is wrong with them.
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Take a configuration over from Entra Connect, and write the present one.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Care for the store.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -438,6 +441,39 @@ pub(crate) enum RulesCommand {
     },
     /// Say what is wrong with rules, or probably not meant.
     Lint,
+}
+
+/// Commands about configurations.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Make a configuration of what Entra Connect exported, and say what became of every part.
+    ImportEntra {
+        /// The folder that Get-ADSyncServerConfiguration wrote; or a folder or file with rules as scripts or JSON.
+        from: PathBuf,
+        /// Where the configuration goes: a new or empty folder; by default the one of --config.
+        #[arg(long, value_name = "FOLDER")]
+        into: Option<PathBuf>,
+        /// Another tenant than the exported one: `embedded` for a local tenant to try things with, or an id or domain.
+        #[arg(long, value_name = "TENANT")]
+        tenant: Option<String>,
+    },
+    /// Write the present configuration.
+    Export {
+        /// Where to: a new or empty folder.
+        to: PathBuf,
+        /// In which form.
+        #[arg(long, value_enum, default_value_t = ConfigFormat::Toml)]
+        format: ConfigFormat,
+    },
+}
+
+/// Forms of a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConfigFormat {
+    /// The files as they are, and a manifest with their hashes.
+    Toml,
+    /// XML, laid out as Entra Connect exports it.
+    Entra,
 }
 
 /// Commands about the store.

@@ -125,6 +125,8 @@ impl Default for LimitsTable {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RulesTable {
+    /// The built-in rules apply; false leaves only the files in rules/.
+    pub built_in: bool,
     /// The attribute that ties a user to its cloud object for good: `mS-DS-ConsistencyGuid`, `objectGUID` or another
     /// one that is unique and never changes (specification: sync engine, section 5.8).
     pub source_anchor: String,
@@ -133,8 +135,6 @@ pub struct RulesTable {
     pub user_matching: String,
     /// Groups with more members are not sent.
     pub group_members_max: u64,
-    /// The built-in rules apply; false leaves only the files in rules/.
-    pub built_in: bool,
     /// Services of the cloud whose attributes are sent; without it those of all (specification: default rules, section 7).
     pub services: Option<Vec<CloudService>>,
     /// Attributes of the cloud that no built-in rule sends.

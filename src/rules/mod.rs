@@ -12,6 +12,7 @@ mod expr;
 mod file;
 mod flow;
 mod input;
+mod known;
 mod layout;
 mod lint;
 mod model;
@@ -33,6 +34,7 @@ pub use input::{
     AnchorAttribute, CloudService, CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleProfile, RuleSettings, SchemaExtensions,
     UserMatching,
 };
+pub use known::{KnownAttribute, KnownSchema, known_attributes};
 pub use model::{Direction, Flow, FlowSource, JoinClause, LinkType, MergeType, Scope, ScopeClause, ScopeOperator, SyncRule};
 pub use plain::{PlainClause, PlainFlow, PlainJoin, PlainRule, PlainSource};
 pub use problem::{RuleProblem, Severity};

@@ -134,8 +134,11 @@ impl RuleSet {
                 .join
                 .iter()
                 .map(|group| {
-                    let pair =
-                        |clause: &super::JoinClause| PlainJoin { cs: name(clause.cs), mv: name(clause.mv), case_sensitive: clause.case_sensitive };
+                    let pair = |clause: &super::JoinClause| PlainJoin {
+                        cs: name(clause.cs),
+                        mv: name(clause.mv),
+                        case_sensitive: clause.case_sensitive,
+                    };
                     group.iter().map(pair).collect()
                 })
                 .collect(),
@@ -219,7 +222,8 @@ impl PlainJoin {
 }
 
 impl PlainFlow {
-    fn to_toml(&self) -> String {
+    /// The flow as an inline table of a rule file.
+    pub fn to_toml(&self) -> String {
         let source = match &self.source {
             PlainSource::Direct(attribute) => format!("from = {}", quoted(attribute)),
             PlainSource::Constant(Value::Boolean(value)) => format!("constant = {value}"),

@@ -125,7 +125,7 @@ pub(super) fn directory(names: &Names, declared: Option<&[(String, ValueKind, bo
 
 /// The cloud: the connector's own table, and what this service declares beyond it.
 pub(super) fn cloud(names: &Names, declared: Option<&[(String, ValueKind, bool)]>) -> Space {
-    let mut table = Table::from_tsv(names, include_str!("defaults/entra-attributes.tsv"));
+    let mut table = cloud_table(names);
     declare(&mut table, names, declared);
     let by_id = table.by_id();
     Space { table, by_id, closed: true }
@@ -144,6 +144,11 @@ pub(super) fn closest_cloud_attribute(name: &str) -> Option<String> {
 fn cloud_names() -> impl Iterator<Item = &'static str> {
     let lines = include_str!("defaults/entra-attributes.tsv").lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split('\t').next())
+}
+
+/// The connector's own table.
+pub(super) fn cloud_table(names: &Names) -> Table {
+    Table::from_tsv(names, include_str!("defaults/entra-attributes.tsv"))
 }
 
 fn declare(table: &mut Table, names: &Names, declared: Option<&[(String, ValueKind, bool)]>) {

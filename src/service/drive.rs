@@ -3,6 +3,7 @@
 use super::tenant::{RunningTenant, TenantPlace};
 use super::views::RunView;
 use super::wiring::Wired;
+use super::parameters::kept_extensions;
 use super::{Service, ServiceError, compile_rules};
 use crate::config::ConnectorSettings;
 use crate::context::Context;
@@ -139,7 +140,8 @@ impl Service {
         progress: &mut dyn Progress,
     ) -> Result<Vec<RunRecord>, ServiceError> {
         // What directories told just now may be news: another schema has other built-in rules.
-        let compiled = compile_rules(&self.config, &self.store, &self.connectors)?;
+        let extensions = kept_extensions(&self.store, self.connectors.keys())?;
+        let compiled = compile_rules(&self.config, self.store.names(), &self.connectors, &extensions).map_err(ServiceError::Rules)?;
         let rules = &compiled;
         let participant = |id: &ConnectorId, name: &String| Participant {
             name: name.clone(),

@@ -32,14 +32,15 @@ pub use what_if::{WhatIfObject, WhatIfView};
 
 use crate::config::{Config, ConfigError, ConfigProblem, ConnectorConfig, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};
 use crate::connector::ConnectorError;
-use crate::model::ConnectorId;
+use crate::model::{ConnectorId, Names};
 use crate::rules::{
     AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, Direction, LinkType, RuleFile, RuleProblem, RuleSet, RuleSettings,
-    Severity, UserMatching,
+    SchemaExtensions, Severity, UserMatching,
 };
 use crate::store::{Store, StoreError, StoreOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Configuration, store and rules, ready to be used.
 #[derive(Debug)]
@@ -137,11 +138,7 @@ impl Service {
         }
         let store = Store::open(&store_path, StoreOptions { cache_octets: config.limits.cache_mib.max(1) << 20 })?;
         let connectors = connectors::number(&config, &store)?;
-        let rules = match compile_rules(&config, &store, &connectors) {
-            Ok(rules) => Ok(rules),
-            Err(ServiceError::Rules(problems)) => Err(problems),
-            Err(other) => return Err(other),
-        };
+        let rules = compile_rules(&config, store.names(), &connectors, &parameters::kept_extensions(&store, connectors.keys())?);
         Ok(Self { config, store, store_path, connectors, rules })
     }
 
@@ -253,18 +250,34 @@ impl Service {
     }
 }
 
-/// Compiles the rules of a configuration, as the directories' schemas were last told.
-fn compile_rules(config: &Config, store: &Store, connectors: &BTreeMap<ConnectorId, String>) -> Result<RuleSet, ServiceError> {
+/// The rules of a configuration and the connectors that they speak of, without a store: numbers count from 1 in the order
+/// of configuration.
+///
+/// # Errors
+/// Everything that is wrong with the rules.
+pub fn compile_configured(config: &Config) -> Result<(RuleSet, BTreeMap<ConnectorId, String>), ServiceError> {
+    let numbers = (1..).map(ConnectorId);
+    let connectors = numbers.zip(config.connectors.iter().map(|connector| connector.name.clone())).collect();
+    let rules = compile_rules(config, &Arc::new(Names::new()), &connectors, &BTreeMap::new()).map_err(ServiceError::Rules)?;
+    Ok((rules, connectors))
+}
+
+/// Compiles the rules of a configuration; `extensions` are those of the directories' schemas, as they were last told.
+fn compile_rules(
+    config: &Config,
+    names: &Arc<Names>,
+    connectors: &BTreeMap<ConnectorId, String>,
+    extensions: &BTreeMap<ConnectorId, SchemaExtensions>,
+) -> Result<RuleSet, Vec<RuleProblem>> {
     let mut files = if config.rules.built_in { RuleSet::default_files() } else { Vec::new() };
     files.extend(config.rule_files.iter().map(|file| RuleFile { name: file.name.clone(), text: file.text.clone() }));
     let mut profiles = Vec::with_capacity(config.connectors.len());
     for connector in &config.connectors {
         let Some(id) = connectors.iter().find(|(_, name)| **name == connector.name).map(|(id, _)| *id) else { continue };
-        profiles.push(ConnectorProfile { schema: parameters::kept_extensions(store, id)?, ..profile(id, connector) });
+        profiles.push(ConnectorProfile { schema: extensions.get(&id).copied().unwrap_or_default(), ..profile(id, connector) });
     }
     let settings = rule_settings(config);
-    RuleSet::compile(CompileInput { files: &files, connectors: &profiles, names: store.names(), settings: &settings })
-        .map_err(ServiceError::Rules)
+    RuleSet::compile(CompileInput { files: &files, connectors: &profiles, names, settings: &settings })
 }
 
 /// A connector as rules see it.

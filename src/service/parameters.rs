@@ -14,13 +14,19 @@ const KEPT: &str = "rule-parameters";
 /// The name under which the extensions of a directory's schema are remembered: an octet each, 0 or 1.
 const EXTENSIONS: &str = "schema-extensions";
 
-/// What a directory's schema was extended by, as far as an earlier run was told.
-pub(super) fn kept_extensions(store: &Store, id: ConnectorId) -> Result<SchemaExtensions, StoreError> {
-    let kept = store.snapshot()?.state(id, EXTENSIONS)?;
-    Ok(match kept.as_deref() {
-        Some([exchange, lync, devices]) => SchemaExtensions { exchange: *exchange != 0, lync: *lync != 0, devices: *devices != 0 },
-        _ => SchemaExtensions::default(),
-    })
+/// What the schemas of directories were extended by, as far as an earlier run was told.
+pub(super) fn kept_extensions<'c>(
+    store: &Store,
+    connectors: impl Iterator<Item = &'c ConnectorId>,
+) -> Result<BTreeMap<ConnectorId, SchemaExtensions>, StoreError> {
+    let snapshot = store.snapshot()?;
+    let mut found = BTreeMap::new();
+    for id in connectors {
+        if let Some([exchange, lync, devices]) = snapshot.state(*id, EXTENSIONS)?.as_deref() {
+            found.insert(*id, SchemaExtensions { exchange: *exchange != 0, lync: *lync != 0, devices: *devices != 0 });
+        }
+    }
+    Ok(found)
 }
 
 impl Service {

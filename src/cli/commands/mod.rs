@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(super) mod anchor;
+pub(super) mod config;
 pub(super) mod connector;
 pub(super) mod cs;
 pub(super) mod cycle;
