@@ -595,7 +595,8 @@ fn check_identity(input: &CompileInput<'_>, built: &[Built], problems: &mut Vec<
 }
 
 fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut warnings: Vec<RuleProblem>) -> RuleSet {
-    let (mut rules, mut disabled, mut compiled) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rules, mut compiled) = (Vec::new(), Vec::new());
+    let (mut disabled, mut compiled_disabled) = (Vec::new(), Vec::new());
     let mut inbound: HashMap<(ConnectorId, ObjectType), Vec<u32>> = HashMap::new();
     let mut outbound: HashMap<(ConnectorId, ObjectType), Vec<u32>> = HashMap::new();
     let mut next = 0;
@@ -610,6 +611,7 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
         }
         if !one.rule.enabled {
             disabled.push(one.rule);
+            compiled_disabled.push(one.compiled);
             continue;
         }
         let position = u32::try_from(rules.len()).unwrap_or(u32::MAX);
@@ -639,6 +641,7 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
         rules,
         disabled,
         compiled,
+        compiled_disabled,
         inbound,
         outbound,
         targets: targets.into_iter().collect(),

@@ -537,7 +537,14 @@ impl Reader<'_> {
                     verbatim: false,
                 }),
             };
-            flows.push(RawFlow { to: Located { text: to, place }, source, once: false, merge: MergeType::Update, keep_when_absent: false, exact: None });
+            flows.push(RawFlow {
+                to: Located { text: to, place },
+                source,
+                once: false,
+                merge: MergeType::Update,
+                keep_when_absent: false,
+                exact: None,
+            });
         }
     }
 

@@ -18,9 +18,13 @@ mod plain;
 mod problem;
 mod schema;
 mod scope;
+mod shown;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod trace;
+#[cfg(test)]
+mod trace_tests;
 
 pub use evaluation::{
     Contribution, Contributor, Earlier, FlowError, JoinClauseKey, JoinGroupKeys, JoinRequest, ReferenceFlow, ReferenceSource,
@@ -30,6 +34,11 @@ pub use input::{AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, 
 pub use model::{Direction, Flow, FlowSource, JoinClause, LinkType, MergeType, Scope, ScopeClause, ScopeOperator, SyncRule};
 pub use plain::{PlainClause, PlainFlow, PlainJoin, PlainRule, PlainSource};
 pub use problem::{RuleProblem, Severity};
+pub use shown::{TraceValue, TraceValues, is_secret};
+pub use trace::{
+    AttributeDecision, AttributeTrace, ClauseTrace, FlowOutcome, FlowTrace, GroupTrace, InputTrace, JoinGroupTrace, JoinPairTrace,
+    RuleTrace, Verdict,
+};
 
 use crate::model::{AttrId, AttributeSource, ConnectorId, MvObject, Names, ObjectErrorCode, ObjectType, RuleId, ValueKind};
 use evaluation::describe;
@@ -48,6 +57,8 @@ pub struct RuleSet {
     rules: Vec<SyncRule>,
     disabled: Vec<SyncRule>,
     compiled: Vec<CompiledRule>,
+    /// The other halves of `disabled`, for traces.
+    compiled_disabled: Vec<CompiledRule>,
     inbound: HashMap<(ConnectorId, ObjectType), Vec<u32>>,
     outbound: HashMap<(ConnectorId, ObjectType), Vec<u32>>,
     targets: Vec<ConnectorId>,

@@ -134,8 +134,11 @@ impl RuleSet {
                 .join
                 .iter()
                 .map(|group| {
-                    let pair =
-                        |clause: &super::JoinClause| PlainJoin { cs: name(clause.cs), mv: name(clause.mv), case_sensitive: clause.case_sensitive };
+                    let pair = |clause: &super::JoinClause| PlainJoin {
+                        cs: name(clause.cs),
+                        mv: name(clause.mv),
+                        case_sensitive: clause.case_sensitive,
+                    };
                     group.iter().map(pair).collect()
                 })
                 .collect(),

@@ -20,6 +20,11 @@ pub(crate) use value::{Context, PARAMETERS, Scalar, Val, load, parse_boolean, pa
 use crate::model::ObjectErrorCode;
 use std::fmt;
 
+/// A date as people read it, in UTC.
+pub(crate) fn date_text(ticks: i64) -> String {
+    date::format(ticks, "yyyy-MM-dd HH:mm:ss'Z'")
+}
+
 /// A place in an expression, in octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
