@@ -93,7 +93,9 @@ pub(super) fn compile(input: CompileInput<'_>) -> Result<RuleSet, Vec<RuleProble
         problems.dedup();
         return Err(problems);
     }
-    Ok(assemble(&input, &schema, built, problems))
+    let mut set = assemble(&input, &schema, built, problems);
+    set.schema = schema;
+    Ok(set)
 }
 
 fn problem(file: &str, place: &Place, rule: Option<&str>, message: String, hint: Option<String>) -> RuleProblem {
@@ -228,6 +230,7 @@ impl Builder<'_> {
             mv_type,
             link: raw.link,
             precedence: raw.order,
+            order: raw.order,
             scope,
             join,
             flows,
@@ -649,6 +652,7 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
         fingerprint: 0,
         warnings,
         layouts: super::layout::Layouts::default(),
+        schema: Schema::default(),
     };
     set.fingerprint = set.compute_fingerprint(schema);
     let found = lint::lint(&set);

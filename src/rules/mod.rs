@@ -25,6 +25,7 @@ mod tests;
 mod trace;
 #[cfg(test)]
 mod trace_tests;
+mod trial;
 
 pub use evaluation::{
     Contribution, Contributor, Earlier, FlowError, JoinClauseKey, JoinGroupKeys, JoinRequest, ReferenceFlow, ReferenceSource,
@@ -39,6 +40,7 @@ pub use trace::{
     AttributeDecision, AttributeTrace, ClauseTrace, FlowOutcome, FlowTrace, GroupTrace, InputTrace, JoinGroupTrace, JoinPairTrace,
     RuleTrace, Verdict,
 };
+pub use trial::{FunctionView, Trial, TrialError, functions, made_value};
 
 use crate::model::{AttrId, AttributeSource, ConnectorId, MvObject, Names, ObjectErrorCode, ObjectType, RuleId, ValueKind};
 use evaluation::describe;
@@ -66,6 +68,8 @@ pub struct RuleSet {
     fingerprint: u64,
     warnings: Vec<RuleProblem>,
     layouts: layout::Layouts,
+    /// What attributes are, for expressions on trial.
+    schema: schema::Schema,
 }
 
 /// The part of a rule that evaluation needs.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::collections::HashSet;
 
 /// One rule held against one object.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RuleTrace {
     /// The rule.
     #[serde(skip)]
@@ -93,7 +93,7 @@ pub struct JoinPairTrace {
 }
 
 /// One flow and what it gives.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FlowTrace {
     /// The rule.
     #[serde(skip)]
@@ -189,7 +189,7 @@ pub enum Verdict {
 }
 
 /// All flows into one attribute, by precedence.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AttributeTrace {
     /// The attribute.
     #[serde(skip)]

@@ -14,6 +14,7 @@ mod tests;
 mod value;
 
 pub(crate) use compile::{AttributeLookup, AttributeRef, Options, Resolve, compile};
+pub(crate) use functions::table as function_table;
 pub(crate) use functions::text::{cut, offset, trimmed};
 pub(crate) use value::{Context, PARAMETERS, Scalar, Val, load, parse_boolean, parse_number, same_text};
 
