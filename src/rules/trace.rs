@@ -10,6 +10,7 @@ use super::{CompiledJoinClause, CompiledRule, Direction, FlowSource, MergeType, 
 use crate::model::{AttrId, AttributeSource, ConnectorId, CsId, MvObject, ObjectType, RuleId, ValueKind, fold};
 use serde::Serialize;
 use std::collections::HashSet;
+use std::fmt;
 
 /// One rule held against one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -390,6 +391,30 @@ impl CompiledSource {
             Self::References(attribute) => vec![AttributeRef { kind: Some(ValueKind::Reference), ..*attribute }],
             Self::Direct(attribute) | Self::Trim(attribute) | Self::TrimCut(attribute) | Self::FirstCut(attribute) => vec![*attribute],
         }
+    }
+}
+
+impl RuleTrace {
+    /// Why the object is not in scope: per group the clauses that fail, each with what was found. Empty when it is.
+    pub fn failing(&self) -> Vec<Vec<String>> {
+        if self.wanted_type != "*" && !self.wanted_type.eq_ignore_ascii_case(&self.found_type) {
+            return vec![vec![format!("it is for {}, this is {}", self.wanted_type, self.found_type)]];
+        }
+        if self.in_scope {
+            return Vec::new();
+        }
+        let failing = |group: &GroupTrace| group.clauses.iter().filter(|clause| !clause.holds).map(ToString::to_string).collect();
+        self.scope.iter().map(failing).collect()
+    }
+}
+
+impl fmt::Display for ClauseTrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.attribute, self.operator)?;
+        if !self.operand.is_empty() {
+            write!(f, " \"{}\"", self.operand)?;
+        }
+        write!(f, " (it is {})", self.found)
     }
 }
 
