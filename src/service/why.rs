@@ -294,7 +294,7 @@ impl Why<'_> {
                     None => rows.insert(self.snapshot().cs_references(id)?),
                 };
                 let state = state_of(&target, rows, trace.attr);
-                let sent = self.sent(&target, trace.attr)?;
+                let sent = self.sent(&target, trace.attr, state)?;
                 let confirmed = match &sent {
                     Some((number, _)) if state == "confirmed" => self.confirmed(id.connector(), *number)?,
                     _ => None,
@@ -335,7 +335,7 @@ impl Why<'_> {
     }
 
     /// The newest run that handed the attribute over.
-    fn sent(&self, target: &CsObject, attr: AttrId) -> Result<Option<(RunId, WhyRun)>, ServiceError> {
+    fn sent(&self, target: &CsObject, attr: AttrId, state: &str) -> Result<Option<(RunId, WhyRun)>, ServiceError> {
         let name = self.browser.names.name(attr);
         let (mut before, mut seen) = (None, 0);
         while seen < RUNS {
@@ -350,7 +350,8 @@ impl Why<'_> {
                         if step.counters.get(&counter).copied().unwrap_or(0) == 0 {
                             continue;
                         }
-                        let whole = counter.0 == "export-add";
+                        // What an object was made with is not told value by value, and it was not made with nothing.
+                        let whole = counter.0 == "export-add" && state != "empty";
                         let ahead = target.id.0.checked_sub(1).map(CsId);
                         let found = self.snapshot().step_objects(run.id, step.number, counter, ahead, 1)?;
                         let names_it = |object: &crate::store::StepObject| {

@@ -52,7 +52,8 @@ fn print(app: &App, document: &Document, arguments: &PreviewArguments) {
     print_rules(app, view, arguments.all);
     if matches!(view.decision, "joins" | "projects" | "remains" | "retyped") {
         for join in &view.joins {
-            app.output.line(clean(format!("\n\"{}\" looks for a partner by", join.rule)));
+            app.output.line("");
+            app.output.line(clean(format!("\"{}\" looks for a partner by", join.rule)));
             print_join(app.output, &join.groups);
         }
     }
@@ -159,7 +160,8 @@ fn print_target(app: &App, target: &PreviewTargetView) {
         "none" => "nothing to send",
         other => other,
     };
-    app.output.line(clean(format!("\n{}: {what}  {} {}", target.connector, target.id, target.dn)));
+    app.output.line("");
+    app.output.line(clean(format!("{}: {what}  {} {}", target.connector, target.id, target.dn)));
     for change in &target.changes {
         for value in &change.removed {
             app.output.line(clean(format!("  - {}: {value}", change.attribute)));

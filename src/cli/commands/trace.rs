@@ -5,6 +5,8 @@ use crate::rules::{FlowOutcome, FlowTrace, GroupTrace, JoinGroupTrace, Verdict};
 
 /// Lines are broken behind this many characters.
 const WIDTH: usize = 120;
+/// Of the expression of a flow that was not asked, so many characters are shown.
+const UNASKED: usize = 60;
 /// Where the text of a flow begins.
 const INDENT: usize = 20;
 
@@ -52,7 +54,11 @@ pub(super) fn print_flow(output: Output, flow: &FlowTrace, object: Option<&str>)
 pub(super) fn print_outcome(output: Output, flow: &FlowTrace, indent: &str) {
     let asked = !matches!(flow.verdict, Verdict::NotAsked | Verdict::NotNow);
     let once = if flow.once { " once" } else { "" };
-    let source = flow.source.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut source = flow.source.split_whitespace().collect::<Vec<_>>().join(" ");
+    if !asked && let Some((end, _)) = source.char_indices().nth(UNASKED) {
+        source.truncate(end);
+        source.push('…');
+    }
     let told = match &flow.outcome {
         FlowOutcome::Values(found) => format!("{source}{once} {} {found}", if asked { "gives" } else { "would give" }),
         FlowOutcome::Nothing => format!("{source}{once} gives nothing"),
@@ -69,7 +75,8 @@ pub(super) fn print_outcome(output: Output, flow: &FlowTrace, indent: &str) {
         }
         return;
     }
-    for input in &flow.inputs {
+    // Of who was not asked the result is enough.
+    for input in flow.inputs.iter().filter(|_| asked) {
         // A direct flow has said so already.
         if source != format!("[{}]", input.attribute) {
             print_wrapped(output, indent, &format!("reads {} = {}", input.attribute, input.found));

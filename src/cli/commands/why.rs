@@ -67,7 +67,8 @@ fn print(app: &App, view: &WhyView) {
 }
 
 fn print_target(app: &App, target: &WhyTarget) {
-    app.output.line(clean(format!("\n{}: object {} {}", target.connector, target.id, target.dn)));
+    app.output.line("");
+    app.output.line(clean(format!("{}: object {} {}", target.connector, target.id, target.dn)));
     if target.attributes.is_empty() {
         app.output.line("  no rule in scope sends it there");
     } else {
