@@ -1,5 +1,9 @@
 //! What people type: options and commands.
 
+mod explain;
+
+pub(crate) use explain::{ExprArguments, ExprCommand, PreviewArguments, RuleCommand, Way};
+
 use crate::service::DeleteSet;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -67,9 +71,14 @@ pub(crate) enum Command {
     /// List connectors, and settle what becomes of those that are configured no longer.
     #[command(subcommand)]
     Connector(ConnectorCommand),
-    /// List rules, and what is wrong with them.
+    /// Show what synchronization would do with one object, and on request do it.
+    Preview(PreviewArguments),
+    /// List, show, try, copy and switch rules.
+    #[command(subcommand, alias = "rules")]
+    Rule(RuleCommand),
+    /// Try expressions, and look functions up.
     #[command(subcommand)]
-    Rules(RulesCommand),
+    Expr(ExprCommand),
     /// Take a configuration over from Entra Connect, and write the present one.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -385,6 +394,13 @@ pub(crate) enum MvCommand {
         #[arg(long, default_value_t = 50, value_parser = at_least_one)]
         limit: usize,
     },
+    /// Say why an attribute has its value, or none: who gives it, who else would, since when, what targets got.
+    Why {
+        /// Its number, or any connector-space object that is linked to it.
+        object: String,
+        /// The attribute.
+        attribute: String,
+    },
     /// Show one object, and where every value comes from.
     Show {
         /// Its number, or any connector-space object that is linked to it.
@@ -425,22 +441,6 @@ pub(crate) enum ConnectorCommand {
         #[arg(long)]
         what_if: bool,
     },
-}
-
-/// Commands about rules.
-#[derive(Debug, Subcommand)]
-pub(crate) enum RulesCommand {
-    /// List rules by precedence.
-    List {
-        /// Of this connector only.
-        #[arg(long)]
-        connector: Option<String>,
-        /// Also those that do not apply.
-        #[arg(long)]
-        all: bool,
-    },
-    /// Say what is wrong with rules, or probably not meant.
-    Lint,
 }
 
 /// Commands about configurations.

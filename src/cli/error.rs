@@ -108,10 +108,16 @@ impl From<ServiceError> for CommandError {
             ServiceError::NoStore(_) => {
                 Self::new("no-store", Exit::NotStarted, message).hint("run a first cycle: `syncline cycle start --initial`")
             }
-            ServiceError::Rules(_) => Self::new("rules", Exit::NotStarted, message).hint("`syncline rules lint` shows all findings"),
+            ServiceError::Rules(_) => Self::new("rules", Exit::NotStarted, message).hint("`syncline rule lint` shows all findings"),
             ServiceError::Connector { .. } => Self::new("connector", Exit::NotStarted, message),
             ServiceError::Tenant { .. } => Self::new("tenant", Exit::NotStarted, message),
             ServiceError::Engine(error) => Self::new("engine", Exit::of_result(error.result()), message),
+            ServiceError::Expression(error) => {
+                let hint = error.hint.clone();
+                let command = Self::new("expression", Exit::Errors, message);
+                hint.into_iter().fold(command, Self::hint)
+            }
+            ServiceError::Unwritten { .. } => Self::new("unwritten", Exit::Stopped, message),
             ServiceError::NotFound(_) => Self::new("not-found", Exit::Errors, message),
             ServiceError::Usage(_) => Self::usage(message),
         }

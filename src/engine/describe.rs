@@ -1,6 +1,6 @@
 //! Values and changes as short text, for the history and for previews.
 
-use crate::model::{AttrId, Names, ValueRef};
+use crate::model::{AttrId, CsObject, CsReference, DeltaKind, Names, Stage, StageMask, ValueRef, ValueState};
 use crate::store::AttributeDelta;
 use std::collections::BTreeMap;
 
@@ -16,6 +16,23 @@ pub(super) fn shorten(value: ValueRef<'_>) -> String {
         ValueRef::Text(text) => text.to_owned(),
         other => format!("{other:?}"),
     }
+}
+
+/// The attributes that are expected to have values in the target now and would have none after the pending export, by
+/// name. `references` are the rows that the pending export touches, or all of them. Objects that are made or deleted have
+/// none: those are told as a whole.
+pub(super) fn emptied(names: &Names, object: &CsObject, references: &[CsReference]) -> Vec<String> {
+    if object.stage(Stage::PendingExport).kind != DeltaKind::Update {
+        return Vec::new();
+    }
+    let mut has: BTreeMap<AttrId, (bool, bool)> = BTreeMap::new();
+    let values = object.values.iter().map(|item| (item.attr, ValueState(item.flags)));
+    for (attr, state) in values.chain(references.iter().map(|row| (row.attr, row.state))) {
+        let (now, after) = has.entry(attr).or_default();
+        *now |= state.present(StageMask::EXPECTED);
+        *after |= state.present(StageMask::WANTED);
+    }
+    has.into_iter().filter(|(_, (now, after))| *now && !after).map(|(attr, _)| names.name(attr).to_string()).collect()
 }
 
 /// Collects changes by attribute.

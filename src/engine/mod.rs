@@ -11,6 +11,7 @@ pub mod hash;
 pub mod import;
 mod recorder;
 pub mod run;
+mod single;
 pub mod sync;
 
 pub use recorder::{Progress, Silent, StepRecorder};

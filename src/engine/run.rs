@@ -445,7 +445,7 @@ impl Engine<'_> {
     }
 
     /// A refusal is over when what was refused is no longer wanted.
-    fn drop_moot_errors(&self) -> Result<(), StoreError> {
+    pub(super) fn drop_moot_errors(&self) -> Result<(), StoreError> {
         let snapshot = self.store.snapshot()?;
         let mut changes = ChangeSet::new();
         for target in self.rules.targets() {
@@ -500,7 +500,7 @@ impl Engine<'_> {
 
     /// A connector whose file is missing says nothing about its people: without its rules they would look as if nobody
     /// wanted them any more.
-    fn refuse_the_abandoned(&self) -> Result<(), EngineError> {
+    pub(super) fn refuse_the_abandoned(&self) -> Result<(), EngineError> {
         let abandoned = self.participants.iter().find(|(_, participant)| participant.standing == Standing::Abandoned);
         let Some((id, participant)) = abandoned else { return Ok(()) };
         let (name, count) = (&participant.name, self.store.snapshot()?.cs_count(*id)?);
@@ -534,7 +534,7 @@ impl Engine<'_> {
         self.store.apply(changes)
     }
 
-    fn write(&self, record: &RunRecord) -> Result<(), StoreError> {
+    pub(super) fn write(&self, record: &RunRecord) -> Result<(), StoreError> {
         let mut changes = ChangeSet::new();
         changes.runs.push(record.clone());
         self.store.apply(changes)

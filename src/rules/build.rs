@@ -93,7 +93,9 @@ pub(super) fn compile(input: CompileInput<'_>) -> Result<RuleSet, Vec<RuleProble
         problems.dedup();
         return Err(problems);
     }
-    Ok(assemble(&input, &schema, built, problems))
+    let mut set = assemble(&input, &schema, built, problems);
+    set.schema = schema;
+    Ok(set)
 }
 
 fn problem(file: &str, place: &Place, rule: Option<&str>, message: String, hint: Option<String>) -> RuleProblem {
@@ -250,6 +252,7 @@ impl Builder<'_> {
             mv_type,
             link: raw.link,
             precedence: raw.order,
+            order: raw.order,
             scope,
             join,
             flows,
@@ -658,7 +661,8 @@ fn check_identity(input: &CompileInput<'_>, built: &[Built], problems: &mut Vec<
 }
 
 fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut warnings: Vec<RuleProblem>) -> RuleSet {
-    let (mut rules, mut disabled, mut compiled) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rules, mut compiled) = (Vec::new(), Vec::new());
+    let (mut disabled, mut compiled_disabled) = (Vec::new(), Vec::new());
     let mut inbound: HashMap<(ConnectorId, ObjectType), Vec<u32>> = HashMap::new();
     let mut outbound: HashMap<(ConnectorId, ObjectType), Vec<u32>> = HashMap::new();
     let mut next = 0;
@@ -676,6 +680,7 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
         }
         if !one.rule.enabled {
             disabled.push(one.rule);
+            compiled_disabled.push(one.compiled);
             continue;
         }
         let position = u32::try_from(rules.len()).unwrap_or(u32::MAX);
@@ -705,6 +710,7 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
         rules,
         disabled,
         compiled,
+        compiled_disabled,
         inbound,
         outbound,
         targets: targets.into_iter().collect(),
@@ -712,6 +718,7 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
         fingerprint: 0,
         warnings,
         layouts: super::layout::Layouts::default(),
+        schema: Schema::default(),
     };
     set.fingerprint = set.compute_fingerprint(schema);
     let found = lint::lint(&set);

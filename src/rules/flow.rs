@@ -89,7 +89,7 @@ impl CompiledSource {
 }
 
 /// What one flow gives.
-enum Produced<'a> {
+pub(super) enum Produced<'a> {
     /// Nothing; the next rule may decide.
     Nothing,
     /// Nothing, and no other rule decides.
@@ -105,18 +105,18 @@ enum Produced<'a> {
 }
 
 /// One rule at work on one object.
-struct Origin<'a> {
-    rule: &'a CompiledRule,
+pub(super) struct Origin<'a> {
+    pub(super) rule: &'a CompiledRule,
     position: u32,
-    context: Context<'a>,
+    pub(super) context: Context<'a>,
     present: Option<&'a Present>,
-    source: CsId,
+    pub(super) source: CsId,
     /// `once` flows run.
-    fresh: bool,
+    pub(super) fresh: bool,
 }
 
 impl<'a> Origin<'a> {
-    fn new(rule: &'a CompiledRule, position: u32, context: Context<'a>, source: CsId, fresh: bool) -> Self {
+    pub(super) fn new(rule: &'a CompiledRule, position: u32, context: Context<'a>, source: CsId, fresh: bool) -> Self {
         Self { rule, position, context, present: context.source.present(), source, fresh }
     }
 
@@ -127,22 +127,22 @@ impl<'a> Origin<'a> {
 }
 
 /// The rules at work on one object, by precedence, with their flows side by side.
-struct Bench<'a> {
-    rules: &'a RuleSet,
-    origins: Vec<Origin<'a>>,
-    layout: Arc<Layout>,
+pub(super) struct Bench<'a> {
+    pub(super) rules: &'a RuleSet,
+    pub(super) origins: Vec<Origin<'a>>,
+    pub(super) layout: Arc<Layout>,
 }
 
 impl<'a> Bench<'a> {
     /// `origins` come by precedence.
-    fn new(rules: &'a RuleSet, origins: Vec<Origin<'a>>) -> Self {
+    pub(super) fn new(rules: &'a RuleSet, origins: Vec<Origin<'a>>) -> Self {
         let positions: Vec<u32> = origins.iter().map(|origin| origin.position).collect();
         let layout = rules.layouts.get(&rules.compiled, &positions);
         Self { rules, origins, layout }
     }
 
     /// The flows into a target, each with its rule.
-    fn flows(&self, target: &Target) -> impl Iterator<Item = (&Origin<'a>, &'a CompiledFlow)> + Clone {
+    pub(super) fn flows(&self, target: &Target) -> impl Iterator<Item = (&Origin<'a>, &'a CompiledFlow)> + Clone {
         self.layout.flows(target).map(|(place, index)| {
             let origin = &self.origins[place];
             (origin, &origin.rule.flows[index])
@@ -157,7 +157,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The merge type of all flows into an attribute.
-    fn merge_of(&self, target: &Target) -> Result<MergeType, FlowError> {
+    pub(super) fn merge_of(&self, target: &Target) -> Result<MergeType, FlowError> {
         if !target.mixed {
             return Ok(target.merge);
         }
@@ -186,15 +186,13 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// See [`RuleSet::contribute`].
-pub(super) fn contribute(
-    rules: &RuleSet,
+/// The inbound rules at work for a metaverse object, by precedence.
+pub(super) fn origins_of<'a>(
+    rules: &'a RuleSet,
     object_type: ObjectType,
-    contributors: &[Contributor<'_>],
-    current: Option<&MvObject>,
-    earlier: Option<Earlier<'_>>,
-    run: &RunParameters,
-) -> Result<Contribution, FlowError> {
+    contributors: &[Contributor<'a>],
+    run: &'a RunParameters,
+) -> Vec<Origin<'a>> {
     let mut origins: Vec<Origin<'_>> = Vec::with_capacity(12);
     for contributor in contributors {
         let context = Context { source: contributor.source, run, connector: contributor.id.connector() };
@@ -207,6 +205,19 @@ pub(super) fn contribute(
         }
     }
     origins.sort_unstable_by_key(|origin| (origin.position, origin.source));
+    origins
+}
+
+/// See [`RuleSet::contribute`].
+pub(super) fn contribute(
+    rules: &RuleSet,
+    object_type: ObjectType,
+    contributors: &[Contributor<'_>],
+    current: Option<&MvObject>,
+    earlier: Option<Earlier<'_>>,
+    run: &RunParameters,
+) -> Result<Contribution, FlowError> {
+    let origins = origins_of(rules, object_type, contributors, run);
     let bench = Bench::new(rules, origins);
     let mut inbound = Inbound {
         rules,
@@ -409,14 +420,14 @@ impl Inbound<'_> {
     }
 }
 
-/// See [`RuleSet::want`].
-pub(super) fn want(
-    rules: &RuleSet,
+/// The outbound rules at work for a target object, by precedence.
+pub(super) fn wanting<'a>(
+    rules: &'a RuleSet,
     scope: &ScopeSet,
-    object: &dyn AttributeSource,
+    object: &'a dyn AttributeSource,
     creating: bool,
-    run: &RunParameters,
-) -> Result<Wanted, FlowError> {
+    run: &'a RunParameters,
+) -> Vec<Origin<'a>> {
     let mut origins: Vec<Origin<'_>> = Vec::with_capacity(scope.rules.len());
     for scoped in &scope.rules {
         let Some(rule) = rules.compiled.get(scoped.position as usize).filter(|rule| rule.id == scoped.id) else { continue };
@@ -425,6 +436,18 @@ pub(super) fn want(
         origins.push(Origin::new(rule, scoped.position, context, source, creating));
     }
     origins.sort_unstable_by_key(|origin| origin.position);
+    origins
+}
+
+/// See [`RuleSet::want`].
+pub(super) fn want(
+    rules: &RuleSet,
+    scope: &ScopeSet,
+    object: &dyn AttributeSource,
+    creating: bool,
+    run: &RunParameters,
+) -> Result<Wanted, FlowError> {
+    let origins = wanting(rules, scope, object, creating, run);
     let bench = Bench::new(rules, origins);
     let targets = &bench.layout.targets;
     let mut wanted =
@@ -596,7 +619,7 @@ fn produce<'a>(rules: &RuleSet, origin: &Origin<'a>, flow: &'a CompiledFlow) -> 
 }
 
 /// Evaluates one flow. Empty text counts as nothing: a directory has no such value.
-fn evaluate<'a>(rules: &RuleSet, origin: &Origin<'a>, flow: &'a CompiledFlow) -> Result<Produced<'a>, FlowError> {
+pub(super) fn evaluate<'a>(rules: &RuleSet, origin: &Origin<'a>, flow: &'a CompiledFlow) -> Result<Produced<'a>, FlowError> {
     let context = &origin.context;
     let fail = |fault: Fault| failure(rules, origin, flow, &fault);
     let values = match &flow.source {
@@ -687,7 +710,7 @@ fn trim<'a>(context: &Context<'a>, scalar: Scalar<'a>, length: usize) -> Result<
 }
 
 /// Values brought to the target's type, and held against its limits.
-fn checked<'a>(
+pub(super) fn checked<'a>(
     rules: &RuleSet,
     origin: &Origin<'a>,
     flow: &'a CompiledFlow,

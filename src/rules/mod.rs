@@ -20,11 +20,16 @@ mod plain;
 mod problem;
 mod schema;
 mod scope;
+mod shown;
 mod suggest;
 #[cfg(test)]
 mod default_tests;
 #[cfg(test)]
 mod tests;
+mod trace;
+#[cfg(test)]
+mod trace_tests;
+mod trial;
 
 pub use evaluation::{
     Contribution, Contributor, Earlier, FlowError, JoinClauseKey, JoinGroupKeys, JoinRequest, ReferenceFlow, ReferenceSource,
@@ -38,6 +43,12 @@ pub use known::{KnownAttribute, KnownSchema, known_attributes};
 pub use model::{Direction, Flow, FlowSource, JoinClause, LinkType, MergeType, Scope, ScopeClause, ScopeOperator, SyncRule};
 pub use plain::{PlainClause, PlainFlow, PlainJoin, PlainRule, PlainSource};
 pub use problem::{RuleProblem, Severity};
+pub use shown::{TraceValue, TraceValues, is_secret};
+pub use trace::{
+    AttributeDecision, AttributeTrace, ClauseTrace, FlowOutcome, FlowTrace, GroupTrace, InputTrace, JoinGroupTrace, JoinPairTrace,
+    RuleTrace, Verdict,
+};
+pub use trial::{FunctionView, Trial, TrialError, functions, made_value};
 
 use crate::model::{AttrId, AttributeSource, ConnectorId, MvObject, Names, ObjectErrorCode, ObjectType, RuleId, ValueKind};
 use evaluation::describe;
@@ -56,6 +67,8 @@ pub struct RuleSet {
     rules: Vec<SyncRule>,
     disabled: Vec<SyncRule>,
     compiled: Vec<CompiledRule>,
+    /// The other halves of `disabled`, for traces.
+    compiled_disabled: Vec<CompiledRule>,
     inbound: HashMap<(ConnectorId, ObjectType), Vec<u32>>,
     outbound: HashMap<(ConnectorId, ObjectType), Vec<u32>>,
     targets: Vec<ConnectorId>,
@@ -63,6 +76,8 @@ pub struct RuleSet {
     fingerprint: u64,
     warnings: Vec<RuleProblem>,
     layouts: layout::Layouts,
+    /// What attributes are, for expressions on trial.
+    schema: schema::Schema,
 }
 
 /// The part of a rule that evaluation needs.

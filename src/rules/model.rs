@@ -45,6 +45,8 @@ pub struct SyncRule {
     pub link: LinkType,
     /// Lower wins. Computed from group order and connector order for built-in rules.
     pub precedence: u32,
+    /// The place in the precedence as it is configured; several rules may have one.
+    pub order: u32,
     /// When it applies.
     pub scope: Scope,
     /// How it finds partners; groups in order.

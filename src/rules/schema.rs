@@ -98,7 +98,7 @@ impl Space {
 }
 
 /// All schemas of a configuration.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Schema {
     pub(super) metaverse: Table,
     pub(super) spaces: HashMap<ConnectorId, Space>,

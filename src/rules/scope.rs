@@ -71,6 +71,19 @@ impl Operand {
             Self::Fixed(Operands::new(text.to_owned()))
         }
     }
+
+    /// The operand with its parameters replaced.
+    pub(super) fn text(&self, context: &Context<'_>) -> String {
+        match self {
+            Self::Fixed(operands) => operands.text.clone(),
+            Self::Template(pieces) => {
+                let replaced = pieces.iter().enumerate().map(|(index, piece)| {
+                    if index % 2 == 1 { context.parameter(piece).unwrap_or_default() } else { Cow::Borrowed(piece.as_str()) }
+                });
+                replaced.collect()
+            }
+        }
+    }
 }
 
 /// Splits an operator into its test and whether it must fail.
@@ -110,15 +123,11 @@ impl CompiledScope {
 }
 
 impl CompiledClause {
-    fn holds(&self, context: &Context<'_>) -> bool {
+    /// True when the object passes.
+    pub(super) fn holds(&self, context: &Context<'_>) -> bool {
         let positive = match &self.operand {
             Operand::Fixed(operands) => self.passes(context, operands),
-            Operand::Template(pieces) => {
-                let text = pieces.iter().enumerate().map(|(index, piece)| {
-                    if index % 2 == 1 { context.parameter(piece).unwrap_or_default() } else { Cow::Borrowed(piece.as_str()) }
-                });
-                self.passes(context, &Operands::new(text.collect()))
-            }
+            Operand::Template(_) => self.passes(context, &Operands::new(self.operand.text(context))),
         };
         positive != self.negative
     }

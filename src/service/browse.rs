@@ -141,13 +141,13 @@ impl Browser<'_> {
         self.connectors.get(&connector).cloned().unwrap_or_else(|| format!("connector {connector}"))
     }
 
-    fn rule_name(&self, rule: RuleId) -> String {
+    pub(super) fn rule_name(&self, rule: RuleId) -> String {
         self.rules
             .and_then(|rules| rules.rule(rule))
             .map_or_else(|| format!("a rule that is configured no longer ({:08x})", rule.0), |rule| rule.name.clone())
     }
 
-    fn dn_of(&self, id: CsId) -> Result<String, ServiceError> {
+    pub(super) fn dn_of(&self, id: CsId) -> Result<String, ServiceError> {
         Ok(self.snapshot.cs_object(id)?.map_or_else(|| format!("object {id}, which is gone"), |object| object.dn.into()))
     }
 
@@ -261,6 +261,21 @@ impl Browser<'_> {
             ([Some(_)], Some(origin), None) => Found::One(*origin),
             _ => Found::Several(several),
         })
+    }
+
+    /// The one object that a text means when a rule is to be held against it: of objects that stand for the same person,
+    /// the one in the space that an inbound rule reads; for outbound rules as [`Self::find_origin`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find_for_rule(&self, text: &str, connector: ConnectorId, direction: Direction) -> Result<Found<CsId>, ServiceError> {
+        if direction == Direction::Inbound
+            && let Found::Several(several) = self.find_cs(text)?
+            && let [one] = several.iter().filter(|id| id.connector() == connector).collect::<Vec<_>>().as_slice()
+        {
+            return Ok(Found::One(**one));
+        }
+        self.find_origin(text)
     }
 
     /// Objects of a connector space.
@@ -441,7 +456,7 @@ impl Browser<'_> {
         }
     }
 
-    fn is_target(&self, id: CsId) -> bool {
+    pub(super) fn is_target(&self, id: CsId) -> bool {
         self.rules.is_some_and(|rules| rules.targets().contains(&id.connector()))
     }
 
@@ -623,7 +638,7 @@ impl Browser<'_> {
         })
     }
 
-    fn first_text(&self, values: &FlatValues, names: &[&str]) -> String {
+    pub(super) fn first_text(&self, values: &FlatValues, names: &[&str]) -> String {
         for attr in names.iter().filter_map(|name| self.names.find(name)) {
             for item in values.attribute(attr) {
                 if let ValueRef::Text(text) = item.value {

@@ -12,7 +12,7 @@ use crate::engine::bridge::Bridge;
 use crate::engine::export::DeleteSet;
 use crate::engine::run::{Caution, Engine, Participant, Profile, Standing};
 use crate::events;
-use crate::model::ConnectorId;
+use crate::model::{ConnectorId, CsId};
 use crate::store::RunRecord;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,6 +26,13 @@ pub enum Work {
         connector: ConnectorId,
         /// The profile.
         profile: Profile,
+    },
+    /// Synchronization of one object, with what follows from it.
+    Object {
+        /// The object.
+        object: CsId,
+        /// With all its targets compared.
+        full: bool,
     },
     /// A whole cycle over all connectors.
     Cycle {
@@ -108,7 +115,7 @@ impl Service {
                 Work::Profile { connector, profile: Profile::FullImport | Profile::DeltaImport | Profile::Export } => {
                     needed.insert(*connector);
                 }
-                Work::Profile { .. } => {}
+                Work::Profile { .. } | Work::Object { .. } => {}
             }
         }
         for id in needed {
@@ -181,6 +188,7 @@ impl Service {
         for piece in work {
             match piece {
                 Work::Profile { connector, profile } => records.push(engine.run(*connector, *profile, progress)?),
+                Work::Object { object, full } => records.push(engine.synchronize_object(*object, *full, progress)?),
                 Work::Cycle { initial } => records.extend(engine.cycle(*initial, progress)?),
             }
         }

@@ -3,10 +3,8 @@
 use super::browse::{Browser, kind_name, state_name};
 use super::{Service, ServiceError};
 use crate::engine::sync::{Preview, PreviewDecision, preview};
-use crate::model::{
-    AttrId, ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, FlatValues, Link, MvObject, ObjectType, Stage, StageMask, ValueState,
-};
-use crate::rules::{Direction, LinkType, RuleSet, RunParameters, ScopeClause, ScopeOperator, SyncRule};
+use crate::model::{AttrId, ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, FlatValues, Link, MvObject, Stage, StageMask, ValueState};
+use crate::rules::{LinkType, RuleSet, RuleTrace, RunParameters};
 use serde::Serialize;
 
 /// The way of one object, step by step.
@@ -176,10 +174,8 @@ impl Walk<'_> {
             return Some(format!("A problem stops it: {code}."));
         }
         if ahead.scope.is_empty() {
-            let candidates = self.candidates(Direction::Inbound, self.object.id.connector(), Some(self.object.object_type), None);
-            let shown = candidates.iter().take(RULES_SHOWN);
-            findings.extend(shown.map(|rule| self.conditions(rule, &self.object.values, Some(StageMask::WANTED))));
-            if candidates.is_empty() {
+            findings.extend(ahead.inbound.iter().take(RULES_SHOWN).map(why_not));
+            if ahead.inbound.is_empty() {
                 findings.push("no rule is about objects of this type".to_owned());
             }
             steps.push(ExplanationStep { step: "scope", outcome: StepOutcome::Stopped, findings });
@@ -251,22 +247,16 @@ impl Walk<'_> {
                     steps.push(ExplanationStep { step: "provisioning", outcome: StepOutcome::Waiting, findings: vec![finding] });
                     format!("It waits for the next synchronization and export to {name}.")
                 }
-                (None, None) => self.not_provisioned(*target, &name, metaverse, steps),
+                (None, None) => self.not_provisioned(ahead, *target, &name, steps),
             };
         }
         Ok(verdict)
     }
 
-    fn not_provisioned(&self, target: ConnectorId, name: &str, metaverse: Option<&MvObject>, steps: &mut Vec<ExplanationStep>) -> String {
-        let candidates = self.candidates(Direction::Outbound, target, None, metaverse.map(|object| object.object_type));
-        let none = FlatValues::default();
-        let values = metaverse.map_or(&none, |object| &object.values);
-        let mut findings: Vec<String> = candidates
-            .iter()
-            .filter(|rule| rule.link == LinkType::Provision)
-            .take(RULES_SHOWN)
-            .map(|rule| self.conditions(rule, values, None))
-            .collect();
+    fn not_provisioned(&self, ahead: &Preview, target: ConnectorId, name: &str, steps: &mut Vec<ExplanationStep>) -> String {
+        let provisions =
+            |trace: &&RuleTrace| self.rules.rule(trace.id).is_some_and(|rule| rule.connector == target && rule.link == LinkType::Provision);
+        let mut findings: Vec<String> = ahead.outbound.iter().filter(provisions).take(RULES_SHOWN).map(why_not).collect();
         if findings.is_empty() {
             findings.push(format!("no rule makes objects of this kind in {name}"));
         }
@@ -308,38 +298,16 @@ impl Walk<'_> {
         };
         Ok((ExplanationStep { step: "export", outcome, findings }, verdict))
     }
+}
 
-    fn candidates(
-        &self,
-        direction: Direction,
-        connector: ConnectorId,
-        cs_type: Option<ObjectType>,
-        mv_type: Option<ObjectType>,
-    ) -> Vec<&SyncRule> {
-        self.rules
-            .rules()
-            .iter()
-            .filter(|rule| rule.direction == direction && rule.connector == connector)
-            .filter(|rule| cs_type.is_none_or(|wanted| rule.cs_type == wanted))
-            .filter(|rule| mv_type.is_none_or(|wanted| rule.mv_type.is_none_or(|known| known == wanted)))
-            .collect()
+/// Why a rule does not apply: the clauses that fail, with what was found.
+fn why_not(trace: &RuleTrace) -> String {
+    let failing = trace.failing();
+    if failing.is_empty() {
+        return format!("\"{}\" applies", trace.rule);
     }
-
-    /// A rule's conditions beside the values that they are held against.
-    fn conditions(&self, rule: &SyncRule, values: &FlatValues, mask: Option<StageMask>) -> String {
-        if rule.scope.0.is_empty() {
-            return format!("\"{}\" has no conditions", rule.name);
-        }
-        let clause = |clause: &ScopeClause| {
-            let found = shown_values(values, clause.attr, mask);
-            let found = if found.is_empty() { "absent".to_owned() } else { found.join(", ") };
-            let name = self.browser.names.name(clause.attr);
-            let operand = if clause.value.is_empty() { String::new() } else { format!(" {}", clause.value) };
-            format!("{name} {}{operand} (it is {found})", operator_name(clause.operator))
-        };
-        let groups: Vec<String> = rule.scope.0.iter().map(|group| group.iter().map(clause).collect::<Vec<_>>().join(" and ")).collect();
-        format!("\"{}\" asks for: {}", rule.name, groups.join("; or "))
-    }
+    let groups: Vec<String> = failing.iter().map(|group| group.join(" and ")).collect();
+    format!("\"{}\" does not apply: {}", trace.rule, groups.join("; or "))
 }
 
 fn shown_values(values: &FlatValues, attr: AttrId, mask: Option<StageMask>) -> Vec<String> {
@@ -349,9 +317,4 @@ fn shown_values(values: &FlatValues, attr: AttrId, mask: Option<StageMask>) -> V
         .take(4)
         .map(|item| super::ValueView::of("", item.value).to_string())
         .collect()
-}
-
-/// The spelling of the rule editor.
-fn operator_name(operator: ScopeOperator) -> String {
-    format!("{operator:?}").to_ascii_uppercase()
 }

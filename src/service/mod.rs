@@ -7,12 +7,18 @@ mod browse;
 mod cloud;
 mod connectors;
 mod drive;
+mod entry;
 mod explain;
+mod expression;
 mod history;
 mod parameters;
+mod preview;
+mod rule_book;
+mod rule_edit;
 mod tenant;
 mod views;
 mod what_if;
+mod why;
 mod wiring;
 
 pub use crate::engine::export::DeleteSet;
@@ -22,20 +28,25 @@ pub use browse::{AttributeFilter, Browser, CsQuery, Found, MvQuery};
 pub use connectors::ConnectorLine;
 pub use drive::{DriveOptions, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};
+pub use expression::{ExpressionTrial, ExpressionView};
 pub use history::History;
+pub use preview::{JoinLine, PreviewAttribute, PreviewProblem, PreviewTargetView, PreviewView, RuleLine, SourcedFlow, TargetAttribute};
+pub use rule_book::{FlowView, PrecedenceLine, PrecedenceView, RuleDetail, RuleFilter};
+pub use rule_edit::{DISABLED_FILE, RuleChange};
 pub use tenant::TenantPlace;
 pub use views::{
     AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, DeltaView, KnownAs, LineageView, MvLine, MvObjectView, ProblemView,
     RuleView, RunView, StageView, StepObjectView, StepObjectsView, StepRecordView, TargetCounts, ValueView,
 };
 pub use what_if::{WhatIfObject, WhatIfView};
+pub use why::{WhyNot, WhyOrigin, WhyRun, WhyTarget, WhyTargetAttribute, WhyView};
 
 use crate::config::{Config, ConfigError, ConfigProblem, ConnectorConfig, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};
 use crate::connector::ConnectorError;
 use crate::model::{ConnectorId, Names};
 use crate::rules::{
-    AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, Direction, LinkType, RuleFile, RuleProblem, RuleSet, RuleSettings,
-    SchemaExtensions, Severity, UserMatching,
+    AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleProblem, RuleSet, RuleSettings, SchemaExtensions,
+    Severity, UserMatching,
 };
 use crate::store::{Store, StoreError, StoreOptions};
 use std::collections::BTreeMap;
@@ -107,6 +118,17 @@ pub enum ServiceError {
     /// The engine cannot go on.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
+    /// A text is no expression.
+    #[error("{0}")]
+    Expression(crate::rules::TrialError),
+    /// A file of the configuration could not be written.
+    #[error("{} cannot be written: {reason}", .path.display())]
+    Unwritten {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
@@ -210,35 +232,6 @@ impl Service {
     /// When the store cannot be read.
     pub fn history(&self) -> Result<History, ServiceError> {
         Ok(History::new(self.store.snapshot()?))
-    }
-
-    /// The rules as lists show them, enabled ones by precedence first.
-    ///
-    /// # Errors
-    /// When the rules do not compile.
-    pub fn rule_list(&self) -> Result<Vec<RuleView>, ServiceError> {
-        let rules = self.rules()?;
-        let names = self.store.names();
-        let view = |rule: &crate::rules::SyncRule| RuleView {
-            precedence: rule.precedence,
-            name: rule.name.clone(),
-            direction: match rule.direction {
-                Direction::Inbound => "inbound",
-                Direction::Outbound => "outbound",
-            },
-            connector: self.connectors.get(&rule.connector).cloned().unwrap_or_default(),
-            cs_type: names.object_type_name(rule.cs_type).to_string(),
-            mv_type: rule.mv_type.map_or_else(|| "*".to_owned(), |kind| names.object_type_name(kind).to_string()),
-            link: match rule.link {
-                LinkType::Join => "join",
-                LinkType::StickyJoin => "sticky-join",
-                LinkType::Provision => "provision",
-            },
-            flows: rule.flows.len(),
-            enabled: rule.enabled,
-            origin: rule.origin.clone(),
-        };
-        Ok(rules.rules().iter().chain(rules.disabled_rules()).map(view).collect())
     }
 
     /// What rules say that is wrong or probably not meant.

@@ -494,6 +494,10 @@ pub struct RuleView {
     pub precedence: u32,
     /// Its name.
     pub name: String,
+    /// Its number, eight hexadecimal digits; stable as long as tag (or name) and connector stay.
+    pub number: String,
+    /// Immutable mark of a built-in rule.
+    pub tag: Option<String>,
     /// `inbound` or `outbound`.
     pub direction: &'static str,
     /// Its connector.

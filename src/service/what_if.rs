@@ -7,6 +7,7 @@ use crate::connector::ExportKind;
 use crate::engine::export::{known_terms, plan_export};
 use crate::model::ConnectorId;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// What an export would send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,6 +30,9 @@ pub struct WhatIfView {
     pub stopped_by_threshold: bool,
     /// Staging mode: nothing would be sent.
     pub staging: bool,
+    /// Attributes that would have no value any more in objects that have one now, with the number of these objects; of
+    /// everything that waits.
+    pub would_be_emptied: BTreeMap<String, u64>,
     /// The objects, in the order of their numbers.
     pub objects: Vec<WhatIfObject>,
     /// More objects wait than are shown.
@@ -54,6 +58,8 @@ pub struct WhatIfObject {
     pub rename: Option<String>,
     /// What would change.
     pub changes: Vec<DeltaView>,
+    /// Of these the attributes that have values there now and would have none.
+    pub would_be_emptied: Vec<String>,
 }
 
 impl Service {
@@ -86,6 +92,7 @@ impl Service {
             },
             rename: object.rename,
             changes: object.changes.iter().map(DeltaView::of).collect(),
+            would_be_emptied: object.emptied,
         });
         Ok(WhatIfView {
             connector: self.connectors.get(&connector).cloned().unwrap_or_default(),
@@ -97,6 +104,7 @@ impl Service {
             delete_set: summary.delete_set().to_string(),
             stopped_by_threshold: delete_limit.is_some_and(|limit| summary.deletes > limit),
             staging: guard.staging,
+            would_be_emptied: plan.emptied,
             objects: objects.collect(),
             more: plan.more,
         })

@@ -66,6 +66,19 @@ impl Indexes {
     }
 }
 
+/// True when all these indexes are there and complete.
+pub(super) fn are_complete(inner: &Inner, metaverse: &[AttrId], spaces: &[(ConnectorId, AttrId)]) -> Result<bool, Fault> {
+    let transaction = inner.database.begin_read()?;
+    let table = transaction.open_table(tables::INDEXED)?;
+    let wanted = metaverse.iter().map(|attr| (METAVERSE, 0, attr.0));
+    for key in wanted.chain(spaces.iter().map(|(connector, attr)| (SPACE, connector.0, attr.0))) {
+        if table.get(key)?.is_none_or(|state| state.value() != READY) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Makes the indexes those that are asked for. The caller holds the writer's lock.
 pub(super) fn set(inner: &Inner, metaverse: &[AttrId], spaces: &[(ConnectorId, AttrId)]) -> Result<(), Fault> {
     let mut wanted: BTreeSet<IndexKey> = metaverse.iter().map(|attr| (METAVERSE, 0, attr.0)).collect();

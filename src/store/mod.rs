@@ -238,6 +238,12 @@ impl Store {
         })
     }
 
+    /// True when every index that [`Self::index_attributes`] would make is there and complete. Writes nothing.
+    pub fn has_indexes(&self, metaverse: &[AttrId], spaces: &[(ConnectorId, AttrId)]) -> Result<bool, StoreError> {
+        let inner = &*self.inner;
+        inner.run("look for indexes", || index::are_complete(inner, metaverse, spaces))
+    }
+
     /// Says which attributes joins look up: of the metaverse, and of connector spaces for reverse joins. An index
     /// that was not there before is filled now, one that is not named any more is removed.
     pub fn index_attributes(&self, metaverse: &[AttrId], spaces: &[(ConnectorId, AttrId)]) -> Result<(), StoreError> {

@@ -62,7 +62,7 @@ fn a_rule_that_does_not_compile_names_file_and_line() {
     let config = world.path().join("config");
     fs::create_dir(config.join("rules")).unwrap();
     fs::write(config.join("rules/own.toml"), "[[rule]]\nname = \"Own\"\ndirectoin = \"inbound\"\n").unwrap();
-    let output = with_config(&config, &["rules", "lint"]);
+    let output = with_config(&config, &["rule", "lint"]);
     assert_code(&output, 2);
     assert!(stdout(&output).contains("rules/own.toml:3:"), "{}", stdout(&output));
     let output = with_config(&config, &["cycle", "start"]);

@@ -5,6 +5,7 @@ mod config;
 mod connector;
 mod cycle;
 mod demo;
+mod explain;
 mod guards;
 mod help;
 

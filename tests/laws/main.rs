@@ -6,6 +6,7 @@ mod directory;
 mod expected;
 mod invariants;
 mod laws;
+mod one_object;
 mod reference;
 mod scenarios;
 mod world;

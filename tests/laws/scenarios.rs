@@ -10,7 +10,7 @@ use syncline::model::{DeltaKind, Link, ObjectErrorCode, Stage};
 use syncline::rules::RunParameters;
 use syncline::store::{ChangeSet, DirtyReason};
 
-fn person(number: u32, badge: &str) -> Entry {
+pub(crate) fn person(number: u32, badge: &str) -> Entry {
     Entry::new("user", &format!("CN=u{number},DC=x")).with("badge", badge).with("mail", &format!("{badge}@x"))
 }
 

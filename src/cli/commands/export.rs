@@ -5,8 +5,9 @@ use crate::cli::args::ExportArguments;
 use crate::cli::calls::call;
 use crate::cli::commands::more;
 use crate::cli::commands::run::drive;
+use crate::cli::commands::trace::print_wrapped;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, thousands};
+use crate::cli::output::{clean, table, thousands};
 use crate::model::ConnectorId;
 use crate::service::{Access, DriveOptions, Profile, Service, WhatIfView, Work};
 use serde::Serialize;
@@ -61,6 +62,9 @@ fn print(app: &App, view: &WhatIfView) {
         if let Some(rename) = &object.rename {
             app.output.line(clean(format!("  name: {rename}")));
         }
+        if !object.would_be_emptied.is_empty() {
+            print_wrapped(app.output, "  would be emptied: ", &object.would_be_emptied.join(", "));
+        }
         for change in &object.changes {
             for value in &change.removed {
                 app.output.line(format!("  - {}: {}", change.attribute, clean(value)));
@@ -79,6 +83,11 @@ fn print(app: &App, view: &WhatIfView) {
         thousands(view.renames),
         thousands(view.deletes)
     ));
+    if !view.would_be_emptied.is_empty() {
+        app.output.line(format!("\nwould be emptied in {}:", clean(&view.connector)));
+        let rows = view.would_be_emptied.iter().map(|(attribute, objects)| [attribute.clone(), thousands(*objects)]);
+        app.output.line(table(["attribute", "objects"], &["objects"], rows));
+    }
     if view.staging {
         app.output.note("This installation is in staging mode: nothing would be sent.");
     }

@@ -1,4 +1,4 @@
-//! `mv search` and `mv show`: what the metaverse holds and where it comes from.
+//! `mv search`, `mv show` and `mv why`: what the metaverse holds and where it comes from.
 
 use crate::cli::App;
 use crate::cli::args::MvCommand;
@@ -33,6 +33,7 @@ pub(in crate::cli) fn run(app: &App, command: &MvCommand) -> Result<Exit, Comman
                 more(app.output, found.more, found.objects.len());
             });
         }
+        MvCommand::Why { object, attribute } => return super::why::run(app, object, attribute),
         MvCommand::Show { object, limit } => {
             let service = app.service(Access::Existing)?;
             let browser = service.browse()?;

@@ -2,16 +2,20 @@
 
 use super::super::describe;
 use super::deltas;
-use super::queue::ExportSummary;
+use super::queue::{ExportSummary, each};
 use crate::connector::ExportKind;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Names, Stage, ValueState};
 use crate::store::{AttributeDelta, Snapshot, StoreError};
+use std::collections::BTreeMap;
 
 /// What waits for a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExportPreview {
     /// All of it, in numbers.
     pub summary: ExportSummary,
+    /// Attributes that would have no value any more in objects of the target that have one now, with the number of these
+    /// objects; of the whole queue.
+    pub emptied: BTreeMap<String, u64>,
     /// The objects, ascending by number, as many as were asked for.
     pub objects: Vec<PlannedExport>,
     /// There are more objects behind the last one.
@@ -33,6 +37,8 @@ pub struct PlannedExport {
     pub rename: Option<String>,
     /// What would change; the values that go and the values that come.
     pub changes: Vec<AttributeDelta>,
+    /// Of these the attributes that have values there now and would have none.
+    pub emptied: Vec<String>,
 }
 
 /// Lists the pending exports of a connector, at most `limit` objects behind `after`.
@@ -55,7 +61,16 @@ pub fn plan_export(
             objects.extend(planned(snapshot, names, &object)?);
         }
     }
-    Ok(ExportPreview { summary, objects, more })
+    let mut emptied: BTreeMap<String, u64> = BTreeMap::new();
+    each(snapshot, connector, &mut |object| {
+        if object.stage(Stage::PendingExport).kind == DeltaKind::Update {
+            for attribute in describe::emptied(names, object, &snapshot.cs_references(object.id)?) {
+                *emptied.entry(attribute).or_default() += 1;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(ExportPreview { summary, emptied, objects, more })
 }
 
 fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Option<PlannedExport>, StoreError> {
@@ -75,7 +90,8 @@ fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Opti
             changes.removed(item.attr, || describe::shorten(item.value));
         }
     }
-    for row in queue_rows(snapshot, object.id)? {
+    let rows = snapshot.cs_references(object.id)?;
+    for row in rows.iter().filter(|row| row.state.touched(Stage::PendingExport)) {
         let target = snapshot.cs_object(row.target)?;
         let target = target.map_or_else(|| row.target.to_string(), |target| deltas::acknowledged_name(&target).to_owned());
         if row.state.added(Stage::PendingExport) {
@@ -93,10 +109,6 @@ fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Opti
         dn: dn.to_owned(),
         rename: rename.map(str::to_owned),
         changes: changes.finish(names, rename.map(|name| (dn, name))),
+        emptied: describe::emptied(names, object, &rows),
     }))
-}
-
-fn queue_rows(snapshot: &Snapshot, owner: CsId) -> Result<Vec<crate::model::CsReference>, StoreError> {
-    let rows = snapshot.cs_references(owner)?;
-    Ok(rows.into_iter().filter(|row| row.state.touched(Stage::PendingExport)).collect())
 }

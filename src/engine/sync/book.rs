@@ -17,8 +17,10 @@ pub(crate) struct Rulebook<'a> {
     pub(crate) names: &'a Names,
     /// The connector whose objects the step processes.
     pub(crate) connector: ConnectorId,
-    /// All objects are evaluated, not only those with news.
+    /// Objects are evaluated whole, not only as far as they have news.
     pub(crate) full: bool,
+    /// All objects of the connector are evaluated in this step.
+    pub(crate) everything: bool,
     /// Metaverse attributes that any join looks at, in either direction; ascending.
     pub(crate) metaverse_keys: Vec<AttrId>,
     wakes: BTreeMap<AttrId, Vec<(ConnectorId, AttrId)>>,
@@ -95,6 +97,7 @@ impl<'a> Rulebook<'a> {
             names,
             connector,
             full,
+            everything: full,
             metaverse_keys,
             wakes,
             reverse,

@@ -140,7 +140,7 @@ impl Draft<'_> {
     }
 
     fn target_candidates(&mut self, connector: ConnectorId, attr: AttrId, value: ValueRef<'_>) -> Result<Vec<CsId>, UnitError> {
-        let mut candidates = self.view.snapshot.cs_join_candidates(connector, attr, value)?;
+        let mut candidates = self.view.cs_candidates(connector, attr, value)?;
         // The subject's own values may be newer than the index.
         if self.subject.connector() == connector && !candidates.contains(&self.subject) {
             candidates.push(self.subject);

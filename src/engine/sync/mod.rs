@@ -19,9 +19,11 @@ mod preview;
 mod resolve;
 mod stages;
 mod step;
+mod trace;
 mod unit;
 mod view;
 
 pub use plan::SyncPlan;
 pub use preview::{Preview, PreviewDecision, PreviewFlow, PreviewRule, PreviewTarget, preview};
-pub use step::{SyncOutcome, SyncRequest, indexed_attributes, run_sync, synchronize};
+pub use step::{SyncOutcome, SyncRequest, indexed_attributes, run_sync, run_sync_of_object, synchronize};
+pub use trace::Tracer;

@@ -7,14 +7,21 @@ use super::draft::TargetEvent;
 use super::image::CsImage;
 use super::plan::{shown, value_delta};
 use super::step::indexed_attributes;
+use super::trace::{contribution, inbound_rules, outbound_rules, want};
 use super::unit::{Inbound, Unit};
+use super::view::JoinIndex;
+use crate::engine::describe::emptied;
 use crate::model::{
     AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, FlatValues, Lineage, Link, MvId, MvObject, ObjectErrorCode, RuleId, Stage,
     ValueState,
 };
-use crate::rules::{LinkType, RuleSet, RunParameters};
-use crate::store::{AttributeDelta, DirtyReason, Store, StoreError};
+use crate::rules::{AttributeTrace, LinkType, RuleSet, RuleTrace, RunParameters};
+use crate::store::{AttributeDelta, DirtyReason, Snapshot, Store, StoreError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Objects read at a time when join values have to be read into memory.
+const PAGE: usize = 2_000;
 
 /// What synchronization would do with one object.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +46,12 @@ pub struct Preview {
     pub before: Option<MvObject>,
     /// The metaverse object afterwards.
     pub after: Option<MvObject>,
+    /// The enabled inbound rules for objects of its connector and type, in scope or not, by precedence.
+    pub inbound: Vec<RuleTrace>,
+    /// The enabled outbound rules for the metaverse object, in scope or not, by precedence.
+    pub outbound: Vec<RuleTrace>,
+    /// How the attributes of the metaverse object are decided, with everyone who was asked.
+    pub attributes: Vec<AttributeTrace>,
     /// What changes in it.
     pub changes: Vec<AttributeDelta>,
     /// The target objects looked at.
@@ -117,21 +130,27 @@ pub struct PreviewTarget {
     pub changes: Vec<AttributeDelta>,
     /// The wanted changes of references: attribute, name of the object referred to, added or removed.
     pub references: Vec<(String, String, bool)>,
+    /// Attributes that have values there now and would have none.
+    pub emptied: Vec<String>,
+    /// How its attributes are decided; empty when it goes.
+    pub attributes: Vec<AttributeTrace>,
     /// The object would be let go without being deleted.
     pub released: bool,
 }
 
-/// Looks ahead for one object. `full` also compares targets of a metaverse object that does not change.
+/// Looks ahead for one object. `full` also compares targets of a metaverse object that does not change. Writes nothing:
+/// where the store lacks an index that joins need, the join values are read into memory.
 pub fn preview(store: &Store, rules: &RuleSet, parameters: &RunParameters, id: CsId, full: bool) -> Result<Option<Preview>, StoreError> {
     let names = Arc::clone(store.names());
-    let book = Rulebook::new(rules, parameters, &names, id.connector(), full);
+    let mut book = Rulebook::new(rules, parameters, &names, id.connector(), full);
+    book.everything = false;
     let (metaverse, spaces) = indexed_attributes(rules);
-    store.index_attributes(&metaverse, &spaces)?;
     let snapshot = store.snapshot()?;
     let Some(object) = snapshot.cs_object(id)? else { return Ok(None) };
     let link = object.link;
+    let index = if store.has_indexes(&metaverse, &spaces)? { None } else { Some(read_join_values(&snapshot, &metaverse, &spaces)?) };
     let unit = Unit { object: Arc::new(object.clone()), dirty: None };
-    let batch = Batch::plan(&book, &snapshot, None, &mut Sleepers::default(), vec![unit])?;
+    let batch = Batch::plan(&book, &snapshot, index.as_ref(), &mut Sleepers::default(), vec![unit])?;
     let view = batch.view();
     let scope = {
         let image = CsImage::new(&view, &object, None);
@@ -165,11 +184,20 @@ pub fn preview(store: &Store, rules: &RuleSet, parameters: &RunParameters, id: C
         let events = record.map_or(&[][..], |record| record.events.as_slice());
         events.iter().any(|(target, event)| *target == id && *event == TargetEvent::Disconnected)
     };
-    let targets = targets.into_iter().map(|id| target_of(&batch, id, released(id))).collect::<Result<Vec<_>, _>>()?;
+    let mv = after.as_ref();
+    let targets = targets.into_iter().map(|id| target_of(&batch, id, mv, released(id))).collect::<Result<Vec<_>, _>>()?;
     let flows = match &after {
         Some(object) => flows_of(&batch, object)?,
         None => Vec::new(),
     };
+    let linked_now = matches!(decision, PreviewDecision::Joins | PreviewDecision::Projects | PreviewDecision::Retyped).then_some(id);
+    let attributes = match &after {
+        Some(object) => contribution(&book, &view, object.id, before.as_ref(), linked_now, None)?,
+        None => Vec::new(),
+    };
+    let inbound = inbound_rules(&book, &view, &object);
+    let outbound = after.as_ref().or(before.as_ref()).map(|object| outbound_rules(&book, &view, object)).unwrap_or_default();
+    batch.failure.take()?;
     Ok(Some(Preview {
         id,
         dn: object.dn.to_string(),
@@ -184,11 +212,40 @@ pub fn preview(store: &Store, rules: &RuleSet, parameters: &RunParameters, id: C
         flows,
         before,
         after,
+        inbound,
+        outbound,
+        attributes,
         changes,
         targets,
         consequences: batch.dirty.iter().filter_map(|(id, reason)| reason.map(|reason| (*id, reason))).collect(),
         problem,
     }))
+}
+
+/// All join values, from the objects themselves.
+fn read_join_values(snapshot: &Snapshot, metaverse: &[AttrId], spaces: &[(ConnectorId, AttrId)]) -> Result<JoinIndex, StoreError> {
+    let mut index = JoinIndex::default();
+    let mut after = None;
+    loop {
+        let objects = snapshot.mv_scan(after, PAGE)?;
+        let Some(last) = objects.last() else { break };
+        after = Some(last.id);
+        objects.iter().for_each(|object| index.insert_object(object, metaverse));
+    }
+    let mut by_connector: BTreeMap<ConnectorId, Vec<AttrId>> = BTreeMap::new();
+    for (connector, attr) in spaces {
+        by_connector.entry(*connector).or_default().push(*attr);
+    }
+    for (connector, attributes) in by_connector {
+        let mut after = None;
+        loop {
+            let objects = snapshot.cs_scan(connector, after, PAGE)?;
+            let Some(last) = objects.last() else { break };
+            after = Some(last.id);
+            objects.iter().for_each(|object| index.insert_space_object(object, &attributes));
+        }
+    }
+    Ok(index)
 }
 
 fn decision_of(inbound: Inbound) -> PreviewDecision {
@@ -226,7 +283,7 @@ fn flows_of(batch: &Batch<'_>, object: &MvObject) -> Result<Vec<PreviewFlow>, St
     Ok(flows)
 }
 
-fn target_of(batch: &Batch<'_>, id: CsId, disconnected: bool) -> Result<PreviewTarget, StoreError> {
+fn target_of(batch: &Batch<'_>, id: CsId, mv: Option<&MvObject>, disconnected: bool) -> Result<PreviewTarget, StoreError> {
     let view = batch.view();
     let object: Option<Arc<CsObject>> = view.cs(id)?;
     let rows: Vec<CsReference> = if object.is_some() { view.cs_rows(id)? } else { Vec::new() };
@@ -255,5 +312,10 @@ fn target_of(batch: &Batch<'_>, id: CsId, disconnected: bool) -> Result<PreviewT
         }
     }
     let released = disconnected && pending != DeltaKind::Delete;
-    Ok(PreviewTarget { connector: id.connector(), id, dn, pending, changes, references, released })
+    let emptied = object.as_ref().map(|object| emptied(batch.book.names, object, &rows)).unwrap_or_default();
+    let attributes = match (&object, mv) {
+        (Some(object), Some(mv)) if object.link.mv() == Some(mv.id) => want(batch.book, &view, mv, object, None),
+        _ => Vec::new(),
+    };
+    Ok(PreviewTarget { connector: id.connector(), id, dn, pending, changes, references, emptied, attributes, released })
 }

@@ -55,8 +55,32 @@ pub fn run_sync(
     if request.full {
         recorder.expect(Some(store.snapshot()?.cs_count(request.connector)?));
     }
+    recorded(store, rules, request, None, cx, recorder)
+}
+
+/// As [`run_sync`], over one object of the connector and what follows from it for others. With `full`, all targets of its
+/// metaverse object are compared, as in a full synchronization.
+pub fn run_sync_of_object(
+    store: &Store,
+    rules: &RuleSet,
+    request: &SyncRequest,
+    object: CsId,
+    cx: &Context,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<SyncOutcome, EngineError> {
+    recorded(store, rules, request, Some(object), cx, recorder)
+}
+
+fn recorded(
+    store: &Store,
+    rules: &RuleSet,
+    request: &SyncRequest,
+    only: Option<CsId>,
+    cx: &Context,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<SyncOutcome, EngineError> {
     let (run, step) = request.step;
-    let outcome = synchronize(store, rules, request, cx, &mut |plan| {
+    let outcome = step_over(store, rules, request, only, cx, &mut |plan| {
         for (counter, number) in &plan.counters {
             recorder.count_named(counter, *number);
         }
@@ -105,8 +129,20 @@ pub fn synchronize(
     cx: &Context,
     apply: &mut dyn FnMut(SyncPlan) -> Result<(), StoreError>,
 ) -> Result<SyncOutcome, StoreError> {
+    step_over(store, rules, request, None, cx, apply)
+}
+
+fn step_over(
+    store: &Store,
+    rules: &RuleSet,
+    request: &SyncRequest,
+    only: Option<CsId>,
+    cx: &Context,
+    apply: &mut dyn FnMut(SyncPlan) -> Result<(), StoreError>,
+) -> Result<SyncOutcome, StoreError> {
     let names = Arc::clone(store.names());
-    let book = Rulebook::new(rules, &request.parameters, &names, request.connector, request.full);
+    let mut book = Rulebook::new(rules, &request.parameters, &names, request.connector, request.full);
+    book.everything = request.full && only.is_none();
     let (metaverse, spaces) = indexed_attributes(rules);
     store.index_attributes(&metaverse, &spaces)?;
     let mut step = Step {
@@ -120,7 +156,10 @@ pub fn synchronize(
         dirty: HashMap::default(),
         outcome: SyncOutcome::default(),
     };
-    step.run()?;
+    match only {
+        Some(object) => step.run_one(object)?,
+        None => step.run()?,
+    }
     Ok(step.outcome)
 }
 
@@ -151,6 +190,21 @@ impl Step<'_> {
             ids.extend(self.dirty.keys().copied());
             self.process(&ids.into_iter().collect::<Vec<_>>())?;
         }
+        self.follow()
+    }
+
+    /// One object, and what follows from it for objects of the same connector. Marks of others wait for their own step.
+    fn run_one(&mut self, object: CsId) -> Result<(), StoreError> {
+        let snapshot = self.store.snapshot()?;
+        let before = object.0.checked_sub(1).map(CsId);
+        let mark = snapshot.dirty(object.connector(), before, 1)?;
+        drop(snapshot);
+        self.dirty.extend(mark.into_iter().filter(|(id, _)| *id == object));
+        self.process(&[object])?;
+        self.follow()
+    }
+
+    fn follow(&mut self) -> Result<(), StoreError> {
         for _ in 1..ROUNDS {
             // What failed waits for the next step, and what waits for a name or a target does, too.
             let follows = |reason: &DirtyReason| matches!(reason, DirtyReason::Consequence | DirtyReason::ReferenceResolved);

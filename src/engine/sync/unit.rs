@@ -385,12 +385,12 @@ impl Planned {
                 for value in gone.chain(come).map(RawItem::value) {
                     self.changed_keys.push(join_key(*attr, value));
                     for (connector, space) in book.wakes(*attr) {
-                        if book.full && *connector == book.connector {
+                        if book.everything && *connector == book.connector {
                             // Everything of this connector is evaluated in this step; who is still to come sees the
                             // value, and who came before is remembered by its open keys.
                             continue;
                         }
-                        self.wakes.extend(view.snapshot.cs_join_candidates(*connector, *space, value)?);
+                        self.wakes.extend(view.cs_candidates(*connector, *space, value)?);
                     }
                 }
             }

@@ -36,6 +36,8 @@ pub(crate) struct JoinIndex {
     /// Keyed by half of a key: candidates are verified anyway, and this table is the largest of a step.
     first: Table<u64, MvId>,
     more: Table<u64, Vec<MvId>>,
+    /// Join values of connector spaces, where the store keeps no index of them.
+    spaces: Option<Table<u64, Vec<CsId>>>,
 }
 
 impl JoinIndex {
@@ -61,6 +63,19 @@ impl JoinIndex {
         for attr in attributes {
             for item in object.values.attribute(*attr) {
                 self.insert(join_key(*attr, item.value), object.id);
+            }
+        }
+    }
+
+    /// Notes the join values of a connector-space object; from the first one on, spaces are looked up here.
+    pub(crate) fn insert_space_object(&mut self, object: &CsObject, attributes: &[AttrId]) {
+        let spaces = self.spaces.get_or_insert_default();
+        for attr in attributes {
+            for item in object.values.attribute(*attr) {
+                let list = spaces.entry(footprint_join(join_key(*attr, item.value))).or_default();
+                if !list.contains(&object.id) {
+                    list.push(object.id);
+                }
             }
         }
     }
@@ -202,6 +217,15 @@ impl View<'_> {
             };
         }
         Ok(rows.into_iter().map(|((attr, target), contributor)| MvReference { owner, attr, target, contributor }).collect())
+    }
+
+    /// Objects of a connector that may have a value, to be verified.
+    pub(crate) fn cs_candidates(&self, connector: ConnectorId, attr: AttrId, value: ValueRef<'_>) -> Result<Vec<CsId>, StoreError> {
+        let Some(spaces) = self.index.and_then(|index| index.spaces.as_ref()) else {
+            return self.snapshot.cs_join_candidates(connector, attr, value);
+        };
+        let found = spaces.get(&footprint_join(join_key(attr, value))).map_or(&[][..], Vec::as_slice);
+        Ok(found.iter().copied().filter(|id| id.connector() == connector).collect())
     }
 
     /// Metaverse objects that may have a value; ascending, each once, to be verified.

@@ -14,11 +14,17 @@ mod tests;
 mod value;
 
 pub(crate) use compile::{AttributeLookup, AttributeRef, Options, Resolve, compile};
+pub(crate) use functions::table as function_table;
 pub(crate) use functions::text::{cut, offset, trimmed};
 pub(crate) use value::{Context, PARAMETERS, Scalar, Val, load, parse_boolean, parse_number, same_text};
 
 use crate::model::{AttrId, ObjectErrorCode};
 use std::fmt;
+
+/// A date as people read it, in UTC.
+pub(crate) fn date_text(ticks: i64) -> String {
+    date::format(ticks, "yyyy-MM-dd HH:mm:ss'Z'")
+}
 
 /// A place in an expression, in octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

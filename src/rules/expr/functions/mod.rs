@@ -1,6 +1,7 @@
 //! The functions of the expression language, one file per group of the reference. A function is a row in its
 //! group's table: name, parameters, result, body. To add one: a row, a body, a table of cases.
 
+mod about;
 mod certificate;
 mod conversion;
 mod date;
@@ -13,6 +14,7 @@ pub(super) mod text;
 
 use super::value::{Context, Scalar, Val, parse_number};
 use super::{Fault, Kind};
+use crate::rules::FunctionView;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -94,6 +96,14 @@ impl Accepts {
             Self::Date => "a date",
             Self::Name => "a reference or a name",
             Self::Choice(_) => "one of its words",
+        }
+    }
+
+    /// As lists of functions tell it.
+    fn told(self) -> String {
+        match self {
+            Self::Choice(words) => format!("one of {}", words.join(", ")),
+            other => other.name().to_owned(),
         }
     }
 
@@ -184,6 +194,9 @@ const GROUPS: &[&[Function]] = &[
     certificate::FUNCTIONS,
 ];
 
+/// What the groups are called, in their order.
+const GROUP_NAMES: [&str; 9] = ["conversion", "date and time", "directory", "evaluation", "math", "lists", "flow", "text", "certificates"];
+
 /// The function of a name.
 pub(super) fn find(name: &str) -> Option<&'static Function> {
     // The documentation heads one function GUID and calls it Guid: both are taken.
@@ -194,6 +207,19 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
 /// All names.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     GROUPS.iter().flat_map(|group| group.iter()).map(|function| function.name)
+}
+
+/// Every function with its group, for lists.
+pub(crate) fn table() -> Vec<FunctionView> {
+    let view = |group: &'static str, function: &Function| FunctionView {
+        name: function.name,
+        signature: function.signature(),
+        group,
+        gives: function.result.name(),
+        parameters: function.parameters.iter().map(|parameter| (parameter.name.to_owned(), parameter.accepts.told())).collect(),
+        about: about::of(function.name),
+    };
+    GROUP_NAMES.iter().zip(GROUPS).flat_map(|(group, functions)| functions.iter().map(move |function| view(group, function))).collect()
 }
 
 /// One call: its arguments, evaluated, and what is around it.

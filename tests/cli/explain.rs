@@ -1,0 +1,242 @@
+//! Previews, traces of rules, expressions, and where values come from; and rule files that commands keep.
+
+use crate::{assert_code, document, small_world, stderr, stdout, with_config};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A world after its first cycle, in which Ada has since lost her department and got another name; imported, not
+/// synchronized.
+fn world_with_news() -> (tempfile::TempDir, PathBuf) {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let file = world.path().join("people.ldif");
+    let people = crate::PEOPLE.replacen("department: Engines\n", "", 1).replace("displayName: Ada Byron", "displayName: Ada Lovelace");
+    assert_ne!(people, crate::PEOPLE);
+    fs::write(file, people).expect("the folder can be written");
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import"]), 0);
+    (world, config)
+}
+
+fn ok(config: &Path, arguments: &[&str]) -> String {
+    let output = with_config(config, arguments);
+    assert_code(&output, 0);
+    stdout(&output)
+}
+
+fn json(config: &Path, arguments: &[&str]) -> serde_json::Value {
+    document(&with_config(config, &[&["--json"], arguments].concat()))
+}
+
+/// The rule files of a configuration, with their content.
+fn rule_files(config: &Path) -> Vec<(String, String)> {
+    let Ok(folder) = fs::read_dir(config.join("rules")) else { return Vec::new() };
+    let mut files: Vec<(String, String)> = folder
+        .map(|file| file.expect("the folder can be read"))
+        .map(|file| (file.file_name().to_string_lossy().into_owned(), fs::read_to_string(file.path()).expect("rules are text")))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_preview_shows_losses_and_writes_nothing_until_it_is_committed() {
+    let (_world, config) = world_with_news();
+    let state =
+        || (json(&config, &["store", "stats"]), json(&config, &["run", "list"]), json(&config, &["cs", "show", "corp.example:ada"]));
+    let before = state();
+    let shown = ok(&config, &["preview", "corp.example:ada"]);
+    assert!(shown.contains("would be emptied in Entra: department"), "{shown}");
+    assert!(shown.contains("department: Engines → (none)") && shown.contains("displayName: Ada Byron → Ada Lovelace"), "{shown}");
+    let told = json(&config, &["preview", "corp.example:ada", "--full", "--all"]);
+    assert_eq!(told["decision"], "stays-linked");
+    assert_eq!(told["targets"][0]["would_be_emptied"], serde_json::json!(["department"]));
+    let excluded = told["out_of_scope"].as_array().unwrap();
+    assert!(excluded.iter().all(|rule| rule["failing"].as_array().is_some_and(|failing| !failing.is_empty())), "{told:#}");
+    assert_eq!(state(), before, "a preview writes nothing");
+
+    let done = json(&config, &["preview", "corp.example:ada", "--commit"]);
+    assert_eq!(done["committed"]["profile"], "Delta Synchronization of one object");
+    assert_eq!(done["committed"]["result"], "success");
+    let waits = json(&config, &["export", "--what-if"]);
+    assert_eq!(waits["targets"][0]["would_be_emptied"], serde_json::json!({ "department": 1 }));
+    assert_eq!(waits["targets"][0]["objects"][0]["would_be_emptied"], serde_json::json!(["department"]));
+    let listed = ok(&config, &["export", "--what-if"]);
+    assert!(listed.contains("would be emptied: department") && listed.contains("would be emptied in Entra:"), "{listed}");
+    assert_eq!(json(&config, &["run", "show", "10"])["steps"][0]["message"].as_str().unwrap().split(' ').next(), Some("only"));
+    // There is nothing left for a step over everything.
+    ok(&config, &["run", "start", "corp.example", "delta-sync"]);
+    assert_eq!(json(&config, &["export", "--what-if"]), waits);
+}
+
+#[test]
+fn a_value_has_its_origin_its_rivals_and_its_fate() {
+    let (_world, config) = world_with_news();
+    let why = json(&config, &["mv", "why", "corp.example:ada", "accountEnabled"]);
+    let origin = &why["origins"][0];
+    assert_eq!((origin["rule"].as_str(), origin["connector"].as_str()), (Some("In from AD - User AccountEnabled"), Some("corp.example")));
+    assert_eq!(origin["dn"], "CN=Ada Byron,OU=People,DC=corp,DC=example");
+    assert_eq!(origin["run"]["profile"], "Full Synchronization");
+    let verdicts: Vec<&str> = why["flows"].as_array().unwrap().iter().map(|flow| flow["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts, ["won", "not-asked", "not-asked"]);
+    let sent = &why["targets"][0]["attributes"][0];
+    assert_eq!((sent["attribute"].as_str(), sent["state"].as_str()), (Some("accountEnabled"), Some("confirmed")));
+    assert_eq!((sent["sent"]["profile"].as_str(), sent["confirmed"]["profile"].as_str()), (Some("Export"), Some("Delta Import")));
+
+    let none = json(&config, &["mv", "why", "corp.example:ada", "title"]);
+    assert_eq!((none["count"].as_u64(), none["decision"].as_str()), (Some(0), Some("empty")));
+    assert_eq!(none["flows"][0]["verdict"], "gave-nothing");
+    let told = json(&config, &["mv", "why", "corp.example:ada", "department"]);
+    assert_eq!((told["outdated"].as_bool(), told["values"][0].as_str()), (Some(true), Some("Engines")));
+    let shown = ok(&config, &["mv", "why", "corp.example:ada", "department"]);
+    assert!(shown.contains("Trim([department]) gives nothing") && shown.contains("The rules would give another result now"), "{shown}");
+    let output = with_config(&config, &["mv", "why", "corp.example:ada", "shoeSize"]);
+    assert_code(&output, 2);
+    assert!(stderr(&output).contains("no rule reads or writes a metaverse attribute 'shoeSize'"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_rule_is_found_by_all_its_names_and_shown_whole() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let shown = json(&config, &["rule", "show", "In from AD - User Common"]);
+    let keys = ["tag", "number"].map(|key| shown[key].as_str().unwrap().to_owned());
+    let precedence = shown["precedence"].to_string();
+    for text in ["in from ad - user common", &keys[0], &keys[1], &precedence, "corp.example:In from AD - User Common"] {
+        assert_eq!(json(&config, &["rule", "show", text])["number"].as_str(), Some(keys[1].as_str()), "{text}");
+    }
+    insta::assert_snapshot!(ok(&config, &["rule", "show", "In from AD - User AccountEnabled"]));
+    let output = with_config(&config, &["rule", "show", "user common"]);
+    assert_code(&output, 2);
+    assert!(
+        stderr(&output).contains("may mean several rules") && stderr(&output).contains("106  In from AD - User Common (corp.example)"),
+        "{}",
+        stderr(&output)
+    );
+    let output = with_config(&config, &["rule", "show", "nonsense"]);
+    assert_code(&output, 2);
+    let count = |arguments: &[&str]| json(&config, &[&["rule", "list"], arguments].concat())["rules"].as_array().unwrap().len();
+    let all = count(&[]);
+    assert_eq!(count(&["--direction", "in"]) + count(&["--direction", "out"]), all);
+    assert_eq!(count(&["--connector", "corp.example"]) + count(&["--connector", "Entra"]), all);
+    assert!((1..all).contains(&count(&["--attribute", "department"])) && (1..all).contains(&count(&["--type", "group"])));
+    assert_eq!(count(&["--disabled"]), 0);
+    assert_eq!(json(&config, &["rules", "list"]), json(&config, &["rule", "list"]), "the former word still works");
+    let flows = ok(&config, &["rule", "precedence", "accountEnabled"]);
+    assert!(flows.contains("accountEnabled of metaverse:") && flows.contains("accountEnabled of Entra:"), "{flows}");
+    let output = with_config(&config, &["rule", "precedence", "accountEnable"]);
+    assert_code(&output, 2);
+    assert!(stderr(&output).contains("there are: accountEnabled"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_rule_is_tried_on_stored_objects_and_on_entries_that_nobody_has() {
+    let (world, config) = world_with_news();
+    insta::assert_snapshot!(ok(&config, &["rule", "test", "In from AD - User AccountEnabled", "ada@corp.example"]));
+    let outbound = json(&config, &["rule", "test", "Out to AAD - User Join", "corp.example:ada"]);
+    assert_eq!((outbound["direction"].as_str(), outbound["in_scope"].as_bool()), (Some("outbound"), Some(true)));
+    let entry = world.path().join("entry.ldif");
+    fs::write(&entry, "dn: CN=Krbtgt,DC=corp,DC=example\nobjectClass: user\nsAMAccountName: krbtgt\nuserPassword: hunter2\nisCriticalSystemObject: TRUE\n").unwrap();
+    let tried = json(&config, &["rule", "test", "In from AD - User Join", "--entry", entry.to_str().unwrap()]);
+    assert_eq!(tried["in_scope"], false, "{tried:#}");
+    assert!(!tried.to_string().contains("hunter2"));
+    let output = with_config(&config, &["rule", "test", "Out to AAD - User Join", "--entry", entry.to_str().unwrap()]);
+    assert_code(&output, 64);
+    let output = with_config(&config, &["rule", "test", "In from AD - User Join"]);
+    assert_code(&output, 64);
+}
+
+#[test]
+fn rules_are_copied_and_switched_by_files_that_always_compile() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let count = |arguments: &[&str]| json(&config, &[&["rule", "list"], arguments].concat())["rules"].as_array().unwrap().len();
+    let all = count(&[]);
+    // A look writes nothing.
+    for arguments in [
+        &["rule", "clone", "In from AD - User Lync", "--as", "Ours", "--what-if"][..],
+        &["rule", "disable", "In from AD - User Lync", "--what-if"],
+    ] {
+        assert!(ok(&config, arguments).contains("would be written"));
+        assert_eq!(rule_files(&config), []);
+    }
+    let cloned = json(&config, &["rule", "clone", "In from AD - User Lync", "--as", "Ours - Lync"]);
+    assert_eq!((cloned["done"].as_str(), cloned["file"].as_str()), (Some("written"), Some("rules/110-ours-lync.toml")));
+    assert_eq!((count(&[]), count(&["--disabled"])), (all, 1));
+    // The copy flows what the original did, at its place.
+    let [ours, theirs] = ["Ours - Lync", "In from AD - User Lync"].map(|rule| json(&config, &["rule", "show", rule]));
+    assert_eq!((&ours["attribute_flows"], &ours["scope"]), (&theirs["attribute_flows"], &theirs["scope"]));
+    assert_eq!(json(&config, &["rule", "lint"])["findings"], serde_json::json!([]));
+    let again = with_config(&config, &["rule", "clone", "In from AD - User Lync", "--as", "Ours - Lync"]);
+    assert_code(&again, 64);
+    assert!(stderr(&again).contains("is there already"), "{}", stderr(&again));
+    let enable = with_config(&config, &["rule", "enable", "In from AD - User Lync"]);
+    assert_code(&enable, 64);
+    assert!(stderr(&enable).contains("rules/110-ours-lync.toml"), "{}", stderr(&enable));
+
+    let before = rule_files(&config);
+    ok(&config, &["rule", "disable", "Out to AAD - User Intune"]);
+    ok(&config, &["rule", "disable", "Out to AAD - User AzureRMS"]);
+    assert_eq!(count(&["--disabled"]), 3);
+    assert!(ok(&config, &["rule", "disable", "Out to AAD - User AzureRMS"]).contains("Nothing to do"));
+    ok(&config, &["rule", "enable", "Out to AAD - User Intune"]);
+    ok(&config, &["rule", "enable", "Out to AAD - User AzureRMS"]);
+    assert_eq!(rule_files(&config), before, "a list without entries is no file");
+
+    // A rule of one's own is switched by its own table; comments stay.
+    let own = config.join("rules/50-own.toml");
+    let text = "# mine\n[[rule]]\nname = \"Own\"\ndirection = \"inbound\"\nconnector = \"corp.example\"\ncs_type = \"user\"\nmv_type = \"person\"\nlink = \"join\"\norder = 50\nenabled = false # not yet\nflows = [{ to = \"title\", constant = \"x\" }]\n";
+    fs::write(&own, text).unwrap();
+    let tried = ok(&config, &["rule", "show", "Own"]);
+    assert!(tried.contains("disabled"), "{tried}");
+    ok(&config, &["rule", "enable", "Own"]);
+    assert_eq!(fs::read_to_string(&own).unwrap(), text.replace("enabled = false", "enabled = true"));
+
+    // A set that would not compile is never written: the copy's name is taken.
+    let files = rule_files(&config);
+    let refused = with_config(&config, &["rule", "clone", "In from AD - User Common", "--as", "Own"]);
+    assert_code(&refused, 4);
+    assert!(stderr(&refused).contains("has this rule twice"), "{}", stderr(&refused));
+    assert_eq!(rule_files(&config), files);
+
+    // What is exported is a rule file.
+    let toml = ok(&config, &["rule", "export", "In from AD - User Lync"]);
+    assert!(toml.starts_with("[[rule]]\nname = \"In from AD - User Lync\""), "{toml}");
+    assert!(json(&config, &["rule", "export", "Own"])["toml"].as_str().is_some_and(|toml| toml.contains("order = 50")));
+}
+
+#[test]
+fn expressions_are_tried_before_they_are_written_into_rules() {
+    let (_world, config) = world_with_news();
+    let eval = |arguments: &[&str]| {
+        let output = with_config(&config, &[&["expr", "eval"], arguments].concat());
+        (output.status.code(), stdout(&output), stderr(&output))
+    };
+    let (code, shown, _) = eval(&["UCase([displayName]) & \" of \" & %Domain.FQDN%", "--object", "corp.example:ada"]);
+    assert_eq!((code, shown.as_str()), (Some(0), "reads displayName = \"Ada Lovelace\"\ntext  \"ADA LOVELACE of corp.example\"\n"));
+    let (_, shown, _) = eval(&["[displayName]", "--object", "corp.example:ada", "--direction", "out"]);
+    assert!(shown.ends_with("text  \"Ada Byron\"\n"), "the metaverse has not heard of it: {shown}");
+    let (_, shown, _) = eval(&["Count([proxyAddresses])", "--attr", "proxyAddresses=smtp:a@x", "--attr", "proxyAddresses=smtp:b@x"]);
+    assert!(shown.ends_with("number  2\n"), "{shown}");
+    let (_, shown, _) = eval(&["ConvertToBase64([objectGUID])", "--attr", "objectGUID=0x11111111111111111111111111111111"]);
+    assert!(shown.ends_with("text  \"EREREREREREREREREREREQ==\"\n"), "{shown}");
+    let (code, _, told) = eval(&["Lft([givenName], 3)"]);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("^^^") && told.contains("Left"), "{told}");
+    let (code, shown, _) = eval(&["Item([mail], 3)", "--attr", "mail=a@x"]);
+    assert!(code == Some(2) && shown.contains("fails: expression-argument") && shown.contains('^'), "{shown}");
+    let (code, _, told) = eval(&["[mail]", "--attr", "mail"]);
+    assert!(code == Some(64) && told.contains("name=value"), "{told}");
+    let view = json(&config, &["expr", "eval", "IgnoreThisFlow"]);
+    assert_eq!((view["outcome"].as_str(), view["connector"].as_str()), (Some("ignored"), Some("corp.example")));
+
+    let functions = json(&config, &["expr", "functions"]);
+    assert_eq!(functions["functions"].as_array().unwrap().len(), 89);
+    let listed = ok(&config, &["expr", "functions"]);
+    assert!(listed.lines().all(|line| line.chars().count() <= 140), "{listed}");
+    let shown = ok(&config, &["expr", "functions", "dncomponentrev"]);
+    assert!(shown.starts_with("DNComponentRev(dn, n[, option])\n") && shown.contains("option: one of DC"), "{shown}");
+    let output = with_config(&config, &["expr", "functions", "base64"]);
+    assert_code(&output, 2);
+    assert!(stderr(&output).contains("ConvertFromBase64, ConvertToBase64"), "{}", stderr(&output));
+}
