@@ -70,6 +70,9 @@ pub(crate) enum Command {
     /// List rules, and what is wrong with them.
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Compare configurations.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Care for the store.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -438,6 +441,21 @@ pub(crate) enum RulesCommand {
     },
     /// Say what is wrong with rules, or probably not meant.
     Lint,
+}
+
+/// Commands about configurations.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Compare two configuration folders rule by rule and flow by flow; ends with 1 when they differ.
+    Diff {
+        /// The old configuration folder.
+        old: PathBuf,
+        /// The new configuration folder.
+        new: PathBuf,
+        /// Also write the comparison as one HTML page that needs nothing else.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
 }
 
 /// Commands about the store.

@@ -147,6 +147,7 @@ fn run(arguments: Arguments, output: Output) -> Result<Exit, CommandError> {
         Command::Object(command) => commands::object::run(&app, &command),
         Command::Connector(command) => commands::connector::run(&app, &command),
         Command::Rules(command) => commands::rules::run(&app, &command),
+        Command::Config(command) => commands::config::run(&app, &command),
         Command::Store(command) => commands::store::run(&app, &command),
         Command::Anchor(command) => commands::anchor::run(&app, &command),
         Command::Tenant(command) => commands::tenant::run(&app, &command),

@@ -28,7 +28,7 @@ pub use evaluation::{
 };
 pub use input::{AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSettings, UserMatching};
 pub use model::{Direction, Flow, FlowSource, JoinClause, LinkType, MergeType, Scope, ScopeClause, ScopeOperator, SyncRule};
-pub use plain::{PlainClause, PlainFlow, PlainJoin, PlainRule, PlainSource};
+pub use plain::{PlainAttribute, PlainClause, PlainFlow, PlainJoin, PlainRule, PlainSource, declared_attributes};
 pub use problem::{RuleProblem, Severity};
 
 use crate::model::{AttrId, AttributeSource, ConnectorId, MvObject, Names, ObjectErrorCode, ObjectType, RuleId, ValueKind};

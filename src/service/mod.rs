@@ -5,6 +5,7 @@
 mod anchors;
 mod browse;
 mod cloud;
+mod compare;
 mod connectors;
 mod drive;
 mod explain;
@@ -19,6 +20,7 @@ pub use crate::engine::export::DeleteSet;
 pub use crate::engine::run::{Profile, Standing};
 pub use anchors::{AnchorForms, NoAnchor, convert_anchor};
 pub use browse::{AttributeFilter, Browser, CsQuery, Found, MvQuery};
+pub use compare::{CompareError, compare};
 pub use connectors::ConnectorLine;
 pub use drive::{DriveOptions, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};
@@ -32,7 +34,7 @@ pub use what_if::{WhatIfObject, WhatIfView};
 
 use crate::config::{Config, ConfigError, ConfigProblem, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};
 use crate::connector::ConnectorError;
-use crate::model::ConnectorId;
+use crate::model::{ConnectorId, Names};
 use crate::rules::{
     AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, Direction, LinkType, RuleFile, RuleProblem, RuleSet, RuleSettings,
     Severity, UserMatching,
@@ -40,6 +42,7 @@ use crate::rules::{
 use crate::store::{Store, StoreError, StoreOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Configuration, store and rules, ready to be used.
 #[derive(Debug)]
@@ -137,7 +140,7 @@ impl Service {
         }
         let store = Store::open(&store_path, StoreOptions { cache_octets: config.limits.cache_mib.max(1) << 20 })?;
         let connectors = connectors::number(&config, &store)?;
-        let rules = compile_rules(&config, &store, &connectors);
+        let rules = compile_rules(&config, store.names(), &connectors);
         Ok(Self { config, store, store_path, connectors, rules })
     }
 
@@ -249,7 +252,7 @@ impl Service {
     }
 }
 
-fn compile_rules(config: &Config, store: &Store, connectors: &BTreeMap<ConnectorId, String>) -> Result<RuleSet, Vec<RuleProblem>> {
+fn compile_rules(config: &Config, names: &Arc<Names>, connectors: &BTreeMap<ConnectorId, String>) -> Result<RuleSet, Vec<RuleProblem>> {
     let mut files = RuleSet::default_files();
     files.extend(config.rule_files.iter().map(|file| RuleFile { name: file.name.clone(), text: file.text.clone() }));
     let profiles: Vec<ConnectorProfile> = config
@@ -271,7 +274,7 @@ fn compile_rules(config: &Config, store: &Store, connectors: &BTreeMap<Connector
         })
         .collect();
     let settings = rule_settings(config);
-    RuleSet::compile(CompileInput { files: &files, connectors: &profiles, names: store.names(), settings: &settings })
+    RuleSet::compile(CompileInput { files: &files, connectors: &profiles, names, settings: &settings })
 }
 
 fn rule_settings(config: &Config) -> RuleSettings {

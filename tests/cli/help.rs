@@ -24,6 +24,7 @@ fn help_of_every_command() {
         &["object", "explain"],
         &["rules", "list"],
         &["rules", "lint"],
+        &["config", "diff"],
         &["store"],
         &["store", "check"],
         &["anchor", "convert"],

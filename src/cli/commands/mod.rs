@@ -1,6 +1,9 @@
 //! The commands, one file each.
 
 pub(super) mod anchor;
+pub(super) mod config;
+mod config_diff;
+mod config_page;
 pub(super) mod connector;
 pub(super) mod cs;
 pub(super) mod cycle;

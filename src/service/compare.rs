@@ -1,0 +1,65 @@
+//! Compares two configuration folders without their stores.
+
+use super::{ServiceError, compile_rules};
+use crate::config::Config;
+use crate::config::diff::{self, ConfigDiff, Side};
+use crate::model::{ConnectorId, Names};
+use crate::rules::{PlainAttribute, PlainRule, RuleFile, declared_attributes};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why two folders cannot be compared.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration {}: {source}", folder.display())]
+pub struct CompareError {
+    /// The folder that cannot be used.
+    pub folder: PathBuf,
+    /// What is wrong with it.
+    pub source: ServiceError,
+}
+
+/// Compares two configuration folders rule by rule and flow by flow. Neither store is opened or made.
+///
+/// # Errors
+/// When a folder cannot be read, or its rules do not compile.
+pub fn compare(old: &Path, new: &Path) -> Result<ConfigDiff, CompareError> {
+    let (old, new) = (Loaded::of(old)?, Loaded::of(new)?);
+    Ok(diff::compare(old.side(), new.side()))
+}
+
+/// A configuration with its rules in plain words.
+struct Loaded {
+    config: Config,
+    rules: Vec<PlainRule>,
+    attributes: Vec<PlainAttribute>,
+}
+
+impl Loaded {
+    fn of(folder: &Path) -> Result<Self, CompareError> {
+        Self::read(folder).map_err(|source| CompareError { folder: folder.to_owned(), source })
+    }
+
+    fn read(folder: &Path) -> Result<Self, ServiceError> {
+        let config = Config::load(folder)?;
+        // Numbers of connectors and names live as long as the comparison.
+        let connectors: BTreeMap<ConnectorId, String> =
+            (1..).map(ConnectorId).zip(config.connectors.iter().map(|connector| connector.name.clone())).collect();
+        let set = compile_rules(&config, &Arc::new(Names::new()), &connectors).map_err(ServiceError::Rules)?;
+        let mut rules: Vec<PlainRule> = set
+            .rules()
+            .iter()
+            .chain(set.disabled_rules())
+            .map(|rule| set.plain(rule, connectors.get(&rule.connector).map_or("", String::as_str)))
+            .collect();
+        rules.sort_by_key(|rule| rule.order);
+        let files: Vec<RuleFile> =
+            config.rule_files.iter().map(|file| RuleFile { name: file.name.clone(), text: file.text.clone() }).collect();
+        let attributes = declared_attributes(&files);
+        Ok(Self { config, rules, attributes })
+    }
+
+    fn side(&self) -> Side<'_> {
+        Side { config: &self.config, rules: &self.rules, attributes: &self.attributes }
+    }
+}
