@@ -6,6 +6,7 @@ mod directory;
 mod expected;
 mod invariants;
 mod laws;
+mod precedence;
 mod reference;
 mod scenarios;
 mod world;
