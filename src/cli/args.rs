@@ -79,7 +79,7 @@ pub(crate) enum Command {
     /// Try expressions, and look functions up.
     #[command(subcommand)]
     Expr(ExprCommand),
-    /// Take a configuration over from Entra Connect, and write the present one.
+    /// Take a configuration over from Entra Connect, write the present one, compare two.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Care for the store.
@@ -464,6 +464,16 @@ pub(crate) enum ConfigCommand {
         /// In which form.
         #[arg(long, value_enum, default_value_t = ConfigFormat::Toml)]
         format: ConfigFormat,
+    },
+    /// Compare two configuration folders rule by rule and flow by flow; ends with 1 when they differ.
+    Diff {
+        /// The old configuration folder.
+        old: PathBuf,
+        /// The new configuration folder.
+        new: PathBuf,
+        /// Also write the comparison as one HTML page that needs nothing else.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
 }
 

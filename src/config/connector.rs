@@ -3,7 +3,7 @@
 use super::error::ConfigProblem;
 use super::file;
 use super::secrets::CredentialReference;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
@@ -72,7 +72,7 @@ impl ConnectorConfig {
 }
 
 /// A connector file of kind `ldif`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LdifFile {
     /// `"ldif"`.
@@ -99,7 +99,7 @@ pub struct LdifFile {
 }
 
 /// Which built-in rules an LDIF directory gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LdifShape {
     /// Entries as Active Directory has them.
@@ -109,7 +109,7 @@ pub enum LdifShape {
 }
 
 /// A connector file of kind `ad`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdFile {
     /// `"ad"`.
@@ -153,7 +153,7 @@ pub struct AdFile {
 }
 
 /// A connector file of kind `ldap`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LdapFile {
     /// `"ldap"`.
@@ -197,7 +197,7 @@ pub struct LdapFile {
 }
 
 /// A connector file of kind `entra`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntraFile {
     /// `"entra"`.
@@ -233,7 +233,7 @@ pub struct EntraFile {
 }
 
 /// How the Entra connector signs in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignIn {
     /// An application with a secret.
@@ -246,7 +246,7 @@ pub enum SignIn {
 }
 
 /// `[embedded]`: the local tenant that runs with the program.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbeddedTenant {
     /// Its folder, relative to the configuration.
@@ -271,7 +271,7 @@ impl Default for EmbeddedTenant {
 }
 
 /// `[selection]`: which objects are wanted (specification: sync engine, section 5.7).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelectionTable {
     /// Object types to import, by their most derived class; without it those that the built-in rules know.
@@ -329,7 +329,7 @@ impl ConnectorConfig {
 }
 
 /// `[parameters]`: what rules read as `%Domain.FQDN%` and the like.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParametersTable {
     /// `%Domain.FQDN%`: the domain's DNS name.

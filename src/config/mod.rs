@@ -5,6 +5,7 @@
 //! Secrets are named, never written: see [`Secrets`].
 
 mod connector;
+pub mod diff;
 mod error;
 mod file;
 mod secrets;
@@ -20,7 +21,7 @@ pub use template::{ConfigTemplate, TemplateError, TemplateSource, TemplateTenant
 
 use crate::engine::import::SHRINK_PERCENT_MAX;
 use crate::rules::{CloudService, RuleProfile};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
@@ -81,7 +82,7 @@ pub struct MainFile {
 }
 
 /// `[guard]`: protection against deleting by accident (specification: sync engine, section 5.5).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardTable {
     /// The most deletes that one export sends; more stop it before the first object. The target's own limit also counts.
@@ -102,7 +103,7 @@ impl Default for GuardTable {
 }
 
 /// `[limits]`: bounds on memory, time and history.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsTable {
     /// Page cache of the store, in MiB.
@@ -122,7 +123,7 @@ impl Default for LimitsTable {
 }
 
 /// `[rules]`: what the built-in rules ask for.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RulesTable {
     /// The built-in rules apply; false leaves only the files in rules/.

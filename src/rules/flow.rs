@@ -252,7 +252,7 @@ struct Inbound<'r> {
     contribution: Contribution,
 }
 
-impl Inbound<'_> {
+impl<'r> Inbound<'r> {
     /// What the metaverse object had as origins of an attribute.
     fn former(&self, target: AttrId) -> &[Lineage] {
         let Some(current) = self.current else { return &[] };
@@ -269,6 +269,14 @@ impl Inbound<'_> {
 
     fn was_origin(&self, target: AttrId, origin: &Origin<'_>) -> bool {
         self.former(target).iter().any(|entry| entry.rule == origin.rule.id && entry.source == origin.source)
+    }
+
+    /// The values that an origin gave to an attribute.
+    fn given_by(&self, target: AttrId, origin: &Origin<'_>) -> Vec<ValueRef<'r>> {
+        let Some(current) = self.current else { return Vec::new() };
+        let place = self.former(target).iter().position(|entry| entry.rule == origin.rule.id && entry.source == origin.source);
+        let own = current.values.attribute(target).filter(|item| Some(usize::from(item.flags)) == place);
+        own.map(|item| item.value).collect()
     }
 
     /// Gives an attribute what it has.
@@ -376,24 +384,38 @@ impl Inbound<'_> {
         let mut seen: HashSet<Scalar<'static>> = HashSet::new();
         let mut contributors = 0;
         for (origin, flow) in bench.flows(into) {
-            if flow.once && !origin.fresh {
-                keep |= self.was_origin(target, origin);
-                continue;
-            }
             let number = index(contributors);
             let mut gave = false;
+            if flow.once && !origin.fresh {
+                if self.rules.is_reference(target) {
+                    keep |= self.was_origin(target, origin);
+                    continue;
+                }
+                // It ran when the link was made; what it gave then still stands at its place in the precedence.
+                for value in self.given_by(target, origin) {
+                    if seen.insert(distinct(&Scalar::from(value), ignore_case)) {
+                        self.values.push(target, value, number);
+                        gave = true;
+                    }
+                }
+                if gave {
+                    self.lineage(target, origin);
+                    contributors += 1;
+                }
+                continue;
+            }
             match produce(self.rules, origin, flow)? {
                 Produced::Nothing => {}
                 Produced::Ignored => keep = true,
-                Produced::Removed => break,
+                // An answer, however many flows before it were to be ignored.
+                Produced::Removed => {
+                    keep = false;
+                    break;
+                }
                 Produced::Values(values) => {
                     for scalar in checked(self.rules, origin, flow, values)? {
-                        let key = match &scalar {
-                            Scalar::Text(text) if ignore_case => Scalar::text(fold(text)),
-                            other => other.clone().into_owned(),
-                        };
                         // An equal value of a higher rule stands already, and keeps its spelling and its origin.
-                        if seen.insert(key) {
+                        if seen.insert(distinct(&scalar, ignore_case)) {
                             put(&mut self.values, &mut self.contribution.blobs, target, &scalar, number);
                             gave = true;
                         }
@@ -574,6 +596,14 @@ fn decide(bench: &Bench<'_>, into: &Target, wanted: &mut Wanted, values: &mut Fl
     wanted.managed.push(target);
     wanted.decided_by.push(by.id);
     Ok(())
+}
+
+/// What tells values of a merge apart.
+fn distinct(scalar: &Scalar<'_>, ignore_case: bool) -> Scalar<'static> {
+    match scalar {
+        Scalar::Text(text) if ignore_case => Scalar::text(fold(text)),
+        other => other.clone().into_owned(),
+    }
 }
 
 fn index(count: usize) -> u8 {

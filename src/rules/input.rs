@@ -1,7 +1,7 @@
 //! What compiling rules takes: files, connectors, settings.
 
 use crate::model::{ConnectorId, Names, ValueKind};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A rule file: its name, for messages, and its text.
@@ -75,7 +75,7 @@ impl Default for SchemaExtensions {
 }
 
 /// A service of the cloud with its own set of attributes (specification: default rules, section 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CloudService {
     /// Microsoft 365 Apps.
@@ -131,7 +131,7 @@ impl CloudService {
 }
 
 /// What synchronization is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuleProfile {
     /// Objects with their attributes, and passwords.

@@ -41,7 +41,7 @@ pub use input::{
 };
 pub use known::{KnownAttribute, KnownSchema, known_attributes};
 pub use model::{Direction, Flow, FlowSource, JoinClause, LinkType, MergeType, Scope, ScopeClause, ScopeOperator, SyncRule};
-pub use plain::{PlainClause, PlainFlow, PlainJoin, PlainRule, PlainSource};
+pub use plain::{PlainAttribute, PlainClause, PlainFlow, PlainJoin, PlainRule, PlainSource, declared_attributes};
 pub use problem::{RuleProblem, Severity};
 pub use shown::{TraceValue, TraceValues, is_secret};
 pub use trace::{

@@ -1,7 +1,7 @@
 //! Rules in plain words: what a rule says, with names instead of numbers. It is what importers make, what files are
 //! written from, what configurations are compared by, and what commands show.
 
-use super::{Direction, Flow, FlowSource, LinkType, MergeType, RuleSet, ScopeOperator, SyncRule};
+use super::{Direction, Flow, FlowSource, LinkType, MergeType, RuleFile, RuleSet, ScopeOperator, SyncRule, file};
 use crate::model::{AttrId, Value};
 use std::fmt::Write as _;
 
@@ -86,6 +86,36 @@ pub enum PlainSource {
     Constant(Value),
     /// An expression.
     Expression(String),
+}
+
+/// An attribute that rule files add to the metaverse.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlainAttribute {
+    /// Its name.
+    pub name: String,
+    /// `string`, `integer`, `boolean`, `binary` or `reference`.
+    pub kind: String,
+    /// It may have several values.
+    pub multi: bool,
+    /// Its text is short and can be searched for.
+    pub indexed: bool,
+}
+
+/// The attributes that files add to the metaverse, by name. What cannot be read is left out: compiling names it.
+pub fn declared_attributes(files: &[RuleFile]) -> Vec<PlainAttribute> {
+    let mut declared = Vec::new();
+    for rule_file in files {
+        let raw = file::read(rule_file, &mut Vec::new());
+        declared.extend(raw.attributes.into_iter().map(|attribute| PlainAttribute {
+            name: attribute.name.text,
+            kind: attribute.syntax,
+            multi: attribute.multi,
+            indexed: attribute.indexed,
+        }));
+    }
+    declared.sort();
+    declared.dedup();
+    declared
 }
 
 impl RuleSet {

@@ -5,6 +5,7 @@
 mod anchors;
 mod browse;
 mod cloud;
+mod compare;
 mod connectors;
 mod drive;
 mod entry;
@@ -25,6 +26,7 @@ pub use crate::engine::export::DeleteSet;
 pub use crate::engine::run::{Profile, Standing};
 pub use anchors::{AnchorForms, NoAnchor, convert_anchor};
 pub use browse::{AttributeFilter, Browser, CsQuery, Found, MvQuery};
+pub use compare::{CompareError, compare};
 pub use connectors::ConnectorLine;
 pub use drive::{DriveOptions, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};

@@ -30,6 +30,7 @@ fn help_of_every_command() {
         &["rule", "clone"],
         &["expr", "eval"],
         &["expr", "functions"],
+        &["config", "diff"],
         &["store"],
         &["store", "check"],
         &["anchor", "convert"],

@@ -2,6 +2,7 @@
 
 mod browse;
 mod config;
+mod config_diff;
 mod connector;
 mod cycle;
 mod demo;

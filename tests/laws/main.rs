@@ -7,6 +7,7 @@ mod expected;
 mod invariants;
 mod laws;
 mod one_object;
+mod precedence;
 mod reference;
 mod scenarios;
 mod world;

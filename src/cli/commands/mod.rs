@@ -2,6 +2,8 @@
 
 pub(super) mod anchor;
 pub(super) mod config;
+mod config_diff;
+mod config_page;
 pub(super) mod connector;
 pub(super) mod cs;
 pub(super) mod cycle;

@@ -205,10 +205,13 @@ impl<'a> Evaluator<'_, 'a> {
             return Err(Fault::argument(format!("{} is a form, not a function", function.name)));
         };
         let mut values: [Val<'a>; ARGUMENTS_MAX] = Default::default();
+        // A function that takes a list as a whole never runs once per value, also not per value of its other arguments
+        // (specification: expression functions, section 3).
+        let maps = !function.parameters.iter().any(|parameter| parameter.whole);
         let mut length: Option<usize> = None;
         for (index, node) in nodes.iter().enumerate() {
             values[index] = self.node(node)?;
-            if let (false, Val::Many(list)) = (function.parameters[index].whole, &values[index]) {
+            if let (true, Val::Many(list)) = (maps, &values[index]) {
                 match length {
                     Some(known) if known != list.len() => return Err(lengths(known, list.len())),
                     _ => length = Some(list.len()),
@@ -222,10 +225,10 @@ impl<'a> Evaluator<'_, 'a> {
         for element in 0..length {
             let mut one: [Val<'a>; ARGUMENTS_MAX] = Default::default();
             for index in 0..nodes.len() {
-                one[index] = match (&mut values[index], function.parameters[index].whole) {
+                one[index] = match &mut values[index] {
                     // Each element is used once, so it is taken, not copied.
-                    (Val::Many(list), false) => Val::One(std::mem::replace(&mut list[element], Scalar::Boolean(false))),
-                    (other, _) => other.clone(),
+                    Val::Many(list) => Val::One(std::mem::replace(&mut list[element], Scalar::Boolean(false))),
+                    other => other.clone(),
                 };
             }
             results.extend(body(&mut Call { context: self.context, function, arguments: &mut one[..nodes.len()] })?.into_list());

@@ -7,8 +7,12 @@ mod compile;
 mod date;
 mod evaluate;
 mod functions;
+#[cfg(test)]
+mod laws;
 mod lexer;
 mod parser;
+#[cfg(test)]
+mod print;
 #[cfg(test)]
 mod tests;
 mod value;

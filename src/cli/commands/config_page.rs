@@ -1,0 +1,230 @@
+//! The page of `config diff --html`: one file that needs nothing else, for screens and for paper.
+
+use super::config_diff::{clause_change, field_change, in_short, in_words, sign};
+use crate::config::diff::{Change, ConfigDiff, FieldChange, GroupChange, ItemChange, RuleChange};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
+
+/// Text and background of each kind have a contrast above 7:1, in light and in dark; signs and words tell the same
+/// without colour.
+const STYLE: &str = "
+:root { color-scheme: light dark; --text: #1b1b1b; --page: #ffffff; --line: #767676; --quiet: #595959;
+  --added: #0b4f1c; --added-page: #e6f4ea; --removed: #7a1712; --removed-page: #fdecea; --changed: #4d3800; --changed-page: #fff4d6; }
+@media (prefers-color-scheme: dark) { :root { --text: #f2f2f2; --page: #161616; --line: #8c8c8c; --quiet: #bdbdbd;
+  --added: #b7f0c3; --added-page: #0d2a14; --removed: #ffc9c4; --removed-page: #3a1210; --changed: #ffe08a; --changed-page: #2e2400; } }
+body { font: 1rem/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
+code { font-family: ui-monospace, monospace; font-size: .9em; white-space: pre-wrap; overflow-wrap: anywhere; }
+table { border-collapse: collapse; margin: .5rem 0; }
+th, td { text-align: left; vertical-align: top; padding: .2rem .75rem .2rem .25rem; border-bottom: 1px solid var(--line); }
+caption { text-align: left; font-weight: 600; padding: .5rem 0 .2rem; }
+summary { cursor: pointer; padding: .3rem .25rem; }
+summary:focus-visible { outline: 3px solid currentColor; outline-offset: 2px; }
+details { border: 1px solid var(--line); border-radius: .3rem; margin: .5rem 0; padding: 0 .75rem .25rem; }
+ul.clauses { list-style: none; margin: .25rem 0; padding: 0; }
+.sign { font-family: ui-monospace, monospace; font-weight: 700; display: inline-block; min-width: 1.2em; }
+.added { color: var(--added); background: var(--added-page); }
+.removed { color: var(--removed); background: var(--removed-page); }
+.changed { color: var(--changed); background: var(--changed-page); }
+.quiet { color: var(--quiet); }
+@media print { body { margin: 0; max-width: none; } details, tr { break-inside: avoid; }
+  details::details-content { content-visibility: visible; display: block; }
+  .added, .removed, .changed { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
+";
+
+/// The whole page.
+pub(super) fn page(old: &str, new: &str, differences: &ConfigDiff) -> String {
+    let summary = differences.summary();
+    let rows = [
+        ("Settings", summary.settings, "#settings"),
+        ("Connectors", summary.connectors, "#connectors"),
+        ("Metaverse attributes", summary.metaverse_attributes, "#metaverse-attributes"),
+        ("Rules added", summary.rules_added, "#rules"),
+        ("Rules removed", summary.rules_removed, "#rules"),
+        ("Rules changed", summary.rules_changed, "#rules"),
+        ("of these moved in the precedence", summary.rules_moved, "#rules"),
+        ("Rules with another number at the same place", summary.rules_renumbered, "#renumbered"),
+        ("Flows added to rules", summary.flows_added, "#rules"),
+        ("Flows removed from rules", summary.flows_removed, "#rules"),
+        ("Flows changed", summary.flows_changed, "#rules"),
+    ];
+    let (renumbered, rules): (Vec<&RuleChange>, Vec<&RuleChange>) = differences.rules.iter().partition(|rule| rule.only_renumbered());
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                title { "Configurations compared: " (old) " and " (new) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { "Configurations compared" }
+                    p { "Old: " code { (old) } br; "New: " code { (new) } }
+                    p { strong { (in_words(&summary)) "." } }
+                    p.quiet { "+ is only in the new one, − is only in the old one, ~ differs." }
+                }
+                main {
+                    @if !summary.equal {
+                        section {
+                            h2 { "Summary" }
+                            table {
+                                thead { tr { th scope="col" { "What" } th scope="col" { "Count" } } }
+                                tbody {
+                                    @for (what, count, target) in rows.iter().filter(|(_, count, _)| *count > 0) {
+                                        tr { td { a href=(target) { (what) } } td { (count) } }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    @if !differences.settings.is_empty() {
+                        section id="settings" { h2 { "Settings" } (fields("Settings that differ", &differences.settings)) }
+                    }
+                    @if !differences.connectors.is_empty() {
+                        section id="connectors" { h2 { "Connectors" } @for item in &differences.connectors { (item_block(item)) } }
+                    }
+                    @if !differences.metaverse_attributes.is_empty() {
+                        section id="metaverse-attributes" {
+                            h2 { "Metaverse attributes" }
+                            @for item in &differences.metaverse_attributes { (item_block(item)) }
+                        }
+                    }
+                    @if !rules.is_empty() {
+                        section id="rules" { h2 { "Rules" } @for rule in rules { (rule_block(rule)) } }
+                    }
+                    @if !renumbered.is_empty() { (renumbered_block(&renumbered)) }
+                }
+            }
+        }
+    };
+    markup.into_string()
+}
+
+fn class(change: Change) -> &'static str {
+    match change {
+        Change::Added => "added",
+        Change::Removed => "removed",
+        Change::Changed => "changed",
+    }
+}
+
+/// A sign for eyes and a word for those who listen.
+fn mark(change: Change) -> Markup {
+    let shown = if change == Change::Removed { '−' } else { sign(change) };
+    html! { span.sign.(class(change)) role="img" aria-label=(class(change)) { (shown) } }
+}
+
+fn heading(change: Change, name: &str, behind: &str) -> Markup {
+    html! { summary { (mark(change)) " " strong { (name) } @if !behind.is_empty() { " " span.quiet { (behind) } } " – " (class(change)) } }
+}
+
+fn item_block(item: &ItemChange) -> Markup {
+    html! { details open { (heading(item.change, &item.name, "")) (fields("Keys", &item.fields)) } }
+}
+
+fn rule_block(rule: &RuleChange) -> Markup {
+    html! {
+        details open {
+            (heading(rule.change, &rule.name, &format!("({})", rule.connector)))
+            @if rule.change == Change::Changed {
+                @if let Some(precedence) = rule.precedence {
+                    p {
+                        (mark(Change::Changed)) " precedence " (precedence.old) " → " (precedence.new)
+                        @if precedence.moved { ": the rule moved past others" } @else { ": at the same place" }
+                    }
+                }
+                @if !rule.fields.is_empty() { (fields("Keys", &rule.fields)) }
+            } @else {
+                p { (in_short(rule)) }
+            }
+            @for group in &rule.scope { (group_block("Scope group", group)) }
+            @for group in &rule.join { (group_block("Join group", group)) }
+            @if rule.join_reordered { p { (mark(Change::Changed)) " The join groups stand in another order." } }
+            @if !rule.flows.is_empty() { (flows(&rule.flows)) }
+        }
+    }
+}
+
+fn group_block(word: &str, group: &GroupChange) -> Markup {
+    html! {
+        p { (mark(group.change)) " " (word) " – " (class(group.change)) }
+        ul.clauses {
+            @for clause in &group.clauses {
+                @match clause_change(clause.mark) {
+                    Some(change) => li { (mark(change)) " " code.(class(change)) { (clause.text) } },
+                    None => li { span.sign { } " " code { (clause.text) } },
+                }
+            }
+        }
+    }
+}
+
+fn flows(flows: &[ItemChange]) -> Markup {
+    html! {
+        table {
+            caption { "Flows" }
+            thead { tr { th scope="col" { } th scope="col" { "To" } th scope="col" { "Key" } th scope="col" { "Old" } th scope="col" { "New" } } }
+            tbody {
+                @for flow in flows {
+                    @for (index, field) in flow.fields.iter().enumerate() {
+                        tr {
+                            td { (mark(if index == 0 { flow.change } else { field_change(field) })) }
+                            @if index == 0 { th scope="row" { (flow.name) } } @else { td { } }
+                            (values(field))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn fields(caption: &str, fields: &[FieldChange]) -> Markup {
+    html! {
+        table {
+            caption { (caption) }
+            thead { tr { th scope="col" { } th scope="col" { "Key" } th scope="col" { "Old" } th scope="col" { "New" } } }
+            tbody { @for field in fields { tr { td { (mark(field_change(field))) } (values(field)) } } }
+        }
+    }
+}
+
+/// Key, old and new value as cells.
+fn values(field: &FieldChange) -> Markup {
+    let cell = |value: &Option<Value>, class: &str| {
+        html! { td { @if let Some(value) = value { code.(class) { (whole(&field.key, value)) } } } }
+    };
+    html! { td { (field.key) } (cell(&field.old, "removed")) (cell(&field.new, "added")) }
+}
+
+/// A value with its lines kept.
+fn whole(key: &str, value: &Value) -> String {
+    match value {
+        Value::String(text) if key == "expr" => text.clone(),
+        Value::Array(values) => values.iter().map(|value| whole(key, value)).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn renumbered_block(rules: &[&RuleChange]) -> Markup {
+    html! {
+        section id="renumbered" {
+            h2 { "Other numbers, same places" }
+            details {
+                summary { (rules.len()) @if rules.len() == 1 { " rule" } @else { " rules" } }
+                table {
+                    thead { tr { th scope="col" { "Rule" } th scope="col" { "Connector" } th scope="col" { "Old" } th scope="col" { "New" } } }
+                    tbody {
+                        @for rule in rules {
+                            @if let Some(precedence) = rule.precedence {
+                                tr { td { (rule.name) } td { (rule.connector) } td { (precedence.old) } td { (precedence.new) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
