@@ -2,6 +2,7 @@
 
 use super::entry::LooseObject;
 use super::{Service, ServiceError};
+use crate::connector::directory::KindTable;
 use crate::engine::sync::Tracer;
 use crate::model::{AttrId, AttributeSource, ConnectorId, CsId, Dn, Link, Timestamp, Value, ValueKind};
 use crate::rules::{Direction, FlowOutcome, InputTrace, TrialError, made_value};
@@ -115,6 +116,7 @@ impl Service {
 
     fn made_object(&self, trial: &ExpressionTrial, connector: ConnectorId) -> Result<LooseObject, ServiceError> {
         let (rules, names) = (self.rules()?, self.store().names());
+        let kinds = KindTable::built_in();
         let mut dn = String::new();
         let mut attributes: Vec<(AttrId, Option<ValueKind>, Value)> = Vec::new();
         for text in &trial.attributes {
@@ -127,7 +129,10 @@ impl Service {
                 value.clone_into(&mut dn);
                 continue;
             }
-            let kind = rules.attribute_kind(name, trial.direction, connector);
+            let kind = rules.attribute_kind(name, trial.direction, connector).or_else(|| {
+                // Rules leave the types of a directory's attributes open; what an import would make of them is known.
+                (trial.direction == Direction::Inbound).then(|| kinds.kind(name))
+            });
             let value = made_value(value, kind).map_err(|error| ServiceError::Usage(format!("--attr {name}: {error}")))?;
             attributes.push((names.intern(name), kind, value));
         }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use syncline::context::Context;
 use syncline::engine::sync::{SyncRequest, preview, run_sync_of_object};
 use syncline::engine::{Silent, StepRecorder};
-use syncline::model::{CsId, RunId, Stage};
+use syncline::model::{CsId, RunId, Stage, Timestamp};
 use syncline::rules::RunParameters;
 
 /// Everything that synchronization writes, as text.
@@ -36,7 +36,8 @@ fn synchronize_one(world: &World, id: CsId, full: bool) {
     let request = SyncRequest {
         connector: id.connector(),
         full,
-        parameters: RunParameters::default(),
+        // The time at which a step of the world would run now.
+        parameters: RunParameters { now: Timestamp::from_seconds(1_003), ..RunParameters::default() },
         connectors: BTreeMap::new(),
         step: (RunId(1_000), 1),
     };
