@@ -40,9 +40,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "directory_generator",
         ],
     ),
+    ("src/migration/", &["model", "rules", "config"]),
     (
         "src/cli/",
         &[
+            "migration",
             "model",
             "context",
             "events",
@@ -74,6 +76,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("src/store/", &["tokio", "reqwest"]),
     ("src/engine/", &["tokio", "redb", "rkyv", "reqwest", "ldap3", "clap", "indicatif"]),
     ("src/config/", &["clap", "indicatif", "redb", "rkyv", "reqwest", "ldap3"]),
+    ("src/migration/", &["tokio", "redb", "rkyv", "reqwest", "ldap3", "clap", "tracing"]),
     ("src/service/", &["clap", "indicatif", "comfy_table", "redb", "rkyv", "ldap3"]),
     ("src/cli/", &["redb", "rkyv", "reqwest", "ldap3"]),
     ("src/connector/", &["clap", "redb", "rkyv"]),

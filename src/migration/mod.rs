@@ -19,6 +19,8 @@ mod read_schema;
 mod report;
 mod script;
 mod script_tokens;
+#[cfg(test)]
+mod tests;
 mod words;
 mod write;
 mod xml;

@@ -21,7 +21,7 @@ pub struct Place {
     pub file: Arc<str>,
     /// 1-based line; 0 when it belongs to no line.
     pub line: usize,
-    /// 1-based column in characters; 0 when the line says enough.
+    /// 1-based column, in XML counted in octets, else in characters; 0 when the line says enough.
     pub column: usize,
 }
 

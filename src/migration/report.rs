@@ -46,7 +46,7 @@ pub struct ReportLine {
     pub file: String,
     /// 1-based line; 0 when it belongs to no line.
     pub line: usize,
-    /// 1-based column; 0 when the line says enough.
+    /// 1-based column as [`Place::column`]; 0 when the line says enough.
     pub column: usize,
     /// How often the same was found; file and line are those of the first.
     pub count: u64,

@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// The most nodes of one file; the largest known file has less than a tenth of them.
 const NODES_MAX: u32 = 2_000_000;
 
+/// Longer lines get a column besides, in octets.
+const LONG_LINE: usize = 400;
+
 /// What becomes of an element.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
@@ -26,6 +29,8 @@ pub(super) struct Walk<'r> {
     file: Arc<str>,
     /// Where lines begin, in octets.
     lines: Vec<usize>,
+    /// The length of the text, in octets.
+    length: usize,
     /// Where everything is told.
     pub(super) report: &'r mut Report,
 }
@@ -52,13 +57,18 @@ pub(super) fn parse<'i>(file: &'i ForeignFile, report: &mut Report) -> Option<Do
 impl<'r> Walk<'r> {
     pub(super) fn new(file: &ForeignFile, report: &'r mut Report) -> Self {
         let lines = std::iter::once(0).chain(file.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { file: Arc::from(file.name.as_str()), lines, report }
+        Self { file: Arc::from(file.name.as_str()), lines, length: file.text.len(), report }
     }
 
     /// Where a node stands.
     pub(super) fn place(&self, node: Node<'_, '_>) -> Place {
-        let line = self.lines.partition_point(|begin| *begin <= node.range().start);
-        Place { file: Arc::clone(&self.file), line, column: 0 }
+        let at = node.range().start;
+        let line = self.lines.partition_point(|begin| *begin <= at);
+        let begin = line.checked_sub(1).and_then(|index| self.lines.get(index)).copied().unwrap_or(0);
+        let end = self.lines.get(line).copied().unwrap_or(self.length);
+        // Some files have everything on one line: there the line alone says nothing.
+        let column = if end - begin > LONG_LINE { at - begin + 1 } else { 0 };
+        Place { file: Arc::clone(&self.file), line, column }
     }
 
     /// The child elements that the caller reads; the others are reported.

@@ -177,6 +177,15 @@ impl RuleSet {
     }
 }
 
+#[cfg(test)]
+impl RuleSet {
+    /// How many flows of enabled rules are recognised as `Trim([attribute])` and need no evaluation.
+    pub(crate) fn trims(&self) -> usize {
+        let flows = self.compiled.iter().flat_map(|rule| &rule.flows);
+        flows.filter(|flow| matches!(flow.source, super::CompiledSource::Trim(_))).count()
+    }
+}
+
 impl PlainRule {
     /// The rule as a `[[rule]]` table of a rule file.
     pub fn to_toml(&self) -> String {

@@ -1,7 +1,9 @@
-//! Foreign judges: exchanges recorded with independent clients of the provisioning service (`fixtures/wire`).
+//! Foreign judges: exchanges recorded with independent clients of the provisioning service (`fixtures/wire`), and
+//! configurations as other tools export them (`fixtures/migration`).
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod migration;
 mod xml;
 
 use std::path::{Path, PathBuf};

@@ -297,6 +297,7 @@ impl Compiler<'_> {
                 self.expect_number(right.span, right_kind, operator.sign())?;
                 Kind::Number
             }
+            Operator::Concatenate if matches!((left_kind, right_kind), (Kind::Binary, Kind::Binary)) => Kind::Binary,
             Operator::Concatenate => {
                 for (node, kind) in [(&left, left_kind), (&right, right_kind)] {
                     if matches!(kind, Kind::Binary | Kind::Date) {
@@ -349,6 +350,7 @@ impl Compiler<'_> {
 
     fn plain(&mut self, function: &'static Function, arguments: &[Ast], span: Span) -> Compiled {
         let mut nodes = Vec::with_capacity(arguments.len());
+        let mut gives = function.result;
         for (index, argument) in arguments.iter().enumerate() {
             let parameter = &function.parameters[index];
             if let Accepts::Choice(choices) = parameter.accepts
@@ -368,6 +370,10 @@ impl Compiler<'_> {
                     format!("argument {} of {} takes {}, this is {}", index + 1, function.name, parameter.accepts.name(), kind.name());
                 return Err(self.error(argument.span, message).hint(function.signature()));
             }
+            // The one function that gives what it takes: a piece of text is text, a piece of octets is octets.
+            if index == 0 && kind == Kind::Binary && function.name == "Mid" {
+                gives = Kind::Binary;
+            }
             nodes.push(node);
         }
         if let ("IsNull" | "IsNullOrEmpty" | "IsPresent" | "Count", [Node { kind: NodeKind::Attribute(attribute), .. }]) =
@@ -384,7 +390,7 @@ impl Compiler<'_> {
         }
         let kind = NodeKind::Call(function, nodes.into_boxed_slice());
         let node = if function.volatile { Node { kind, span } } else { self.fold(kind, span) };
-        Ok((node, function.result))
+        Ok((node, gives))
     }
 
     fn form(&mut self, function: &'static Function, form: Form, arguments: &[Ast], span: Span, result: bool) -> Compiled {

@@ -313,6 +313,19 @@ fn ordered(operator: Operator, ordering: Option<Ordering>) -> bool {
 }
 
 fn concatenate<'a>(context: &Context<'a>, left: Option<Scalar<'a>>, right: Option<Scalar<'a>>) -> Result<Option<Scalar<'a>>, Fault> {
+    let (left, right) = match (left, right) {
+        (Some(left @ (Scalar::Binary(_) | Scalar::LargeBinary(_))), Some(right @ (Scalar::Binary(_) | Scalar::LargeBinary(_)))) => {
+            match (context.octets(left)?, context.octets(right)?) {
+                (Ok(left), Ok(right)) => return Ok(Some(Scalar::Binary([left, right].concat().into()))),
+                (left, right) => (left.err(), right.err()),
+            }
+        }
+        (Some(one @ (Scalar::Binary(_) | Scalar::LargeBinary(_))), None)
+        | (None, Some(one @ (Scalar::Binary(_) | Scalar::LargeBinary(_)))) => {
+            return Ok(Some(one));
+        }
+        other => other,
+    };
     let left = left.map(|scalar| context.text_form(scalar)).transpose()?;
     let right = right.map(|scalar| context.text_form(scalar)).transpose()?;
     Ok(match (left, right) {

@@ -80,7 +80,14 @@ fn c_num<'a>(call: &mut Call<'_, 'a>) -> Result<Val<'a>, Fault> {
             Some(number) => number_result(number),
             None => Err(call.bad(format_args!("{text:?} is no number"))),
         },
-        Some(other) => Err(call.mismatch(0, "text", other.type_name())),
+        // Octets as CBin makes them: the least significant one first.
+        Some(other) => match call.context.octets(other)? {
+            Ok(octets) => {
+                let value = octets.iter().rev().try_fold(0_i64, |value, octet| value.checked_mul(256)?.checked_add(i64::from(*octet)));
+                value.map_or_else(|| Err(call.bad(format_args!("these {} octets are no number of 63 bits", octets.len()))), number_result)
+            }
+            Err(other) => Err(call.mismatch(0, "text", other.type_name())),
+        },
     }
 }
 

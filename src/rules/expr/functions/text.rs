@@ -1,7 +1,7 @@
 //! Text (specification: expression functions, 4.8). Positions count characters from 1.
 
 use super::Accepts::{Choice, Content, Number, Text};
-use super::{Call, Cow, Fault, Function, Kind, Scalar, Val, count_result, each, function, text_result};
+use super::{Call, Cow, Fault, Function, Kind, Scalar, Val, binary_result, count_result, each, function, text_result};
 
 const COMPARE: &[&str] = &["vbTextCompare", "vbBinaryCompare"];
 const TEXT: &str = "vbTextCompare";
@@ -29,7 +29,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("LTrim", &[each("text", Text)], Kind::Text, l_trim),
     function("Left", &[each("text", Text), each("n", Number)], Kind::Text, left),
     function("Len", &[each("text", Content)], Kind::Number, len),
-    function("Mid", &[each("text", Text), each("start", Number), each("n", Number)], Kind::Text, mid).optional(2),
+    function("Mid", &[each("text", Content), each("start", Number), each("n", Number)], Kind::Text, mid).optional(2),
     function("PCase", &[each("text", Text)], Kind::Text, p_case),
     function("PadLeft", &[each("text", Text), each("length", Number), each("character", Text)], Kind::Text, pad_left),
     function("PadRight", &[each("text", Text), each("length", Number), each("character", Text)], Kind::Text, pad_right),
@@ -209,11 +209,18 @@ fn len<'a>(call: &mut Call<'_, 'a>) -> Result<Val<'a>, Fault> {
 fn mid<'a>(call: &mut Call<'_, 'a>) -> Result<Val<'a>, Fault> {
     let start = call.required_number(1)?;
     let count = if call.given(2) { call.required_number(2)? } else { i64::MAX };
-    let text = call.text_or_empty(0)?;
+    let first = usize::try_from(start).ok().and_then(|start| start.checked_sub(1));
+    let text = match call.scalar(0)?.map(|scalar| call.context.octets(scalar)).transpose()? {
+        None => Cow::Borrowed(""),
+        Some(Ok(octets)) => return middle_octets(&octets, first, count),
+        Some(Err(other)) => match call.context.plain_text(other)? {
+            Ok(text) => text,
+            Err(other) => return Err(call.mismatch(0, "text or octets", other.type_name())),
+        },
+    };
     if count == 0 {
         return text_result("");
     }
-    let first = usize::try_from(start).ok().and_then(|start| start.checked_sub(1));
     let (Some(first), Ok(count)) = (first, usize::try_from(count)) else { return text_result(text) };
     let from = offset(&text, first);
     if from == text.len() {
@@ -221,6 +228,17 @@ fn mid<'a>(call: &mut Call<'_, 'a>) -> Result<Val<'a>, Fault> {
     }
     let end = from + offset(&text[from..], count);
     text_result(cut(text, from, end))
+}
+
+/// As for text: a rule of the original takes keys of devices apart so.
+fn middle_octets<'a>(octets: &[u8], first: Option<usize>, count: i64) -> Result<Val<'a>, Fault> {
+    if count == 0 {
+        return binary_result([]);
+    }
+    match (first.filter(|first| *first < octets.len()), usize::try_from(count)) {
+        (Some(first), Ok(count)) => binary_result(&octets[first..first.saturating_add(count).min(octets.len())]),
+        _ => binary_result(octets),
+    }
 }
 
 fn padding(call: &mut Call<'_, '_>) -> Result<(usize, char), Fault> {
