@@ -35,13 +35,7 @@ fn published_material_trims_are_recognised() {
     let imported = import(&files, &ImportOptions::default(), &mut Report::default()).unwrap();
     let rules: Vec<RuleFile> =
         imported.files.into_iter().filter(|(name, _)| name.starts_with("rules/")).map(|(name, text)| RuleFile { name, text }).collect();
-    let profile = |id, name: &str, kind| ConnectorProfile {
-        id: ConnectorId(id),
-        name: name.to_owned(),
-        kind,
-        attributes: None,
-        parameters: Vec::new(),
-    };
+    let profile = |id, name: &str, kind| ConnectorProfile::new(ConnectorId(id), name, kind);
     let connectors =
         [profile(1, "contoso.com", ConnectorKind::ActiveDirectory), profile(2, "contoso.onmicrosoft.com - AAD", ConnectorKind::Cloud)];
     let input = CompileInput { files: &rules, connectors: &connectors, names: &Arc::new(Names::new()), settings: &RuleSettings::default() };
