@@ -261,7 +261,7 @@ fn selection(keys: &mut Keys, connector: &EntraConnector, subject: &str, report:
             }
         }
         if !structure.is_empty() {
-            let note = format!("{} give structure only and are not imported", structure.join(", "));
+            let note = format!("structure only, not imported: {}", structure.join(", "));
             report.add(Outcome::Changed, &partition.place, what("object types of"), note);
         }
         let first = selected.first().map_or(&[][..], |first| &first.object_types);

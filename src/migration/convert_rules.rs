@@ -404,5 +404,8 @@ pub(super) fn used_attributes<'p>(rules: impl IntoIterator<Item = &'p PlainRule>
         }
     }
     used.remove("dn");
+    // Names have no case in directories.
+    let mut seen = BTreeSet::new();
+    used.retain(|name| seen.insert(name.to_ascii_lowercase()));
     used
 }

@@ -16,7 +16,7 @@ use crate::config::{
     LdapFile, LdifFile, LdifShape, LimitsTable, ParametersTable, RulesTable, SelectionTable, SignIn,
 };
 use crate::model::{ConnectorId, Dn, ValueKind};
-use crate::rules::{Direction, KnownSchema, PlainFlow, PlainRule, PlainSource, RuleSet, known_attributes};
+use crate::rules::{Direction, KnownSchema, PlainRule, PlainSource, RuleSet, known_attributes};
 use serde::Deserialize;
 use sha1::{Digest as _, Sha1};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,12 +26,8 @@ use std::path::Path;
 const NAME_SPACE: uuid::Uuid = uuid::uuid!("0e5f1c5a-6a3b-5d0f-9c57-53796e636c69");
 
 /// Describes a configuration and its compiled rules. `connectors` has the number of every connector in the rules.
-///
-/// # Errors
-/// A sentence for every part of a rule that the XML has no words for.
-pub fn from_config(config: &Config, rules: &RuleSet, connectors: &BTreeMap<ConnectorId, String>) -> Result<EntraExport, Vec<String>> {
+pub fn from_config(config: &Config, rules: &RuleSet, connectors: &BTreeMap<ConnectorId, String>) -> EntraExport {
     let place = Place::of_file("");
-    let mut problems = Vec::new();
     let cloud: BTreeMap<String, String> =
         known_attributes(KnownSchema::Cloud).into_iter().map(|known| (known.name.to_ascii_lowercase(), known.name)).collect();
     let mut plain: Vec<EntraRule> = Vec::new();
@@ -42,16 +38,10 @@ pub fn from_config(config: &Config, rules: &RuleSet, connectors: &BTreeMap<Conne
         if matches!(settings, Some(ConnectorSettings::Entra(_))) {
             spell(&mut one, &cloud);
         }
-        for flow in &one.flows {
-            problems.extend(wordless(&one, flow));
-        }
         let direction = one.direction.as_str();
         let id = number(&format!("rule/{name}/{direction}/{}", one.tag.as_deref().unwrap_or(&one.name)));
         one.connector = number(&format!("connector/{name}"));
         plain.push(EntraRule { place: place.clone(), id, rule: one, flow_places: Vec::new() });
-    }
-    if !problems.is_empty() {
-        return Err(problems);
     }
     let described = config
         .connectors
@@ -62,7 +52,7 @@ pub fn from_config(config: &Config, rules: &RuleSet, connectors: &BTreeMap<Conne
         })
         .collect();
     let metaverse = metaverse(config, plain.iter().map(|rule| &rule.rule));
-    Ok(EntraExport { connectors: described, metaverse, rules: plain })
+    EntraExport { connectors: described, metaverse, rules: plain }
 }
 
 /// A number that follows from a name.
@@ -93,16 +83,6 @@ fn spell(rule: &mut PlainRule, cloud: &BTreeMap<String, String>) {
             put(name);
         }
     }
-}
-
-/// What of a flow Entra Connect has no word for.
-fn wordless(rule: &PlainRule, flow: &PlainFlow) -> Option<String> {
-    let what = match (flow.keep_when_absent, flow.exact) {
-        (true, _) => "when_source_absent = \"keep\"",
-        (_, true) => "compare = \"binary\"",
-        _ => return None,
-    };
-    Some(format!("rule \"{}\", flow to {}: Entra Connect has nothing like {what}", rule.name, flow.target))
 }
 
 /// A list of keys, and what it is made of.

@@ -3,6 +3,7 @@
 use super::model::{EntraRule, Place, plain_guid};
 use super::report::{Outcome, Report};
 use super::words::{self, FlowType, short};
+use super::write::{EXACT, KEEP};
 use super::xml::{BOOKKEEPING, Fate, Walk, text_of};
 use crate::rules::{Direction, PlainClause, PlainFlow, PlainJoin, PlainRule};
 use roxmltree::Node;
@@ -192,7 +193,7 @@ impl RuleReader {
 
 /// A flow, or its target and what is wrong.
 fn flow(walk: &mut Walk<'_>, node: Node<'_, '_>) -> Result<PlainFlow, (String, String)> {
-    walk.attributes(node, &["execute-once"]);
+    walk.attributes(node, &["execute-once", EXACT.0, KEEP.0]);
     let parts = walk.children(node, MAPPING);
     let target = walk.text(&parts, "dest").map(|(text, _)| text.trim().to_owned()).filter(|target| !target.is_empty());
     let Some(target) = target else { return Err(("?".to_owned(), "<dest> is missing".to_owned())) };
@@ -211,13 +212,18 @@ fn flow(walk: &mut Walk<'_>, node: Node<'_, '_>) -> Result<PlainFlow, (String, S
         (None, Some(text)) => words::source(FlowType::Constant, &[text], None),
         (None, None) => words::source(FlowType::Direct, &attributes, None),
     };
+    let own = |(name, set): (&str, &str)| match node.attribute(name) {
+        None => Ok(false),
+        Some(value) if value == set => Ok(true),
+        Some(value) => Err(format!("the attribute {name} is \"{set}\" or absent, not \"{}\"", short(value))),
+    };
     let merge = walk.text(&parts, "valueMergeType").map(|(text, _)| text).unwrap_or_default();
     Ok(PlainFlow {
         source: source.map_err(failed)?,
         once: words::boolean(node.attribute("execute-once").unwrap_or_default()).map_err(failed)?,
         merge: words::merge(&merge).map_err(failed)?,
-        keep_when_absent: false,
-        exact: false,
+        keep_when_absent: own(KEEP).map_err(failed)?,
+        exact: own(EXACT).map_err(failed)?,
         target,
     })
 }

@@ -49,7 +49,7 @@ pub(super) fn names(walk: &mut Walk<'_>, schema: Node<'_, '_>, subject: &str) ->
     }
     if !names.is_empty() {
         let note = format!(
-            "{} attribute types and {classes} classes: read for the spelling of names; Syncline asks the directory for its schema",
+            "attribute types: {}, classes: {classes}; read for the spelling of names; Syncline asks the directory for its schema",
             names.len()
         );
         walk.report.add(Outcome::Changed, &place, format!("{subject}, schema"), note);

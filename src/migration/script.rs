@@ -378,6 +378,7 @@ impl Script<'_> {
         let kind = self.text(call, "typename")?.unwrap_or_default();
         let value = match call.parameters.iter().find(|(name, ..)| name == "argumentlist") {
             Some((_, Some(Value::List(values)), _)) => object(&kind, values).map_err(refused),
+            Some((_, Some(Value::Computed(why)), _)) => Err(refused(format!("the arguments are {why}; write them out"))),
             _ => Err(refused(format!("an object of type \"{}\" without a list of arguments", short(&kind)))),
         };
         match value {

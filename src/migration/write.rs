@@ -14,6 +14,10 @@ const DSML: &str = "http://www.dsml.org/DSML";
 const MS_DSML: &str = "http://www.microsoft.com/MMS/DSML";
 const NOBODY: &str = "{00000000-0000-0000-0000-000000000000}";
 
+/// What only Syncline's flows know, as attributes of a mapping: names, and the value that is not the default.
+pub(super) const EXACT: (&str, &str) = ("syncline-compare", "binary");
+pub(super) const KEEP: (&str, &str) = ("syncline-when-source-absent", "keep");
+
 /// The files of an export: name within the folder, and text; the same for the same export, whatever the order in it.
 ///
 /// # Errors
@@ -202,8 +206,14 @@ fn mapping(flow: &PlainFlow) -> Element {
             MergeType::MergeCaseInsensitive => "MergeCaseInsensitive",
         },
     ));
-    let mapping = element("mapping", parts);
-    if flow.once { mapping.with("execute-once", "true") } else { mapping }
+    let mut mapping = element("mapping", parts);
+    if flow.once {
+        mapping = mapping.with("execute-once", "true");
+    }
+    if flow.exact {
+        mapping = mapping.with(EXACT.0, EXACT.1);
+    }
+    if flow.keep_when_absent { mapping.with(KEEP.0, KEEP.1) } else { mapping }
 }
 
 /// A constant as the export has it: text.

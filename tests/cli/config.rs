@@ -173,3 +173,55 @@ fn the_main_file_is_not_its_folder() {
     assert_code(&output, 4);
     assert!(stderr(&output).contains(&format!("--config {}", world.path().join("config").display())), "{}", stderr(&output));
 }
+
+#[test]
+fn a_configuration_of_entra_connect_is_taken_over_and_written_back() {
+    let world = tempfile::tempdir().unwrap();
+    let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/migration/server");
+    let (corp, back) = (world.path().join("corp"), world.path().join("back"));
+    let import = ["config", "import-entra", fixture.to_str().unwrap(), "--tenant", "embedded"];
+    let output = with_config(&corp, &import);
+    assert_code(&output, 0);
+    let text = stdout(&output);
+    for part in ["6 rules with 20 flows", "0 failed", "still needed: the secret 'corp-example-bind'", "DisplayName is spelled displayName"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(corp.join("import-report.json").exists());
+    assert_code(&with_config(&corp, &["rules", "lint"]), 0);
+    // Nothing that is there is overwritten, whatever it is.
+    let output = with_config(&corp, &import);
+    assert_code(&output, 4);
+    assert!(stderr(&output).contains("has a configuration already"), "{}", stderr(&output));
+    let output = with_config(&corp, &["--json", "config", "export", back.to_str().unwrap(), "--format", "entra"]);
+    assert_code(&output, 0);
+    assert_eq!(document(&output)["files"].as_array().unwrap().len(), 9);
+    assert_code(&with_config(&corp, &["config", "export", back.to_str().unwrap()]), 4);
+    let copy = world.path().join("copy");
+    assert_code(&with_config(&corp, &["config", "export", copy.to_str().unwrap()]), 0);
+    assert_eq!(fs::read(copy.join("syncline.toml")).unwrap(), fs::read(corp.join("syncline.toml")).unwrap());
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(copy.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["counts"]["flows"], 20);
+    assert!(!copy.join("import-report.json").exists(), "the report is no part of a configuration");
+    // A second look as a document, from the XML that was written.
+    let again = world.path().join("again");
+    let output = with_config(&again, &["--json", "config", "import-entra", back.to_str().unwrap()]);
+    assert_code(&output, 0);
+    assert_eq!((&document(&output)["rules"], &document(&output)["failed"]), (&6.into(), &0.into()));
+    assert_eq!(world.path().read_dir().unwrap().count(), 4, "nothing else is left behind");
+}
+
+#[test]
+fn an_import_that_finds_nothing_writes_nothing() {
+    let world = tempfile::tempdir().unwrap();
+    let from = world.path().join("from");
+    fs::create_dir(&from).unwrap();
+    fs::write(from.join("a.xml"), "<synchronizationRule>").unwrap();
+    let into = world.path().join("into");
+    let output = with_config(&into, &["config", "import-entra", from.to_str().unwrap()]);
+    assert_code(&output, 2);
+    assert!(stderr(&output).contains("holds no rule and no connector") && stderr(&output).contains("a.xml:1:"), "{}", stderr(&output));
+    assert!(!into.exists());
+    let output = with_config(&into, &["config", "import-entra", "/nowhere/at/all"]);
+    assert_code(&output, 2);
+}

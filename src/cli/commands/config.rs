@@ -241,11 +241,11 @@ fn export(app: &App, to: &Path, format: ConfigFormat) -> Result<Exit, CommandErr
             files
         }
         ConfigFormat::Entra => {
-            let failed = |problems: Vec<String>| {
-                CommandError::new("configuration", Exit::Errors, problems.join("\n")).hint("`--format toml` writes everything")
+            let failed = |problem: String| {
+                CommandError::new("configuration", Exit::Errors, problem)
+                    .hint("`syncline config export DIR --format toml` writes everything")
             };
-            let export = from_config(&config, &rules, &connectors).map_err(failed)?;
-            write(&export).map_err(|problem| failed(vec![problem]))?
+            write(&from_config(&config, &rules, &connectors)).map_err(failed)?
         }
     };
     write_folder(to, &files, |_| Ok(()))?;
