@@ -5,6 +5,7 @@ use super::tests::{Object, compile_with, default_connectors, show, text};
 use super::*;
 use crate::model::{CsId, Timestamp, Value};
 use proptest::prelude::*;
+use std::fmt::Write as _;
 
 const SOURCES: &[&str] = &[
     "from = 'givenName'",
@@ -52,16 +53,21 @@ fn rules(inbound: bool) -> impl Strategy<Value = String> {
             let (direction, connector, cs_type) =
                 if inbound { ("inbound", "contoso.com", "thing") } else { ("outbound", "cloud", "thing") };
             let scope = if *scoped { "scope = [[{ attr = 'info', op = 'ISNOTNULL' }]]\n" } else { "" };
-            toml.push_str(&format!(
-                "[[rule]]\nname = 'R{number}'\ndirection = '{direction}'\nconnector = '{connector}'\ncs_type = '{cs_type}'\nmv_type = 'thing'\nlink = 'join'\norder = {number}\n{scope}flows = [\n{}]\n",
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                toml,
+                "[[rule]]\nname = 'R{number}'\ndirection = '{direction}'\nconnector = '{connector}'\ncs_type = '{cs_type}'\nmv_type = 'thing'\nlink = 'join'\norder = {number}\n{scope}flows = [\n{}]",
                 flows.concat()
-            ));
+            );
         }
         toml
     })
 }
 
-fn values() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
+/// Attributes of one object.
+type Attributes = Vec<(&'static str, Value)>;
+
+fn values() -> impl Strategy<Value = Attributes> {
     let pool = || prop_oneof![Just("Ann"), Just("ann"), Just("bad"), Just(" "), Just("Other")];
     let attribute = |name: &'static str| prop::option::of(pool()).prop_map(move |value| value.map(|value| (name, text(value))));
     (attribute("givenName"), attribute("sn"), attribute("info")).prop_map(|(a, b, c)| [a, b, c].into_iter().flatten().collect())
@@ -85,7 +91,7 @@ proptest! {
         let set = compile_with(&default_connectors(), &RuleSettings::default(), &toml).unwrap_or_else(|problems| panic!("{toml}\n{}", show(&problems)));
         let names = Arc::clone(&set.names);
         let kind = names.object_type("thing");
-        let contribution = |values: &(Vec<(&str, Value)>, Vec<(&str, Value)>), fresh: (bool, bool), current: Option<&MvObject>, traced: bool| {
+        let contribution = |values: &(Attributes, Attributes), fresh: (bool, bool), current: Option<&MvObject>, traced: bool| {
             let objects = [&values.0, &values.1].map(|values| Object::new(&names, "thing", "CN=t,DC=x", values));
             let scopes = [&objects[0], &objects[1]].map(|object| set.inbound_scope(ConnectorId(1), object, &run()).expect("scopes hold"));
             let contributors: Vec<Contributor<'_>> = objects.iter().zip(&scopes).zip([fresh.0, fresh.1]).enumerate()
@@ -130,7 +136,7 @@ proptest! {
             Ok(wanted) => {
                 let found: Vec<(AttrId, RuleId)> = wanted.managed.iter().copied().zip(wanted.decided_by.iter().copied()).collect();
                 let told: Vec<(AttrId, RuleId)> =
-                    trace.iter().flat_map(|attribute| attribute.origins.first().map(|(rule, _)| (attribute.attr, *rule))).collect();
+                    trace.iter().filter_map(|attribute| attribute.origins.first().map(|(rule, _)| (attribute.attr, *rule))).collect();
                 prop_assert_eq!(found, told, "{}\n{:#?}", toml, trace);
                 for attribute in &trace {
                     let has = wanted.values.attribute(attribute.attr).next().is_some();

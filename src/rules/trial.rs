@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(inputs.iter().map(|input| input.found.to_string()).collect::<Vec<_>>(), ["\"Ann\"", "absent"]);
         assert!(matches!(outcome, FlowOutcome::Values(found) if found.to_string() == "\"ANN\""));
         assert_eq!(evaluate("IgnoreThisFlow").1, FlowOutcome::Ignored);
-        assert!(matches!(evaluate("DNComponent([dn], 7)").1, FlowOutcome::Failed { detail, .. } if detail.contains("^")));
+        assert!(matches!(evaluate("DNComponent([dn], 7)").1, FlowOutcome::Failed { detail, .. } if detail.contains('^')));
         assert!(is_secret("USERPASSWORD"));
         assert!(!format!("{:?}", evaluate("[userPassword] & \"!\"")).contains("hunter2"));
     }

@@ -121,7 +121,7 @@ impl Walk<'_> {
         let Some(ahead) = preview(&self.service.store, self.rules, self.parameters, self.object.id, true)? else {
             return Ok(Some("The object is gone.".to_owned()));
         };
-        Ok([Self::scope, Self::join].into_iter().find_map(|judge| judge(self, &ahead, steps)))
+        Ok(Self::scope(&ahead, steps).or_else(|| self.join(&ahead, steps)))
     }
 
     /// The copies of it in targets; an object of a target is its own copy.
@@ -166,7 +166,7 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    fn scope(&self, ahead: &Preview, steps: &mut Vec<ExplanationStep>) -> Option<String> {
+    fn scope(ahead: &Preview, steps: &mut Vec<ExplanationStep>) -> Option<String> {
         let mut findings: Vec<String> = ahead.scope.iter().map(|rule| format!("in scope of \"{}\"", rule.name)).collect();
         if let Some((code, detail)) = &ahead.problem {
             findings.push(format!("{code}: {detail}"));

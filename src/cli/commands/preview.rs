@@ -70,13 +70,12 @@ fn print(app: &App, document: &Document, arguments: &PreviewArguments) {
         let more = if view.consequences.len() > 10 { format!(" and {} more", view.consequences.len() - 10) } else { String::new() };
         app.output.line(format!("\nevaluated after it: {}{more}", shown.join(", ")));
     }
-    match &document.committed {
-        Some(run) => app.output.line(format!("\nDone: run {}, {}, {}.", run.number, run.profile, run.result)),
-        None => {
-            let full = if arguments.full { &["--full"][..] } else { &[] };
-            let again = call(&[&["preview", &arguments.object], full, &["--commit"]].concat());
-            app.output.note(format!("\nNothing was written. To do it for this object only: {again}"));
-        }
+    if let Some(run) = &document.committed {
+        app.output.line(format!("\nDone: run {}, {}, {}.", run.number, run.profile, run.result));
+    } else {
+        let full = if arguments.full { &["--full"][..] } else { &[] };
+        let again = call(&[&["preview", &arguments.object], full, &["--commit"]].concat());
+        app.output.note(format!("\nNothing was written. To do it for this object only: {again}"));
     }
 }
 

@@ -230,7 +230,9 @@ fn read_join_values(snapshot: &Snapshot, metaverse: &[AttrId], spaces: &[(Connec
         let objects = snapshot.mv_scan(after, PAGE)?;
         let Some(last) = objects.last() else { break };
         after = Some(last.id);
-        objects.iter().for_each(|object| index.insert_object(object, metaverse));
+        for object in &objects {
+            index.insert_object(object, metaverse);
+        }
     }
     let mut by_connector: BTreeMap<ConnectorId, Vec<AttrId>> = BTreeMap::new();
     for (connector, attr) in spaces {
@@ -242,7 +244,9 @@ fn read_join_values(snapshot: &Snapshot, metaverse: &[AttrId], spaces: &[(Connec
             let objects = snapshot.cs_scan(connector, after, PAGE)?;
             let Some(last) = objects.last() else { break };
             after = Some(last.id);
-            objects.iter().for_each(|object| index.insert_space_object(object, &attributes));
+            for object in &objects {
+                index.insert_space_object(object, &attributes);
+            }
         }
     }
     Ok(index)
