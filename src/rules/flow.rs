@@ -132,9 +132,8 @@ impl<'a> Bench<'a> {
 
     /// True when no flow into the target can give anything, since what they copy is not there.
     fn is_idle(&self, target: &Target) -> bool {
-        let absent = |(origin, flow): (&Origin<'a>, &CompiledFlow)| {
-            flow.plain_attribute().is_some_and(|attribute| !origin.may_have(attribute))
-        };
+        let absent =
+            |(origin, flow): (&Origin<'a>, &CompiledFlow)| flow.plain_attribute().is_some_and(|attribute| !origin.may_have(attribute));
         target.plain && self.flows(target).all(absent)
     }
 

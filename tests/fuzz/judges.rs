@@ -3,15 +3,19 @@
 
 use std::sync::Arc;
 use syncline::model::{
-    AttrId, AttributeSource, Blob, CsId, ConnectorId, Dn, FlatBuilder, FlatValues, INLINE_VALUE_MAX, Names, ObjectType, ValueKind, ValueRef, Values,
+    AttrId, AttributeSource, Blob, ConnectorId, CsId, Dn, FlatBuilder, FlatValues, INLINE_VALUE_MAX, Names, ObjectType, ValueKind,
+    ValueRef, Values,
 };
 use syncline::protocol::{ldap, ldif, nbfx, provisioning};
 use syncline::rules::{
     CompileInput, ConnectorKind, ConnectorProfile, Contributor, Direction, RuleFile, RuleProblem, RuleSet, RuleSettings, RunParameters,
 };
 
+/// Holds what must be true for any octets; panics where it is not.
+pub(crate) type Judge = fn(&[u8]);
+
 /// Every target: its name, which is also the folder of its corpus, and its judge.
-pub(crate) const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub(crate) const TARGETS: &[(&str, Judge)] = &[
     ("expression", expression),
     ("rule_file", rule_file),
     ("ldif", read_ldif),
@@ -46,15 +50,18 @@ pub(crate) fn rule_file(data: &[u8]) {
     let plain = written(&set);
     let mut again = String::new();
     for attribute in syncline::rules::declared_attributes(&[RuleFile { name: String::new(), text: text.to_string() }]) {
-        again.push_str(&format!(
+        let written = format!(
             "[[metaverse_attribute]]\nname = {}\ntype = \"{}\"\nmulti = {}\nindexed = {}\n",
             toml_text(&attribute.name),
             attribute.kind,
             attribute.multi,
             attribute.indexed
-        ));
+        );
+        again.push_str(&written);
     }
-    plain.iter().for_each(|rule| again.push_str(&rule.to_toml()));
+    for rule in &plain {
+        again.push_str(&rule.to_toml());
+    }
     let second = compile(&again, true).unwrap_or_else(|problems| panic!("what was written is refused:\n{again}\n{problems:?}"));
     assert_eq!(written(&second), plain, "written:\n{again}");
 }
@@ -161,7 +168,12 @@ fn compile(text: &str, cloud: bool) -> Result<RuleSet, Vec<RuleProblem>> {
         connectors.push(profile(3, target, ConnectorKind::Cloud, Some(declared)));
     }
     let files = [RuleFile { name: "rules/fuzz.toml".to_owned(), text: text.to_owned() }];
-    RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names: &Arc::new(Names::new()), settings: &RuleSettings::default() })
+    RuleSet::compile(CompileInput {
+        files: &files,
+        connectors: &connectors,
+        names: &Arc::new(Names::new()),
+        settings: &RuleSettings::default(),
+    })
 }
 
 /// Compiles, holds every finding against the file, and runs what compiled over an object.
@@ -170,11 +182,15 @@ fn try_rules(text: &str, cloud: bool) -> Option<RuleSet> {
         Ok(set) => set,
         Err(problems) => {
             assert!(!problems.is_empty());
-            problems.iter().for_each(|problem| check_problem(problem, text));
+            for problem in &problems {
+                check_problem(problem, text);
+            }
             return None;
         }
     };
-    set.lint().iter().for_each(|problem| check_problem(problem, text));
+    for problem in set.lint() {
+        check_problem(problem, text);
+    }
     evaluate(&set);
     Some(set)
 }

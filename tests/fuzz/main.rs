@@ -15,9 +15,8 @@ fn replay(target: &str) {
     for file in files {
         let input = std::fs::read(&file).unwrap();
         assert!(input.len() <= 64 << 10, "{} is too large for a corpus", file.display());
-        if std::panic::catch_unwind(|| judge(&input)).is_err() {
-            panic!("{} fails: see the message above", file.display());
-        }
+        let judged = std::panic::catch_unwind(|| judge(&input));
+        assert!(judged.is_ok(), "{} fails: see the message above", file.display());
     }
 }
 
