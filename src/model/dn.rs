@@ -84,7 +84,7 @@ impl Dn {
     /// The RDN at `index` from the left, as spelt: `CN=Smith\, J`.
     pub fn rdn(&self, index: usize) -> Option<&str> {
         let (start, end, _) = *self.rdns.get(index)?;
-        Some(self.text[start as usize..end as usize].trim_matches(' '))
+        Some(trim_value(&self.text[start as usize..end as usize]))
     }
 
     /// Type and value of the RDN at `index` from the left, the value still escaped.
@@ -257,6 +257,12 @@ fn unescape(value: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_keeps_its_escaped_blank() {
+        let dn = Dn::parse("CN=a\\  , OU=b ,DC=x").unwrap();
+        assert_eq!((dn.rdn(0), dn.rdn(1), dn.rdn(2)), (Some("CN=a\\ "), Some("OU=b"), Some("DC=x")));
+    }
 
     #[test]
     fn names_compare_whatever_their_spelling() {

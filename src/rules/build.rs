@@ -10,7 +10,7 @@ use super::scope::{CompiledClause, CompiledScope, Operand, Test, test_of};
 use super::suggest::closest;
 use super::{
     CompiledJoinClause, CompiledRule, Direction, Flow, FlowSource, JoinClause, RuleSet, Scope, ScopeClause, SyncRule,
-    condition, defaults, file, lint,
+    bounds, condition, defaults, file, lint,
 };
 use crate::model::{AttrId, ConnectorId, Dn, Names, ObjectType, RuleId, ValueKind};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -20,8 +20,12 @@ use std::sync::Arc;
 pub(super) fn compile(input: CompileInput<'_>) -> Result<RuleSet, Vec<RuleProblem>> {
     let mut problems = Vec::new();
     let names = input.names;
-    let mut metaverse = schema::metaverse(names);
     let files: Vec<file::RawFile> = input.files.iter().map(|file| file::read(file, &mut problems)).collect();
+    if let Some(problem) = bounds::too_many_names(&files) {
+        problems.push(problem);
+        return Err(problems);
+    }
+    let mut metaverse = schema::metaverse(names);
     for raw in &files {
         for attribute in &raw.attributes {
             let kind = schema::syntax_kind(&attribute.syntax);

@@ -4,6 +4,7 @@
 //! set of contributors gives to a metaverse object, what a target object should look like. Nothing here reads a
 //! store, waits, or knows a connector.
 
+mod bounds;
 mod build;
 mod condition;
 mod defaults;

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use syncline::model::{
-    AttrId, AttributeSource, Blob, ConnectorId, CsId, FlatBuilder, FlatValues, MvId, MvObject, Names, ObjectType, RuleId, Timestamp, ValueRef,
-    Values,
+    AttrId, AttributeSource, Blob, ConnectorId, CsId, FlatBuilder, FlatValues, MvId, MvObject, Names, ObjectType, RuleId, Timestamp,
+    ValueRef, Values,
 };
 use syncline::rules::{Contributor, RuleSet, RunParameters, ScopeSet};
 
@@ -32,7 +32,7 @@ enum Source {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Merge {
     Update,
-    Merge,
+    Union,
     CaseInsensitive,
 }
 
@@ -204,7 +204,9 @@ impl Readable {
     fn new(names: &Names, kind: &str, object: &ModelObject) -> Self {
         let mut builder = FlatBuilder::new();
         for (name, values) in &object.0 {
-            values.iter().for_each(|value| builder.push(names.intern(name), ValueRef::Text(value), 0));
+            for value in values {
+                builder.push(names.intern(name), ValueRef::Text(value), 0);
+            }
         }
         Self { kind: names.object_type(kind), values: builder.finish() }
     }
@@ -244,7 +246,8 @@ fn to_toml(rules: &[ModelRule], inbound: bool) -> String {
     }
     for (place, rule) in rules.iter().enumerate() {
         let (direction, connector) = if inbound { ("inbound", if rule.connector == A { "A" } else { "B" }) } else { ("outbound", "T") };
-        writeln!(text, "[[rule]]\nname = \"{place}\"\ndirection = \"{direction}\"\nconnector = \"{connector}\"\ncs_type = \"user\"").unwrap();
+        writeln!(text, "[[rule]]\nname = \"{place}\"\ndirection = \"{direction}\"\nconnector = \"{connector}\"\ncs_type = \"user\"")
+            .unwrap();
         writeln!(text, "mv_type = \"person\"\nlink = \"join\"\norder = {}", 10 + place).unwrap();
         if let Some(value) = rule.scope {
             writeln!(text, "scope = [[{{ attr = \"in\", op = \"EQUAL\", value = \"{value}\" }}]]").unwrap();
@@ -262,7 +265,7 @@ fn to_toml(rules: &[ModelRule], inbound: bool) -> String {
             };
             let merge = match flow.merge {
                 Merge::Update => "",
-                Merge::Merge => ", merge = \"merge\"",
+                Merge::Union => ", merge = \"merge\"",
                 Merge::CaseInsensitive => ", merge = \"merge-case-insensitive\"",
             };
             let (once, keep) =
@@ -297,7 +300,13 @@ fn flows(mode: Merge) -> impl Strategy<Value = Vec<ModelFlow>> {
                 let merge = match (target, odd) {
                     ("title", _) => Merge::Update,
                     (_, false) => mode,
-                    (_, true) => if mode == Merge::Merge { Merge::Update } else { Merge::Merge },
+                    (_, true) => {
+                        if mode == Merge::Union {
+                            Merge::Update
+                        } else {
+                            Merge::Union
+                        }
+                    }
                 };
                 ModelFlow { target, source, once, keep, merge }
             },
@@ -308,9 +317,12 @@ fn flows(mode: Merge) -> impl Strategy<Value = Vec<ModelFlow>> {
 }
 
 fn rule_sets() -> impl Strategy<Value = Vec<ModelRule>> {
-    prop::sample::select(vec![Merge::Update, Merge::Merge, Merge::CaseInsensitive]).prop_flat_map(|mode| {
-        let rule = (any::<bool>(), prop::option::weighted(0.4, Just("b")), flows(mode))
-            .prop_map(|(first, scope, flows)| ModelRule { connector: if first { A } else { B }, scope, flows });
+    prop::sample::select(vec![Merge::Update, Merge::Union, Merge::CaseInsensitive]).prop_flat_map(|mode| {
+        let rule = (any::<bool>(), prop::option::weighted(0.4, Just("b")), flows(mode)).prop_map(|(first, scope, flows)| ModelRule {
+            connector: if first { A } else { B },
+            scope,
+            flows,
+        });
         prop::collection::vec(rule, 1..6)
     })
 }
@@ -361,7 +373,9 @@ fn read_metaverse(set: &RuleSet, names: &Names, object: &MvObject) -> BTreeMap<&
 }
 
 fn sorted(mut found: BTreeMap<&'static str, Given>) -> BTreeMap<&'static str, Given> {
-    found.values_mut().for_each(|given| given.sort());
+    for given in found.values_mut() {
+        given.sort();
+    }
     found
 }
 

@@ -186,7 +186,9 @@ fn rule_lines(rule: &RuleChange, lines: &mut Vec<String>) {
         fields(6, &rule.fields, lines);
     }
     for (word, groups) in [("scope", &rule.scope), ("join", &rule.join)] {
-        groups.iter().for_each(|group| group_lines(word, group, lines));
+        for group in groups {
+            group_lines(word, group, lines);
+        }
     }
     if rule.join_reordered {
         lines.push(line(6, Some(Change::Changed), "join groups stand in another order"));

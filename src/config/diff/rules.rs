@@ -281,7 +281,9 @@ mod tests {
             LineMark::Added => '+',
             LineMark::Removed => '-',
         };
-        changes.iter().flat_map(|group| &group.clauses).map(|line| format!("{}{};", mark(line.mark), line.text)).collect()
+        let lines: Vec<String> =
+            changes.iter().flat_map(|group| &group.clauses).map(|line| format!("{}{};", mark(line.mark), line.text)).collect();
+        lines.concat()
     }
 
     #[test]
@@ -350,7 +352,8 @@ mod tests {
             .flows
             .iter()
             .map(|flow| {
-                let fields = flow.fields.iter().map(|field| format!(" {}:{:?}>{:?}", field.key, field.old, field.new)).collect::<String>();
+                let fields =
+                    flow.fields.iter().map(|field| format!(" {}:{:?}>{:?}", field.key, field.old, field.new)).collect::<Vec<_>>().concat();
                 format!("{:?} {}{fields}", flow.change, flow.name)
             })
             .collect();

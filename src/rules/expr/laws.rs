@@ -94,7 +94,9 @@ impl Tree {
             Self::Number(number) => Ok(vec![Item::Number(*number)]),
             Self::Boolean(boolean) => Ok(vec![Item::Boolean(*boolean)]),
             Self::Null => Ok(Vec::new()),
-            Self::Attribute(name) => Ok(object.iter().find(|(known, _)| known == name).map(|(_, values)| values.clone()).unwrap_or_default()),
+            Self::Attribute(name) => {
+                Ok(object.iter().find(|(known, _)| known == name).map(|(_, values)| values.clone()).unwrap_or_default())
+            }
             Self::Variable => Ok(variable.cloned().unwrap_or_default()),
             Self::Negate(inner) => every(&[go(inner)?], |items| match &items[0] {
                 None => Ok(None),
@@ -385,6 +387,8 @@ fn bound(name: &'static str, list: BoxedStrategy<Tree>, body: BoxedStrategy<Tree
     (list, body).prop_map(move |(list, body)| Tree::Call(name, vec![Tree::Variable, list, body])).boxed()
 }
 
+const COMPARE: &[&str] = &["=", "<>", "<", "<=", ">", ">="];
+
 /// Expressions that give text, numbers and Booleans, so that (nearly) all of them compile.
 fn texts(depth: u32) -> BoxedStrategy<Tree> {
     if depth == 0 {
@@ -444,7 +448,6 @@ fn conditions(depth: u32) -> BoxedStrategy<Tree> {
         return any::<bool>().prop_map(Tree::Boolean).boxed();
     }
     let (text, number, condition) = (texts(depth - 1), numbers(depth - 1), conditions(depth - 1));
-    const COMPARE: &[&str] = &["=", "<>", "<", "<=", ">", ">="];
     prop_oneof![
         1 => any::<bool>().prop_map(Tree::Boolean),
         2 => binary(COMPARE, text.clone(), text.clone()),
@@ -565,7 +568,7 @@ proptest! {
             format!("Left({literal}, 7) & Right({literal}, IIF(Len({literal}) > 7, Len({literal}) - 7, 0))"),
         ] {
             let compiled = compile(&form, &Permissive(Arc::clone(&names)), Options::default()).unwrap();
-            let value = compiled.evaluate(&context).map(|value| value.into_owned());
+            let value = compiled.evaluate(&context).map(Val::into_owned);
             prop_assert_eq!(value, Ok(Val::One(Scalar::text(content.as_str()))), "{}", form);
         }
     }
