@@ -5,7 +5,9 @@ use std::sync::Arc;
 use syncline::model::{
     AttrId, AttributeSource, Blob, ConnectorId, CsId, FlatBuilder, FlatValues, Names, ObjectType, Timestamp, ValueRef, Values,
 };
-use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, Contribution, Contributor, RuleSet, RuleSettings, RunParameters, Wanted};
+use syncline::rules::{
+    CompileInput, ConnectorKind, ConnectorProfile, Contribution, Contributor, RuleSet, RuleSettings, RunParameters, Wanted,
+};
 
 /// An object in memory.
 pub(crate) struct Object {
@@ -93,7 +95,6 @@ fn user(names: &Names) -> Object {
     object(names, "user", &values, &[("manager", &[7])])
 }
 
-
 fn group(names: &Names) -> Object {
     let values = [
         ("objectGUID", ValueRef::Binary(&GUID)),
@@ -119,7 +120,8 @@ impl Scene {
     pub(crate) fn new() -> Self {
         let names = Arc::new(Names::new());
         let set = compile(&names);
-        let pairs = [("Domain.FQDN", "contoso.com"), ("Domain.Netbios", "CONTOSO"), ("Forest.FQDN", "contoso.com"), ("Forest.Netbios", "CONTOSO")];
+        let pairs =
+            [("Domain.FQDN", "contoso.com"), ("Domain.Netbios", "CONTOSO"), ("Forest.FQDN", "contoso.com"), ("Forest.Netbios", "CONTOSO")];
         let parameters = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let run = RunParameters { now: Timestamp::from_seconds(1_700_000_000), parameters: BTreeMap::from([(ConnectorId(1), parameters)]) };
         let (user, group) = (user(&names), group(&names));

@@ -9,8 +9,8 @@ use super::schema::{self, AttributeType, Schema};
 use super::scope::{CompiledClause, CompiledScope, Operand, Test, test_of};
 use super::suggest::closest;
 use super::{
-    CompiledJoinClause, CompiledRule, Direction, Flow, FlowSource, JoinClause, RuleSet, Scope, ScopeClause, SyncRule,
-    bounds, condition, defaults, file, lint,
+    CompiledJoinClause, CompiledRule, Direction, Flow, FlowSource, JoinClause, RuleSet, Scope, ScopeClause, SyncRule, bounds, condition,
+    defaults, file, lint,
 };
 use crate::model::{AttrId, ConnectorId, Dn, Names, ObjectType, RuleId, ValueKind};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -128,7 +128,13 @@ fn check_settings(input: &CompileInput<'_>, problems: &mut Vec<RuleProblem>) {
     for name in &input.settings.excluded_attributes {
         if let Some(needed) = NEEDED.iter().find(|needed| needed.eq_ignore_ascii_case(name)) {
             let hint = Some("remove it from [rules] exclude_attributes".to_owned());
-            problems.push(problem("settings", &Place::default(), None, format!("{needed} is always sent: no object can do without it"), hint));
+            problems.push(problem(
+                "settings",
+                &Place::default(),
+                None,
+                format!("{needed} is always sent: no object can do without it"),
+                hint,
+            ));
         } else if !schema::is_cloud_attribute(name) {
             let hint = schema::closest_cloud_attribute(name).map(|close| format!("did you mean {close}?"));
             let message = format!("[rules] exclude_attributes: the cloud has no attribute {name}");
@@ -139,7 +145,13 @@ fn check_settings(input: &CompileInput<'_>, problems: &mut Vec<RuleProblem>) {
         for group in &connector.pilot_groups {
             if let Err(error) = Dn::parse(group) {
                 let message = format!("connector \"{}\", [selection] groups: '{group}': {error}", connector.name);
-                problems.push(problem("settings", &Place::default(), None, message, Some("write the group's distinguished name".to_owned())));
+                problems.push(problem(
+                    "settings",
+                    &Place::default(),
+                    None,
+                    message,
+                    Some("write the group's distinguished name".to_owned()),
+                ));
             }
         }
     }

@@ -4,7 +4,8 @@ use super::input::{CloudService, ConnectorProfile, RuleProfile, RuleSettings};
 
 /// Every condition, for messages.
 pub(super) fn names() -> impl Iterator<Item = String> {
-    let fixed = ["exchange-schema", "lync-schema", "device-schema", "exchange-hybrid", "pilot-groups", "profile-full", "profile-password-only"];
+    let fixed =
+        ["exchange-schema", "lync-schema", "device-schema", "exchange-hybrid", "pilot-groups", "profile-full", "profile-password-only"];
     fixed.into_iter().map(str::to_owned).chain(CloudService::ALL.iter().map(|service| format!("{SERVICE}{}", service.as_str())))
 }
 

@@ -74,7 +74,10 @@ fn excluded_attributes_are_not_managed() {
     // Read it is, since an administrator's rule may want it.
     assert!(world.set.inbound_attributes(ConnectorId(1)).contains(&mobile));
     for (name, expected) in [
-        ("sourceAnchor", "settings: error: sourceAnchor is always sent: no object can do without it\n  hint: remove it from [rules] exclude_attributes"),
+        (
+            "sourceAnchor",
+            "settings: error: sourceAnchor is always sent: no object can do without it\n  hint: remove it from [rules] exclude_attributes",
+        ),
         ("moblie", "settings: error: [rules] exclude_attributes: the cloud has no attribute moblie\n  hint: did you mean mobile?"),
     ] {
         let settings = RuleSettings { excluded_attributes: vec![name.to_owned()], ..RuleSettings::default() };
@@ -106,7 +109,9 @@ fn the_schema_found_decides_which_rules_there_are() {
         ]
     );
     let reasons: BTreeSet<&str> = world.set.disabled_rules().iter().filter_map(|rule| rule.hindrance.as_deref()).collect();
-    assert!(reasons.contains("the directory has no Exchange schema") && reasons.contains("the directory's schema has no registered devices"));
+    assert!(
+        reasons.contains("the directory has no Exchange schema") && reasons.contains("the directory's schema has no registered devices")
+    );
 }
 
 #[test]
@@ -124,7 +129,11 @@ fn a_pilot_keeps_everybody_else_out() {
     assert_eq!(filtered(&[6, 7]), [""; 0]);
     let wrong = ConnectorProfile { pilot_groups: vec!["pilot".to_owned()], ..connector(1, "contoso.com", ConnectorKind::ActiveDirectory) };
     let problems = compile_with(&[wrong], &RuleSettings::default(), "").unwrap_err();
-    assert!(show(&problems).starts_with("settings: error: connector \"contoso.com\", [selection] groups: 'pilot': "), "{}", show(&problems));
+    assert!(
+        show(&problems).starts_with("settings: error: connector \"contoso.com\", [selection] groups: 'pilot': "),
+        "{}",
+        show(&problems)
+    );
 }
 
 #[test]
@@ -190,7 +199,11 @@ fn a_flow_can_keep_what_its_source_no_longer_has() {
         .replace("jobTitle", "title")
     };
     let managed = |when: &str, values: &[(&str, Value)]| {
-        let world = World::with(&default_connectors(), &RuleSettings { profile: RuleProfile::PasswordOnly, ..RuleSettings::default() }, &rule(when));
+        let world = World::with(
+            &default_connectors(),
+            &RuleSettings { profile: RuleProfile::PasswordOnly, ..RuleSettings::default() },
+            &rule(when),
+        );
         let person = super::tests::Object::new(&world.names, "person", "", values);
         let scope = world.set.outbound_scope(ConnectorId(2), &person, &run()).unwrap();
         let wanted = world.set.want(&scope, &person, false, &run()).unwrap();

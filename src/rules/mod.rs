@@ -7,6 +7,8 @@
 mod bounds;
 mod build;
 mod condition;
+#[cfg(test)]
+mod default_tests;
 mod defaults;
 mod evaluation;
 mod expr;
@@ -23,8 +25,6 @@ mod schema;
 mod scope;
 mod shown;
 mod suggest;
-#[cfg(test)]
-mod default_tests;
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -1193,9 +1193,10 @@ fn built_in_rules_have_tags() {
 /// True for flows that the built-in rules have from the published list of attributes per service.
 fn of_the_list(rule: &str, target: &str) -> bool {
     let added: &[&str] = match rule {
-        "Out to AAD - User SharePointOnline" | "Out to AAD - User LyncOnline" | "Out to AAD - User Intune" | "Out to AAD - User DynamicsCRM" => {
-            &["countryLetterCode"]
-        }
+        "Out to AAD - User SharePointOnline"
+        | "Out to AAD - User LyncOnline"
+        | "Out to AAD - User Intune"
+        | "Out to AAD - User DynamicsCRM" => &["countryLetterCode"],
         "In from AD - User Exchange" | "In from AD - InetOrgPerson Exchange" | "Out to AAD - User ExchangeOnline" => &["altRecipient"],
         "Out to AAD - Group ExchangeOnline" => &["msExchBypassModerationLink"],
         "Out to AAD - Contact LyncOnline" => {

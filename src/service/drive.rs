@@ -1,9 +1,9 @@
 //! Runs profiles and cycles: starts what they need, lends it to the engine, and gives back what was recorded.
 
+use super::parameters::kept_extensions;
 use super::tenant::{RunningTenant, TenantPlace};
 use super::views::RunView;
 use super::wiring::Wired;
-use super::parameters::kept_extensions;
 use super::{Service, ServiceError, compile_rules};
 use crate::config::ConnectorSettings;
 use crate::context::Context;

@@ -78,14 +78,17 @@ fn cloud(random: &mut StdRng, people: u64, unsaid: bool) -> String {
             }
         }
         if class == "user" {
-            for (name, values) in [("usageLocation", ["DE", "PL", "-"]), ("accountEnabled", ["True", "False", "-"]), ("countryCode", ["276", "616", "-"])] {
+            for (name, values) in
+                [("usageLocation", ["DE", "PL", "-"]), ("accountEnabled", ["True", "False", "-"]), ("countryCode", ["276", "616", "-"])]
+            {
                 let value = values[random.random_range(0..3)];
                 if value != "-" {
                     let _ = writeln!(text, "{name}: {value}");
                 }
             }
             if random.random_bool(0.4) {
-                let _ = writeln!(text, "cloudMSExchRecipientDisplayType: {}", [0, 7, 1_073_741_824, -2_147_483_642][random.random_range(0..4)]);
+                let _ =
+                    writeln!(text, "cloudMSExchRecipientDisplayType: {}", [0, 7, 1_073_741_824, -2_147_483_642][random.random_range(0..4)]);
                 let _ = writeln!(text, "cloudMSExchUserHoldPolicies: hold {number}\ncloudMSExchArchiveStatus: 1");
             }
         }
@@ -364,10 +367,34 @@ impl Forest {
         self.maybe(random, "isCriticalSystemObject", 0.1, &["TRUE", "FALSE"]);
         self.maybe(random, "adminDescription", 0.15, &["User_1", "user_2", "Group_3", "a user"]);
         self.maybe(random, "userAccountControl", 0.97, &["512", "512", "512", "514", "66048", "66050", "546"]);
-        let alias = [local.clone(), local.clone(), local.clone(), format!("SystemMailbox{{{number}}}"), format!("CAS_{{{number}}}"), format!("CAS_{number}")];
+        let alias = [
+            local.clone(),
+            local.clone(),
+            local.clone(),
+            format!("SystemMailbox{{{number}}}"),
+            format!("CAS_{{{number}}}"),
+            format!("CAS_{number}"),
+        ];
         self.maybe(random, "mailNickname", 0.6, &alias.iter().map(String::as_str).collect::<Vec<_>>());
         let linked = account.is_some();
-        let types = ["1", "1", "1", "2", "4", "16", "32", "4096", "8192", "16384", "4194304", "8388608", "16777216", "536870912", "524288", "1073741824"];
+        let types = [
+            "1",
+            "1",
+            "1",
+            "2",
+            "4",
+            "16",
+            "32",
+            "4096",
+            "8192",
+            "16384",
+            "4194304",
+            "8388608",
+            "16777216",
+            "536870912",
+            "524288",
+            "1073741824",
+        ];
         if linked && random.random_bool(0.8) {
             self.value("msExchRecipientTypeDetails", "2");
         } else {

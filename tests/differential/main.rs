@@ -61,7 +61,9 @@ fn imported_rules() -> Vec<RuleFile> {
     let imported = import(&files, &ImportOptions::default(), &mut Report::default()).unwrap();
     let rules = imported.files.into_iter().filter(|(name, _)| name.starts_with("rules/"));
     // The importer switches rules off that write to a directory; here nothing leaves.
-    let of_both = |text: String| text.replace("enabled = false\n", "").replace("connector = \"contoso.com\"", "connector = [\"contoso.com\", \"fabrikam.com\"]");
+    let of_both = |text: String| {
+        text.replace("enabled = false\n", "").replace("connector = \"contoso.com\"", "connector = [\"contoso.com\", \"fabrikam.com\"]")
+    };
     rules.map(|(name, text)| RuleFile { name, text: of_both(text) }).collect()
 }
 

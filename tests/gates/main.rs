@@ -17,7 +17,8 @@ const TIMES: u64 = 200;
 const BASELINE: &str = include_str!("../../fixtures/gates/instructions.tsv");
 
 /// What is counted: the test that does the work, and its name in the table.
-const WORK: &[(&str, &str)] = &[("work::a_user", "one user through all built-in rules"), ("work::a_group", "one group through all built-in rules")];
+const WORK: &[(&str, &str)] =
+    &[("work::a_user", "one user through all built-in rules"), ("work::a_group", "one group through all built-in rules")];
 
 #[test]
 fn built_in_rules_take_no_more_instructions_than_they_did() {
@@ -33,7 +34,10 @@ fn built_in_rules_take_no_more_instructions_than_they_did() {
         told.push_str(&format!("{name}: {counted} instructions, baseline {baseline} ({:+}.{} %)\n", change / 10, change.abs() % 10));
         wrong |= counted * 100 > baseline * (100 + SLACK);
     }
-    assert!(!wrong, "more than {SLACK} % above fixtures/gates/instructions.tsv. Make it cheaper, or write the new figure there and say why:\n{told}");
+    assert!(
+        !wrong,
+        "more than {SLACK} % above fixtures/gates/instructions.tsv. Make it cheaper, or write the new figure there and say why:\n{told}"
+    );
 }
 
 /// Runs one of the tests below under valgrind and gives the instructions of the whole process.

@@ -56,9 +56,8 @@ fn includes(outer: &SyncRule, inner: &SyncRule) -> bool {
     let same = |one: &ScopeClause, other: &ScopeClause| {
         one.attr == other.attr && one.operator == other.operator && one.value.eq_ignore_ascii_case(&other.value)
     };
-    let covered = |group: &[ScopeClause]| {
-        outer.scope.0.iter().any(|wide| wide.iter().all(|clause| group.iter().any(|other| same(clause, other))))
-    };
+    let covered =
+        |group: &[ScopeClause]| outer.scope.0.iter().any(|wide| wide.iter().all(|clause| group.iter().any(|other| same(clause, other))));
     if outer.scope.0.is_empty() {
         return true;
     }

@@ -23,7 +23,11 @@ fn rules(keys: &[&str]) -> String {
 }
 
 fn findings(keys: &[&str]) -> String {
-    show(compile_with(&default_connectors(), &RuleSettings::default(), &rules(keys)).unwrap_or_else(|found| panic!("{}", show(&found))).lint())
+    show(
+        compile_with(&default_connectors(), &RuleSettings::default(), &rules(keys))
+            .unwrap_or_else(|found| panic!("{}", show(&found)))
+            .lint(),
+    )
 }
 
 #[test]
@@ -45,7 +49,12 @@ fn values_that_go_round_and_change_are_named() {
     ]);
     assert!(shown.contains("info makes info of the metaverse, which comes back by \"rule 2\" and \"rule 3\" and \"rule 4\""), "{shown}");
     // Passed on as it is, trimmed, cut, or only when the link is made, a value settles.
-    for flow in ["from = \"title\"", "expr = 'Trim([title])'", "expr = 'IIF([title] = \"x\", NULL, Left([title], 20))'", "expr = '[title] & \"!\"', once = true"] {
+    for flow in [
+        "from = \"title\"",
+        "expr = 'Trim([title])'",
+        "expr = 'IIF([title] = \"x\", NULL, Left([title], 20))'",
+        "expr = '[title] & \"!\"', once = true",
+    ] {
         assert_eq!(findings(&[&format!("flows = [{{ to = \"title\", {flow} }}]"), back]), "", "{flow}");
     }
 }
@@ -60,16 +69,19 @@ fn rules_that_never_apply_are_named() {
         let shown = findings(&[&format!("scope = {scope}\ndirect = [\"cn\"]")]);
         assert!(shown.contains(never), "{shown}");
     }
-    let alternative = "scope = [[{ attr = \"mail\", op = \"ISNULL\" }], [{ attr = \"mail\", op = \"EQUAL\", value = \"x\" }]]\ndirect = [\"cn\"]";
+    let alternative =
+        "scope = [[{ attr = \"mail\", op = \"ISNULL\" }], [{ attr = \"mail\", op = \"EQUAL\", value = \"x\" }]]\ndirect = [\"cn\"]";
     assert_eq!(findings(&[alternative]), "");
-    let shown = findings(&["direction = \"outbound\"\nscope = [[{ attr = \"division\", op = \"EQUAL\", value = \"IT\" }]]\ndirect = [\"title\"]"]);
+    let shown =
+        findings(&["direction = \"outbound\"\nscope = [[{ attr = \"division\", op = \"EQUAL\", value = \"IT\" }]]\ndirect = [\"title\"]"]);
     assert!(shown.contains("the rule never applies: no rule gives division a value"), "{shown}");
 }
 
 #[test]
 fn flows_that_never_count_are_named() {
     let first = "scope = [[{ attr = \"st\", op = \"EQUAL\", value = \"NY\" }]]\nflows = [{ to = \"company\", constant = \"Contoso\" }]";
-    let narrower = "scope = [[{ attr = \"st\", op = \"EQUAL\", value = \"ny\" }, { attr = \"l\", op = \"ISNOTNULL\" }]]\ndirect = [\"company\"]";
+    let narrower =
+        "scope = [[{ attr = \"st\", op = \"EQUAL\", value = \"ny\" }, { attr = \"l\", op = \"ISNOTNULL\" }]]\ndirect = [\"company\"]";
     let shown = findings(&[first, narrower]);
     assert!(shown.contains("rule \"rule 2\": the flow to company never counts: rule \"rule 1\" gives it a constant before"), "{shown}");
     let other = "scope = [[{ attr = \"st\", op = \"EQUAL\", value = \"CA\" }]]\ndirect = [\"company\"]";
