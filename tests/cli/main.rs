@@ -8,6 +8,8 @@ mod cycle;
 mod demo;
 mod guards;
 mod help;
+mod object_errors;
+mod wrong_rules;
 
 use serde_json::Value;
 use std::ffi::OsStr;
