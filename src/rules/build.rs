@@ -480,11 +480,12 @@ impl Builder<'_> {
     }
 
     fn flow(&mut self, raw: &RawFlow, warnings: &mut Vec<(Place, String, Option<String>)>) -> Option<(Flow, CompiledFlow)> {
-        let (target, kind) = if self.inbound() { self.metaverse_attribute(&raw.to)? } else { self.space_attribute(&raw.to)? };
-        if target == AttrId::DN && self.inbound() {
-            self.error(&raw.to.place, "the metaverse has no names".to_owned(), None);
+        if raw.to.text == "dn" && self.inbound() {
+            let hint = Some("flow it to an attribute; [dn] can be read".to_owned());
+            self.error(&raw.to.place, "objects of the metaverse have no name of their own".to_owned(), hint);
             return None;
         }
+        let (target, kind) = if self.inbound() { self.metaverse_attribute(&raw.to)? } else { self.space_attribute(&raw.to)? };
         let (source, compiled) = match &raw.source {
             RawSource::Direct(located) => {
                 let (id, source_kind) = if self.inbound() { self.space_attribute(located)? } else { self.metaverse_attribute(located)? };

@@ -1,6 +1,5 @@
 //! Reads rule files: TOML with spans in, raw rules and findings out. Names are not resolved here.
 
-use super::expr::line_and_column;
 use super::problem::{RuleProblem, Severity};
 use super::suggest::closest;
 use super::{Direction, LinkType, MergeType, RuleFile, ScopeOperator};
@@ -147,7 +146,8 @@ const FILE_MAX: usize = 8 * 1024 * 1024;
 
 /// Reads one file. What cannot be used is left out and named in `problems`.
 pub(super) fn read(file: &RuleFile, problems: &mut Vec<RuleProblem>) -> RawFile {
-    let mut reader = Reader { file, problems, rule: None };
+    let lines = std::iter::once(0).chain(file.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let mut reader = Reader { file, lines, problems, rule: None };
     let mut raw = RawFile { name: file.name.clone(), ..RawFile::default() };
     if file.text.len() > FILE_MAX {
         reader.error(&(0..0), format!("longer than {FILE_MAX} octets"), None);
@@ -194,14 +194,18 @@ fn get<'v, 't>(table: &'v DeTable<'t>, key: &str) -> Option<&'v Node<'t>> {
 
 struct Reader<'f> {
     file: &'f RuleFile,
+    /// Where each line begins: places are asked for at every name, and counting lines anew each time would take minutes.
+    lines: Vec<usize>,
     problems: &'f mut Vec<RuleProblem>,
     rule: Option<String>,
 }
 
 impl Reader<'_> {
     fn place(&self, offset: usize) -> Place {
-        let (line, column) = line_and_column(&self.file.text, offset);
-        Place { line, column }
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
+        let before = self.file.text.get(start..offset).unwrap_or_default();
+        Place { line, column: before.chars().count() + 1 }
     }
 
     fn error(&mut self, span: &Range<usize>, message: String, hint: Option<String>) {
@@ -319,6 +323,7 @@ impl Reader<'_> {
         let syntax = self.required(table, span.clone(), "type")?.text;
         if super::schema::syntax_kind(&syntax).is_none() {
             let hint = Some("one of string, integer, boolean, binary, reference".to_owned());
+            let span = get(table, "type").map_or(span, Spanned::span);
             self.error(&span, format!("\"{syntax}\" is no attribute type"), hint);
             return None;
         }
@@ -412,8 +417,9 @@ impl Reader<'_> {
                     None => self.wrong(clause, "a clause in braces"),
                 }
             }
-            if clauses.is_empty() {
-                self.error(&group.span(), "a group without clauses".to_owned(), None);
+            if inner.is_empty() {
+                let hint = Some("write a clause into it, or take it away; no scope is every object".to_owned());
+                self.error(&group.span(), "a group without clauses".to_owned(), hint);
             } else {
                 groups.push(clauses);
             }

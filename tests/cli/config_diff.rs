@@ -1,5 +1,7 @@
 //! `config diff`: two folders compared as text, as a document and as a page.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+
 use crate::{assert_code, document, small_world, stderr, stdout, syncline};
 use std::fs;
 use std::path::Path;

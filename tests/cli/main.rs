@@ -9,6 +9,8 @@ mod demo;
 mod explain;
 mod guards;
 mod help;
+mod object_errors;
+mod wrong_rules;
 
 use serde_json::Value;
 use std::ffi::OsStr;

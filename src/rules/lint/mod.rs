@@ -50,11 +50,15 @@ fn disagreeing_joins(set: &RuleSet, found: &mut Vec<RuleProblem>) {
         // Outbound, different types are different decisions: a person becomes a user or a contact.
         let key = (rule.connector, rule.direction, rule.cs_type, rule.mv_type);
         match first.get(&key) {
-            Some(other) if criteria(other) != criteria(rule) && !exclusive(other, rule) => found.push(warning(
-                rule,
-                format!("joins the same objects as rule \"{}\" by other criteria", other.name),
-                "an unlinked object that both send to different partners is an error: let the scopes exclude each other",
-            )),
+            Some(other) if criteria(other) != criteria(rule) && !exclusive(other, rule) => {
+                // It is told of the rule that somebody can change.
+                let (told, other) = if rule.tag.is_some() && other.tag.is_none() { (*other, rule) } else { (rule, *other) };
+                found.push(warning(
+                    told,
+                    format!("joins the same objects as rule \"{}\" by other criteria", other.name),
+                    "an unlinked object that both send to different partners is an error: let the scopes exclude each other",
+                ));
+            }
             Some(_) => {}
             None => {
                 first.insert(key, rule);
