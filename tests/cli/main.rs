@@ -8,6 +8,7 @@ mod cycle;
 mod demo;
 mod explain;
 mod guards;
+mod guide;
 mod help;
 mod object_errors;
 mod wrong_rules;

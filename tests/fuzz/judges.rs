@@ -2,6 +2,7 @@
 //! same functions, so that what was found once is tried by every ordinary test run.
 
 use std::sync::Arc;
+use syncline::migration::{ForeignFile, ImportOptions, Report, import};
 use syncline::model::{
     AttrId, AttributeSource, Blob, ConnectorId, CsId, Dn, FlatBuilder, FlatValues, INLINE_VALUE_MAX, Names, ObjectType, ValueKind,
     ValueRef, Values,
@@ -22,6 +23,7 @@ pub(crate) const TARGETS: &[(&str, Judge)] = &[
     ("binary_xml", binary_xml),
     ("provisioning", provisioning_message),
     ("directory_text", directory_text),
+    ("migration", migration),
 ];
 
 /// Text as an expression: it is refused inside the text, or it compiles and gives a value or an error of the object.
@@ -289,5 +291,20 @@ impl AttributeSource for Sample {
     }
     fn blob(&self, blob: Blob) -> Option<Vec<u8>> {
         Some(large()).filter(|content| Blob::of(content) == blob)
+    }
+}
+
+/// Octets as a part of an Entra Connect configuration, in each of its forms: whatever can be taken makes rules that compile,
+/// and everything else is in the report.
+pub(crate) fn migration(data: &[u8]) {
+    for name in ["SynchronizationRules/a.xml", "Connectors/a.xml", "GlobalSettings/MV.xml", "a.ps1", "a.json"] {
+        let Ok(file) = ForeignFile::decode(name, data) else { continue };
+        let mut report = Report::default();
+        let Some(imported) = import(&[file], &ImportOptions::default(), &mut report) else { continue };
+        assert!(!report.lines().is_empty(), "{name} made files and told nothing");
+        for (name, text) in imported.files {
+            let read = toml::from_str::<toml::Table>(&text);
+            assert!(!name.ends_with(".toml") || read.is_ok(), "{name}: {read:?}\n{text}");
+        }
     }
 }

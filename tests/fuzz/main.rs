@@ -51,6 +51,11 @@ fn texts_and_controls_of_directories() {
 }
 
 #[test]
+fn configurations_of_entra_connect() {
+    replay("migration");
+}
+
+#[test]
 fn every_target_has_its_program_and_its_corpus() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = std::fs::read_to_string(root.join("tools/fuzz/Cargo.toml")).unwrap();
