@@ -60,11 +60,38 @@ impl CompiledFlow {
 }
 
 impl CompiledSource {
-    /// The attribute of the forms that read one and give nothing exactly when it is absent.
+    /// The attribute of the forms that read one and give nothing when it is absent.
     fn plain_attribute(&self) -> Option<AttrId> {
         match self {
             Self::Direct(attribute) | Self::References(attribute) | Self::Trim(attribute) | Self::TrimCut(attribute) => Some(attribute.id),
             Self::FirstCut(_) | Self::Constant(_) | Self::Expression(_) => None,
+        }
+    }
+
+    /// True for the forms that trim.
+    fn trims(&self) -> bool {
+        matches!(self, Self::Trim(_) | Self::TrimCut(_))
+    }
+}
+
+/// An attribute of which a flow had nothing, so that other flows need not look again.
+struct Absent<S> {
+    source: S,
+    /// The flow trimmed: text of blanks alone is nothing to it, and a value to flows that copy.
+    trimmed: bool,
+}
+
+impl<S: PartialEq> Absent<S> {
+    /// What is known when a flow had nothing of its one attribute.
+    fn of(source: Option<S>, flow: &CompiledFlow) -> Option<Self> {
+        source.map(|source| Self { source, trimmed: flow.source.trims() })
+    }
+
+    /// True when the flow cannot have anything either.
+    fn covers(known: Option<&Self>, source: Option<&S>, flow: &CompiledFlow) -> bool {
+        match (known, source) {
+            (Some(known), Some(source)) => known.source == *source && (!known.trimmed || flow.source.trims()),
+            _ => false,
         }
     }
 }
@@ -293,7 +320,7 @@ impl<'r> Inbound<'r> {
     fn update(&mut self, bench: &Bench<'_>, into: &Target) -> Result<(), FlowError> {
         let target = into.attr;
         let mut keep = false;
-        let mut absent: Option<(AttrId, CsId)> = None;
+        let mut absent: Option<Absent<(AttrId, CsId)>> = None;
         for (origin, flow) in bench.flows(into) {
             if flow.once && !origin.fresh {
                 // It ran when the link was made; what it gave then still counts at its place in the precedence.
@@ -305,7 +332,7 @@ impl<'r> Inbound<'r> {
             }
             // Several rules often flow the same attribute of the same object: absent once is absent for all.
             let plain = flow.plain_attribute().map(|attribute| (attribute, origin.source));
-            if plain.is_some() && plain == absent {
+            if Absent::covers(absent.as_ref(), plain.as_ref(), flow) {
                 continue;
             }
             match quick(&mut self.values, origin, flow) {
@@ -314,13 +341,13 @@ impl<'r> Inbound<'r> {
                     return Ok(());
                 }
                 Some(false) => {
-                    absent = plain;
+                    absent = Absent::of(plain, flow);
                     continue;
                 }
                 None => {}
             }
             match produce(self.rules, origin, flow)? {
-                Produced::Nothing => absent = plain.or(absent),
+                Produced::Nothing => absent = Absent::of(plain, flow).or(absent),
                 Produced::Ignored => keep = true,
                 Produced::Removed => return Ok(()),
                 Produced::Values(values) => {
@@ -503,7 +530,7 @@ fn decide(bench: &Bench<'_>, into: &Target, wanted: &mut Wanted, values: &mut Fl
     // The first flow that was asked and had nothing.
     let mut first = None;
     let mut decided: Option<&CompiledRule> = None;
-    let mut absent: Option<AttrId> = None;
+    let mut absent: Option<Absent<AttrId>> = None;
     let mut reference = false;
     let mut seen: HashSet<Scalar<'static>> = HashSet::new();
     let mut contributors = 0;
@@ -514,7 +541,7 @@ fn decide(bench: &Bench<'_>, into: &Target, wanted: &mut Wanted, values: &mut Fl
             continue;
         }
         let plain = flow.plain_attribute();
-        if plain.is_some() && plain == absent {
+        if Absent::covers(absent.as_ref(), plain.as_ref(), flow) {
             first = first.or(Some(origin.rule));
             continue;
         }
@@ -525,7 +552,7 @@ fn decide(bench: &Bench<'_>, into: &Target, wanted: &mut Wanted, values: &mut Fl
                     break;
                 }
                 Some(false) => {
-                    absent = plain;
+                    absent = Absent::of(plain, flow);
                     first = first.or(Some(origin.rule));
                     continue;
                 }
@@ -534,7 +561,7 @@ fn decide(bench: &Bench<'_>, into: &Target, wanted: &mut Wanted, values: &mut Fl
         }
         match produce(rules, origin, flow)? {
             Produced::Nothing => {
-                absent = plain.or(absent);
+                absent = Absent::of(plain, flow).or(absent);
                 first = first.or(Some(origin.rule));
                 continue;
             }

@@ -258,3 +258,23 @@ flows = [{ to = 'displayName', from = 'sn' }, { to = 'title', expr = 'NULL' }]
     assert_eq!(title.flows[0].outcome, FlowOutcome::SourceAbsent);
     assert_eq!(title.flows.iter().map(|flow| flow.verdict).collect::<Vec<_>>(), [Verdict::Ignored, Verdict::GaveNothing]);
 }
+
+#[test]
+fn blanks_are_nothing_to_a_flow_that_trims_and_a_value_to_one_that_copies() {
+    let rule = |name: &str, order: u32, flow: &str| {
+        format!(
+            "[[rule]]\nname = '{name}'\ndirection = 'inbound'\nconnector = 'contoso.com'\ncs_type = 'thing'\nmv_type = 'thing'\nlink = 'join'\norder = {order}\nflows = [{{ to = 'title', {flow} }}]\n"
+        )
+    };
+    for (first, second, winner) in [("expr = 'Trim([sn])'", "from = 'sn'", "Second"), ("from = 'sn'", "expr = 'Trim([sn])'", "First")] {
+        let toml = rule("First", 1, first) + &rule("Second", 2, second);
+        let set =
+            compile_with(&default_connectors(), &RuleSettings::default(), &toml).unwrap_or_else(|problems| panic!("{}", show(&problems)));
+        let object = Object::new(&set.names, "thing", "CN=t", &[("sn", text(" "))]);
+        let scope = set.inbound_scope(ConnectorId(1), &object, &run()).unwrap();
+        let contributor = Contributor { id: CsId::new(ConnectorId(1), 1), source: &object, scope: &scope, new_link: false };
+        let contribution = set.contribute(set.names.object_type("thing"), &[contributor], None, &run()).unwrap();
+        let by: Vec<&str> = contribution.lineage.iter().map(|entry| set.rule(entry.rule).unwrap().name.as_str()).collect();
+        assert_eq!(by, [winner], "{first} before {second}");
+    }
+}
