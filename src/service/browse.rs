@@ -6,6 +6,7 @@ use super::views::{
     AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, KnownAs, LineageView, MvLine, MvObjectView, ProblemView, StageView,
     TargetCounts, ValueView, shown_name, sort_attributes,
 };
+use crate::engine::sync::SIGN_IN_NAME;
 use crate::model::{
     AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, ErrorSide, FlatValues, Link, MvId, MvObject, Names, ObjectErrorCode,
     ObjectType, RuleId, Stage, StageMask, ValueRef, ValueState, fold,
@@ -142,9 +143,11 @@ impl Browser<'_> {
     }
 
     pub(super) fn rule_name(&self, rule: RuleId) -> String {
-        self.rules
-            .and_then(|rules| rules.rule(rule))
-            .map_or_else(|| format!("a rule that is configured no longer ({:08x})", rule.0), |rule| rule.name.clone())
+        match self.rules.map(|rules| rules.rule(rule)) {
+            Some(Some(rule)) => rule.name.clone(),
+            Some(None) => format!("a rule that is configured no longer ({:08x})", rule.0),
+            None => format!("rule {:08x} (its name is not known: the rules do not compile)", rule.0),
+        }
     }
 
     pub(super) fn dn_of(&self, id: CsId) -> Result<String, ServiceError> {
@@ -227,18 +230,34 @@ impl Browser<'_> {
             let id = MvId(number);
             return Ok(self.snapshot.mv_object(id)?.map_or(Found::None, |object| Found::One(object.id)));
         }
-        let ids = match self.find_cs(text)? {
+        let mut found = self.people_of(text)?;
+        let ids = match if found.is_empty() { self.find_cs(text)? } else { Found::None } {
             Found::One(id) => vec![id],
             Found::Several(ids) => ids,
             Found::None => Vec::new(),
         };
-        let mut found = Vec::new();
         for id in ids {
             found.extend(self.snapshot.cs_link(id)?.and_then(Link::mv));
         }
         found.sort_unstable();
         found.dedup();
         Ok(Found::of(found))
+    }
+
+    /// Metaverse objects by the name people sign in with, from its index; nothing before the first synchronization.
+    fn people_of(&self, text: &str) -> Result<Vec<MvId>, ServiceError> {
+        let Some(attr) = self.names.find(SIGN_IN_NAME).filter(|_| text.contains('@')) else { return Ok(Vec::new()) };
+        let wanted = fold(text.trim());
+        let mut found = Vec::new();
+        for id in self.snapshot.mv_join_candidates(attr, ValueRef::Text(text.trim()))? {
+            let named = |object: &MvObject| {
+                object.values.attribute(attr).any(|item| matches!(item.value, ValueRef::Text(value) if fold(value) == wanted))
+            };
+            if self.snapshot.mv_object(id)?.as_ref().is_some_and(named) {
+                found.push(id);
+            }
+        }
+        Ok(found)
     }
 
     /// The one object that a text means when the question is about somebody, not about a copy of them: of objects that

@@ -23,6 +23,8 @@ use std::sync::Arc;
 /// Objects per batch and transaction. The indexes of names and join values are hit all over by every batch, so fewer
 /// batches rewrite fewer of their pages.
 const BATCH: usize = 2_000;
+/// The metaverse attribute by which commands look people up, joins or not.
+pub const SIGN_IN_NAME: &str = "userPrincipalName";
 /// How often a step goes on to objects that it made dirty itself.
 const ROUNDS: usize = 10;
 /// Looking up more than one in this many metaverse objects pays for reading all join values into memory.
@@ -143,7 +145,11 @@ fn step_over(
     let names = Arc::clone(store.names());
     let mut book = Rulebook::new(rules, &request.parameters, &names, request.connector, request.full);
     book.everything = request.full && only.is_none();
-    let (metaverse, spaces) = indexed_attributes(rules);
+    let (mut metaverse, spaces) = indexed_attributes(rules);
+    // People are asked for by the name they sign in with.
+    metaverse.push(store.names().intern(SIGN_IN_NAME));
+    metaverse.sort_unstable();
+    metaverse.dedup();
     store.index_attributes(&metaverse, &spaces)?;
     let mut step = Step {
         store,
