@@ -67,7 +67,15 @@ fn lasting(printed: &str) -> String {
         let words: Vec<&str> = line.trim_end().split(' ').collect();
         let is_date = |word: &str| word.len() == 10 && word.bytes().filter(|octet| *octet == b'-').count() == 2 && word.starts_with("20");
         let is_time = |word: &str| word.trim_end_matches(',').ends_with('Z') && word.matches(':').count() == 2;
-        let shown = words.into_iter().map(|word| if is_date(word) { "DATE" } else if is_time(word) { "TIME" } else { word });
+        let shown = words.into_iter().map(|word| {
+            if is_date(word) {
+                "DATE"
+            } else if is_time(word) {
+                "TIME"
+            } else {
+                word
+            }
+        });
         shown.collect::<Vec<_>>().join(" ")
     };
     printed.trim_end().lines().map(line).collect::<Vec<_>>().join("\n")
