@@ -484,6 +484,9 @@ pub fn check_server(url: &str, start_tls: bool, allow_plain: bool) -> Result<(),
 fn check_url(url: &str) -> Result<(), (String, &'static str)> {
     let rest = url.strip_prefix("ldaps://").or_else(|| url.strip_prefix("ldap://"));
     match rest {
+        Some(host) if host.contains('@') => {
+            Err(("the address holds an account".to_owned(), "write the account as bind_name, and its password as a credential"))
+        }
         Some(host) if !host.trim_matches('/').is_empty() => Ok(()),
         _ => Err((format!("'{url}' is no address of an LDAP server"), "write ldaps://host or ldap://host")),
     }

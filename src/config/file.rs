@@ -47,7 +47,7 @@ pub(super) fn problem_at(folder: &Path, path: &Path, text: &str, span: Range<usi
 
 fn secret_line(line: &str) -> bool {
     let key = line.split('=').next().unwrap_or_default().to_ascii_lowercase();
-    ["password", "secret", "private_key", "token"].iter().any(|word| key.contains(word))
+    ["pass", "pwd", "secret", "key", "token", "cred"].iter().any(|word| key.contains(word))
 }
 
 fn floor_boundary(text: &str, mut at: usize) -> usize {

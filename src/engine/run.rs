@@ -11,7 +11,7 @@ use super::{EngineError, Progress, StepRecorder};
 use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{Anchor, AttrId, ConnectorId, CsObject, ErrorSide, RunId, Stage, Timestamp};
+use crate::model::{Anchor, AttrId, ConnectorId, CsObject, Dn, ErrorSide, RunId, Stage, Timestamp};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{ChangeSet, RunRecord, RunResult, Snapshot, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
@@ -429,6 +429,7 @@ impl Engine<'_> {
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
         self.refuse_the_abandoned()?;
+        self.refuse_missing_pilots(id)?;
         let request = SyncRequest {
             connector: id,
             full,
@@ -442,6 +443,33 @@ impl Engine<'_> {
             self.remember(id, SYNCHRONIZED, self.rules_and_parameters().to_le_bytes().to_vec())?;
         }
         Ok(if outcome.failed > 0 { "completed-sync-errors" } else { "success" })
+    }
+
+    /// A pilot whose group is not there has no members: everybody would be taken out of the cloud.
+    fn refuse_missing_pilots(&self, id: ConnectorId) -> Result<(), EngineError> {
+        let snapshot = self.store.snapshot()?;
+        for group in self.rules.pilot_groups(id) {
+            let found = match Dn::parse(group) {
+                Ok(name) => snapshot.cs_by_dn(id, &name.key())?,
+                Err(_) => None,
+            };
+            let there = match found {
+                Some(found) => snapshot.cs_object(found)?.is_some_and(|object| {
+                    let kind = self.store.names().object_type_name(object.object_type);
+                    object.imported() && kind.to_ascii_lowercase().contains("group")
+                }),
+                None => false,
+            };
+            if !there {
+                let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
+                let message = format!(
+                    "the pilot group '{group}' is not among the imported groups of {name}: nobody would be its member, and everybody would be \
+                     taken out of the cloud. Was it renamed, moved or excluded? Set [selection] groups right, or import the group first"
+                );
+                return Err(EngineError::Guard { result: "no-start-pilot-group-missing", message });
+            }
+        }
+        Ok(())
     }
 
     /// A refusal is over when what was refused is no longer wanted.

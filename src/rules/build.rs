@@ -7,6 +7,7 @@ use super::input::{AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfil
 use super::problem::{RuleProblem, Severity};
 use super::schema::{self, AttributeType, Schema};
 use super::scope::{CompiledClause, CompiledScope, Operand, Test, test_of};
+use super::shown::is_secret;
 use super::suggest::closest;
 use super::{
     CompiledJoinClause, CompiledRule, Direction, Flow, FlowSource, JoinClause, RuleSet, Scope, ScopeClause, SyncRule, bounds, condition,
@@ -305,6 +306,10 @@ impl Builder<'_> {
         if located.text == "dn" {
             return Some((AttrId::DN, single_text));
         }
+        if is_secret(&located.text) {
+            self.refuse_secret(&located.place, &located.text);
+            return None;
+        }
         let space = self.schema.spaces.get(&self.connector.id)?;
         match space.attribute(self.input.names, &located.text, self.raw.tag.is_some()) {
             Ok(found) => Some(found),
@@ -313,6 +318,11 @@ impl Builder<'_> {
                 None
             }
         }
+    }
+
+    fn refuse_secret(&mut self, place: &Place, name: &str) {
+        let hint = Some("passwords go their own way, by password hash synchronization; keys stay where they are".to_owned());
+        self.error(place, format!("{name} holds secrets, and rules do not read them"), hint);
     }
 
     fn metaverse_attribute(&mut self, located: &Located) -> Option<(AttrId, AttributeType)> {
@@ -370,8 +380,11 @@ impl Builder<'_> {
                     }
                 }
             }
-            groups.push(clauses);
-            compiled_groups.push(compiled_clauses);
+            // A group that stands for pilot groups has no clause where there are none; the rule is then not there.
+            if !clauses.is_empty() {
+                groups.push(clauses);
+                compiled_groups.push(compiled_clauses);
+            }
         }
         (Scope(groups), CompiledScope(compiled_groups))
     }
@@ -567,6 +580,13 @@ impl Builder<'_> {
                 return None;
             }
         };
+        if self.inbound() {
+            let secret = compiled.reads().iter().map(|attribute| self.names().name(attribute.id)).find(|name| is_secret(name));
+            if let Some(name) = secret {
+                self.refuse_secret(&expression.place, &name);
+                return None;
+            }
+        }
         if let Some(message) = unfit(compiled.kind(), target.kind) {
             self.error(&expression.place, format!("attribute {}: {message}", raw.to.text), None);
             return None;
@@ -731,6 +751,11 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
         inbound,
         outbound,
         targets: targets.into_iter().collect(),
+        pilots: input
+            .connectors
+            .iter()
+            .flat_map(|connector| connector.pilot_groups.iter().map(|group| (connector.id, group.clone())))
+            .collect(),
         references,
         fingerprint: 0,
         warnings,

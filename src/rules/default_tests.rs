@@ -215,3 +215,15 @@ fn a_flow_can_keep_what_its_source_no_longer_has() {
     assert_eq!(managed(", when_source_absent = \"keep\"", &[]), BTreeSet::new());
     assert_eq!(managed(", when_source_absent = \"keep\"", &[("title", text("Boss"))]), BTreeSet::from(["title".to_owned()]));
 }
+
+#[test]
+fn rules_do_not_read_secrets() {
+    for flow in ["{ to = \"title\", expr = '\"x\" & [unicodePwd]' }", "{ to = \"title\", from = \"ms-Mcs-AdmPwd\" }"] {
+        let rule = format!(
+            "[[rule]]\nname = \"x\"\ndirection = \"inbound\"\nconnector = \"contoso.com\"\ncs_type = \"user\"\nmv_type = \"person\"\n\
+             link = \"join\"\norder = 5\nflows = [{flow}]\n"
+        );
+        let shown = show(&compile_with(&default_connectors(), &RuleSettings::default(), &rule).unwrap_err());
+        assert!(shown.contains("holds secrets, and rules do not read them\n  hint: passwords go their own way"), "{shown}");
+    }
+}

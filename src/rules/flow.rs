@@ -7,6 +7,7 @@ use super::evaluation::{Contribution, Contributor, Earlier, FlowError, Reference
 use super::expr::{AttributeRef, Context, Expression, Fault, Scalar, Val, load, parse_boolean, parse_number};
 use super::layout::{Layout, Target};
 use super::schema::{AttributeType, INDEXED_MAX};
+use super::shown::is_secret;
 use super::{CompiledRule, MergeType, RuleSet, describe};
 use crate::model::{
     AttrId, AttributeSource, Blob, ConnectorId, CsId, FlatBuilder, INLINE_VALUE_MAX, Lineage, MvObject, ObjectErrorCode, ObjectType,
@@ -894,13 +895,8 @@ fn put(values: &mut FlatBuilder, blobs: &mut Vec<Vec<u8>>, target: AttrId, scala
 
 /// An error that names rule, target, expression with a caret, and what was read.
 fn failure(rules: &RuleSet, origin: &Origin<'_>, flow: &CompiledFlow, fault: &Fault) -> FlowError {
-    let mut detail = format!("rule \"{}\", attribute {}: {}", rules.name_of(origin.rule), rules.names.name(flow.target), fault.message);
     let reads: Vec<AttributeRef> = match &flow.source {
-        CompiledSource::Expression(expression) => {
-            detail.push('\n');
-            detail.push_str(&expression.point_at(fault));
-            expression.reads().to_vec()
-        }
+        CompiledSource::Expression(expression) => expression.reads().to_vec(),
         CompiledSource::Constant(_) => Vec::new(),
         CompiledSource::Direct(attribute)
         | CompiledSource::References(attribute)
@@ -908,10 +904,20 @@ fn failure(rules: &RuleSet, origin: &Origin<'_>, flow: &CompiledFlow, fault: &Fa
         | CompiledSource::TrimCut(attribute)
         | CompiledSource::FirstCut(attribute) => vec![*attribute],
     };
+    let withheld = |attr: AttrId| attr != AttrId::DN && is_secret(&rules.names.name(attr));
+    // Messages quote what was wrong.
+    let message = if reads.iter().any(|attribute| withheld(attribute.id)) { "fails; what it read is secret" } else { &fault.message };
+    let mut detail = format!("rule \"{}\", attribute {}: {message}", rules.name_of(origin.rule), rules.names.name(flow.target));
+    if let CompiledSource::Expression(expression) = &flow.source {
+        detail.push('\n');
+        detail.push_str(&expression.point_at(fault));
+    }
     for attribute in reads {
         let source = origin.context.source;
         let read = if attribute.id == AttrId::DN {
             source.dn().to_owned()
+        } else if withheld(attribute.id) {
+            "(secret)".to_owned()
         } else if attribute.is_reference() {
             format!("{} references", source.count(attribute.id))
         } else {

@@ -73,6 +73,8 @@ pub struct RuleSet {
     inbound: HashMap<(ConnectorId, ObjectType), Vec<u32>>,
     outbound: HashMap<(ConnectorId, ObjectType), Vec<u32>>,
     targets: Vec<ConnectorId>,
+    /// Groups whose direct members alone are sent.
+    pilots: Vec<(ConnectorId, String)>,
     references: HashSet<AttrId>,
     fingerprint: u64,
     warnings: Vec<RuleProblem>,
@@ -218,6 +220,11 @@ impl RuleSet {
     /// Connectors that have outbound rules, ascending.
     pub fn targets(&self) -> &[ConnectorId] {
         &self.targets
+    }
+
+    /// Groups whose direct members alone are sent: while one of them is missing, nobody knows who its members are.
+    pub fn pilot_groups(&self, connector: ConnectorId) -> impl Iterator<Item = &str> {
+        self.pilots.iter().filter(move |(of, _)| *of == connector).map(|(_, name)| name.as_str())
     }
 
     /// True when the metaverse schema says that the attribute holds references.

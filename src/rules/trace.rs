@@ -292,9 +292,14 @@ impl RuleSet {
         run: &RunParameters,
     ) -> Vec<AttributeTrace> {
         let bench = Bench::new(self, origins_of(self, object_type, contributors, run));
-        let former = |target: AttrId| -> Vec<(RuleId, CsId)> {
-            let lineage = current.map_or(&[][..], |current| current.lineage.as_slice());
-            lineage.iter().filter(|entry| entry.attr == target).map(|entry| (entry.rule, entry.source)).collect()
+        let former = |target: AttrId| -> Vec<Former> {
+            let Some(current) = current else { return Vec::new() };
+            let lineage = current.lineage.iter().filter(|entry| entry.attr == target);
+            let values = |index: u8| {
+                let own = current.values.attribute(target).filter(move |item| item.flags == index);
+                own.map(|item| Scalar::from(item.value).into_owned()).collect()
+            };
+            lineage.zip(0..=u8::MAX).map(|(entry, index)| Former { origin: (entry.rule, entry.source), values: values(index) }).collect()
         };
         let targets = bench.layout.targets.iter().filter(|target| only.is_none_or(|only| target.attr == only));
         targets.map(|target| Contest::new(&bench, target, former(target.attr), true).settle()).collect()
@@ -384,7 +389,7 @@ impl RuleSet {
 
 impl CompiledSource {
     /// The attributes read, each once.
-    fn reads(&self) -> Vec<AttributeRef> {
+    pub(super) fn reads(&self) -> Vec<AttributeRef> {
         match self {
             Self::Constant(_) => Vec::new(),
             Self::Expression(expression) => expression.reads().to_vec(),
@@ -458,11 +463,19 @@ impl Reached {
     }
 }
 
+/// An origin of an attribute as it is, and what it gave.
+struct Former {
+    origin: (RuleId, CsId),
+    values: Vec<Scalar<'static>>,
+}
+
 /// All flows into one attribute on their way to a decision.
 struct Contest<'b, 'a> {
     bench: &'b Bench<'a>,
     target: &'b Target,
-    former: Vec<(RuleId, CsId)>,
+    former: Vec<Former>,
+    /// Merged: what a once-only flow gave when the link was made stands beside the rest.
+    stands: bool,
     inbound: bool,
     /// Something says that the attribute stays as it is when nobody has a value.
     keep: bool,
@@ -475,8 +488,19 @@ struct Contest<'b, 'a> {
 }
 
 impl<'b, 'a> Contest<'b, 'a> {
-    fn new(bench: &'b Bench<'a>, target: &'b Target, former: Vec<(RuleId, CsId)>, inbound: bool) -> Self {
-        Self { bench, target, former, inbound, keep: false, decided: None, origins: Vec::new(), first: None, seen: HashSet::new() }
+    fn new(bench: &'b Bench<'a>, target: &'b Target, former: Vec<Former>, inbound: bool) -> Self {
+        Self {
+            bench,
+            target,
+            former,
+            stands: false,
+            inbound,
+            keep: false,
+            decided: None,
+            origins: Vec::new(),
+            first: None,
+            seen: HashSet::new(),
+        }
     }
 
     fn settle(mut self) -> AttributeTrace {
@@ -493,7 +517,7 @@ impl<'b, 'a> Contest<'b, 'a> {
             trace.decided_by = before.filter(|_| verdict == Verdict::NotAsked);
             flows.push(trace);
         }
-        let decision = self.decide(&mut flows, merge);
+        let decision = self.decide(&mut flows);
         let decision = if problem.is_some() { AttributeDecision::Fails } else { decision };
         AttributeTrace {
             attr: self.target.attr,
@@ -514,7 +538,19 @@ impl<'b, 'a> Contest<'b, 'a> {
         let own = (origin.rule.id, origin.source);
         let update = merge == MergeType::Update;
         if flow.once && !origin.fresh {
-            let gave = self.inbound && self.former.contains(&own);
+            let former = self.former.iter().find(|former| self.inbound && former.origin == own);
+            let gave = former.is_some();
+            if let Some(former) = former.filter(|_| !update && !self.bench.rules.is_reference(self.target.attr)) {
+                let mut new = false;
+                for value in &former.values {
+                    new |= self.seen.insert(distinct(value, merge));
+                }
+                if new {
+                    self.origins.push(own);
+                    self.stands = true;
+                }
+                return Verdict::KeptFromLink;
+            }
             if gave && update {
                 self.keep = true;
                 self.decided = Some((AttributeDecision::Kept, by()));
@@ -556,11 +592,7 @@ impl<'b, 'a> Contest<'b, 'a> {
     fn join_in(&mut self, own: (RuleId, CsId), reached: &Reached, merge: MergeType) -> Verdict {
         let mut gave = reached.scalars.is_empty();
         for scalar in &reached.scalars {
-            let key = match scalar {
-                Scalar::Text(text) if merge == MergeType::MergeCaseInsensitive => Scalar::text(fold(text)),
-                other => other.clone(),
-            };
-            gave |= self.seen.insert(key);
+            gave |= self.seen.insert(distinct(scalar, merge));
         }
         if self.inbound && gave {
             self.origins.push(own);
@@ -571,20 +603,19 @@ impl<'b, 'a> Contest<'b, 'a> {
     }
 
     /// What it comes to when all were asked.
-    fn decide(&mut self, flows: &mut [FlowTrace], merge: MergeType) -> AttributeDecision {
-        let gave = flows.iter().any(|flow| matches!(flow.verdict, Verdict::Won | Verdict::Contributes));
-        let stays = self.inbound && self.keep && merge != MergeType::Update;
+    fn decide(&mut self, flows: &mut [FlowTrace]) -> AttributeDecision {
+        let gave = self.stands || flows.iter().any(|flow| matches!(flow.verdict, Verdict::Won | Verdict::Contributes));
         match self.decided.as_ref().map(|(decision, _)| *decision) {
             Some(AttributeDecision::Fails) => return AttributeDecision::Fails,
             _ if gave => return AttributeDecision::Flows,
-            Some(AttributeDecision::Removed) if !stays => return AttributeDecision::Removed,
+            Some(AttributeDecision::Removed) => return AttributeDecision::Removed,
             _ => {}
         }
         if self.keep && self.inbound {
             // What a vanished origin gave is withdrawn all the same.
             let linked =
-                |entry: &&(RuleId, CsId)| self.bench.origins.iter().any(|origin| origin.rule.id == entry.0 && origin.source == entry.1);
-            self.origins = self.former.iter().filter(linked).copied().collect();
+                |entry: &(RuleId, CsId)| self.bench.origins.iter().any(|origin| origin.rule.id == entry.0 && origin.source == entry.1);
+            self.origins = self.former.iter().map(|former| former.origin).filter(linked).collect();
             return if self.origins.is_empty() { AttributeDecision::Empty } else { AttributeDecision::Kept };
         }
         if self.keep {
@@ -600,5 +631,13 @@ impl<'b, 'a> Contest<'b, 'a> {
             flow.verdict = Verdict::Clears;
         }
         AttributeDecision::Empty
+    }
+}
+
+/// What makes a value of a merged attribute the same as another one.
+fn distinct(value: &Scalar<'static>, merge: MergeType) -> Scalar<'static> {
+    match value {
+        Scalar::Text(text) if merge == MergeType::MergeCaseInsensitive => Scalar::text(fold(text)),
+        other => other.clone(),
     }
 }

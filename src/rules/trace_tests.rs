@@ -163,25 +163,19 @@ scope = [
 join = [[{ cs = "mail", mv = "mail" }, { cs = "employeeID", mv = "employeeID" }]]
 flows = [
   { to = "displayName", expr = '[givenName] & " (" & [company] & ")"' },
-  { to = "title", expr = 'IIF([userPassword] = "x", [title], "hidden " & [userPassword])' },
   { to = "department", expr = 'DNComponent([dn], 9)' },
   { to = "manager", from = "manager" },
 ]
 "#;
 
 #[test]
-fn a_rule_is_told_clause_by_clause_and_shows_no_secret() {
+fn a_rule_is_told_clause_by_clause() {
     for disabled in [false, true] {
         let custom = if disabled { CUSTOM.replace("order = 10", "order = 10\nenabled = false") } else { CUSTOM.to_owned() };
         let set =
             compile_with(&default_connectors(), &RuleSettings::default(), &custom).unwrap_or_else(|problems| panic!("{}", show(&problems)));
-        let more = [
-            ("employeeType", text("Contractor")),
-            ("mail", text("ann@x")),
-            ("givenName", text("Ann")),
-            ("company", text("Initech")),
-            ("userPassword", Value::Binary(b"hunter2".as_slice().into())),
-        ];
+        let more =
+            [("employeeType", text("Contractor")), ("mail", text("ann@x")), ("givenName", text("Ann")), ("company", text("Initech"))];
         let object = Object::new(&set.names, "user", "CN=Ann,OU=Contoso,DC=x", &more).refer("memberOf", &[7]).refer("manager", &[3]);
         let rule = set.rules().iter().chain(set.disabled_rules()).find(|rule| rule.name.ends_with("Contractors")).expect("it is there");
         let mut run = run();
@@ -202,8 +196,6 @@ fn a_rule_is_told_clause_by_clause_and_shows_no_secret() {
             matches!(&flow("department").outcome, FlowOutcome::Failed { code, detail } if code == "dn-index-out-of-bounds" && detail.contains('^'))
         );
         assert!(matches!(&flow("manager").outcome, FlowOutcome::Values(found) if found.values[0].kind == "reference"));
-        let told = serde_json::to_string(&trace).expect("traces are plain data");
-        assert!(!told.contains("hunter2") && !told.contains(&hex::encode("hunter2")) && told.contains("a secret, not shown"), "{told}");
     }
 }
 

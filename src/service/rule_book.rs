@@ -166,7 +166,7 @@ impl Service {
             &|rule| rule.name == text,
             &|rule| rule.name.to_lowercase() == folded || rule.tag.as_ref().is_some_and(|tag| tag.eq_ignore_ascii_case(text)),
             &|rule| format!("{:08x}", rule.id.0) == folded,
-            &|rule| rule.precedence.to_string() == text,
+            &|rule| rule.hindrance.is_none() && rule.precedence.to_string() == text,
             &|rule| !folded.is_empty() && rule.name.to_lowercase().contains(&folded),
         ];
         for test in tests {

@@ -143,8 +143,12 @@ impl Service {
     fn disabled_marks(&self, file: &str) -> Result<Vec<String>, ServiceError> {
         let Some(own) = self.config().rule_files.iter().find(|known| known.name == file) else { return Ok(Vec::new()) };
         let table: toml::Table = own.text.parse().map_err(|error| ServiceError::Usage(format!("{file} is no TOML any more: {error}")))?;
-        let marks = table.get("disable").and_then(toml::Value::as_array).cloned().unwrap_or_default();
-        Ok(marks.iter().filter_map(toml::Value::as_str).map(str::to_owned).collect())
+        if file == DISABLED_FILE && own.text != disabled_text(&marks_of(&table)) {
+            return Err(ServiceError::Usage(format!(
+                "{file} holds what this command did not write: rename the file, or add the rule to its `disable` by hand"
+            )));
+        }
+        Ok(marks_of(&table))
     }
 
     /// Compiles the set with the change, and writes it unless only a look was asked for.
@@ -183,6 +187,12 @@ impl Service {
 /// By what a rule is switched off: its tag, or its name. Rules of several connectors may share it.
 fn mark(rule: &SyncRule) -> String {
     rule.tag.clone().unwrap_or_else(|| rule.name.clone())
+}
+
+/// The `disable` of a rule file.
+fn marks_of(table: &toml::Table) -> Vec<String> {
+    let marks = table.get("disable").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    marks.iter().filter_map(toml::Value::as_str).map(str::to_owned).collect()
 }
 
 fn disabled_text(marks: &[String]) -> String {

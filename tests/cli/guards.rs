@@ -50,3 +50,46 @@ fn what_a_guard_does_not_believe_does_not_count_in_parts() {
     assert_eq!((counted(&shown, "stage-delete"), counted(&shown, "stage-update")), (0, 1));
     assert_eq!(exported(&shown), 0, "{shown:#}");
 }
+
+/// Runs a cycle with a setting that was not there before, and gives what it came to.
+fn cycle_with(config: &std::path::Path, setting: (&str, &str)) -> (std::process::Output, serde_json::Value) {
+    let file = config.join(setting.0);
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n{}\n", setting.1)).unwrap();
+    let output = with_config(config, &["--json", "cycle", "start"]);
+    fs::write(&file, text).unwrap();
+    let shown = document(&output);
+    (output, shown)
+}
+
+#[test]
+fn people_who_were_sent_stay_when_only_passwords_are_wanted() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let (output, shown) = cycle_with(&config, ("syncline.toml", "[rules]\nprofile = \"password-only\""));
+    assert_code(&output, 0);
+    assert_eq!((exported(&shown), counted(&shown, "provisioned-delete")), (0, 0), "{shown:#}");
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!(counted(&document(&output), "export-delete"), 0);
+}
+
+#[test]
+fn a_pilot_whose_group_is_missing_stops_before_anybody_is_taken_out() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let source = fs::read_dir(config.join("connectors")).unwrap().map(|entry| entry.unwrap().path());
+    let source = source.into_iter().find(|path| fs::read_to_string(path).unwrap().contains("\"ldif\"")).unwrap();
+    let name = format!("connectors/{}", source.file_name().unwrap().to_str().unwrap());
+    for group in ["CN=Pilt,OU=Groups,DC=corp,DC=example", "OU=People,DC=corp,DC=example"] {
+        let (output, shown) = cycle_with(&config, (&name, &format!("[selection]\ngroups = [\"{group}\"]")));
+        assert_eq!(exported(&shown), 0, "{shown:#}");
+        assert_ne!(output.status.code(), Some(0), "{shown:#}");
+        assert!(shown.to_string().contains("no-start-pilot-group-missing") && shown.to_string().contains(group), "{shown:#}");
+    }
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!(exported(&document(&output)), 0);
+}

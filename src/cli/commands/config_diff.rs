@@ -9,6 +9,7 @@ use crate::config::diff::{Change, ConfigDiff, DiffSummary, FieldChange, GroupCha
 use crate::service::{CompareError, ServiceError, compare};
 use serde::Serialize;
 use serde_json::Value;
+use std::io::Write as _;
 use std::path::Path;
 
 /// The document of `config diff`.
@@ -27,9 +28,10 @@ pub(super) fn run(app: &App, old: &Path, new: &Path, html: Option<&Path>) -> Res
     let (old, new) = (old.display().to_string(), new.display().to_string());
     if let Some(file) = html {
         let page = config_page::page(&old, &new, &differences);
-        std::fs::write(file, page).map_err(|error| {
+        let written = std::fs::File::create_new(file).and_then(|mut opened| opened.write_all(page.as_bytes()));
+        written.map_err(|error| {
             let message = format!("the page cannot be written to {}: {error}", file.display());
-            CommandError::new("output", Exit::NotStarted, message).hint("name a file in a folder that is there and can be written")
+            CommandError::new("output", Exit::NotStarted, message).hint("name a new file in a folder that is there and can be written")
         })?;
     }
     app.output.result(&Comparison { old: old.clone(), new: new.clone(), summary, differences: &differences }, |_| {

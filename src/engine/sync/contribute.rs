@@ -5,7 +5,7 @@ use super::draft::{Draft, Evaluated, InboundReferences, UnitError};
 use super::image::CsImage;
 use super::link::{holds, ties};
 use crate::model::{AttrId, ConnectorId, CsId, CsObject, DeltaKind, Link, MvId, MvObject, ObjectErrorCode, RuleId, Stage};
-use crate::rules::{Contributor, Direction, LinkType, ScopeSet};
+use crate::rules::{Contributor, Direction, LinkType, ScopeSet, SyncRule};
 use crate::store::DirtyReason;
 use std::sync::Arc;
 
@@ -177,7 +177,9 @@ impl Draft<'_> {
             let Some(object) = self.cs(id)? else { continue };
             let provisioned = match object.link {
                 Link::Connected { by, .. } => {
-                    self.book.rules.rule(by).is_some_and(|rule| rule.direction == Direction::Outbound && rule.link == LinkType::Provision)
+                    let provisions = |rule: &SyncRule| rule.direction == Direction::Outbound && rule.link == LinkType::Provision;
+                    // A rule that a setting took out deletes nothing any more.
+                    self.book.rules.rule(by).is_some_and(|rule| provisions(rule) && rule.hindrance.is_none())
                 }
                 _ => false,
             };

@@ -135,8 +135,8 @@ impl Draft<'_> {
             // that the outcome does not hang on which side was looked at first.
             return Ok(Bond::Keep(rule.id));
         }
-        let Some(bound) = self.book.rules.rule(by) else {
-            // The rule was taken out of the configuration, so nobody knows what it was for: never delete on that.
+        let Some(bound) = self.book.rules.rule(by).filter(|rule| rule.hindrance.is_none()) else {
+            // The rule was taken out of the configuration, or a setting took it out: never delete on that.
             let inbound = self.inbound_scope(object.id, object)?;
             let outbound = scope.rules.iter().filter(|rule| ties(rule)).find(fits).map(|rule| rule.id);
             let tie = outbound.or_else(|| inbound.rules.iter().find(|rule| ties(rule)).map(|rule| rule.id));

@@ -2,6 +2,7 @@
 
 mod dead;
 mod loops;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ pub(super) fn lint(set: &RuleSet) -> Vec<RuleProblem> {
     disagreeing_joins(set, &mut found);
     dead::find(set, &mut found);
     loops::find(set, &mut found);
+    names::find(set, &mut found);
     for rule in set.rules() {
         if rule.flows.is_empty() && rule.join.is_empty() && rule.link == LinkType::Join && !rule.password_sync {
             found.push(warning(

@@ -87,3 +87,14 @@ fn flows_that_never_count_are_named() {
     let other = "scope = [[{ attr = \"st\", op = \"EQUAL\", value = \"CA\" }]]\ndirect = [\"company\"]";
     assert_eq!(findings(&[first, other]), "");
 }
+
+#[test]
+fn names_that_look_like_slips_are_told() {
+    let shown = findings(&["scope = [[{ attr = \"departmnt\", op = \"NOTEQUAL\", value = \"IT\" }]]\ndirect = [\"cn\"]"]);
+    assert!(shown.contains("no built-in rule knows the attribute departmnt\n  hint: did you mean department?"), "{shown}");
+    let shown = findings(&["cs_type = \"users\"\ndirect = [\"cn\"]"]);
+    assert!(shown.contains("no built-in rule knows the object type users\n  hint: did you mean user?"), "{shown}");
+    let shown = findings(&["mv_type = \"people\"\nlink = \"provision\"\ndirect = [\"cn\"]"]);
+    assert!(shown.contains("no rule sends metaverse objects of the type people"), "{shown}");
+    assert_eq!(findings(&["direct = [\"title <- corpBadgeColour\"]"]), "", "an attribute of one's own is nobody's slip");
+}
