@@ -429,7 +429,8 @@ impl Engine<'_> {
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
         self.refuse_the_abandoned()?;
-        self.refuse_missing_pilots(id)?;
+        self.refuse_missing_pilots()?;
+        self.forget_what_other_rules_made()?;
         let request = SyncRequest {
             connector: id,
             full,
@@ -445,10 +446,26 @@ impl Engine<'_> {
         Ok(if outcome.failed > 0 { "completed-sync-errors" } else { "success" })
     }
 
-    /// A pilot whose group is not there has no members: everybody would be taken out of the cloud.
-    fn refuse_missing_pilots(&self, id: ConnectorId) -> Result<(), EngineError> {
+    /// A step with these rules changes the metaverse for everybody: what spaces were synchronized with before counts no more,
+    /// also when those rules come back.
+    pub(super) fn forget_what_other_rules_made(&self) -> Result<(), StoreError> {
+        let now = self.rules_and_parameters().to_le_bytes();
         let snapshot = self.store.snapshot()?;
-        for group in self.rules.pilot_groups(id) {
+        let mut changes = ChangeSet::new();
+        for other in self.participants.keys() {
+            if snapshot.state(*other, SYNCHRONIZED)?.is_some_and(|known| known != now) {
+                changes.states.push((*other, SYNCHRONIZED.to_owned(), None));
+            }
+        }
+        drop(snapshot);
+        if changes.is_empty() { Ok(()) } else { self.store.apply(changes) }
+    }
+
+    /// A pilot whose group is not there has no members: everybody would be taken out of the cloud, whatever is synchronized.
+    pub(super) fn refuse_missing_pilots(&self) -> Result<(), EngineError> {
+        let snapshot = self.store.snapshot()?;
+        for (id, group) in self.rules.pilot_groups() {
+            let id = *id;
             let found = match Dn::parse(group) {
                 Ok(name) => snapshot.cs_by_dn(id, &name.key())?,
                 Err(_) => None,

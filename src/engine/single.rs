@@ -82,6 +82,8 @@ impl Engine<'_> {
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
         self.refuse_the_abandoned()?;
+        self.refuse_missing_pilots()?;
+        self.forget_what_other_rules_made()?;
         let request = SyncRequest {
             connector: object.connector(),
             full,

@@ -705,8 +705,8 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
     let mut next = 0;
     for mut one in built {
         // Numbers are unique and in order; with one connector a built-in rule keeps its documented number.
-        // Rules whose conditions do not hold take none away.
-        if one.rule.hindrance.is_none() {
+        // Rules that do not apply take none away.
+        if one.rule.enabled {
             one.rule.precedence = one.order.max(next);
             next = one.rule.precedence + 1;
         }

@@ -223,8 +223,8 @@ impl RuleSet {
     }
 
     /// Groups whose direct members alone are sent: while one of them is missing, nobody knows who its members are.
-    pub fn pilot_groups(&self, connector: ConnectorId) -> impl Iterator<Item = &str> {
-        self.pilots.iter().filter(move |(of, _)| *of == connector).map(|(_, name)| name.as_str())
+    pub fn pilot_groups(&self) -> &[(ConnectorId, String)] {
+        &self.pilots
     }
 
     /// True when the metaverse schema says that the attribute holds references.

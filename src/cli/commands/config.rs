@@ -152,7 +152,7 @@ fn show(output: Output, into: &Path, result: &ImportResult) {
         let path = places.path(name);
         output.line(format!("still needed: the secret '{name}', in {} (mode 0600) or as docs/reference/config.md says", path.display()));
     }
-    output.line(format!("\nLook first:  {}", call_in(into, &["rules", "lint"])));
+    output.line(format!("\nLook first:  {}", call_in(into, &["rule", "lint"])));
     output.line(format!("Then:        {}", call_in(into, &["cycle", "start", "--initial"])));
     output.line(format!("             {}", call_in(into, &["export", "--what-if"])));
 }

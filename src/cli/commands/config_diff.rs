@@ -51,7 +51,7 @@ fn refuse(error: CompareError) -> CommandError {
     let mut refused = CommandError::from(error.source);
     refused.message = format!("the configuration {} cannot be used:\n{}", folder.display(), refused.message);
     if rules {
-        refused.hints = vec![format!("`{}` shows all findings", call_in(&folder, &["rules", "lint"]))];
+        refused.hints = vec![format!("`{}` shows all findings", call_in(&folder, &["rule", "lint"]))];
     }
     refused
 }
