@@ -54,6 +54,16 @@ enum Value {
     Computed(&'static str),
 }
 
+impl Value {
+    /// How many parts it has, those of its parts included.
+    fn weight(&self) -> usize {
+        if let Self::List(values) = self { 1 + values.iter().map(Self::weight).sum::<usize>() } else { 1 }
+    }
+}
+
+/// The most parts of one value: scripts of rules list a few conditions.
+const VALUES_MAX: usize = 10_000;
+
 /// A rule that is being put together.
 struct Draft {
     rule: EntraRule,
@@ -90,6 +100,33 @@ impl Script<'_> {
                 _ => "statement".to_owned(),
             };
             self.report.add(Outcome::Failed, &place, what, message);
+            // A flow less is the same rule; anything else that was not understood would leave another one.
+            let flow = matches!(&first.kind, TokenKind::Word(word) if word.eq_ignore_ascii_case("add-adsyncattributeflowmapping"));
+            if !flow {
+                self.break_rule(tokens);
+            }
+            self.forget(tokens);
+        }
+    }
+
+    /// What a statement was to set holds nothing from before it.
+    fn forget(&mut self, tokens: &[Token]) {
+        let mut set = Vec::new();
+        if let [Token { kind: TokenKind::Variable(name), .. }, Token { kind: TokenKind::Equals, .. }, ..] = tokens {
+            set.push(name.clone());
+        }
+        for pair in tokens.windows(2) {
+            if let [
+                Token { kind: TokenKind::Parameter(parameter, _), .. },
+                Token { kind: TokenKind::Word(name) | TokenKind::Text(name), .. },
+            ] = pair
+                && (parameter == "outvariable" || parameter == "ov")
+            {
+                set.push(name.trim_start_matches('+').to_lowercase());
+            }
+        }
+        for name in set {
+            self.variables.insert(name, Value::Computed("the result of a statement that could not be read"));
         }
     }
 
@@ -106,8 +143,14 @@ impl Script<'_> {
         }
         let Some(first) = tokens.first() else { return Ok(()) };
         let Token { kind: TokenKind::Word(name), .. } = first else {
+            if assigned.is_none() && self.names_a_rule(tokens) {
+                return Err((self.place(first), "this may change a rule, and is not understood; the rule is left out".to_owned()));
+            }
             let value = self.arguments(tokens)?;
             if let (Some(variable), Some(value)) = (assigned, value) {
+                if value.weight() > VALUES_MAX {
+                    return Err((self.place(first), format!("a value of more than {VALUES_MAX} parts")));
+                }
                 self.variables.insert(variable, value);
             }
             return Ok(());
@@ -157,6 +200,12 @@ impl Script<'_> {
             self.variables.insert(variable, value.clone());
         }
         Ok(())
+    }
+
+    fn names_a_rule(&self, tokens: &[Token]) -> bool {
+        tokens
+            .iter()
+            .any(|token| matches!(&token.kind, TokenKind::Variable(name) if matches!(self.variables.get(name), Some(Value::Rule(_)))))
     }
 
     /// A statement about a rule could not be read: the rule would be another one without it.

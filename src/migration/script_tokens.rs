@@ -79,10 +79,15 @@ pub(super) fn statements(text: &str) -> (Vec<Vec<Token>>, Option<TokenError>) {
                 }
             }
             Ok(Piece::End) => {
+                let open = (depth > 0).then(|| TokenError {
+                    message: "a bracket without its end: what stands behind it was not read",
+                    line: lexer.line,
+                    column: lexer.column,
+                });
                 if !statement.is_empty() {
                     statements.push(statement);
                 }
-                return (statements, None);
+                return (statements, open);
             }
             Err(error) => return (statements, Some(error)),
         }
@@ -276,7 +281,9 @@ impl Lexer<'_> {
                 }
                 if single { Ok(TokenKind::Text(text)) } else { Ok(parts(&text)) }
             }
-            _ => Ok(TokenKind::Block),
+            Some('{') => Ok(self.single(TokenKind::Block)),
+            // A splatted variable; its brackets, if any, are tokens of their own.
+            _ => Ok(TokenKind::Word("@".to_owned())),
         }
     }
 

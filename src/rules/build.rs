@@ -10,8 +10,8 @@ use super::scope::{CompiledClause, CompiledScope, Operand, Test, test_of};
 use super::shown::is_secret;
 use super::suggest::closest;
 use super::{
-    CompiledJoinClause, CompiledRule, Direction, Flow, FlowSource, JoinClause, RuleSet, Scope, ScopeClause, SyncRule, bounds, condition,
-    defaults, file, lint,
+    CompiledJoinClause, CompiledRule, Direction, Flow, FlowSource, JoinClause, RuleSet, Scope, ScopeClause, ScopeOperator, SyncRule,
+    bounds, condition, defaults, file, lint,
 };
 use crate::model::{AttrId, ConnectorId, Dn, Names, ObjectType, RuleId, ValueKind};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -393,7 +393,17 @@ impl Builder<'_> {
     fn operands(&mut self, clause: &RawClause) -> Vec<String> {
         match &clause.value {
             None => vec![String::new()],
-            Some(value) if value.text == defaults::PILOT_GROUP => self.connector.pilot_groups.clone(),
+            Some(value) if value.text == defaults::PILOT_GROUP => {
+                let conditional = self.raw.when.iter().any(|condition| condition.text == "pilot-groups");
+                if !conditional || clause.operator != ScopeOperator::IsNotMemberOf {
+                    let hint =
+                        Some("without a pilot there is no such group; ISNOTMEMBEROF asks for no membership in any of them".to_owned());
+                    let message =
+                        format!("{} stands for groups in ISNOTMEMBEROF of a rule with when = \"pilot-groups\" only", defaults::PILOT_GROUP);
+                    self.error(&value.place, message, hint);
+                }
+                self.connector.pilot_groups.clone()
+            }
             Some(value) => self.substitute(&value.text, &value.place).into_iter().collect(),
         }
     }

@@ -47,8 +47,8 @@ use crate::config::{Config, ConfigError, ConfigProblem, ConnectorConfig, Connect
 use crate::connector::ConnectorError;
 use crate::model::{ConnectorId, Names};
 use crate::rules::{
-    AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleProblem, RuleSet, RuleSettings, SchemaExtensions,
-    Severity, UserMatching,
+    AnchorAttribute, CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleProblem, RuleProfile, RuleSet, RuleSettings,
+    SchemaExtensions, Severity, UserMatching,
 };
 use crate::store::{Store, StoreError, StoreOptions};
 use std::collections::BTreeMap;
@@ -264,6 +264,9 @@ fn compile_rules(
     connectors: &BTreeMap<ConnectorId, String>,
     extensions: &BTreeMap<ConnectorId, SchemaExtensions>,
 ) -> Result<RuleSet, Vec<RuleProblem>> {
+    if !config.rules.built_in {
+        refuse_idle_settings(config)?;
+    }
     let mut files = if config.rules.built_in { RuleSet::default_files() } else { Vec::new() };
     files.extend(config.rule_files.iter().map(|file| RuleFile { name: file.name.clone(), text: file.text.clone() }));
     let mut profiles = Vec::with_capacity(config.connectors.len());
@@ -273,6 +276,33 @@ fn compile_rules(
     }
     let settings = rule_settings(config);
     RuleSet::compile(CompileInput { files: &files, connectors: &profiles, names, settings: &settings })
+}
+
+/// Settings that only built-in rules heed mean nothing without those, and one that keeps people out must not mean nothing.
+fn refuse_idle_settings(config: &Config) -> Result<(), Vec<RuleProblem>> {
+    let rules = &config.rules;
+    let pilot = config.connectors.iter().find(|connector| connector.selection().is_some_and(|selection| !selection.groups.is_empty()));
+    let idle = [
+        (rules.services.is_some(), "[rules] services".to_owned()),
+        (!rules.exclude_attributes.is_empty(), "[rules] exclude_attributes".to_owned()),
+        (rules.exchange_hybrid, "[rules] exchange_hybrid".to_owned()),
+        (rules.profile != RuleProfile::Full, "[rules] profile".to_owned()),
+        (pilot.is_some(), format!("[selection] groups of {}", pilot.map_or("", |connector| connector.name.as_str()))),
+    ];
+    let problems: Vec<RuleProblem> = idle
+        .into_iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, name)| RuleProblem {
+            severity: Severity::Error,
+            file: "settings".to_owned(),
+            line: 0,
+            column: 0,
+            rule: None,
+            message: format!("{name} is heeded by the built-in rules only, and [rules] built_in is false"),
+            hint: Some("write what it means into the rules of this folder, and take the setting out".to_owned()),
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 /// A connector as rules see it.

@@ -53,8 +53,11 @@ impl Service {
     pub(super) fn keep_facts(&self, id: ConnectorId, facts: &DirectoryFacts) -> Result<(), ServiceError> {
         let parameters = serde_json::to_vec(&facts.parameters).map_err(|error| ServiceError::Usage(error.to_string()))?;
         let found = facts.extensions;
-        let extensions = [found.exchange, found.lync, found.devices].map(u8::from).to_vec();
         let snapshot = self.store.snapshot()?;
+        // A schema only grows: what was found once and is not found now could not be read.
+        let known = snapshot.state(id, EXTENSIONS)?.unwrap_or_default();
+        let before = |index: usize| known.get(index).is_some_and(|octet| *octet != 0);
+        let extensions = [found.exchange || before(0), found.lync || before(1), found.devices || before(2)].map(u8::from).to_vec();
         let mut changes = ChangeSet::new();
         for (key, content) in [(KEPT, parameters), (EXTENSIONS, extensions)] {
             if snapshot.state(id, key)?.as_deref() != Some(&content) {

@@ -312,10 +312,16 @@ fn ordered(operator: Operator, ordering: Option<Ordering>) -> bool {
     }
 }
 
+/// The longest value that an expression makes, in octets: no directory holds a longer one.
+const RESULT_MAX: usize = 16 << 20;
+
 fn concatenate<'a>(context: &Context<'a>, left: Option<Scalar<'a>>, right: Option<Scalar<'a>>) -> Result<Option<Scalar<'a>>, Fault> {
     let (left, right) = match (left, right) {
         (Some(left @ (Scalar::Binary(_) | Scalar::LargeBinary(_))), Some(right @ (Scalar::Binary(_) | Scalar::LargeBinary(_)))) => {
             match (context.octets(left)?, context.octets(right)?) {
+                (Ok(left), Ok(right)) if left.len() + right.len() > RESULT_MAX => {
+                    return Err(Fault::argument(format!("&: the octets would be more than {RESULT_MAX}")));
+                }
                 (Ok(left), Ok(right)) => return Ok(Some(Scalar::Binary([left, right].concat().into()))),
                 (left, right) => (left.err(), right.err()),
             }
@@ -332,6 +338,9 @@ fn concatenate<'a>(context: &Context<'a>, left: Option<Scalar<'a>>, right: Optio
         (None, None) => None,
         (Some(one), None) | (None, Some(one)) => Some(Scalar::Text(one)),
         (Some(left), Some(right)) => {
+            if left.len() + right.len() > RESULT_MAX {
+                return Err(Fault::argument(format!("&: the text would be longer than {RESULT_MAX} octets")));
+            }
             let mut text = left.into_owned();
             text.push_str(&right);
             Some(Scalar::text(text))
