@@ -168,15 +168,12 @@ fn main_file(export: &EntraExport, by_itself: bool, embedded: bool, report: &mut
         report.add(Outcome::Changed, &place, "staging mode", note);
     }
     if let Some(parameter) = find("Microsoft.Synchronize.RunHistoryPurgeInterval") {
-        match days(&parameter.value) {
-            Some(days) => {
-                keys.set("limits.history_days", days);
-                taken(report, parameter, "limits.history_days", &days.to_string());
-            }
-            None => {
-                let note = format!("\"{}\" is no number of days; the default of 7 days counts", short(&parameter.value));
-                report.add(Outcome::Changed, &parameter.place, format!("setting {}", parameter.name), note);
-            }
+        if let Some(days) = days(&parameter.value) {
+            keys.set("limits.history_days", days);
+            taken(report, parameter, "limits.history_days", &days.to_string());
+        } else {
+            let note = format!("\"{}\" is no number of days; the default of 7 days counts", short(&parameter.value));
+            report.add(Outcome::Changed, &parameter.place, format!("setting {}", parameter.name), note);
         }
     }
     rules_table(&mut keys, export, by_itself, report);
@@ -225,15 +222,12 @@ fn rules_table(keys: &mut Keys, export: &EntraExport, by_itself: bool, report: &
             find("Microsoft.SynchronizationOption.CustomAttribute").map(|custom| custom.value.trim()).filter(|name| !name.is_empty());
         let known = MATCHING.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(word)).map(|(_, ours)| *ours);
         let subject = format!("setting {}", parameter.name);
-        match known.or_else(|| custom.filter(|_| word.eq_ignore_ascii_case("Custom"))) {
-            Some(ours) => {
-                keys.set("rules.user_matching", ours);
-                report.add(Outcome::Taken, &parameter.place, subject, format!("rules.user_matching = {}", short(ours)));
-            }
-            None => {
-                let note = format!("\"{}\" is not known here; the joins of the rules count", short(word));
-                report.add(Outcome::NotTaken, &parameter.place, subject, note);
-            }
+        if let Some(ours) = known.or_else(|| custom.filter(|_| word.eq_ignore_ascii_case("Custom"))) {
+            keys.set("rules.user_matching", ours);
+            report.add(Outcome::Taken, &parameter.place, subject, format!("rules.user_matching = {}", short(ours)));
+        } else {
+            let note = format!("\"{}\" is not known here; the joins of the rules count", short(word));
+            report.add(Outcome::NotTaken, &parameter.place, subject, note);
         }
     }
 }
@@ -282,7 +276,7 @@ fn rule_settings(main: &Keys) -> RuleSettings {
         None => settings.anchor_attribute = AnchorAttribute::ConsistencyGuid,
         Some(anchor) if anchor.eq_ignore_ascii_case("objectGUID") => settings.anchor_attribute = AnchorAttribute::ObjectGuid,
         Some(anchor) if anchor.eq_ignore_ascii_case("mS-DS-ConsistencyGuid") => {
-            settings.anchor_attribute = AnchorAttribute::ConsistencyGuid
+            settings.anchor_attribute = AnchorAttribute::ConsistencyGuid;
         }
         Some(anchor) => settings.anchor_attribute = AnchorAttribute::Attribute(anchor.to_owned()),
     }

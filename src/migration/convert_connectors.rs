@@ -74,9 +74,9 @@ pub(super) fn order_and_name(connectors: &mut [EntraConnector], report: &mut Rep
     for connector in connectors {
         let mut name = connector.name.clone();
         if check_connector_name(&name).is_err() || name.starts_with('@') || name.contains(char::is_control) {
-            name = name.replace([':', '/', '@'], "-").replace(char::is_control, "-").trim().to_owned();
+            name.replace([':', '/', '@'], "-").replace(char::is_control, "-").trim().clone_into(&mut name);
             if check_connector_name(&name).is_err() {
-                name = format!("connector {name}").trim().to_owned();
+                format!("connector {name}").trim().clone_into(&mut name);
             }
         }
         let stem = name.clone();
@@ -156,25 +156,17 @@ pub(super) fn file(
 fn active_directory(keys: &mut Keys, connector: &EntraConnector, report: &mut Report) -> Option<String> {
     let own = |key: &str| connector.parameters.iter().any(|parameter| parameter.name.strip_prefix(SYNCLINE_PREFIX) == Some(key));
     let subject = format!("connector \"{}\"", short(&connector.name));
-    match connector.forest.as_ref().filter(|forest| is_domain(&forest.value)) {
-        Some(forest) => {
-            keys.set("url", format!("ldaps://{}", forest.value));
-            if !own("url") {
-                let note =
-                    format!("url = ldaps://{}: connections are encrypted by TLS; the domain controllers need certificates", forest.value);
-                report.add(Outcome::Changed, &forest.place, format!("{subject}, forest"), note);
-            }
+    if let Some(forest) = connector.forest.as_ref().filter(|forest| is_domain(&forest.value)) {
+        keys.set("url", format!("ldaps://{}", forest.value));
+        if !own("url") {
+            let note =
+                format!("url = ldaps://{}: connections are encrypted by TLS; the domain controllers need certificates", forest.value);
+            report.add(Outcome::Changed, &forest.place, format!("{subject}, forest"), note);
         }
-        None => {
-            keys.set("url", NO_ADDRESS);
-            if !own("url") {
-                report.add(
-                    Outcome::Failed,
-                    &connector.place,
-                    subject.as_str(),
-                    "it does not say which forest it reads: fill in the key url",
-                );
-            }
+    } else {
+        keys.set("url", NO_ADDRESS);
+        if !own("url") {
+            report.add(Outcome::Failed, &connector.place, subject.as_str(), "it does not say which forest it reads: fill in the key url");
         }
     }
     let user = connector.login_user.as_ref().map(|user| user.value.as_str()).unwrap_or_default();
@@ -335,7 +327,8 @@ fn parameters(keys: &mut Keys, connector: &EntraConnector, subject: &str, report
         let what = format!("{subject}, parameter {}", short(name));
         if known.contains(&name) || name.starts_with(SYNCLINE_PREFIX) {
             continue;
-        } else if ["Domain.LDAP", "Forest.LDAP"].contains(&name) || name.starts_with("ADS_") {
+        }
+        if ["Domain.LDAP", "Forest.LDAP"].contains(&name) || name.starts_with("ADS_") {
             report.counted(Outcome::Taken, &parameter.place, format!("parameter {}", short(name)), "known to rules without being told");
         } else if parameter.value.trim().is_empty() {
             // A parameter without a value has nothing to take.

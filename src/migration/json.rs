@@ -256,6 +256,7 @@ impl JsonReader<'_> {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "one of a family that names the file in its errors")]
     fn text(&self, node: &Node, name: &str) -> Result<String, Wrong> {
         match &node.value {
             Json::Text(text) => Ok(text.clone()),
@@ -440,12 +441,11 @@ impl JsonReader<'_> {
     fn texts(&mut self, node: &Node, name: &str) -> Vec<String> {
         let mut texts = Vec::new();
         for item in items(get(node, name)) {
-            match &item.value {
-                Json::Text(text) => texts.push(text.clone()),
-                _ => {
-                    let place = self.place(item.line);
-                    self.report.add(Outcome::Failed, &place, name, "is no text");
-                }
+            if let Json::Text(text) = &item.value {
+                texts.push(text.clone());
+            } else {
+                let place = self.place(item.line);
+                self.report.add(Outcome::Failed, &place, name, "is no text");
             }
         }
         texts

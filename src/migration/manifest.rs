@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 #[derive(Serialize)]
 struct Manifest {
+    #[expect(clippy::struct_field_names, reason = "the name in the file")]
     manifest_version: u32,
     syncline_version: &'static str,
     configuration_version: i64,

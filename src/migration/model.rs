@@ -204,7 +204,7 @@ impl ForeignFile {
             return Err(format!("longer than {} MiB", FILE_MAX >> 20));
         }
         let wide = |octets: &[u8], unit: fn([u8; 2]) -> u16| {
-            if octets.len() % 2 != 0 {
+            if !octets.len().is_multiple_of(2) {
                 return Err("UTF-16 text with an odd number of octets: the file is not whole".to_owned());
             }
             let units = octets.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));

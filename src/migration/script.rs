@@ -300,6 +300,7 @@ impl Script<'_> {
     }
 
     /// `$variable[0]`: rules and conditions stand in lists of one.
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "one of a family of readers with one signature")]
     fn indexed(&self, value: Value, tokens: &[Token], at: &mut usize) -> Result<Value, Refused> {
         let Some(Token { kind: TokenKind::OpenBracket, .. }) = tokens.get(*at) else { return Ok(value) };
         let (Some(Token { kind: TokenKind::Word(index), .. }), Some(Token { kind: TokenKind::CloseBracket, .. })) =
@@ -551,6 +552,7 @@ impl Script<'_> {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "one of a family that reads a parameter of a call")]
     fn rule(&self, call: &Call<'_>) -> Result<usize, Refused> {
         match call.parameters.iter().find(|(name, ..)| name == "synchronizationrule") {
             Some((_, Some(Value::Rule(index)), _)) => Ok(*index),

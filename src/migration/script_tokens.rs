@@ -79,7 +79,7 @@ pub(super) fn statements(text: &str) -> (Vec<Vec<Token>>, Option<TokenError>) {
                 }
             }
             Ok(Piece::End) => {
-                let open = (depth > 0).then(|| TokenError {
+                let open = (depth > 0).then_some(TokenError {
                     message: "a bracket without its end: what stands behind it was not read",
                     line: lexer.line,
                     column: lexer.column,

@@ -287,14 +287,13 @@ impl Builder<'_> {
     fn hindrance(&mut self) -> Option<String> {
         let mut found = None;
         for located in &self.raw.when {
-            match condition::hindrance(&located.text, self.connector, self.input.settings) {
-                Some(reason) => found = found.or(reason),
-                None => {
-                    let names: Vec<String> = condition::names().collect();
-                    let hint = closest(&located.text, names.iter().map(String::as_str))
-                        .map_or_else(|| format!("one of {}", names.join(", ")), |close| format!("did you mean \"{close}\"?"));
-                    self.error(&located.place, format!("unknown condition \"{}\"", located.text), Some(hint));
-                }
+            if let Some(reason) = condition::hindrance(&located.text, self.connector, self.input.settings) {
+                found = found.or(reason);
+            } else {
+                let names: Vec<String> = condition::names().collect();
+                let hint = closest(&located.text, names.iter().map(String::as_str))
+                    .map_or_else(|| format!("one of {}", names.join(", ")), |close| format!("did you mean \"{close}\"?"));
+                self.error(&located.place, format!("unknown condition \"{}\"", located.text), Some(hint));
             }
         }
         found

@@ -12,6 +12,7 @@ pub(super) fn names() -> impl Iterator<Item = String> {
 const SERVICE: &str = "service-";
 
 /// Whether a condition holds for a connector: `None` when there is no such condition, else why it does not hold.
+#[expect(clippy::option_option, reason = "unknown, holds, does not hold and why")]
 pub(super) fn hindrance(name: &str, connector: &ConnectorProfile, settings: &RuleSettings) -> Option<Option<String>> {
     let unless = |holds: bool, reason: &str| if holds { None } else { Some(reason.to_owned()) };
     Some(match name {

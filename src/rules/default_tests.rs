@@ -11,7 +11,7 @@ fn world(settings: &RuleSettings) -> World {
     World::with(&default_connectors(), settings, "")
 }
 
-fn names<'w>(world: &'w World, wanted: impl Fn(&SyncRule) -> bool) -> Vec<&'w str> {
+fn names(world: &World, wanted: impl Fn(&SyncRule) -> bool) -> Vec<&str> {
     world.set.rules().iter().filter(|rule| wanted(rule)).map(|rule| rule.name.as_str()).collect()
 }
 

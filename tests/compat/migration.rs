@@ -419,6 +419,7 @@ fn what_only_syncline_knows_of_a_flow_survives_and_what_xml_cannot_hold_is_refus
 
 // ---- published material ----
 
+#[expect(clippy::disallowed_methods, reason = "where the references are is told by the environment")]
 fn sample() -> Vec<ForeignFile> {
     let references = std::env::var("SYNCLINE_REFERENCES").expect(
         "SYNCLINE_REFERENCES is not set: it names the folder with entra-connect-config/, which is not part of this repository. \

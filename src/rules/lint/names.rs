@@ -44,7 +44,9 @@ pub(super) fn find(set: &RuleSet, found: &mut Vec<RuleProblem>) {
         };
         if let Some(candidates) = known.get(&rule.connector) {
             let own: BTreeSet<AttrId> = reads(compiled).collect();
-            own.into_iter().for_each(|attr| report("attribute", &set.names.name(attr), candidates));
+            for attr in own {
+                report("attribute", &set.names.name(attr), candidates);
+            }
         }
         if let Some(candidates) = types.get(&rule.connector) {
             report("object type", &set.names.object_type_name(rule.cs_type), candidates);

@@ -2,6 +2,7 @@
 
 use super::super::RuleSettings;
 use super::super::tests::{compile_with, default_connectors, show};
+use std::fmt::Write as _;
 
 /// A rule file with one rule for each text of keys.
 fn rules(keys: &[&str]) -> String {
@@ -15,7 +16,8 @@ fn rules(keys: &[&str]) -> String {
         ];
         let mut text = format!("[[rule]]\nname = \"rule {}\"\norder = {}\n", index + 1, index + 1);
         for (key, value) in defaults.into_iter().filter(|(key, _)| !keys.contains(&format!("{key} ="))) {
-            text.push_str(&format!("{key} = {value}\n"));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{key} = {value}");
         }
         format!("{text}{keys}\n")
     };
