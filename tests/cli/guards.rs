@@ -54,10 +54,10 @@ fn what_a_guard_does_not_believe_does_not_count_in_parts() {
 /// Runs a cycle with a setting that was not there before, and gives what it came to.
 fn cycle_with(config: &std::path::Path, setting: (&str, &str)) -> (std::process::Output, serde_json::Value) {
     let file = config.join(setting.0);
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, format!("{text}\n{}\n", setting.1)).unwrap();
+    let text = fs::read_to_string(&file).expect("the configuration can be read and written");
+    fs::write(&file, format!("{text}\n{}\n", setting.1)).expect("the configuration can be read and written");
     let output = with_config(config, &["--json", "cycle", "start"]);
-    fs::write(&file, text).unwrap();
+    fs::write(&file, text).expect("the configuration can be read and written");
     let shown = document(&output);
     (output, shown)
 }
