@@ -104,8 +104,8 @@ impl Script<'_> {
             let flow = matches!(&first.kind, TokenKind::Word(word) if word.eq_ignore_ascii_case("add-adsyncattributeflowmapping"));
             if !flow {
                 self.break_rule(tokens);
+                self.forget(tokens);
             }
-            self.forget(tokens);
         }
     }
 
