@@ -64,7 +64,7 @@ fn cloud(random: &mut StdRng, people: u64, unsaid: bool) -> String {
     let mut text = String::new();
     let mut entry = |random: &mut StdRng, class: &str, kind: u8, number: u64| {
         let anchor = STANDARD.encode(guid(1, kind, number));
-        let hex: String = anchor.bytes().map(|octet| format!("{octet:02X}")).collect();
+        let hex = hex::encode_upper(&anchor);
         let _ = writeln!(text, "dn: CN={{{hex}}}\nobjectClass: {class}");
         let _ = writeln!(text, "cloudAnchor: {}_{}", if class == "user" { "User" } else { class }, number + u64::from(kind) * 10_000);
         // Sometimes another anchor than the directory's, which must be refused.

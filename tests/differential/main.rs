@@ -19,6 +19,8 @@ use world::{Joined, Outcome, run};
 const SEEDS: std::ops::Range<u64> = 1..7;
 const PEOPLE: u64 = 160;
 
+/// The values of an object by attribute.
+type Image = BTreeMap<String, BTreeSet<String>>;
 /// One attribute of one kind of object that came out differently, or links that did.
 type Difference = (String, String);
 
@@ -140,14 +142,7 @@ impl Compared {
         }
     }
 
-    fn images(
-        &mut self,
-        seed: u64,
-        name: &str,
-        place: &str,
-        (left, right): (&BTreeMap<String, BTreeSet<String>>, &BTreeMap<String, BTreeSet<String>>),
-        both: &BTreeSet<&Difference>,
-    ) {
+    fn images(&mut self, seed: u64, name: &str, place: &str, (left, right): (&Image, &Image), both: &BTreeSet<&Difference>) {
         for attribute in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
             let difference = (place.to_owned(), attribute.clone());
             if attribute != "(pending)" && !both.contains(&difference) {
