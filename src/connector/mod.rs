@@ -14,9 +14,14 @@ pub mod entra;
 pub mod ldap;
 pub mod ldif;
 mod page;
+mod password;
 mod tls;
 
 pub use page::{DiscoveryError, EntryRef, EntryValues, ImportPage, Operation, PageBuilder, PageItem};
+pub use password::{
+    Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PasswordChange, PasswordCheck, PasswordCompletion,
+    PasswordFeatures, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, PasswordTarget, Wanted,
+};
 
 /// A directory, as the engine sees it.
 #[async_trait]
