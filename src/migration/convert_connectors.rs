@@ -30,7 +30,7 @@ pub(super) fn make_up(export: &mut EntraExport, report: &mut Report) {
         }
         let cloud = id == CLOUD_CONNECTOR;
         let name = if cloud { "Entra".to_owned() } else { format!("directory-{}", id.chars().take(8).collect::<String>()) };
-        let mut connector = blank(rule.place.clone(), &id, &name);
+        let mut connector = EntraConnector::new(rule.place.clone(), id.as_str(), name.as_str());
         if cloud {
             connector.kind = EntraConnectorKind::Cloud;
         } else {
@@ -38,27 +38,6 @@ pub(super) fn make_up(export: &mut EntraExport, report: &mut Report) {
             report.add(Outcome::Failed, &rule.place, format!("connector {{{}}}", short(&id)), note);
         }
         export.connectors.push(connector);
-    }
-}
-
-/// A connector that says nothing but its name.
-pub(super) fn blank(place: Place, id: &str, name: &str) -> EntraConnector {
-    EntraConnector {
-        place,
-        id: id.to_owned(),
-        name: name.to_owned(),
-        kind: EntraConnectorKind::ActiveDirectory,
-        created: String::new(),
-        forest: None,
-        login_domain: None,
-        login_user: None,
-        password_hashes: None,
-        parameters: Vec::new(),
-        partitions: Vec::new(),
-        included_attributes: Vec::new(),
-        inclusion_place: None,
-        schema: Vec::new(),
-        page_size: None,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Keys without a counterpart stand as parameters named `Syncline.…`, so that an import loses none of them.
 
 use super::convert::MATCHING;
-use super::convert_connectors::{DEFAULT_PARTITION, STRUCTURE, blank};
+use super::convert_connectors::{DEFAULT_PARTITION, STRUCTURE};
 use super::convert_rules::used_attributes;
 use super::keys::Keys;
 use super::model::{
@@ -146,7 +146,7 @@ fn named(name: &str, value: &str) -> EntraParameter {
 fn describe(config: &Config, connector: &ConnectorConfig, read: BTreeSet<String>) -> EntraConnector {
     let mut described = Described { keys: Keys::default() };
     let id = number(&format!("connector/{}", connector.name));
-    let mut export = blank(Place::of_file(""), &id, &connector.name);
+    let mut export = EntraConnector::new(Place::of_file(""), id.as_str(), connector.name.as_str());
     export.included_attributes = read.into_iter().collect();
     export.included_attributes.sort_by_cached_key(|name| name.to_ascii_lowercase());
     match &connector.settings {

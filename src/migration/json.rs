@@ -1,8 +1,7 @@
 //! Reads the two JSON forms: rules as `Get-ADSyncRule | ConvertTo-Json` writes them, and the settings that newer servers
 //! export (`Applied-SynchronizationPolicy-….json`), of which only a part is documented.
 
-use super::convert_connectors::blank;
-use super::model::{EntraConnectorKind, EntraExport, EntraParameter, EntraPartition, EntraRule, FILE_MAX, ForeignFile, Place, plain_guid};
+use super::model::{EntraConnector, EntraConnectorKind, EntraExport, EntraParameter, EntraPartition, EntraRule, FILE_MAX, ForeignFile, Place, plain_guid};
 use super::report::{Outcome, Report};
 use super::words::{self, short};
 use crate::rules::{Direction, PlainClause, PlainFlow, PlainJoin, PlainRule};
@@ -406,7 +405,7 @@ impl JsonReader<'_> {
                 self.report.add(Outcome::Failed, &place, "directory", "fullyQualifiedDomainName is missing; the directory is left out");
                 continue;
             }
-            let mut connector = blank(place.clone(), &id, &name);
+            let mut connector = EntraConnector::new(place.clone(), id.as_str(), name.as_str());
             connector.kind = EntraConnectorKind::ActiveDirectory;
             connector.forest = Some(EntraParameter { place: place.clone(), name: "forest-name".to_owned(), value: name.clone() });
             for filter in items(get(policy, "partitionFilters")) {
@@ -431,7 +430,7 @@ impl JsonReader<'_> {
             self.rules_of_policy(policy, "Entra");
             self.unknown(policy, &["uniqueIdentifier", "customSynchronizationRules", "standardSynchronizationRules"], "the tenant");
             let id = get(policy, "uniqueIdentifier").and_then(guid).unwrap_or_else(|| super::CLOUD_CONNECTOR.to_owned());
-            let mut connector = blank(place, &id, "Entra");
+            let mut connector = EntraConnector::new(place, id.as_str(), "Entra");
             connector.kind = EntraConnectorKind::Cloud;
             export.connectors.push(connector);
         }

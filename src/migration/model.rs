@@ -91,6 +91,29 @@ pub struct EntraConnector {
     pub page_size: Option<EntraParameter>,
 }
 
+impl EntraConnector {
+    /// A connector for Active Directory that says nothing but its name.
+    pub fn new(place: Place, id: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            place,
+            id: id.into(),
+            name: name.into(),
+            kind: EntraConnectorKind::ActiveDirectory,
+            created: String::new(),
+            forest: None,
+            login_domain: None,
+            login_user: None,
+            password_hashes: None,
+            parameters: Vec::new(),
+            partitions: Vec::new(),
+            included_attributes: Vec::new(),
+            inclusion_place: None,
+            schema: Vec::new(),
+            page_size: None,
+        }
+    }
+}
+
 /// The kinds of connectors that the importer tells apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntraConnectorKind {

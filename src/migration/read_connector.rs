@@ -121,23 +121,7 @@ pub(super) fn read(walk: &mut Walk<'_>, node: Node<'_, '_>) -> Option<EntraConne
             return None;
         }
     };
-    let mut connector = EntraConnector {
-        place,
-        id,
-        name,
-        kind,
-        created,
-        forest: None,
-        login_domain: None,
-        login_user: None,
-        password_hashes: None,
-        parameters: Vec::new(),
-        partitions: Vec::new(),
-        included_attributes: Vec::new(),
-        inclusion_place: None,
-        schema: Vec::new(),
-        page_size: None,
-    };
+    let mut connector = EntraConnector { kind, created, ..EntraConnector::new(place, id, name) };
     if let Some(schema) = walk.one(&parts, "schema") {
         connector.schema = read_schema::names(walk, schema, &subject);
     }

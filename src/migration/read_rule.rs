@@ -4,7 +4,7 @@ use super::model::{EntraRule, Place, plain_guid};
 use super::report::{Outcome, Report};
 use super::words::{self, FlowType, short};
 use super::write::{EXACT, KEEP};
-use super::xml::{BOOKKEEPING, Fate, Walk, text_of};
+use super::xml::{BOOKKEEPING, Fate, Walk, name_of, text_of};
 use crate::rules::{Direction, PlainClause, PlainFlow, PlainJoin, PlainRule};
 use roxmltree::Node;
 
@@ -31,8 +31,8 @@ const RULE: &[(&str, Fate)] = &[
     ("synchronizationCriteria", Fate::Read),
 ];
 const MAPPING: &[(&str, Fate)] = &[("dest", Fate::Read), ("src", Fate::Read), ("expression", Fate::Read), ("valueMergeType", Fate::Read)];
-const SCOPE: &[(&str, Fate)] = &[("csAttribute", Fate::Read), ("csOperator", Fate::Read), ("csValue", Fate::Read)];
-const CONDITION: &[(&str, Fate)] = &[("caseSensitive", Fate::Read), ("csAttribute", Fate::Read), ("ilmAttribute", Fate::Read)];
+const SCOPE: &[&str] = &["csAttribute", "csOperator", "csValue"];
+const CONDITION: &[&str] = &["caseSensitive", "csAttribute", "ilmAttribute"];
 
 /// Reads one rule. A flow that cannot be read is left out; a rule of which anything else cannot be read is left out as a
 /// whole, since without a clause or a pair it would be for other objects. The report names both.
@@ -58,6 +58,9 @@ pub(super) fn read(walk: &mut Walk<'_>, node: Node<'_, '_>) -> Option<EntraRule>
         if let Some((value, at)) = walk.text(&parts, beside) {
             words::beside(walk.report, &at, beside, &value);
         }
+    }
+    for criteria in ["synchronizationCriteria", "relationshipCriteria"] {
+        reader.once(walk, &parts, criteria);
     }
     let scope = match walk.one(&parts, "synchronizationCriteria") {
         Some(criteria) => reader.groups(walk, criteria, "scope", RuleReader::clause),
@@ -149,6 +152,35 @@ impl RuleReader {
         words::boolean(&text).map_err(|message| self.problems.push((at, format!("<{name}>: {message}")))).ok()
     }
 
+    /// The child elements, all of which must be known: a scope or a join with a part missing is another one.
+    fn whole<'a, 'i>(&mut self, walk: &Walk<'_>, node: Node<'a, 'i>, known: &[&str]) -> Vec<Node<'a, 'i>> {
+        for attribute in node.attributes() {
+            self.problems.push((walk.place(node), format!("attribute {} of <{}> is not known", short(attribute.name()), name_of(node))));
+        }
+        let (read, strange): (Vec<_>, Vec<_>) =
+            node.children().filter(Node::is_element).partition(|child| known.contains(&child.tag_name().name()));
+        for child in strange {
+            self.problems.push((walk.place(child), format!("<{}> in <{}> is not known", name_of(child), name_of(node))));
+        }
+        read
+    }
+
+    /// The parts of a clause or a pair, each once.
+    fn parts<'a, 'i>(&mut self, walk: &Walk<'_>, node: Node<'a, 'i>, known: &[&str]) -> Vec<Node<'a, 'i>> {
+        let parts = self.whole(walk, node, known);
+        for name in known {
+            self.once(walk, &parts, name);
+        }
+        parts
+    }
+
+    /// Nobody could say which of two counts.
+    fn once(&mut self, walk: &Walk<'_>, among: &[Node<'_, '_>], name: &str) {
+        if let Some(second) = among.iter().filter(|node| node.tag_name().name() == name).nth(1) {
+            self.problems.push((walk.place(*second), format!("<{name}> stands twice")));
+        }
+    }
+
     /// Groups of clauses: `<conditions>` with elements of one name.
     fn groups<T>(
         &mut self,
@@ -158,9 +190,9 @@ impl RuleReader {
         read: fn(&mut Self, &mut Walk<'_>, Node<'_, '_>) -> Option<T>,
     ) -> Vec<Vec<T>> {
         let mut groups = Vec::new();
-        for conditions in walk.children(criteria, &[("conditions", Fate::Read)]) {
+        for conditions in self.whole(walk, criteria, &["conditions"]) {
             let clauses: Vec<T> =
-                walk.children(conditions, &[(element, Fate::Read)]).into_iter().filter_map(|node| read(self, walk, node)).collect();
+                self.whole(walk, conditions, &[element]).into_iter().filter_map(|node| read(self, walk, node)).collect();
             if clauses.is_empty() {
                 // A group without clauses holds for every object: that is not to be guessed at.
                 self.problems.push((walk.place(conditions), format!("<conditions> without a single <{element}>")));
@@ -173,7 +205,7 @@ impl RuleReader {
 
     fn clause(&mut self, walk: &mut Walk<'_>, node: Node<'_, '_>) -> Option<PlainClause> {
         let place = walk.place(node);
-        let parts = walk.children(node, SCOPE);
+        let parts = self.parts(walk, node, SCOPE);
         let attribute = self.required(walk, &parts, "csAttribute", &place);
         let operator = self.word(walk, &parts, "csOperator", &place, words::operator);
         let value = walk.text(&parts, "csValue").map(|(text, _)| text).unwrap_or_default();
@@ -183,7 +215,7 @@ impl RuleReader {
 
     fn pair(&mut self, walk: &mut Walk<'_>, node: Node<'_, '_>) -> Option<PlainJoin> {
         let place = walk.place(node);
-        let parts = walk.children(node, CONDITION);
+        let parts = self.parts(walk, node, CONDITION);
         let cs = self.required(walk, &parts, "csAttribute", &place);
         let mv = self.required(walk, &parts, "ilmAttribute", &place);
         let case_sensitive = self.flag(walk, &parts, "caseSensitive").unwrap_or(false);
