@@ -2,9 +2,7 @@
 
 use super::convert::{ImportOptions, of_kind};
 use super::keys::{Keys, slug};
-use super::model::{
-    CLOUD_CONNECTOR, EntraConnector, EntraConnectorKind, EntraExport, EntraParameter, EntraPartition, Place, SYNCLINE_PREFIX,
-};
+use super::model::{CLOUD_CONNECTOR, EntraConnector, EntraConnectorKind, EntraExport, EntraParameter, EntraPartition, SYNCLINE_PREFIX};
 use super::report::{Outcome, Report};
 use super::words::{boolean, short};
 use crate::config::check_connector_name;

@@ -1,7 +1,9 @@
 //! Reads the two JSON forms: rules as `Get-ADSyncRule | ConvertTo-Json` writes them, and the settings that newer servers
 //! export (`Applied-SynchronizationPolicy-….json`), of which only a part is documented.
 
-use super::model::{EntraConnector, EntraConnectorKind, EntraExport, EntraParameter, EntraPartition, EntraRule, FILE_MAX, ForeignFile, Place, plain_guid};
+use super::model::{
+    EntraConnector, EntraConnectorKind, EntraExport, EntraParameter, EntraPartition, EntraRule, FILE_MAX, ForeignFile, Place, plain_guid,
+};
 use super::report::{Outcome, Report};
 use super::words::{self, short};
 use crate::rules::{Direction, PlainClause, PlainFlow, PlainJoin, PlainRule};

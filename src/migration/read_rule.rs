@@ -191,8 +191,7 @@ impl RuleReader {
     ) -> Vec<Vec<T>> {
         let mut groups = Vec::new();
         for conditions in self.whole(walk, criteria, &["conditions"]) {
-            let clauses: Vec<T> =
-                self.whole(walk, conditions, &[element]).into_iter().filter_map(|node| read(self, walk, node)).collect();
+            let clauses: Vec<T> = self.whole(walk, conditions, &[element]).into_iter().filter_map(|node| read(self, walk, node)).collect();
             if clauses.is_empty() {
                 // A group without clauses holds for every object: that is not to be guessed at.
                 self.problems.push((walk.place(conditions), format!("<conditions> without a single <{element}>")));

@@ -751,10 +751,12 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
     for flow in compiled.iter_mut().flat_map(|rule| &mut rule.flows) {
         flow.mixed = mixed.contains(&flow.target);
     }
+    let positions = rules.iter().chain(&disabled).enumerate().map(|(position, rule)| (rule.id, position)).collect();
     let mut set = RuleSet {
         names: Arc::clone(input.names),
         rules,
         disabled,
+        positions,
         compiled,
         compiled_disabled,
         inbound,

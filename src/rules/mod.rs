@@ -67,6 +67,8 @@ pub struct RuleSet {
     /// Enabled, by precedence; `compiled` holds the other half of each at the same position.
     rules: Vec<SyncRule>,
     disabled: Vec<SyncRule>,
+    /// Where each rule is: enabled ones first, then the others.
+    positions: HashMap<RuleId, usize>,
     compiled: Vec<CompiledRule>,
     /// The other halves of `disabled`, for traces.
     compiled_disabled: Vec<CompiledRule>,
@@ -140,7 +142,8 @@ impl RuleSet {
 
     /// A rule by number, enabled or not.
     pub fn rule(&self, id: RuleId) -> Option<&SyncRule> {
-        self.rules.iter().chain(&self.disabled).find(|rule| rule.id == id)
+        let position = *self.positions.get(&id)?;
+        self.rules.get(position).or_else(|| self.disabled.get(position.checked_sub(self.rules.len())?))
     }
 
     /// A hash over all that rules say: another value means that a full synchronization is due.

@@ -1,13 +1,14 @@
 //! A batch of units: planned in parallel against one view, laid down one after the other. A unit that read what an
 //! earlier one of the batch wrote is planned again, so that the outcome is that of one unit after the other whatever
-//! the number of threads.
+//! the number of threads. In the same way units may be planned while the batch before theirs is still being written:
+//! those that read what it wrote are planned again.
 
 use super::book::Rulebook;
 use super::draft::{CsSlot, InboundReferences, MvSlot, OutboundReferences, TargetEvent, UnitError, is_provisional_cs, is_provisional_mv};
 use super::keys::{footprint_join, footprint_metaverse, footprint_name, footprint_object};
 use super::resolve;
 use super::unit::{Inbound, Planned, Unit, UnitPlan, plan_unit};
-use super::view::{Failure, JoinIndex, Overlay, Table, View};
+use super::view::{Failure, Footprints, JoinIndex, Overlay, Table, View};
 use crate::model::{AttrId, ConnectorId, CsId, CsObject, CsReference, Link, MvId, MvObject, ObjectErrorCode, ValueState};
 use crate::rules::ReferenceSource;
 use crate::store::{DirtyReason, Snapshot, StoreError};
@@ -62,6 +63,20 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
 }
 
+/// Plans units in parallel, each for itself. Reads only.
+pub(crate) fn plan_units(
+    book: &Rulebook<'_>,
+    snapshot: &Snapshot,
+    index: Option<&JoinIndex>,
+    units: Vec<Unit>,
+) -> Result<Vec<UnitPlan>, StoreError> {
+    let (overlay, failure) = (Overlay::default(), Failure::default());
+    let view = View { snapshot, overlay: &overlay, index, failure: &failure, memberships: book.memberships(), noted: None };
+    let plans = units.into_par_iter().with_min_len(16).map(|unit| plan_unit(book, &view, unit)).collect();
+    failure.take()?;
+    Ok(plans)
+}
+
 /// Everything a batch has decided.
 pub(crate) struct Batch<'a> {
     pub(crate) book: &'a Rulebook<'a>,
@@ -93,13 +108,14 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Plans the units in order.
-    pub(crate) fn plan(
+    /// Lays units down in order. They were planned against this snapshot, or against one without the writes in `stale`.
+    pub(crate) fn lay_down(
         book: &'a Rulebook<'a>,
         snapshot: &'a Snapshot,
         index: Option<&'a JoinIndex>,
         sleepers: &mut Sleepers,
-        units: Vec<Unit>,
+        plans: Vec<UnitPlan>,
+        stale: &Footprints,
     ) -> Result<Self, StoreError> {
         let first_mv = snapshot.mv_next()?;
         let mut batch = Self {
@@ -114,7 +130,7 @@ impl<'a> Batch<'a> {
             dirty: BTreeMap::new(),
             hashes: Vec::new(),
             blobs: Vec::new(),
-            units: Vec::with_capacity(units.len()),
+            units: Vec::with_capacity(plans.len()),
             problems: Vec::new(),
             readers: Vec::new(),
             moved_mv: HashSet::new(),
@@ -125,13 +141,8 @@ impl<'a> Batch<'a> {
             next_cs: BTreeMap::new(),
             join_keys: Vec::new(),
         };
-        let plans: Vec<UnitPlan> = {
-            let view = batch.view();
-            units.into_par_iter().with_min_len(16).map(|unit| plan_unit(book, &view, unit)).collect()
-        };
-        batch.failure.take()?;
         for plan in plans {
-            let Some(plan) = batch.renew(plan)? else { continue };
+            let Some(plan) = batch.renew(plan, stale)? else { continue };
             batch.lay(plan, sleepers)?;
         }
         batch.failure.take()?;
@@ -149,12 +160,14 @@ impl<'a> Batch<'a> {
             index: self.index,
             failure: &self.failure,
             memberships: self.book.memberships(),
+            noted: None,
         }
     }
 
     /// The plan itself when nothing it read was written since; else a new one. `None` when the object is gone.
-    fn renew(&self, plan: UnitPlan) -> Result<Option<UnitPlan>, StoreError> {
-        if self.overlay.written.is_empty() || !plan.reads.iter().any(|read| self.overlay.written.contains(read)) {
+    fn renew(&self, plan: UnitPlan, stale: &Footprints) -> Result<Option<UnitPlan>, StoreError> {
+        let written = |read: &u64| self.overlay.written.contains(read) || stale.contains(read);
+        if !plan.outdated && !plan.reads.iter().any(written) {
             return Ok(Some(plan));
         }
         let view = self.view();

@@ -71,7 +71,7 @@ impl AttributeSource for CsImage<'_> {
         if self.rows.get().is_none() && self.view.rows_untouched(self.object.id) {
             // Consuming an import moves values between images and leaves the wanted one as it is.
             // Rules ask for a dozen of them, so all are read at once.
-            let counts = self.counts.get_or_init(|| self.view.or_note(self.view.snapshot.cs_reference_counts(self.object.id)));
+            let counts = self.counts.get_or_init(|| self.view.reference_counts(self.object.id));
             counts.iter().find(|(counted, _)| *counted == attr).map_or(0, |(_, count)| *count)
         } else {
             self.of_attribute(attr).count() as u64
@@ -86,7 +86,7 @@ impl AttributeSource for CsImage<'_> {
     }
 
     fn reference_dn(&self, target: u64) -> Option<String> {
-        self.view.or_note(self.view.cs(CsId(target))).map(|object| object.dn.to_string())
+        self.view.name_of(CsId(target))
     }
 
     fn blob(&self, blob: Blob) -> Option<Vec<u8>> {

@@ -4,8 +4,8 @@
 use super::batch::{Batch, Problem, Sleepers, UnitRecord};
 use super::book::Rulebook;
 use super::draft::TargetEvent;
-use super::unit::{Inbound, Unit};
-use super::view::JoinIndex;
+use super::unit::{Inbound, UnitPlan};
+use super::view::{Footprints, JoinIndex};
 use crate::model::{AttrId, ConnectorId, CsId, CsObject, ErrorSide, FlatValues, MvObject, ObjectError, Stage, ValueRef, ValueState};
 use crate::store::{AttributeDelta, ChangeSet, CounterName, DirtyReason, Snapshot, StepObject, StoreError};
 use std::collections::BTreeMap;
@@ -34,18 +34,21 @@ pub struct SyncPlan {
     pub dirty: BTreeMap<CsId, Option<DirtyReason>>,
     /// Join values of metaverse objects written.
     pub(crate) join_keys: Vec<(u128, crate::model::MvId)>,
+    /// Footprints of everything written.
+    pub(crate) written: Footprints,
 }
 
-/// Plans a batch.
+/// Makes a batch of planned units. `stale`: what was written since they were planned.
 pub(crate) fn plan(
     book: &Rulebook<'_>,
     connectors: &BTreeMap<ConnectorId, String>,
     snapshot: &Snapshot,
     index: Option<&JoinIndex>,
     sleepers: &mut Sleepers,
-    units: Vec<Unit>,
+    plans: Vec<UnitPlan>,
+    stale: &Footprints,
 ) -> Result<SyncPlan, StoreError> {
-    let batch = Batch::plan(book, snapshot, index, sleepers, units)?;
+    let batch = Batch::lay_down(book, snapshot, index, sleepers, plans, stale)?;
     let mut plan = SyncPlan::default();
     let mut report = Report { book, connectors, plan: &mut plan };
     report.count(&batch)?;
@@ -57,6 +60,7 @@ impl SyncPlan {
     fn fill(&mut self, batch: Batch<'_>) -> Result<(), StoreError> {
         let Batch { book, snapshot, overlay, hashes, blobs, problems, mut dirty, join_keys, .. } = batch;
         let changes = &mut self.changes;
+        self.written = overlay.footprints();
         for (id, object) in overlay.cs {
             if let Some(object) = object {
                 changes.cs_put.push(Arc::unwrap_or_clone(object));

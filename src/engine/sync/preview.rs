@@ -1,7 +1,7 @@
 //! What synchronization would do with one object, told step by step and written nowhere. The same code as the step
 //! itself, without the transaction.
 
-use super::batch::{Batch, Sleepers};
+use super::batch::{Batch, Sleepers, plan_units};
 use super::book::Rulebook;
 use super::draft::TargetEvent;
 use super::image::CsImage;
@@ -9,7 +9,7 @@ use super::plan::{shown, value_delta};
 use super::step::indexed_attributes;
 use super::trace::{contribution, inbound_rules, outbound_rules, want};
 use super::unit::{Inbound, Unit};
-use super::view::JoinIndex;
+use super::view::{Footprints, JoinIndex};
 use crate::engine::describe::emptied;
 use crate::model::{
     AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, FlatValues, Lineage, Link, MvId, MvObject, ObjectErrorCode, RuleId, Stage,
@@ -150,7 +150,8 @@ pub fn preview(store: &Store, rules: &RuleSet, parameters: &RunParameters, id: C
     let link = object.link;
     let index = if store.has_indexes(&metaverse, &spaces)? { None } else { Some(read_join_values(&snapshot, &metaverse, &spaces)?) };
     let unit = Unit { object: Arc::new(object.clone()), dirty: None };
-    let batch = Batch::plan(&book, &snapshot, index.as_ref(), &mut Sleepers::default(), vec![unit])?;
+    let plans = plan_units(&book, &snapshot, index.as_ref(), vec![unit])?;
+    let batch = Batch::lay_down(&book, &snapshot, index.as_ref(), &mut Sleepers::default(), plans, &Footprints::default())?;
     let view = batch.view();
     let scope = {
         let image = CsImage::new(&view, &object, None);

@@ -5,15 +5,15 @@
 //! one with the lower anchor comes first. So the winner of a contested join does not hang on the order of arrival
 //! (architecture 16.12).
 
-use super::batch::Sleepers;
+use super::batch::{Sleepers, plan_units};
 use super::book::Rulebook;
 use super::keys::KeyHash;
 use super::plan::{SyncPlan, plan};
-use super::unit::{Suitor, Unit, suitor};
-use super::view::{Failure, JoinIndex, Overlay, View};
+use super::unit::{Suitor, Unit, UnitPlan, suitor};
+use super::view::{Failure, Footprints, JoinIndex, Overlay, View};
 use crate::context::Context;
 use crate::engine::{EngineError, StepRecorder};
-use crate::model::{AttrId, ConnectorId, CsId, RunId, Stage};
+use crate::model::{AttrId, ConnectorId, CsId, CsObject, RunId, Stage};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{DirtyReason, Snapshot, Store, StoreError};
 use rayon::prelude::*;
@@ -178,7 +178,7 @@ struct Step<'a> {
     sleepers: Sleepers,
     index: Option<JoinIndex>,
     /// Marks of the connector's objects as they stand now.
-    dirty: HashMap<CsId, DirtyReason, KeyHash>,
+    dirty: Marks,
     outcome: SyncOutcome,
 }
 
@@ -233,7 +233,8 @@ impl Step<'_> {
             let objects = snapshot.cs_scan(self.request.connector, after, BATCH)?;
             let Some(last) = objects.last().map(|object| object.id) else { break };
             after = Some(last);
-            let units = objects.into_iter().filter(|object| object.id.sequence() < end).map(|object| self.unit(object)).collect();
+            let objects = objects.into_iter().filter(|object| object.id.sequence() < end);
+            let units = objects.map(|object| unit(&self.dirty, object)).collect();
             let now = self.sort_out(&snapshot, units, &mut suitors)?;
             self.batch(&snapshot, now)?;
             if self.stop() || last.sequence() >= end {
@@ -266,18 +267,13 @@ impl Step<'_> {
                 self.dirty.remove(id);
             }
         }
-        Ok(objects.into_iter().flatten().map(|object| self.unit(object)).collect())
-    }
-
-    fn unit(&self, object: crate::model::CsObject) -> Unit {
-        let dirty = self.dirty.get(&object.id).copied();
-        Unit { object: Arc::new(object), dirty }
+        Ok(objects.into_iter().flatten().map(|object| unit(&self.dirty, object)).collect())
     }
 
     /// Puts objects that look for a partner aside; they come when all others are done.
     fn sort_out(&self, snapshot: &Snapshot, units: Vec<Unit>, suitors: &mut Vec<Suitor>) -> Result<Vec<Unit>, StoreError> {
         let (overlay, failure) = (Overlay::default(), Failure::default());
-        let view = View { snapshot, overlay: &overlay, index: None, failure: &failure, memberships: self.book.memberships() };
+        let view = View { snapshot, overlay: &overlay, index: None, failure: &failure, memberships: self.book.memberships(), noted: None };
         let found: Vec<Option<Suitor>> = units.par_iter().with_min_len(32).map(|unit| suitor(self.book, &view, &unit.object)).collect();
         failure.take()?;
         let mut now = Vec::with_capacity(units.len());
@@ -299,10 +295,46 @@ impl Step<'_> {
             self.prepare_index(&snapshot, suitors.len() as u64)?;
             in_order(&snapshot, suitors)?
         };
-        for chunk in ids.chunks(BATCH) {
+        self.pipeline(&ids)
+    }
+
+    /// The given objects in their order. While a batch is written, the units of the next are planned as things stood
+    /// before it; what it wrote under their feet is planned again.
+    fn pipeline(&mut self, ids: &[CsId]) -> Result<(), StoreError> {
+        let mut chunks = ids.chunks(BATCH).peekable();
+        let mut ahead: Option<Vec<UnitPlan>> = None;
+        let mut stale = Footprints::default();
+        while let Some(chunk) = chunks.next() {
             let snapshot = self.store.snapshot()?;
-            let units = self.read(&snapshot, chunk)?;
-            self.batch(&snapshot, units)?;
+            let plans = match ahead.take().filter(|plans| plans.len() == chunk.len()) {
+                Some(mut plans) => {
+                    for plan in &mut plans {
+                        let mark = self.dirty.get(&plan.id).copied();
+                        plan.outdated = mark != plan.dirty;
+                        plan.dirty = mark;
+                    }
+                    plans
+                }
+                None => {
+                    stale.clear();
+                    let units = self.read(&snapshot, chunk)?;
+                    plan_units(self.book, &snapshot, self.index.as_ref(), units)?
+                }
+            };
+            let mut plan = self.plan(&snapshot, plans, &stale)?;
+            stale = std::mem::take(&mut plan.written);
+            let (book, index, dirty) = (self.book, self.index.as_ref(), &self.dirty);
+            let apply = &mut *self.apply;
+            let mut next = Ok(None);
+            let applied = rayon::in_place_scope(|scope| {
+                if let Some(chunk) = chunks.peek() {
+                    let (next, snapshot) = (&mut next, &snapshot);
+                    scope.spawn(move |_| *next = look_ahead(book, index, dirty, snapshot, chunk).map(Some));
+                }
+                apply(plan)
+            });
+            applied?;
+            ahead = next?;
             if self.stop() {
                 break;
             }
@@ -332,7 +364,14 @@ impl Step<'_> {
         if units.is_empty() {
             return Ok(());
         }
-        let plan = plan(self.book, &self.request.connectors, snapshot, self.index.as_ref(), &mut self.sleepers, units)?;
+        let plans = plan_units(self.book, snapshot, self.index.as_ref(), units)?;
+        let plan = self.plan(snapshot, plans, &Footprints::default())?;
+        (self.apply)(plan)
+    }
+
+    /// Makes a batch of planned units, and takes note of what the rest of the step must know of it.
+    fn plan(&mut self, snapshot: &Snapshot, plans: Vec<UnitPlan>, stale: &Footprints) -> Result<SyncPlan, StoreError> {
+        let plan = plan(self.book, &self.request.connectors, snapshot, self.index.as_ref(), &mut self.sleepers, plans, stale)?;
         for (id, reason) in plan.dirty.iter().filter(|(id, _)| id.connector() == self.request.connector) {
             match reason {
                 Some(reason) => self.dirty.insert(*id, *reason),
@@ -349,13 +388,33 @@ impl Step<'_> {
         }
         self.outcome.processed += plan.processed;
         self.outcome.failed += plan.failed;
-        (self.apply)(plan)
+        Ok(plan)
     }
 
     fn stop(&mut self) -> bool {
         self.outcome.stopped |= self.cx.cancelled();
         self.outcome.stopped
     }
+}
+
+type Marks = HashMap<CsId, DirtyReason, KeyHash>;
+
+fn unit(marks: &Marks, object: CsObject) -> Unit {
+    let dirty = marks.get(&object.id).copied();
+    Unit { object: Arc::new(object), dirty }
+}
+
+/// Plans units as things stand in the snapshot. Fewer plans than numbers: an object is not there.
+fn look_ahead(
+    book: &Rulebook<'_>,
+    index: Option<&JoinIndex>,
+    marks: &Marks,
+    snapshot: &Snapshot,
+    ids: &[CsId],
+) -> Result<Vec<UnitPlan>, StoreError> {
+    let objects: Vec<_> = ids.par_iter().with_min_len(32).map(|id| snapshot.cs_object(*id)).collect::<Result<_, _>>()?;
+    let units = objects.into_iter().flatten().map(|object| unit(marks, object)).collect();
+    plan_units(book, snapshot, index, units)
 }
 
 /// Objects with a pending import.
@@ -371,7 +430,7 @@ fn queued(snapshot: &Snapshot, connector: ConnectorId) -> Result<BTreeSet<CsId>,
     Ok(ids)
 }
 
-fn all_dirty(snapshot: &Snapshot, connector: ConnectorId) -> Result<HashMap<CsId, DirtyReason, KeyHash>, StoreError> {
+fn all_dirty(snapshot: &Snapshot, connector: ConnectorId) -> Result<Marks, StoreError> {
     let mut marks = HashMap::default();
     let mut after = None;
     loop {

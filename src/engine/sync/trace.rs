@@ -80,8 +80,14 @@ impl<'a> Tracer<'a> {
 
     fn looking<T>(&self, look: impl FnOnce(&View<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let failure = Failure::default();
-        let view =
-            View { snapshot: self.snapshot, overlay: &self.overlay, index: None, failure: &failure, memberships: self.book.memberships() };
+        let view = View {
+            snapshot: self.snapshot,
+            overlay: &self.overlay,
+            index: None,
+            failure: &failure,
+            memberships: self.book.memberships(),
+            noted: None,
+        };
         let found = look(&view)?;
         failure.take()?;
         Ok(found)

@@ -16,7 +16,7 @@ use crate::model::{
 use crate::rules::{Direction, JoinRequest, ScopeSet};
 use crate::store::{DirtyReason, StoreError};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a batch is made of.
 #[derive(Clone, Debug)]
@@ -106,6 +106,8 @@ pub(crate) struct UnitPlan {
     pub(crate) dirty: Option<DirtyReason>,
     /// Footprints of everything read.
     pub(crate) reads: Vec<u64>,
+    /// What it began with is not true any more: it must be planned again whatever it read.
+    pub(crate) outdated: bool,
     /// The plan, or the object's problem.
     pub(crate) result: Result<Box<Planned>, UnitError>,
 }
@@ -113,11 +115,13 @@ pub(crate) struct UnitPlan {
 /// Plans one unit against a view. Reads only.
 pub(crate) fn plan_unit(book: &Rulebook<'_>, view: &View<'_>, unit: Unit) -> UnitPlan {
     let id = unit.object.id;
+    let noted = Mutex::default();
+    let view = &View { noted: Some(&noted), ..*view };
     let mut draft = Draft::new(book, view, unit.object);
     draft.retrying = unit.dirty.is_some();
     let mut work = Work { draft, open_keys: Vec::new(), settled: Settled::default(), mv: None };
     let inbound = unbroken(|| work.run(unit.dirty));
-    let reads = std::mem::take(&mut work.draft.reads);
+    let mut reads = std::mem::take(&mut work.draft.reads);
     let result = inbound.and_then(|inbound| {
         let draft = work.draft;
         let mut planned = Planned {
@@ -146,7 +150,8 @@ pub(crate) fn plan_unit(book: &Rulebook<'_>, view: &View<'_>, unit: Unit) -> Uni
         planned.find_sleepers(book, view)?;
         Ok(Box::new(planned))
     });
-    UnitPlan { id, dirty: unit.dirty, reads, result }
+    reads.append(&mut noted.lock().unwrap_or_else(PoisonError::into_inner));
+    UnitPlan { id, dirty: unit.dirty, reads, outdated: false, result }
 }
 
 /// Does the work of one unit; a broken promise of our own in it is that object's problem and nobody else's.

@@ -1,10 +1,13 @@
 //! Reading while planning: a snapshot with what the batch has decided so far laid over it.
 
-use super::keys::{KeyHash, footprint_join, join_key};
+use super::keys::{KeyHash, footprint_join, footprint_metaverse, footprint_object, join_key};
 use crate::model::{AttrId, ConnectorId, CsId, CsObject, CsReference, DnKey, Link, MvId, MvObject, MvReference, ValueRef, ValueState};
 use crate::store::{Snapshot, StoreError};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Footprints of what was read or written.
+pub(crate) type Footprints = HashSet<u64, KeyHash>;
 
 /// Tables of one batch, keyed by numbers that hash well by themselves.
 pub(crate) type Table<K, V> = HashMap<K, V, KeyHash>;
@@ -27,7 +30,22 @@ pub(crate) struct Overlay {
     /// Join values of metaverse objects written.
     pub(crate) join: Table<u128, Vec<MvId>>,
     /// Footprints of everything written.
-    pub(crate) written: HashSet<u64, KeyHash>,
+    pub(crate) written: Footprints,
+}
+
+impl Overlay {
+    /// Footprints of everything that the batch comes to, with the references that were resolved after its units: whoever
+    /// read one of them before the batch was committed must look again.
+    pub(crate) fn footprints(&self) -> Footprints {
+        let mut all = self.written.clone();
+        all.extend(self.cs.keys().map(|id| footprint_object(*id)));
+        all.extend(self.mv.keys().chain(self.links.keys()).chain(self.mv_rows.keys()).map(|id| footprint_metaverse(*id)));
+        for (owner, rows) in &self.cs_rows {
+            all.insert(footprint_object(*owner));
+            all.extend(rows.keys().map(|(_, target)| footprint_object(*target)));
+        }
+        all
+    }
 }
 
 /// Join values of the whole metaverse, for steps that look up more than a table walk costs.
@@ -120,9 +138,23 @@ pub(crate) struct View<'a> {
     pub(crate) failure: &'a Failure,
     /// The names of back links and links, when scopes ask for members of groups.
     pub(crate) memberships: Option<(AttrId, AttrId)>,
+    /// Where footprints of what a unit reads go when it reads past its own sheet.
+    pub(crate) noted: Option<&'a Mutex<Vec<u64>>>,
 }
 
 impl View<'_> {
+    fn note(&self, footprint: u64) {
+        if let Some(noted) = self.noted {
+            noted.lock().unwrap_or_else(PoisonError::into_inner).push(footprint);
+        }
+    }
+
+    /// The name of an object that another one refers to.
+    pub(crate) fn name_of(&self, id: CsId) -> Option<String> {
+        self.note(footprint_object(id));
+        self.or_note(self.cs(id)).map(|object| object.dn.to_string())
+    }
+
     /// The value, or the default after noting the error; the caller of the whole plan looks at the note.
     pub(crate) fn or_note<T: Default>(&self, result: Result<T, StoreError>) -> T {
         result.unwrap_or_else(|error| {
@@ -183,12 +215,19 @@ impl View<'_> {
 
     /// All references of an object, in all states, ascending by attribute and target.
     pub(crate) fn cs_rows(&self, owner: CsId) -> Result<Vec<CsReference>, StoreError> {
+        self.note(footprint_object(owner));
         let stored = self.snapshot.cs_references(owner)?;
         let Some(changes) = self.overlay.cs_rows.get(&owner) else { return Ok(stored) };
         let mut rows: BTreeMap<(AttrId, CsId), ValueState> = stored.into_iter().map(|row| ((row.attr, row.target), row.state)).collect();
         rows.extend(changes.iter().map(|(key, state)| (*key, *state)));
         let present = rows.into_iter().filter(|(_, state)| !state.is_absent());
         Ok(present.map(|((attr, target), state)| CsReference { owner, attr, target, state }).collect())
+    }
+
+    /// How many references each attribute of an object has in the wanted image, as committed.
+    pub(crate) fn reference_counts(&self, owner: CsId) -> Vec<(AttrId, u64)> {
+        self.note(footprint_object(owner));
+        self.or_note(self.snapshot.cs_reference_counts(owner))
     }
 
     /// True when the batch did not change the references of an object.
@@ -201,12 +240,14 @@ impl View<'_> {
     pub(crate) fn groups_of(&self, member: CsId, attr: AttrId) -> Option<Vec<u64>> {
         let (back_link, link) = self.memberships.filter(|(back_link, _)| *back_link == attr)?;
         debug_assert_ne!(back_link, link);
+        self.note(footprint_object(member));
         let referrers = self.or_note(self.snapshot.cs_referrers(member));
         Some(referrers.into_iter().filter(|(through, _)| *through == link).map(|(_, group)| group.0).collect())
     }
 
     /// All references of a metaverse object, ascending by attribute and target.
     pub(crate) fn mv_rows(&self, owner: MvId) -> Result<Vec<MvReference>, StoreError> {
+        self.note(footprint_metaverse(owner));
         let stored = self.snapshot.mv_references(owner)?;
         let Some(changes) = self.overlay.mv_rows.get(&owner) else { return Ok(stored) };
         let mut rows: BTreeMap<(AttrId, MvId), u8> = stored.into_iter().map(|row| ((row.attr, row.target), row.contributor)).collect();
