@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use syncline::context::Context;
-use syncline::engine::sync::{SyncOutcome, SyncRequest, synchronize};
+use syncline::engine::sync::{BATCH, SyncOutcome, SyncRequest, synchronize};
 use syncline::model::{
     Anchor, AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, FlatBuilder, RunId, Stage, StageMask, Timestamp, ValueRef,
     ValueState,
@@ -63,7 +63,7 @@ fn rules(store: &Store) -> RuleSet {
 fn sync(store: &Store, rules: &RuleSet, full: bool) -> SyncOutcome {
     let own = BTreeMap::from([("Domain.FQDN".to_owned(), "contoso.test".to_owned()), ("Connector.ID".to_owned(), "1".to_owned())]);
     let parameters = RunParameters { now: Timestamp::from_seconds(1_700_000_000), parameters: BTreeMap::from([(AD, own)]) };
-    let request = SyncRequest { connector: AD, full, parameters, connectors: BTreeMap::new(), step: (RunId(1), 1) };
+    let request = SyncRequest { connector: AD, full, parameters, connectors: BTreeMap::new(), step: (RunId(1), 1), batch: BATCH };
     let cx = Context::system();
     synchronize(store, rules, &request, &cx, &mut |plan| if plan.changes.is_empty() { Ok(()) } else { store.apply(plan.changes) })
         .expect("synchronization")

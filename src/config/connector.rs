@@ -2,7 +2,9 @@
 
 use super::error::ConfigProblem;
 use super::file;
+use super::password::{AdPasswordTable, LdifPasswordTable};
 use super::secrets::CredentialReference;
+use crate::model::Dn;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -96,6 +98,9 @@ pub struct LdifFile {
     /// What rules know as parameters.
     #[serde(default)]
     pub parameters: ParametersTable,
+    /// Whether password hashes are synchronized.
+    #[serde(default)]
+    pub password_hash_sync: LdifPasswordTable,
 }
 
 /// Which built-in rules an LDIF directory gets.
@@ -150,6 +155,9 @@ pub struct AdFile {
     /// What rules know as parameters; what is absent is read from the directory.
     #[serde(default)]
     pub parameters: ParametersTable,
+    /// Whether password hashes are synchronized, and where they are read.
+    #[serde(default)]
+    pub password_hash_sync: AdPasswordTable,
 }
 
 /// A connector file of kind `ldap`.
@@ -432,6 +440,7 @@ pub(super) fn read(folder: &Path, path: &Path) -> Result<ConnectorConfig, Config
             (settings.name.clone(), ConnectorSettings::Entra(settings))
         }
     };
+    refuse_non_names(folder, path, &text, &settings)?;
     let name = name.unwrap_or_else(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default());
     Ok(ConnectorConfig { name, file: path.to_owned(), settings })
 }
@@ -462,6 +471,26 @@ fn refuse_zeros(folder: &Path, path: &Path, text: &str, numbers: &[(&str, bool)]
         Some((key, _)) => Err(key_problem(folder, path, text, key, format!("{key} cannot be 0")).hint("write 1 or more, or leave it out")),
         None => Ok(()),
     }
+}
+
+/// Refuses partitions and containers that are no distinguished names: a filter with one missing selects other people.
+fn refuse_non_names(folder: &Path, path: &Path, text: &str, settings: &ConnectorSettings) -> Result<(), ConfigProblem> {
+    let none = Vec::new();
+    let (partitions, selection) = match settings {
+        ConnectorSettings::Ldif(file) => (&none, &file.selection),
+        ConnectorSettings::Ad(file) => (&file.partitions, &file.selection),
+        ConnectorSettings::Ldap(file) => (&none, &file.selection),
+        ConnectorSettings::Entra(_) => return Ok(()),
+    };
+    for (key, names) in [("partitions", partitions), ("include", &selection.include), ("exclude", &selection.exclude)] {
+        for name in names {
+            if let Err(error) = Dn::parse(name) {
+                let message = format!("{key}: '{name}' is no distinguished name: {error}");
+                return Err(key_problem(folder, path, text, key, message).hint("write it as \"OU=People,DC=corp,DC=example\""));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Refuses an address that no connection can be made to as it is meant.

@@ -8,6 +8,7 @@ mod connector;
 pub mod diff;
 mod error;
 mod file;
+mod password;
 mod secrets;
 mod template;
 
@@ -16,6 +17,7 @@ pub use connector::{
     SelectionTable, SignIn, check_server,
 };
 pub use error::{ConfigError, ConfigProblem};
+pub use password::{AdPasswordTable, LdifPasswordTable, PasswordReader, PasswordServer, PasswordServerPlace, PasswordSignIn};
 pub use secrets::{CredentialReference, Secrets};
 pub use template::{ConfigTemplate, TemplateError, TemplateSource, TemplateTenant, take_back, write_secret};
 
@@ -411,6 +413,8 @@ mod tests {
         keys.extend(file::known_keys::<SelectionTable>());
         keys.extend(file::known_keys::<ParametersTable>());
         keys.extend(file::known_keys::<EmbeddedTenant>());
+        keys.extend(file::known_keys::<AdPasswordTable>());
+        keys.extend(file::known_keys::<PasswordServerPlace>());
         assert!(keys.len() > 40, "{keys:?}");
         let missing: Vec<&String> = keys.iter().filter(|key| !reference.contains(&format!("`{key}`"))).collect();
         assert!(missing.is_empty(), "docs/reference/config.md does not explain {missing:?}");

@@ -6,7 +6,7 @@
 use super::bridge::Bridge;
 use super::export::{DeleteSet, ExportOptions, ExportReview, export};
 use super::import::{self, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
-use super::sync::{SyncRequest, run_sync};
+use super::sync::{BATCH, SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder};
 use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest};
 use crate::context::Context;
@@ -437,6 +437,7 @@ impl Engine<'_> {
             parameters: RunParameters { now: self.cx.now(), ..self.parameters.clone() },
             connectors: self.participants.iter().map(|(id, participant)| (*id, participant.name.clone())).collect(),
             step,
+            batch: BATCH,
         };
         let outcome = run_sync(self.store, self.rules, &request, &self.cx, recorder)?;
         self.drop_moot_errors()?;

@@ -1,7 +1,7 @@
 //! A run over one object: what a preview showed, done and recorded.
 
 use super::run::{Engine, Profile};
-use super::sync::{SyncRequest, run_sync_of_object};
+use super::sync::{BATCH, SyncRequest, run_sync_of_object};
 use super::{EngineError, Progress, StepRecorder};
 use crate::events::Event;
 use crate::model::CsId;
@@ -90,6 +90,7 @@ impl Engine<'_> {
             parameters: RunParameters { now: self.cx.now(), ..self.parameters.clone() },
             connectors: self.participants.iter().map(|(id, participant)| (*id, participant.name.clone())).collect(),
             step,
+            batch: BATCH,
         };
         let outcome = run_sync_of_object(self.store, self.rules, &request, object, &self.cx, recorder)?;
         self.drop_moot_errors()?;

@@ -3,7 +3,7 @@
 use super::convert_connectors;
 use super::convert_rules::{self, ConvertedRules};
 use super::keys::Keys;
-use super::model::{EntraConnector, EntraConnectorKind, EntraExport, EntraParameter, Place, SYNCLINE_PREFIX};
+use super::model::{CLOUD_CONNECTOR, EntraConnector, EntraConnectorKind, EntraExport, EntraParameter, Place, SYNCLINE_PREFIX, plain_guid};
 use super::read_rule::without_twins;
 use super::report::{Outcome, Report};
 use super::words::{boolean, short};
@@ -80,13 +80,14 @@ pub fn convert(mut export: EntraExport, options: &ImportOptions, report: &mut Re
 const MAIN_COMMENT: &str = "Imported from Entra Connect. docs/guide/from-entra-connect.md says how to go on; import-report.json has what became of \
                             every part.\nEvery key is explained in docs/reference/config.md.";
 
-/// True when the rules need none of the built-in ones: something makes people, and something sends them.
+/// True when the rules need none of the built-in ones: something makes people, and something sends them to the cloud.
 fn stands_alone(export: &EntraExport) -> bool {
-    let makes = |direction| {
-        export.rules.iter().any(|rule| rule.rule.direction == direction && rule.rule.link == LinkType::Provision && rule.rule.enabled)
-    };
-    export.metaverse.parameters.iter().any(|parameter| parameter.name == OWN_EXPORT)
-        || (makes(Direction::Inbound) && makes(Direction::Outbound))
+    let cloud: Vec<&str> =
+        of_kind(&export.connectors, &EntraConnectorKind::Cloud).map(|connector| connector.id.as_str()).chain([CLOUD_CONNECTOR]).collect();
+    let mut makers = export.rules.iter().map(|rule| &rule.rule).filter(|rule| rule.enabled && rule.link == LinkType::Provision);
+    let made = makers.clone().any(|rule| rule.direction == Direction::Inbound);
+    let sent = makers.any(|rule| rule.direction == Direction::Outbound && cloud.contains(&plain_guid(&rule.connector).as_str()));
+    export.metaverse.parameters.iter().any(|parameter| parameter.name == OWN_EXPORT) || (made && sent)
 }
 
 /// Settings that have no counterpart, and why.
@@ -102,10 +103,7 @@ const NO_COUNTERPART: &[(&str, &str)] = &[
     ("Microsoft.SynchronizationOption.UPNAttribute", "the rules say where sign-in names come from"),
     ("Microsoft.OptionalFeature.AutoUpgradeState", "Syncline does not update itself"),
     ("Microsoft.OptionalFeature.HybridExchange", "the rules say what flows; nothing is written back to Active Directory"),
-    (
-        "Microsoft.OptionalFeature.PasswordHashSync",
-        "rules keep their mark (password_sync); the switch itself is not part of a configuration",
-    ),
+    ("Microsoft.OptionalFeature.PasswordHashSync", "each directory has its own switch (password_hash_sync.enabled)"),
     ("Microsoft.OptionalFeature.PasswordWriteback", "passwords are not written back"),
     ("Microsoft.OptionalFeature.GroupWriteBack", "nothing is written back to Active Directory"),
     ("Microsoft.OptionalFeature.DeviceWriteBack", "nothing is written back to Active Directory"),
@@ -195,14 +193,12 @@ fn days(text: &str) -> Option<i64> {
 
 fn rules_table(keys: &mut Keys, export: &EntraExport, by_itself: bool, report: &mut Report) {
     keys.set("rules.built_in", !by_itself);
-    if !by_itself {
-        let place = export.rules.first().map_or_else(|| Place::of_file(MAIN_FILE), |rule| rule.place.clone());
-        report.add(
-            Outcome::Changed,
-            &place,
-            "rules",
-            "these rules cannot stand alone: Syncline's built-in rules apply besides (rules.built_in)",
-        );
+    let place = export.rules.first().map_or_else(|| Place::of_file(MAIN_FILE), |rule| rule.place.clone());
+    if by_itself {
+        report.add(Outcome::Taken, &place, "rules", "they make people and send them: the built-in rules are off (rules.built_in = false)");
+    } else {
+        let note = "these rules cannot stand alone: Syncline's built-in rules apply besides (rules.built_in)";
+        report.add(Outcome::Changed, &place, "rules", note);
     }
     let find = |name: &str| export.metaverse.parameters.iter().find(|parameter| parameter.name == name);
     if let Some(parameter) = find("Microsoft.SynchronizationOption.AnchorAttribute").filter(|parameter| !parameter.value.trim().is_empty())

@@ -15,6 +15,9 @@ pub(super) const STRUCTURE: &[&str] = &["container", "domainDNS", "organizationa
 /// The name of the partition that a directory without named ones has.
 pub(super) const DEFAULT_PARTITION: &str = "default";
 
+/// Stands for the partition that nobody selected: no directory has it, and no reader takes it for a name.
+const NO_PARTITION: &str = "fill-in";
+
 /// Where the address of a directory is not known.
 const NO_ADDRESS: &str = "ldaps://fill-in.invalid";
 
@@ -190,8 +193,9 @@ fn active_directory(keys: &mut Keys, connector: &EntraConnector, report: &mut Re
     selection(keys, connector, &subject, report);
     parameters(keys, connector, &subject, report);
     if let Some(hashes) = connector.password_hashes.as_ref().filter(|hashes| boolean(&hashes.value).unwrap_or(true)) {
-        let note = "rules keep their mark (password_sync); the switch itself is not part of a configuration";
-        report.add(Outcome::NotTaken, &hashes.place, format!("{subject}, password hash synchronization"), note);
+        keys.set("password_hash_sync.enabled", true);
+        let note = "password_hash_sync.enabled = true: nothing is sent in staging mode";
+        report.add(Outcome::Taken, &hashes.place, format!("{subject}, password hash synchronization"), note);
     }
     keys.take_parameters(&connector.parameters, report);
     (!own("password")).then_some(credential)
@@ -209,8 +213,16 @@ fn partitions(keys: &mut Keys, connector: &EntraConnector, subject: &str, report
             report.add(Outcome::Taken, &partition.place, what, "partitions");
             names.push(partition.name.clone());
         } else {
-            report.add(Outcome::Failed, &partition.place, what, "this is no distinguished name; it is left out");
+            // Without it the connector would read another part of the directory: as it stands it reads nothing.
+            let note = "this is no distinguished name; the connector does not run before it is mended in the key partitions";
+            report.add(Outcome::Failed, &partition.place, what, note);
+            names.push(partition.name.clone());
         }
+    }
+    if !connector.partitions.is_empty() && connector.partitions.iter().all(|partition| !partition.selected) {
+        let note = "no partition was selected, so that nothing was read: name one in the key partitions, or remove the file";
+        report.add(Outcome::Failed, &connector.place, format!("{subject}, partitions"), note);
+        names.push(NO_PARTITION.to_owned());
     }
     keys.set_list("partitions", &names);
 }
@@ -240,12 +252,15 @@ fn selection(keys: &mut Keys, connector: &EntraConnector, subject: &str, report:
         }
         for (from, into) in [(&partition.include, &mut include), (&partition.exclude, &mut exclude)] {
             for container in from {
-                if Dn::parse(container).is_ok() {
-                    into.push(container.clone());
-                } else {
-                    let note = format!("\"{}\" is no distinguished name; it is left out", short(container));
+                if Dn::parse(container).is_err() {
+                    // Without it other people would be selected: as it stands nobody is.
+                    let note = format!(
+                        "\"{}\" is no distinguished name; the connector does not run before it is mended in the table selection",
+                        short(container)
+                    );
                     report.add(Outcome::Failed, &partition.place, what("container filter of"), note);
                 }
+                into.push(container.clone());
             }
         }
         if filtered && partition.include.is_empty() && partition.name != DEFAULT_PARTITION && !partition.name.is_empty() {

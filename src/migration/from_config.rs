@@ -12,12 +12,12 @@ use super::model::{
 };
 use super::words::attributes_of;
 use crate::config::{
-    AdFile, CONFIG_VERSION, Config, ConnectorConfig, ConnectorSettings, CredentialReference, EmbeddedTenant, EntraFile, GuardTable,
-    LdapFile, LdifFile, LdifShape, LimitsTable, ParametersTable, RulesTable, SelectionTable, SignIn,
+    AdFile, AdPasswordTable, CONFIG_VERSION, Config, ConnectorConfig, ConnectorSettings, CredentialReference, EmbeddedTenant, EntraFile,
+    GuardTable, LdapFile, LdifFile, LdifPasswordTable, LdifShape, LimitsTable, ParametersTable, RulesTable, SelectionTable, SignIn,
 };
 use crate::model::{ConnectorId, Dn, ValueKind};
 use crate::rules::{Direction, KnownSchema, PlainRule, PlainSource, RuleSet, known_attributes};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -122,6 +122,19 @@ impl Described {
         self.keys.set_list("selection.object_types", &selection.object_types);
         self.keys.set_list("selection.include", &selection.include);
         self.keys.set_list("selection.exclude", &selection.exclude);
+        self.keys.set_list("selection.groups", &selection.groups);
+    }
+
+    /// The keys of a table that differ from what they are without being written.
+    fn table<T: Serialize>(&mut self, name: &str, table: &T, default: &T) {
+        let (Ok(toml::Value::Table(table)), Ok(toml::Value::Table(default))) =
+            (toml::Value::try_from(table), toml::Value::try_from(default))
+        else {
+            return;
+        };
+        for (key, value) in table.into_iter().filter(|(key, value)| default.get(key) != Some(value)) {
+            self.keys.set(&format!("{name}.{key}"), value);
+        }
     }
 
     fn parameters(&mut self, parameters: &ParametersTable) {
@@ -188,6 +201,7 @@ fn active_directory(config: &Config, connector: &ConnectorConfig, file: &AdFile,
         answer_timeout_seconds,
         selection,
         parameters,
+        password_hash_sync,
     } = file;
     keys.text("url", Some(url));
     keys.flag("start_tls", *start_tls);
@@ -205,6 +219,8 @@ fn active_directory(config: &Config, connector: &ConnectorConfig, file: &AdFile,
     } else {
         keys.number("page_size", u64::from(*page_size), 1_000);
     }
+    keys.keys.set_list("selection.groups", &selection.groups);
+    keys.table("password_hash_sync", password_hash_sync, &AdPasswordTable::default());
     let host = url.split("://").nth(1).unwrap_or_default().split([':', '/']).next().unwrap_or_default();
     export.forest = Some(named("forest-name", parameters.forest_fqdn.as_deref().unwrap_or(host)));
     let (user, domain) = match (bind_name.split_once('@'), bind_name.split_once('\\')) {
@@ -295,7 +311,7 @@ fn entra(config: &Config, file: &EntraFile, keys: &mut Described) {
 }
 
 fn ldif(config: &Config, file: &LdifFile, keys: &mut Described) {
-    let LdifFile { kind: _, name: _, path, changes, export, anchor, shape, selection, parameters } = file;
+    let LdifFile { kind: _, name: _, path, changes, export, anchor, shape, selection, parameters, password_hash_sync } = file;
     keys.path(config, "path", Some(path));
     keys.path(config, "changes", changes.as_deref());
     keys.path(config, "export", export.as_deref());
@@ -309,6 +325,7 @@ fn ldif(config: &Config, file: &LdifFile, keys: &mut Described) {
     );
     keys.selection(selection);
     keys.parameters(parameters);
+    keys.table("password_hash_sync", password_hash_sync, &LdifPasswordTable::default());
 }
 
 fn ldap(config: &Config, file: &LdapFile, keys: &mut Described) {

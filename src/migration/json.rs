@@ -241,6 +241,20 @@ impl JsonReader<'_> {
         }
     }
 
+    /// Part of a scope or a join, all of whose properties must be known, each once: with one missing it is another one.
+    fn whole(node: &Node, known: &[&str], what: &str) -> Result<(), Wrong> {
+        let Json::Object(keys) = &node.value else { return Ok(()) };
+        for (position, (key, value)) in keys.iter().enumerate() {
+            if !known.iter().any(|known| known.eq_ignore_ascii_case(key)) {
+                return Err((value.line, format!("property {} of {what} is not known", short(key))));
+            }
+            if keys.iter().take(position).any(|(earlier, _)| earlier.eq_ignore_ascii_case(key)) {
+                return Err((value.line, format!("property {} of {what} stands twice", short(key))));
+            }
+        }
+        Ok(())
+    }
+
     /// A rule as `Get-ADSyncRule` gives it.
     fn rule(&mut self, node: &Node) -> Option<EntraRule> {
         let place = self.place(node.line);
@@ -304,6 +318,7 @@ impl JsonReader<'_> {
         let order = words::precedence(&precedence).map_err(|message| (line, message))?;
         let mut scope = Vec::new();
         for group in items(get(node, "ScopeFilter")) {
+            Self::whole(group, &["ScopeConditionList"], "a group of the scope")?;
             let clauses =
                 items(get(group, "ScopeConditionList")).iter().map(|clause| self.clause(clause)).collect::<Result<Vec<_>, _>>()?;
             if clauses.is_empty() {
@@ -313,6 +328,7 @@ impl JsonReader<'_> {
         }
         let mut join = Vec::new();
         for group in items(get(node, "JoinFilter")) {
+            Self::whole(group, &["JoinConditionList"], "a group of the join")?;
             let pairs = items(get(group, "JoinConditionList")).iter().map(|pair| self.pair(pair)).collect::<Result<Vec<_>, _>>()?;
             if pairs.is_empty() {
                 return Err((group.line, "a group of the join without conditions; write the JSON with -Depth 8".to_owned()));
@@ -353,16 +369,16 @@ impl JsonReader<'_> {
         Ok(EntraRule { place: self.place(node.line), id, rule, flow_places })
     }
 
-    fn clause(&mut self, node: &Node) -> Result<PlainClause, Wrong> {
-        self.unknown(node, &["Attribute", "ComparisonValue", "ComparisonOperator"], "a condition");
+    fn clause(&self, node: &Node) -> Result<PlainClause, Wrong> {
+        Self::whole(node, &["Attribute", "ComparisonValue", "ComparisonOperator"], "a condition")?;
         let operator = self.word(node, "ComparisonOperator", words::operator)?;
         let attribute = self.required(node, "Attribute")?.0.trim().to_owned();
         let value = if operator.takes_value() { self.optional(node, "ComparisonValue")? } else { String::new() };
         Ok(PlainClause { attribute, operator, value })
     }
 
-    fn pair(&mut self, node: &Node) -> Result<PlainJoin, Wrong> {
-        self.unknown(node, &["CSAttribute", "MVAttribute", "CaseSensitive"], "a condition");
+    fn pair(&self, node: &Node) -> Result<PlainJoin, Wrong> {
+        Self::whole(node, &["CSAttribute", "MVAttribute", "CaseSensitive"], "a condition")?;
         let cs = self.required(node, "CSAttribute")?.0.trim().to_owned();
         let mv = self.required(node, "MVAttribute")?.0.trim().to_owned();
         Ok(PlainJoin { cs, mv, case_sensitive: self.flag(node, "CaseSensitive")? })

@@ -4,7 +4,7 @@
 use super::parameters::kept_extensions;
 use super::{Service, ServiceError, compile_rules};
 use crate::config::RuleText;
-use crate::rules::{RuleProblem, Severity, SyncRule};
+use crate::rules::{LinkType, RuleProblem, Severity, SyncRule};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -25,7 +25,7 @@ pub struct RuleChange {
     pub text: Option<String>,
     /// The rules that are switched off or on, or were copied.
     pub rules: Vec<String>,
-    /// What the set says of itself afterwards and did not say before.
+    /// What the set says of itself afterwards and did not say before, and what the change will do to objects.
     pub warnings: Vec<String>,
 }
 
@@ -80,7 +80,16 @@ impl Service {
             return Ok(RuleChange { file: rule.origin.clone(), done: "unchanged", text: None, rules, warnings: Vec::new() });
         }
         marks.push(mark(rule));
-        self.edit(Edit { file: DISABLED_FILE.to_owned(), text: Some(disabled_text(&marks)), new: false, rules }, what_if)
+        let edit = Edit { file: DISABLED_FILE.to_owned(), text: Some(disabled_text(&marks)), new: false, rules };
+        let mut change = self.edit(edit, what_if)?;
+        if rule.link == LinkType::Provision {
+            change.warnings.push(format!(
+                "\"{}\" creates objects: what it created and no other rule wants is deleted by the next synchronization and export. \
+                 Set guard.staging = true before the next cycle, and look at `syncline export --what-if` before you take it back",
+                rule.name
+            ));
+        }
+        Ok(change)
     }
 
     /// Switches a rule on: takes it from the list that [`Self::disable_rule`] keeps, or from its own table.

@@ -170,7 +170,7 @@ fn every_part_is_accounted_for() {
     has(&not_taken, &["selected, and no enabled rule uses them: pager"]);
     has(&not_taken, &["<description>", ".xml:6"]);
     has(&not_taken, &["AutoUpgradeState"]);
-    has(&not_taken, &["password hash synchronization"]);
+    has(&taken, &["password hash synchronization", "password_hash_sync.enabled = true"]);
     has(&taken, &["metaverse attribute badgeNumber", "rules/00-metaverse.toml"]);
     has(&taken, &["rule \"In from AD - Person Join\"", "4 flows, 20 scope clauses, 3 join pairs"]);
     assert_eq!(report.unknown(), 0, "{not_taken:#?}");
@@ -218,11 +218,45 @@ fn a_rule_is_never_taken_with_a_part_of_its_scope() {
         ("<csAttribute>department</csAttribute>", "", "<csAttribute> is missing"),
         ("<linkType>Provision<", "<linkType>JoinNoFlow<", "the link type \"JoinNoFlow\""),
         ("<precedence>10<", "<precedence>ten<", "the precedence \"ten\""),
+        ("<csOperator>EQUAL</csOperator>", "<csOperator>EQUAL</csOperator><not>1</not>", "<not> in <scope> is not known"),
+        ("<csOperator>EQUAL</csOperator>", "<csOperator>EQUAL</csOperator><csOperator>ISNULL</csOperator>", "<csOperator> stands twice"),
+        ("<scope><csAttribute>", "<scope negate=\"1\"><csAttribute>", "attribute negate of <scope> is not known"),
+        ("<conditions>", "<otherwise/><conditions>", "<otherwise> in <relationshipCriteria> is not known"),
+        ("</synchronizationCriteria>", "</synchronizationCriteria><synchronizationCriteria/>", "<synchronizationCriteria> stands twice"),
     ] {
         let (imported, report) = imported(&broken(RULE_1, from, to), None);
         has(&lines(&report, Outcome::Failed), &["rule \"In from AD - Person Join\"", what, "the rule is left out", RULE_1]);
         assert_eq!(imported.rules, 5, "{from}");
         loaded(&imported.files);
+    }
+}
+
+#[test]
+fn a_filter_that_cannot_be_read_keeps_its_connector_from_running() {
+    const CONNECTOR: &str = "Connectors/Connector_{11111111-2222-3333-4444-555555555555}.xml";
+    for (from, to, what, key) in [
+        (
+            "<inclusion>OU=People,",
+            "<inclusion>People,",
+            "is no distinguished name; the connector does not run",
+            "People,DC=corp,DC=example",
+        ),
+        ("<exclusion>OU=Test,", "<exclusion>Test,", "is no distinguished name; the connector does not run", "Test,OU=People"),
+        ("<selected>1</selected>", "<selected>0</selected>", "no partition was selected", "\"fill-in\""),
+    ] {
+        let (imported, report) = imported(&broken(CONNECTOR, from, to), None);
+        has(&lines(&report, Outcome::Failed), &[what, CONNECTOR]);
+        let (_, text) = imported.files.iter().find(|(name, _)| name.starts_with("connectors/10-")).unwrap();
+        assert!(text.contains(key), "{from}: {text}");
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in &imported.files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        // Whoever reads the folder is told at once.
+        let error = Config::load(folder.path()).expect_err("a filter that is no name").to_string();
+        assert!(error.contains("connectors/10-"), "{error}");
     }
 }
 

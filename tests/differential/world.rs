@@ -10,7 +10,7 @@ use syncline::connector::ldif::{LdifConnector, LdifSettings};
 use syncline::connector::{Connector as _, ImportKind, ImportRequest};
 use syncline::context::Context;
 use syncline::engine::import::{ImportOptions, import};
-use syncline::engine::sync::{SyncRequest, synchronize};
+use syncline::engine::sync::{BATCH, SyncRequest, synchronize};
 use syncline::engine::{Silent, StepRecorder};
 use syncline::model::{AttrId, ConnectorId, CsId, CsObject, ErrorSide, MvId, Names, RunId, Stage, StageMask, Timestamp, ValueState};
 use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, Direction, RuleFile, RuleSet, RuleSettings, RunParameters};
@@ -61,7 +61,7 @@ pub(crate) fn run(directories: &Directories, files: &[RuleFile], settings: &Rule
         let mut processed = 0;
         for (id, _) in NAMES {
             let parameters = parameters();
-            let request = SyncRequest { connector: id, full, parameters, connectors: BTreeMap::new(), step: (RunId(1), 1) };
+            let request = SyncRequest { connector: id, full, parameters, connectors: BTreeMap::new(), step: (RunId(1), 1), batch: BATCH };
             let cx = Context::system();
             let outcome = synchronize(&store, &rules, &request, &cx, &mut |plan| {
                 if plan.changes.is_empty() { Ok(()) } else { store.apply(plan.changes) }

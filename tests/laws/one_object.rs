@@ -6,7 +6,7 @@ use crate::{A, B, T, rules};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use syncline::context::Context;
-use syncline::engine::sync::{SyncRequest, preview, run_sync_of_object};
+use syncline::engine::sync::{BATCH, SyncRequest, preview, run_sync_of_object};
 use syncline::engine::{Silent, StepRecorder};
 use syncline::model::{CsId, RunId, Stage, Timestamp};
 use syncline::rules::RunParameters;
@@ -40,6 +40,7 @@ fn synchronize_one(world: &World, id: CsId, full: bool) {
         parameters: RunParameters { now: Timestamp::from_seconds(1_003), ..RunParameters::default() },
         connectors: BTreeMap::new(),
         step: (RunId(1_000), 1),
+        batch: BATCH,
     };
     let mut silent = Silent;
     let mut recorder = StepRecorder::new(&mut silent);

@@ -703,6 +703,7 @@ fn a_step_that_is_asked_to_stop_ends_between_batches_and_can_go_on() {
         parameters: RunParameters::default(),
         connectors: std::collections::BTreeMap::new(),
         step: (syncline::model::RunId(1), 1),
+        batch: 2_000,
     };
     let store = world.store.clone();
     let outcome = syncline::engine::sync::synchronize(&store, &world.rules, &request, &cx, &mut |plan| {

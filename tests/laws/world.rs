@@ -5,7 +5,7 @@ use crate::directory::{Directory, Entry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use syncline::context::Context;
-use syncline::engine::sync::{SyncOutcome, SyncRequest, synchronize};
+use syncline::engine::sync::{BATCH, SyncOutcome, SyncRequest, synchronize};
 use syncline::model::{
     Anchor, AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, ErrorSide, FlatBuilder, Link, MvId, MvObject, Names,
     ObjectError, RunId, Stage, StageDelta, StageMask, Timestamp, ValueRef, ValueState,
@@ -80,7 +80,9 @@ impl World {
         let parameters = RunParameters { now: Timestamp::from_seconds(self.now), ..RunParameters::default() };
         let connectors =
             BTreeMap::from([(ConnectorId(1), "A".to_owned()), (ConnectorId(2), "B".to_owned()), (ConnectorId(3), "T".to_owned())]);
-        let request = SyncRequest { connector, full, parameters, connectors, step: (RunId(1), 1) };
+        // Steps of one, a few and many objects in a batch: what they come to must not hang on it.
+        let batch = usize::try_from(self.now).map_or(1, |now| [BATCH, 1, 3, 2, 7][now % 5]);
+        let request = SyncRequest { connector, full, parameters, connectors, step: (RunId(1), 1), batch };
         let mut counters = Counters::new();
         let mut objects = Vec::new();
         let mut written = 0;

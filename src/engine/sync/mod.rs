@@ -25,5 +25,5 @@ mod view;
 
 pub use plan::SyncPlan;
 pub use preview::{Preview, PreviewDecision, PreviewFlow, PreviewRule, PreviewTarget, preview};
-pub use step::{SIGN_IN_NAME, SyncOutcome, SyncRequest, indexed_attributes, run_sync, run_sync_of_object, synchronize};
+pub use step::{BATCH, SIGN_IN_NAME, SyncOutcome, SyncRequest, indexed_attributes, run_sync, run_sync_of_object, synchronize};
 pub use trace::Tracer;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// Objects per batch and transaction. The indexes of names and join values are hit all over by every batch, so fewer
 /// batches rewrite fewer of their pages.
-const BATCH: usize = 2_000;
+pub const BATCH: usize = 2_000;
 /// The metaverse attribute by which commands look people up, joins or not.
 pub const SIGN_IN_NAME: &str = "userPrincipalName";
 /// How often a step goes on to objects that it made dirty itself.
@@ -43,6 +43,8 @@ pub struct SyncRequest {
     pub connectors: BTreeMap<ConnectorId, String>,
     /// The run and the number of the step, under which the objects behind counters are kept.
     pub step: (RunId, u32),
+    /// Objects per batch and transaction, [`BATCH`] as a rule. What a step comes to does not hang on it.
+    pub batch: usize,
 }
 
 /// Runs a step with its history: counters and progress go to `recorder`, the objects behind them are written with
@@ -230,7 +232,7 @@ impl Step<'_> {
         let mut after = None;
         loop {
             let snapshot = self.store.snapshot()?;
-            let objects = snapshot.cs_scan(self.request.connector, after, BATCH)?;
+            let objects = snapshot.cs_scan(self.request.connector, after, self.batch_size())?;
             let Some(last) = objects.last().map(|object| object.id) else { break };
             after = Some(last);
             let objects = objects.into_iter().filter(|object| object.id.sequence() < end);
@@ -247,7 +249,7 @@ impl Step<'_> {
     /// The given objects, ascending.
     fn process(&mut self, ids: &[CsId]) -> Result<(), StoreError> {
         let mut suitors = Vec::new();
-        for chunk in ids.chunks(BATCH) {
+        for chunk in ids.chunks(self.batch_size()) {
             let snapshot = self.store.snapshot()?;
             let units = self.read(&snapshot, chunk)?;
             let now = self.sort_out(&snapshot, units, &mut suitors)?;
@@ -301,7 +303,7 @@ impl Step<'_> {
     /// The given objects in their order. While a batch is written, the units of the next are planned as things stood
     /// before it; what it wrote under their feet is planned again.
     fn pipeline(&mut self, ids: &[CsId]) -> Result<(), StoreError> {
-        let mut chunks = ids.chunks(BATCH).peekable();
+        let mut chunks = ids.chunks(self.batch_size()).peekable();
         let mut ahead: Option<Vec<UnitPlan>> = None;
         let mut stale = Footprints::default();
         while let Some(chunk) = chunks.next() {
@@ -389,6 +391,10 @@ impl Step<'_> {
         self.outcome.processed += plan.processed;
         self.outcome.failed += plan.failed;
         Ok(plan)
+    }
+
+    fn batch_size(&self) -> usize {
+        self.request.batch.max(1)
     }
 
     fn stop(&mut self) -> bool {
