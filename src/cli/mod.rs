@@ -36,6 +36,7 @@ pub(crate) struct App {
 
 /// Runs the program with the arguments of this process. Gives what the process ends with.
 pub fn main() -> ExitCode {
+    keep_memory_private();
     let (output, exit) = match Arguments::try_parse() {
         Ok(arguments) => {
             let output = Output { json: arguments.json };
@@ -57,6 +58,14 @@ pub fn main() -> ExitCode {
         }
         None => exit.into(),
     }
+}
+
+/// Secrets pass through memory: no crash leaves them in a file, and no other process of the same account looks at them
+/// (ARCHITECTURE.md, invariant 18).
+fn keep_memory_private() {
+    // A system without the switch keeps no promise about dumps either way; that is no reason not to run.
+    #[cfg(target_os = "linux")]
+    drop(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
 }
 
 /// Help and usage errors, in clap's own words.

@@ -148,8 +148,15 @@ impl Service {
     ) -> Result<Vec<RunRecord>, ServiceError> {
         // What directories told just now may be news: another schema has other built-in rules.
         let extensions = kept_extensions(&self.store, self.connectors.keys())?;
-        let compiled = compile_rules(&self.config, self.store.names(), &self.connectors, &extensions).map_err(ServiceError::Rules)?;
-        let rules = &compiled;
+        let compiled = if extensions == self.extensions {
+            None
+        } else {
+            Some(compile_rules(&self.config, self.store.names(), &self.connectors, &extensions).map_err(ServiceError::Rules)?)
+        };
+        let rules = match &compiled {
+            Some(rules) => rules,
+            None => self.rules()?,
+        };
         let participant = |id: &ConnectorId, name: &String| Participant {
             name: name.clone(),
             connector: crew.wired.get(id).map(|wired| wired.connector.clone()),

@@ -62,6 +62,8 @@ pub struct Service {
     store: Store,
     store_path: PathBuf,
     connectors: BTreeMap<ConnectorId, String>,
+    /// What the rules were compiled for.
+    extensions: BTreeMap<ConnectorId, SchemaExtensions>,
     rules: Result<RuleSet, Vec<RuleProblem>>,
 }
 
@@ -162,8 +164,9 @@ impl Service {
         }
         let store = Store::open(&store_path, StoreOptions { cache_octets: config.limits.cache_mib.max(1) << 20 })?;
         let connectors = connectors::number(&config, &store)?;
-        let rules = compile_rules(&config, store.names(), &connectors, &parameters::kept_extensions(&store, connectors.keys())?);
-        Ok(Self { config, store, store_path, connectors, rules })
+        let extensions = parameters::kept_extensions(&store, connectors.keys())?;
+        let rules = compile_rules(&config, store.names(), &connectors, &extensions);
+        Ok(Self { config, store, store_path, connectors, extensions, rules })
     }
 
     /// The configuration.

@@ -1,7 +1,10 @@
 //! A set of changes: what one transaction writes. Plain data, so that planning is pure and applying is one place.
 
+use super::event::EventRecord;
 use super::history::{RunRecord, StepObject};
-use crate::model::{AttrId, ConnectorId, CsId, CsObject, CsReference, ErrorSide, MvId, MvObject, MvReference, ObjectError, RunId};
+use crate::model::{
+    AttrId, ConnectorId, CsId, CsObject, CsReference, ErrorSide, MvId, MvObject, MvReference, ObjectError, RunId, Timestamp,
+};
 
 /// Everything one transaction writes. Entries may come in any order; the store sorts them by table and key.
 /// Of several entries for one key the last one counts.
@@ -37,6 +40,10 @@ pub struct ChangeSet {
     pub step_objects: Vec<(RunId, u32, StepObject)>,
     /// Runs to forget with all their steps and objects.
     pub runs_delete: Vec<RunId>,
+    /// Events to append to the journal, in their order; numbers are given when they are written.
+    pub events: Vec<EventRecord>,
+    /// Events told before this time go, but for the last one.
+    pub events_before: Option<Timestamp>,
 }
 
 /// Why an object without a pending import is evaluated again.
@@ -74,5 +81,7 @@ impl ChangeSet {
             && self.runs.is_empty()
             && self.step_objects.is_empty()
             && self.runs_delete.is_empty()
+            && self.events.is_empty()
+            && self.events_before.is_none()
     }
 }

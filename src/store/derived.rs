@@ -2,6 +2,7 @@
 //! there. `check` tells the differences, `rebuild` writes them; both see the same ones, because both ask here.
 
 use super::check::{CheckReport, Collector};
+use super::event;
 use super::fault::Fault;
 use super::index::Indexes;
 use super::record::{self, CsView, Flaw, MvView, RawEntry};
@@ -401,6 +402,13 @@ fn history(view: &Snapshot, repairs: &mut Repairs, collector: &mut Collector) ->
         let name = super::CounterName(std::borrow::Cow::Owned(name.to_owned()));
         if let Err(flaw) = record::decode_step_object(name, CsId(id), bytes.value()) {
             collector.lost("step_object", format!("{run}, object {}", CsId(id)), flaw);
+        }
+    }
+    for row in view.tables.event.range::<u64>(..)? {
+        let (sequence, bytes) = row?;
+        rows += 1;
+        if let Err(flaw) = event::decode(sequence.value(), bytes.value()) {
+            collector.lost("event", sequence.value(), flaw);
         }
     }
     collector.rows(rows);

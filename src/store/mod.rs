@@ -6,6 +6,7 @@
 mod changes;
 mod check;
 mod derived;
+mod event;
 mod fault;
 mod history;
 mod index;
@@ -19,6 +20,7 @@ mod write;
 
 pub use changes::{ChangeSet, DirtyReason};
 pub use check::{CheckProblem, CheckReport};
+pub use event::EventRecord;
 pub use history::{AttributeDelta, CounterName, RunRecord, RunResult, StepKind, StepObject, StepRecord};
 pub use snapshot::Snapshot;
 pub use upkeep::{CompactReport, RecordSizes, StoreStats, TableUse};

@@ -203,7 +203,7 @@ impl Encoder {
     }
 }
 
-fn encode<T>(record: &T, size: usize) -> Result<Vec<u8>, Flaw>
+pub(super) fn encode<T>(record: &T, size: usize) -> Result<Vec<u8>, Flaw>
 where
     T: for<'a> Serialize<rkyv::api::high::HighSerializer<Vec<u8>, rkyv::ser::allocator::ArenaHandle<'a>, Failure>>,
 {
@@ -212,7 +212,7 @@ where
     rkyv::api::high::to_bytes_in::<_, Failure>(record, buffer).map_err(|_| "a record that cannot be serialized")
 }
 
-fn access<T>(bytes: &[u8]) -> Result<&T, Flaw>
+pub(super) fn access<T>(bytes: &[u8]) -> Result<&T, Flaw>
 where
     T: Portable + for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, Failure>>,
 {

@@ -1,5 +1,6 @@
 //! Reading: a consistent view of one commit, as plain types of the model.
 
+use super::event::{self, EventRecord};
 use super::fault::Fault;
 use super::history::{CounterName, RunRecord, StepObject};
 use super::index::join_hash;
@@ -421,6 +422,38 @@ impl Snapshot {
             self.read(found.len());
             Ok(found)
         })
+    }
+
+    /// Events of the journal behind a place in it, the oldest first.
+    pub fn events(&self, after: Option<u64>, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        self.guarded("read events", || {
+            let rows = self.tables.event.range::<u64>(range)?.take(limit);
+            self.read_events(rows)
+        })
+    }
+
+    /// Events of the journal before a place in it, the newest first.
+    pub fn events_back(&self, before: Option<u64>, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        let range = (Bound::Unbounded, before.map_or(Bound::Unbounded, Bound::Excluded));
+        self.guarded("read events", || {
+            let rows = self.tables.event.range::<u64>(range)?.rev().take(limit);
+            self.read_events(rows)
+        })
+    }
+
+    fn read_events<'r>(
+        &self,
+        rows: impl Iterator<Item = Result<(AccessGuard<'r, u64>, AccessGuard<'r, &'static [u8]>), redb::StorageError>>,
+    ) -> Result<Vec<EventRecord>, Fault> {
+        let mut found = Vec::new();
+        for row in rows {
+            let (sequence, bytes) = row?;
+            let sequence = sequence.value();
+            found.push(event::decode(sequence, bytes.value()).map_err(|flaw| flawed("event", sequence, flaw))?);
+        }
+        self.read(found.len());
+        Ok(found)
     }
 
     /// One run with its steps.

@@ -108,6 +108,8 @@ tables! {
     RUN run: u64 => &'static [u8];
     /// (RunId, step, counter, CsId) → the object as it was.
     STEP_OBJECT step_object: (u64, u32, &'static str, u64) => &'static [u8];
+    /// Number in the order of telling → event.
+    EVENT event: u64 => &'static [u8];
 }
 
 /// A key of the tables of anchors and names, owned.

@@ -5,6 +5,7 @@
 //! are already there is not written, so that repeating a set of changes writes nothing.
 
 use super::changes::ChangeSet;
+use super::event;
 use super::fault::Fault;
 use super::index::{Indexes, join_hash};
 use super::record::{self, CsView, Encoder, Flaw, MvView, RawEntry};
@@ -222,6 +223,8 @@ impl Writer<'_> {
             runs,
             step_objects,
             mut runs_delete,
+            events,
+            events_before,
         } = changes;
         cs_delete.sort_unstable();
         cs_delete.dedup();
@@ -297,7 +300,7 @@ impl Writer<'_> {
             }
             self.tally.written += before - table.len()?;
         }
-        Ok(())
+        event::write(self.transaction, events, events_before, self.tally)
     }
 
     fn rows<'r, K: Key + 'static, V: Value + 'static>(

@@ -129,6 +129,9 @@ fn a_server_becomes_a_configuration_that_loads() {
     domain_netbios = "CORP"
     forest_fqdn = "corp.example"
     forest_netbios = "CORP"
+
+    [password_hash_sync]
+    enabled = true
     "#);
     let (_folder, config) = loaded(&imported.files);
     assert_eq!((config.guard.max_deletes, config.guard.staging, config.limits.history_days), (70, true, 14));
