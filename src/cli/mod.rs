@@ -63,9 +63,11 @@ pub fn main() -> ExitCode {
 /// Secrets pass through memory: no crash leaves them in a file, and no other process of the same account looks at them
 /// (ARCHITECTURE.md, invariant 18).
 fn keep_memory_private() {
-    // A system without the switch keeps no promise about dumps either way; that is no reason not to run.
     #[cfg(target_os = "linux")]
-    drop(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
+    {
+        // A system that refuses makes no promise about dumps either way; that is no reason not to run.
+        let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    }
 }
 
 /// Help and usage errors, in clap's own words.

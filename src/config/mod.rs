@@ -6,6 +6,7 @@
 
 mod connector;
 pub mod diff;
+mod edit;
 mod error;
 mod file;
 mod password;
@@ -16,6 +17,7 @@ pub use connector::{
     AdFile, ConnectorConfig, ConnectorKind, ConnectorSettings, EmbeddedTenant, EntraFile, LdapFile, LdifFile, LdifShape, ParametersTable,
     SelectionTable, SignIn, check_server,
 };
+pub use edit::set_flag;
 pub use error::{ConfigError, ConfigProblem};
 pub use password::{AdPasswordTable, LdifPasswordTable, PasswordReader, PasswordServer, PasswordServerPlace, PasswordSignIn};
 pub use secrets::{CredentialReference, Secrets};

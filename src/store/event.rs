@@ -24,8 +24,8 @@ pub struct EventRecord {
     pub connector: String,
     /// The sentence for people.
     pub text: String,
-    /// What it says, by name.
-    pub fields: Vec<(String, String)>,
+    /// What it says, by name: a JSON object.
+    pub fields: String,
 }
 
 #[derive(Archive, Serialize)]
@@ -35,7 +35,7 @@ struct EventRecordV1 {
     level: u8,
     connector: String,
     text: String,
-    fields: Vec<(String, String)>,
+    fields: String,
 }
 
 // Part of the format, like the codes in `record.rs`.
@@ -71,7 +71,7 @@ pub(super) fn decode(sequence: u64, bytes: &[u8]) -> Result<EventRecord, Flaw> {
         level: level_of(record.level)?,
         connector: record.connector.as_str().to_owned(),
         text: record.text.as_str().to_owned(),
-        fields: record.fields.iter().map(|pair| (pair.0.as_str().to_owned(), pair.1.as_str().to_owned())).collect(),
+        fields: record.fields.as_str().to_owned(),
     })
 }
 

@@ -308,20 +308,17 @@ impl Step<'_> {
         let mut stale = Footprints::default();
         while let Some(chunk) = chunks.next() {
             let snapshot = self.store.snapshot()?;
-            let plans = match ahead.take().filter(|plans| plans.len() == chunk.len()) {
-                Some(mut plans) => {
-                    for plan in &mut plans {
-                        let mark = self.dirty.get(&plan.id).copied();
-                        plan.outdated = mark != plan.dirty;
-                        plan.dirty = mark;
-                    }
-                    plans
+            let plans = if let Some(mut plans) = ahead.take().filter(|plans| plans.len() == chunk.len()) {
+                for plan in &mut plans {
+                    let mark = self.dirty.get(&plan.id).copied();
+                    plan.outdated = mark != plan.dirty;
+                    plan.dirty = mark;
                 }
-                None => {
-                    stale.clear();
-                    let units = self.read(&snapshot, chunk)?;
-                    plan_units(self.book, &snapshot, self.index.as_ref(), units)?
-                }
+                plans
+            } else {
+                stale.clear();
+                let units = self.read(&snapshot, chunk)?;
+                plan_units(self.book, &snapshot, self.index.as_ref(), units)?
             };
             let mut plan = self.plan(&snapshot, plans, &stale)?;
             stale = std::mem::take(&mut plan.written);
