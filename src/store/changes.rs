@@ -1,6 +1,7 @@
 //! A set of changes: what one transaction writes. Plain data, so that planning is pure and applying is one place.
 
 use super::history::{RunRecord, StepObject};
+use super::password::{PasswordRecord, Watch};
 use crate::model::{AttrId, ConnectorId, CsId, CsObject, CsReference, ErrorSide, MvId, MvObject, MvReference, ObjectError, RunId};
 
 /// Everything one transaction writes. Entries may come in any order; the store sorts them by table and key.
@@ -37,6 +38,13 @@ pub struct ChangeSet {
     pub step_objects: Vec<(RunId, u32, StepObject)>,
     /// Runs to forget with all their steps and objects.
     pub runs_delete: Vec<RunId>,
+    /// What is remembered of passwords, by account; `None` forgets. Which accounts are due follows.
+    pub passwords: Vec<(CsId, Option<PasswordRecord>)>,
+    /// Objects that were looked at, as [`Snapshot::moved`](super::Snapshot::moved) gave them. One that moved again
+    /// meanwhile stays noted.
+    pub moved_seen: Vec<(CsId, u64)>,
+    /// The connectors whose objects are noted when they move; replaces the earlier ones.
+    pub watched: Option<Vec<(ConnectorId, Watch)>>,
 }
 
 /// Why an object without a pending import is evaluated again.
@@ -74,5 +82,8 @@ impl ChangeSet {
             && self.runs.is_empty()
             && self.step_objects.is_empty()
             && self.runs_delete.is_empty()
+            && self.passwords.is_empty()
+            && self.moved_seen.is_empty()
+            && self.watched.is_none()
     }
 }

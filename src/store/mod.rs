@@ -10,7 +10,9 @@ mod fault;
 mod history;
 mod index;
 mod migrate;
+mod moved;
 mod open;
+mod password;
 mod record;
 mod snapshot;
 mod tables;
@@ -20,6 +22,7 @@ mod write;
 pub use changes::{ChangeSet, DirtyReason};
 pub use check::{CheckProblem, CheckReport};
 pub use history::{AttributeDelta, CounterName, RunRecord, RunResult, StepKind, StepObject, StepRecord};
+pub use password::{PasswordRecord, PasswordSent, PasswordStamp, PasswordStatus, Watch};
 pub use snapshot::Snapshot;
 pub use upkeep::{CompactReport, RecordSizes, StoreStats, TableUse};
 
@@ -33,7 +36,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use write::Tally;
 
 /// The newest format this program writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// An open store. One process per file; clones share it.
 #[derive(Debug, Clone)]
