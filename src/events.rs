@@ -3,6 +3,10 @@
 //! Numbers below 7000 are Microsoft's own and mean the same as there; the others are ours. An event is told once,
 //! after the state that it speaks of is committed.
 
+mod password;
+
+pub use password::PasswordEvent;
+
 use crate::model::Timestamp;
 use std::fmt;
 
@@ -93,6 +97,31 @@ pub enum Event {
         /// The target's name.
         connector: String,
     },
+    /// 0, 115, 601 to 668, 6900, 7050 and behind: what happened to passwords.
+    Password(PasswordEvent),
+}
+
+/// The value of an event's field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// A text.
+    Text(&'a str),
+    /// Several texts.
+    Texts(&'a [String]),
+    /// How many.
+    Count(u64),
+    /// Somebody's number for something.
+    Code(i64),
+    /// Yes or no.
+    Flag(bool),
+    /// A point in time.
+    Time(Timestamp),
+}
+
+impl From<PasswordEvent> for Event {
+    fn from(event: PasswordEvent) -> Self {
+        Self::Password(event)
+    }
 }
 
 impl Event {
@@ -109,6 +138,7 @@ impl Event {
             Self::NotReimported { .. } => 7022,
             Self::FullStepRequired { .. } => 7030,
             Self::ExportLeftOut { .. } => 7040,
+            Self::Password(event) => event.facts().0,
         }
     }
 
@@ -121,6 +151,34 @@ impl Event {
             }
             Self::ImportShrank { .. } => Level::Error,
             Self::CycleFinished { result } | Self::RunFinished { result, .. } => level_of(result),
+            Self::Password(event) => event.facts().1,
+        }
+    }
+
+    /// What it says in parts: names and values, for machines. Fields without a value are left out.
+    pub fn fields(&self) -> Vec<(&'static str, Field<'_>)> {
+        use Field::{Count, Flag, Text};
+        match self {
+            Self::DeletionThreshold { connector, pending, limit } => {
+                vec![("connector", Text(connector)), ("pending", Count(*pending)), ("limit", Count(*limit))]
+            }
+            Self::CycleStarted { initial } => vec![("initial", Flag(*initial))],
+            Self::CycleFinished { result } => vec![("result", Text(result))],
+            Self::RunFinished { connector, profile, result, message: text } => {
+                let mut fields = vec![("connector", Text(connector)), ("profile", Text(profile)), ("result", Text(result))];
+                fields.extend(text.as_deref().map(|text| ("message", Text(text))));
+                fields
+            }
+            Self::RunInterrupted { connector, profile } => vec![("connector", Text(connector)), ("profile", Text(profile))],
+            Self::ImportShrank { connector, message } => vec![("connector", Text(connector)), ("message", Text(message))],
+            Self::Drift { connector, objects } | Self::NotReimported { connector, objects } => {
+                vec![("connector", Text(connector)), ("objects", Count(*objects))]
+            }
+            Self::FullStepRequired { connector, step, reason } => {
+                vec![("connector", Text(connector)), ("step", Text(step)), ("reason", Text(reason))]
+            }
+            Self::ExportLeftOut { connector } => vec![("connector", Text(connector))],
+            Self::Password(event) => event.fields(),
         }
     }
 
@@ -136,6 +194,10 @@ impl Event {
             | Self::FullStepRequired { connector, .. }
             | Self::ExportLeftOut { connector } => Some(connector),
             Self::CycleStarted { .. } | Self::CycleFinished { .. } => None,
+            Self::Password(event) => event.fields().into_iter().find_map(|(name, field)| match field {
+                Field::Text(connector) if name == "connector" => Some(connector),
+                _ => None,
+            }),
         }
     }
 }
@@ -179,6 +241,7 @@ impl fmt::Display for Event {
             }
             Self::FullStepRequired { connector, step, reason } => write!(f, "full {step} of {connector}: {reason}"),
             Self::ExportLeftOut { connector } => write!(f, "staging mode: nothing was exported to {connector}"),
+            Self::Password(event) => event.fmt(f),
         }
     }
 }
@@ -214,6 +277,36 @@ mod tests {
         assert_eq!(of("success"), Level::Information);
         assert_eq!(of("completed-export-errors"), Level::Warning);
         assert_eq!(of("stopped-connectivity"), Level::Error);
+    }
+
+    #[test]
+    fn results_of_passwords_read_as_published() {
+        let event = Event::from(PasswordEvent::ChangeResult {
+            connector: "corp".to_owned(),
+            domain: "corp.example".to_owned(),
+            anchor: "eX5b==".to_owned(),
+            dn: "CN=Ann,DC=corp,DC=example".to_owned(),
+            change_date: Timestamp::from_seconds(1_700_000_000),
+            success: false,
+            force_change: false,
+            error_code: Some(9),
+            message: Some("no".to_owned()),
+        });
+        assert_eq!((event.number(), event.level(), event.connector()), (657, Level::Information, Some("corp")));
+        let text = event.to_string();
+        assert!(text.starts_with("Password Change Result - Anchor : eX5b==, Dn : CN=Ann,DC=corp,DC=example, "), "{text}");
+        assert!(text.contains("Result : Failed.") && text.contains("Extended Error: no"), "{text}");
+        let fields = event.fields();
+        assert!(fields.contains(&("result", Field::Text("Failed"))) && fields.contains(&("error_code", Field::Code(9))), "{fields:?}");
+        let request = PasswordEvent::ChangeRequest {
+            connector: String::new(),
+            domain: String::new(),
+            anchor: "a".to_owned(),
+            dn: "CN=b".to_owned(),
+            change_date: Timestamp::from_seconds(1_700_000_000),
+        };
+        let text = "Password Change Request - Anchor : a, Dn : CN=b, Change Date : 11/14/2023 22:13:20";
+        assert_eq!(Event::from(request).to_string(), text);
     }
 
     #[test]

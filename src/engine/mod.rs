@@ -9,6 +9,7 @@ mod describe;
 pub mod export;
 pub mod hash;
 pub mod import;
+pub mod password;
 mod recorder;
 pub mod run;
 mod single;

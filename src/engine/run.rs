@@ -20,9 +20,9 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Under this name a connector keeps the fingerprint of the rules of its last full synchronization.
-const SYNCHRONIZED: &str = "synchronized-with";
+pub(super) const SYNCHRONIZED: &str = "synchronized-with";
 /// Under this name a connector keeps what its last complete import read.
-const READ_WITH: &str = "read-completely";
+pub(super) const READ_WITH: &str = "read-completely";
 /// How many runs one look asks for.
 const PAGE: usize = 1_000;
 /// The result of a run whose process ended under it.

@@ -2,6 +2,7 @@
 
 use super::event::EventRecord;
 use super::history::{RunRecord, StepObject};
+use super::password::{PasswordRecord, Watch};
 use crate::model::{
     AttrId, ConnectorId, CsId, CsObject, CsReference, ErrorSide, MvId, MvObject, MvReference, ObjectError, RunId, Timestamp,
 };
@@ -44,6 +45,13 @@ pub struct ChangeSet {
     pub events: Vec<EventRecord>,
     /// Events told before this time go, but for the last one.
     pub events_before: Option<Timestamp>,
+    /// What is remembered of passwords, by account; `None` forgets. Which accounts are due follows.
+    pub passwords: Vec<(CsId, Option<PasswordRecord>)>,
+    /// Objects that were looked at, as [`Snapshot::moved`](super::Snapshot::moved) gave them. One that moved again
+    /// meanwhile stays noted.
+    pub moved_seen: Vec<(CsId, u64)>,
+    /// The connectors whose objects are noted when they move; replaces the earlier ones.
+    pub watched: Option<Vec<(ConnectorId, Watch)>>,
 }
 
 /// Why an object without a pending import is evaluated again.
@@ -83,5 +91,8 @@ impl ChangeSet {
             && self.runs_delete.is_empty()
             && self.events.is_empty()
             && self.events_before.is_none()
+            && self.passwords.is_empty()
+            && self.moved_seen.is_empty()
+            && self.watched.is_none()
     }
 }

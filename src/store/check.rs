@@ -177,6 +177,8 @@ fn write(inner: &Inner, repairs: Repairs) -> Result<u64, Fault> {
     orphans!(tables::DIRTY, repairs.dirty);
     orphans!(tables::OBJECT_ERROR, repairs.object_error);
     orphans!(tables::BLOB, repairs.blob);
+    orphans!(tables::PASSWORD, repairs.password);
+    simple!(tables::PASSWORD_DUE, repairs.password_due);
     Ok(written)
 }
 

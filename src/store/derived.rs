@@ -5,6 +5,7 @@ use super::check::{CheckReport, Collector};
 use super::event;
 use super::fault::Fault;
 use super::index::Indexes;
+use super::password::{self, DueKey};
 use super::record::{self, CsView, Flaw, MvView, RawEntry};
 use super::snapshot::Snapshot;
 use super::tables::{OwnedKey, counter};
@@ -49,6 +50,9 @@ pub(super) struct Repairs {
     pub(super) mv_reference: Vec<(u64, u16, u64)>,
     /// Contents that nothing points to.
     pub(super) blob: Vec<(u128, u32)>,
+    /// What is remembered of passwords of objects that do not exist, or cannot be read: such an account is sent again.
+    pub(super) password: Vec<u64>,
+    pub(super) password_due: Vec<Repair<DueKey, ()>>,
     /// Some record could not be read, so that what follows from it is not known.
     pub(super) unreadable: bool,
 }
@@ -380,6 +384,18 @@ fn beside(view: &Snapshot, spaces: &Spaces, repairs: &mut Repairs, collector: &m
             repairs.object_error.push(key);
         }
     }
+    let mut due = Vec::new();
+    for row in tables.password.range::<u64>(..)? {
+        let (id, bytes) = row?;
+        let id = CsId(id.value());
+        rows += 1;
+        match password::decode(bytes.value()) {
+            Ok(record) if spaces.has(id.0) => due.extend(password::due_key(id, &record).map(|key| (key, ()))),
+            _ => repairs.password.push(id.0),
+        }
+    }
+    due.sort_unstable();
+    repairs.password_due = compare(&tables.password_due, due, |key| key, |()| (), |_, ()| true)?;
     collector.rows(rows);
     Ok(())
 }
@@ -528,6 +544,8 @@ fn report(repairs: &Repairs, collector: &mut Collector) {
     orphans("cs_reference", &repairs.cs_reference, collector);
     orphans("mv_reference", &repairs.mv_reference, collector);
     orphans("blob", &repairs.blob, collector);
+    orphans("password", &repairs.password, collector);
+    each("password_due", &repairs.password_due, collector);
 }
 
 /// The result of an examination, for `check`.

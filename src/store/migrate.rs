@@ -4,7 +4,7 @@ use super::fault::Fault;
 use super::open::{cannot_open, refused, sync_folder};
 use super::tables::{self, meta};
 use super::{StoreError, StoreOptions, begin};
-use redb::{Database, WriteTransaction};
+use redb::{Database, TableDefinition, WriteTransaction};
 use std::path::{Path, PathBuf};
 
 /// A step from one format to the next.
@@ -15,9 +15,17 @@ pub(super) struct Migration {
     pub(super) run: fn(&WriteTransaction) -> Result<(), Fault>,
 }
 
-/// All steps, ordered. Format 1 is the first, so there are none yet; a step, once released, is never changed, and
-/// its types are its own copies of the old records.
-pub(super) const MIGRATIONS: &[Migration] = &[];
+/// All steps, ordered. Format 1 is the first; a step, once released, is never changed, and its types are its own
+/// copies of the old records.
+pub(super) const MIGRATIONS: &[Migration] = &[Migration { from: 1, run: make_room_for_passwords }];
+
+/// Format 2 has three tables more: what is remembered of passwords, which of them are due, which objects moved.
+fn make_room_for_passwords(transaction: &WriteTransaction) -> Result<(), Fault> {
+    transaction.open_table(TableDefinition::<u64, &[u8]>::new("password"))?;
+    transaction.open_table(TableDefinition::<(u16, i64, u64), ()>::new("password_due"))?;
+    transaction.open_table(TableDefinition::<u64, u64>::new("moved"))?;
+    Ok(())
+}
 
 /// Where the copy of a file of an older format goes: `NAME.format-1.backup`, or the next free number behind it, so
 /// that no earlier backup is lost.

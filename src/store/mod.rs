@@ -11,7 +11,9 @@ mod fault;
 mod history;
 mod index;
 mod migrate;
+mod moved;
 mod open;
+mod password;
 mod record;
 mod snapshot;
 mod tables;
@@ -22,6 +24,7 @@ pub use changes::{ChangeSet, DirtyReason};
 pub use check::{CheckProblem, CheckReport};
 pub use event::EventRecord;
 pub use history::{AttributeDelta, CounterName, RunRecord, RunResult, StepKind, StepObject, StepRecord};
+pub use password::{PasswordRecord, PasswordSent, PasswordStamp, PasswordStatus, Watch};
 pub use snapshot::Snapshot;
 pub use upkeep::{CompactReport, RecordSizes, StoreStats, TableUse};
 
@@ -35,7 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use write::Tally;
 
 /// The newest format this program writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// An open store. One process per file; clones share it.
 #[derive(Debug, Clone)]

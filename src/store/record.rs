@@ -203,6 +203,7 @@ impl Encoder {
     }
 }
 
+/// A record: its version, then the archive; `size` is a guess.
 pub(super) fn encode<T>(record: &T, size: usize) -> Result<Vec<u8>, Flaw>
 where
     T: for<'a> Serialize<rkyv::api::high::HighSerializer<Vec<u8>, rkyv::ser::allocator::ArenaHandle<'a>, Failure>>,
@@ -212,6 +213,7 @@ where
     rkyv::api::high::to_bytes_in::<_, Failure>(record, buffer).map_err(|_| "a record that cannot be serialized")
 }
 
+/// A record in place, its structure checked.
 pub(super) fn access<T>(bytes: &[u8]) -> Result<&T, Flaw>
 where
     T: Portable + for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, Failure>>,
@@ -257,6 +259,17 @@ impl<'a> CsView<'a> {
     /// The stages that hold something, as a set of bits.
     pub(super) fn stages(&self) -> u8 {
         self.record.kinds.iter().enumerate().fold(0, |set, (index, kind)| set | u8::from(*kind != 0) << index)
+    }
+
+    /// Whether it is in the base, and whether a pending import takes it away.
+    pub(super) fn standing(&self) -> (bool, bool) {
+        let import = delta_kind(self.record.kinds[Stage::PendingImport.index()]);
+        (self.flag(cs_flag::IN_BASE), matches!(import, Some(DeltaKind::Delete | DeltaKind::DeleteAdd)))
+    }
+
+    /// The values of the base image.
+    pub(super) fn base_values(&self) -> impl Iterator<Item = Result<RawEntry<'a>, Flaw>> {
+        self.values().filter(|entry| entry.as_ref().map_or(true, |entry| ValueState(entry.flags).in_base()))
     }
 
     /// All values: attribute, kind, flags, content.
@@ -342,11 +355,18 @@ pub(super) struct RawEntry<'a> {
     pub(super) attr: AttrId,
     /// The kind's code.
     kind: u8,
+    /// Base and deltas that it is in.
+    flags: u8,
     /// The octets.
     content: &'a [u8],
 }
 
 impl<'a> RawEntry<'a> {
+    /// True for the same value of the same attribute, whatever images it is in.
+    pub(super) fn same(self, other: RawEntry<'_>) -> bool {
+        self.attr == other.attr && self.kind == other.kind && self.content == other.content
+    }
+
     /// The value.
     pub(super) fn value(self) -> Result<ValueRef<'a>, Flaw> {
         let kind = value_kind(self.kind).ok_or("a value of an unknown kind")?;
@@ -393,7 +413,7 @@ impl<'a> Iterator for EntryIter<'a> {
         self.start = end;
         Some(
             content
-                .map(|content| RawEntry { attr: AttrId(entry.attr.to_native()), kind: entry.kind, content })
+                .map(|content| RawEntry { attr: AttrId(entry.attr.to_native()), kind: entry.kind, flags: entry.flags, content })
                 .ok_or("an end outside its heap"),
         )
     }

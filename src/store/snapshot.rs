@@ -4,13 +4,14 @@ use super::event::{self, EventRecord};
 use super::fault::Fault;
 use super::history::{CounterName, RunRecord, StepObject};
 use super::index::join_hash;
+use super::password::{self, PasswordRecord, Watch};
 use super::record::{self, CsView, Flaw, MvView};
-use super::tables::{Tables, counter};
+use super::tables::{Tables, counter, meta};
 use super::write::Tally;
 use super::{DirtyReason, Inner, StoreError};
 use crate::model::{
     AttrId, Blob, ConnectorId, CsId, CsObject, CsReference, DnKey, ErrorSide, Link, MvId, MvObject, MvReference, ObjectError, RunId, Stage,
-    ValueRef, ValueState,
+    Timestamp, ValueRef, ValueState,
 };
 use redb::{AccessGuard, Key, ReadOnlyTable, ReadableTableMetadata, Value};
 use std::fmt::Display;
@@ -406,6 +407,75 @@ impl Snapshot {
         self.guarded("read a state", || {
             self.read(1);
             Ok(self.tables.state.get((connector.0, name))?.map(|row| row.value().to_vec()))
+        })
+    }
+
+    /// What is remembered of the password of an account.
+    pub fn password(&self, id: CsId) -> Result<Option<PasswordRecord>, StoreError> {
+        self.guarded("read what is known of a password", || {
+            let row = self.get(&self.tables.password, id.0)?;
+            row.map(|row| password::decode(row.value()).map_err(|flaw| flawed("password", id, flaw))).transpose()
+        })
+    }
+
+    /// What is remembered of the passwords of a connector's accounts, in the order of their ids.
+    pub fn passwords(&self, connector: ConnectorId, after: Option<CsId>, limit: usize) -> Result<Vec<(CsId, PasswordRecord)>, StoreError> {
+        self.guarded("read what is known of passwords", || {
+            let mut found = Vec::new();
+            for row in self.tables.password.range(ids(connector, after))?.take(limit) {
+                let (id, bytes) = row?;
+                let id = CsId(id.value());
+                found.push((id, password::decode(bytes.value()).map_err(|flaw| flawed("password", id, flaw))?));
+            }
+            self.read(found.len());
+            Ok(found)
+        })
+    }
+
+    /// Accounts of a connector with something to do at `now`, those first that wait longest: behind `after`, at most `limit`.
+    pub fn passwords_due(
+        &self,
+        connector: ConnectorId,
+        now: Timestamp,
+        after: Option<(Timestamp, CsId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, CsId)>, StoreError> {
+        self.guarded("read which passwords are due", || {
+            let end = (connector.0, now.0, u64::MAX);
+            let start =
+                after.map_or(Bound::Included((connector.0, i64::MIN, 0)), |(time, id)| Bound::Excluded((connector.0, time.0, id.0)));
+            if start_is_behind(&start, &end) {
+                return Ok(Vec::new());
+            }
+            let mut found = Vec::new();
+            for row in self.tables.password_due.range((start, Bound::Included(end)))?.take(limit) {
+                let (_, time, id) = row?.0.value();
+                found.push((Timestamp(time), CsId(id)));
+            }
+            self.read(found.len());
+            Ok(found)
+        })
+    }
+
+    /// Objects of a watched connector that moved since they were looked at, each with how often. They stay until a
+    /// change set has them in [`moved_seen`](super::ChangeSet::moved_seen).
+    pub fn moved(&self, connector: ConnectorId, after: Option<CsId>, limit: usize) -> Result<Vec<(CsId, u64)>, StoreError> {
+        self.guarded("read which objects moved", || {
+            let mut found = Vec::new();
+            for row in self.tables.moved.range(ids(connector, after))?.take(limit) {
+                let (id, times) = row?;
+                found.push((CsId(id.value()), times.value()));
+            }
+            self.read(found.len());
+            Ok(found)
+        })
+    }
+
+    /// The connectors whose objects are noted when they move.
+    pub fn watched(&self) -> Result<Vec<(ConnectorId, Watch)>, StoreError> {
+        self.guarded("read what is watched", || {
+            self.read(1);
+            Ok(self.tables.meta.get(meta::WATCHED)?.map(|row| password::decode_watched(row.value())).unwrap_or_default())
         })
     }
 

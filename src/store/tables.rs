@@ -110,6 +110,13 @@ tables! {
     STEP_OBJECT step_object: (u64, u32, &'static str, u64) => &'static [u8];
     /// Number in the order of telling → event.
     EVENT event: u64 => &'static [u8];
+
+    /// CsId → what is remembered of the account's password, never the password or a hash.
+    PASSWORD password: u64 => &'static [u8];
+    /// (ConnectorId, time, CsId): accounts with something to do, not before that time.
+    PASSWORD_DUE password_due: (u16, i64, u64) => ();
+    /// CsId → how often an object of a watched connector moved since somebody looked.
+    MOVED moved: u64 => u64;
 }
 
 /// A key of the tables of anchors and names, owned.
@@ -138,4 +145,6 @@ pub(super) mod meta {
     pub(in crate::store) const FORMAT: &str = "format";
     /// 32 random octets, made with the file.
     pub(in crate::store) const SECRET: &str = "secret";
+    /// The connectors whose objects are noted in [`MOVED`](super::MOVED); see `password.rs`.
+    pub(in crate::store) const WATCHED: &str = "watched";
 }

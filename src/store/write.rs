@@ -8,6 +8,8 @@ use super::changes::ChangeSet;
 use super::event;
 use super::fault::Fault;
 use super::index::{Indexes, join_hash};
+use super::moved::{self, Moved};
+use super::password;
 use super::record::{self, CsView, Encoder, Flaw, MvView, RawEntry};
 use super::tables::{self, LinkRow, OwnedKey};
 use super::{Inner, StoreError};
@@ -191,8 +193,9 @@ fn flawed(table: &str, id: u64) -> impl Fn(Flaw) -> Fault {
 /// Writes everything of `changes`; the caller commits.
 pub(super) fn write_all(inner: &Inner, transaction: &WriteTransaction, changes: ChangeSet, tally: &mut Tally) -> Result<(), Fault> {
     let indexes = inner.indexes();
-    let mut writer =
-        Writer { transaction, indexes: &indexes, seed: inner.seed, encoder: Encoder::default(), follow: Follow::default(), tally };
+    let moved = Moved::new(transaction)?;
+    let (encoder, follow) = (Encoder::default(), Follow::default());
+    let mut writer = Writer { transaction, indexes: &indexes, seed: inner.seed, encoder, follow, moved, tally };
     writer.all(changes)
 }
 
@@ -202,6 +205,7 @@ struct Writer<'a> {
     seed: u64,
     encoder: Encoder,
     follow: Follow,
+    moved: Moved,
     tally: &'a mut Tally,
 }
 
@@ -225,6 +229,9 @@ impl Writer<'_> {
             mut runs_delete,
             events,
             events_before,
+            mut passwords,
+            moved_seen,
+            watched,
         } = changes;
         cs_delete.sort_unstable();
         cs_delete.dedup();
@@ -238,6 +245,15 @@ impl Writer<'_> {
         self.mv_objects(mv_put, &mv_delete)?;
         self.mv_references(mv_reference, mv_reference_delete, &mv_delete)?;
         self.follow(blobs)?;
+
+        moved::forget(self.transaction, moved_seen, self.tally)?;
+        std::mem::take(&mut self.moved).write(self.transaction, self.tally)?;
+        if let Some(watched) = watched {
+            let row = password::encode_watched(&watched);
+            self.rows(tables::META, &[(tables::meta::WATCHED, Some(row.as_slice()))])?;
+        }
+        passwords.extend(cs_delete.iter().map(|id| (*id, None)));
+        password::write(self.transaction, passwords, self.tally)?;
 
         let gone = |id: &CsId| cs_delete.binary_search(id).is_ok();
         cs_hash.retain(|(id, _)| !gone(id));
@@ -362,6 +378,9 @@ impl Writer<'_> {
             let old_link = if old.is_some() { links.get(id.0)?.map(|row| row.value()) } else { None };
             let new_link = object.as_ref().map(|object| record::encode_link(object.link));
             self.follow.link(id, old_link, new_link).map_err(flawed("cs_link", id.0))?;
+            if old_link != new_link {
+                self.moved.link(id);
+            }
             let new = object.as_ref().map(|object| self.encoder.cs_object(object)).transpose().map_err(flawed("cs_object", id.0))?;
             if old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| old.value() == new.as_slice()) {
                 continue;
@@ -374,6 +393,7 @@ impl Writer<'_> {
             let old = old.as_ref().map(|old| CsView::new(old.value())).transpose().map_err(flawed("cs_object", id.0))?;
             let current = new.as_ref().map(|new| CsView::new(new)).transpose().map_err(flawed("cs_object", id.0))?;
             self.follow_cs(id, old.as_ref(), current.as_ref()).map_err(flawed("cs_object", id.0))?;
+            self.moved.record(id, old.as_ref(), current.as_ref()).map_err(flawed("cs_object", id.0))?;
             rows.push((id.0, new));
         }
         drop(links);
@@ -459,6 +479,9 @@ impl Writer<'_> {
             if old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| old.value() == new.as_slice()) {
                 continue;
             }
+            if old.is_some() {
+                self.moved.metaverse(id.0);
+            }
             let old = old.as_ref().map(|old| MvView::new(old.value())).transpose().map_err(flawed("mv_object", id.0))?;
             let current = new.as_ref().map(|new| MvView::new(new)).transpose().map_err(flawed("mv_object", id.0))?;
             let [old_keys, new_keys] = [&old, &current].map(|view| {
@@ -521,6 +544,7 @@ impl Writer<'_> {
             if old == state {
                 continue;
             }
+            self.moved.referred(CsId(target), old, state);
             if old == 0 || state == 0 {
                 reverse.push(((target, attr, owner), (state != 0).then_some(())));
             }

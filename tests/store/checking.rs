@@ -7,7 +7,7 @@ use syncline::model::{
     AttrId, Blob, ConnectorId, CsReference, ErrorSide, FlatBuilder, Lineage, Link, MvId, MvObject, MvReference, ObjectError,
     ObjectErrorCode, RuleId, Timestamp, ValueRef, ValueState,
 };
-use syncline::store::{ChangeSet, CheckReport, DirtyReason, Store, StoreError};
+use syncline::store::{ChangeSet, CheckReport, DirtyReason, PasswordRecord, PasswordStatus, Store, StoreError};
 
 const SPACE: ConnectorId = ConnectorId(1);
 
@@ -53,6 +53,8 @@ fn sample() -> Sample {
     set.blobs.push(content);
     set.dirty.push((cs(1, 2), Some(DirtyReason::SyncError)));
     set.errors.push((cs(1, 2), ErrorSide::Sync, Some(ObjectError::new(ObjectErrorCode::AMBIGUOUS_JOIN, "two", Timestamp(1)))));
+    let due = PasswordRecord { next: Some(Timestamp(5)), ..PasswordRecord::new(PasswordStatus::Error) };
+    set.passwords = vec![(cs(1, 1), Some(due)), (cs(1, 2), Some(PasswordRecord::new(PasswordStatus::Success)))];
     store.apply(set).unwrap();
     assert_eq!(store.check().unwrap().problems, []);
     Sample { _folder: folder, path }
@@ -124,6 +126,14 @@ fn last_key<K: redb::Key + 'static, V: redb::Value + 'static, O>(
 ) -> O {
     use redb::ReadableTable;
     own(table.last().unwrap().unwrap().0.value())
+}
+
+#[test]
+fn passwords_that_are_due_follow_from_their_records() {
+    heals::<(u16, i64, u64), ()>("password_due", "password_due", |table| drop(table.remove((1, 5, USER)).unwrap()));
+    heals::<(u16, i64, u64), ()>("password_due", "password_due", |table| drop(table.insert((1, 6, OTHER), ()).unwrap()));
+    heals::<u64, &[u8]>("password", "password", |table| drop(table.insert(NOBODY, b"x".as_slice()).unwrap()));
+    heals::<u64, &[u8]>("password", "password", |table| drop(table.insert(USER, b"\x01broken".as_slice()).unwrap()));
 }
 
 #[test]

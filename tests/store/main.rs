@@ -8,5 +8,6 @@ mod common;
 mod disk;
 mod following;
 mod opening;
+mod passwords;
 mod shape;
 mod upkeep;

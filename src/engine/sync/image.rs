@@ -1,5 +1,5 @@
-//! Objects as rules read them: a connector-space object in the image that everything wanted will give, and a
-//! metaverse object. Values are read in place; reference rows are loaded only when a rule asks.
+//! Objects as rules read them: a connector-space object in the image that everything wanted will give (or in its base
+//! alone), and a metaverse object. Values are read in place; reference rows are loaded only when a rule asks.
 
 use super::draft::is_provisional_mv;
 use super::view::View;
@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 pub(crate) struct CsImage<'a> {
     view: &'a View<'a>,
     object: &'a CsObject,
+    mask: StageMask,
     present: Present,
     rows: OnceLock<Arc<Vec<CsReference>>>,
     counts: OnceLock<Vec<(AttrId, u64)>>,
@@ -26,7 +27,12 @@ impl<'a> CsImage<'a> {
             // The cell is new, so it takes the value.
             let _ = cell.set(rows);
         }
-        Self { view, object, present: Present::of(&object.values), rows: cell, counts: OnceLock::new() }
+        Self { view, object, mask: StageMask::WANTED, present: Present::of(&object.values), rows: cell, counts: OnceLock::new() }
+    }
+
+    /// The base image: what synchronization last consumed, whatever is under way in either direction.
+    pub(crate) fn base(view: &'a View<'a>, object: &'a CsObject) -> Self {
+        Self { mask: StageMask::BASE, ..Self::new(view, object, None) }
     }
 
     fn rows(&self) -> &[CsReference] {
@@ -36,7 +42,13 @@ impl<'a> CsImage<'a> {
     fn of_attribute(&self, attr: AttrId) -> impl Iterator<Item = &CsReference> {
         let rows = self.rows();
         let start = rows.partition_point(|row| row.attr < attr);
-        rows[start..].iter().take_while(move |row| row.attr == attr).filter(|row| row.state.present(StageMask::WANTED))
+        rows[start..].iter().take_while(move |row| row.attr == attr).filter(|row| row.state.present(self.mask))
+    }
+
+    /// True for a group that has the object as a member in this image.
+    fn belongs_to(&self, group: u64) -> bool {
+        let Some((_, link)) = self.view.memberships.filter(|_| self.mask == StageMask::BASE) else { return true };
+        self.view.or_note(self.view.snapshot.cs_reference(CsId(group), link, self.object.id)).present(self.mask)
     }
 }
 
@@ -53,7 +65,7 @@ impl AttributeSource for CsImage<'_> {
         if !self.present.may_have(attr) {
             return Values::none();
         }
-        Values::staged(&self.object.values, attr, StageMask::WANTED)
+        Values::staged(&self.object.values, attr, self.mask)
     }
 
     fn imported_values(&self, attr: AttrId) -> Values<'_> {
@@ -68,7 +80,7 @@ impl AttributeSource for CsImage<'_> {
         if values > 0 {
             return values;
         }
-        if self.rows.get().is_none() && self.view.rows_untouched(self.object.id) {
+        if self.mask == StageMask::WANTED && self.rows.get().is_none() && self.view.rows_untouched(self.object.id) {
             // Consuming an import moves values between images and leaves the wanted one as it is.
             // Rules ask for a dozen of them, so all are read at once.
             let counts = self.counts.get_or_init(|| self.view.reference_counts(self.object.id));
@@ -79,7 +91,8 @@ impl AttributeSource for CsImage<'_> {
     }
 
     fn references(&self, attr: AttrId) -> Vec<u64> {
-        if let Some(groups) = self.view.groups_of(self.object.id, attr) {
+        if let Some(mut groups) = self.view.groups_of(self.object.id, attr) {
+            groups.retain(|group| self.belongs_to(*group));
             return groups;
         }
         self.of_attribute(attr).map(|row| row.target.0).collect()

@@ -10,7 +10,7 @@ mod batch;
 mod book;
 mod contribute;
 mod draft;
-mod image;
+pub(super) mod image;
 mod keys;
 mod link;
 mod outbound;
@@ -21,7 +21,7 @@ mod stages;
 mod step;
 mod trace;
 mod unit;
-mod view;
+pub(super) mod view;
 
 pub use plan::SyncPlan;
 pub use preview::{Preview, PreviewDecision, PreviewFlow, PreviewRule, PreviewTarget, preview};
