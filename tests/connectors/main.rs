@@ -9,6 +9,7 @@
 mod active_directory;
 mod contract;
 mod entra;
+mod entra_passwords;
 mod entra_scripted;
 mod labs;
 mod ldif_connector;

@@ -538,7 +538,7 @@ fn credential_of(item: SentCredential) -> CredentialChange {
     CredentialChange {
         source_anchor: item.source_anchor.filter(|anchor| !anchor.is_empty()),
         cloud_anchor: item.cloud_anchor.filter(|anchor| !anchor.is_empty()),
-        data: SecretString::from(item.credential_data),
+        data: SecretString::from(item.credential_data.as_str()),
         changed: change_date(&item.change_date),
         force_change: item.force_change,
     }
