@@ -29,14 +29,35 @@ const DERIVATION_STACK: usize = 16 * 1024;
 /// that all cores have work (design: storage and performance 9).
 const GROUP: std::ops::RangeInclusive<usize> = 16..=64;
 
-/// The hash under which Active Directory keeps a password (`unicodePwd`): 16 octets, wiped when dropped.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct NtHash([u8; 16]);
+/// The hash under which Active Directory keeps a password (`unicodePwd`): 16 octets, wiped when dropped. They are in one
+/// place on the heap, so that moving the hash about leaves no copies behind.
+#[derive(Clone)]
+pub struct NtHash(Box<[u8; 16]>);
+
+impl Drop for NtHash {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for NtHash {}
 
 impl NtHash {
-    /// Wraps the octets as the directory delivers them.
-    pub fn new(octets: [u8; 16]) -> Self {
-        Self(octets)
+    /// Takes the octets as the directory delivers them; the caller wipes its own.
+    pub fn new(mut octets: [u8; 16]) -> Self {
+        let mut hash = Self(Box::new([0; 16]));
+        hash.0.copy_from_slice(&octets);
+        octets.zeroize();
+        hash
+    }
+
+    /// As [`Self::new`], from where they lie; `None` when they are not 16.
+    pub fn from_octets(octets: &[u8]) -> Option<Self> {
+        (octets.len() == 16).then(|| {
+            let mut hash = Self(Box::new([0; 16]));
+            hash.0.copy_from_slice(octets);
+            hash
+        })
     }
 
     /// The hash of a password: MD4 over its UTF-16LE form.
@@ -45,22 +66,27 @@ impl NtHash {
         for unit in password.encode_utf16() {
             units.extend_from_slice(&unit.to_le_bytes());
         }
+        let mut hash = Self(Box::new([0; 16]));
         let mut digest = Md4::digest(units.as_slice());
-        let mut octets = [0; 16];
-        octets.copy_from_slice(&digest);
+        hash.0.copy_from_slice(&digest);
         digest.as_mut_slice().zeroize();
-        Self(octets)
+        wipe_stack();
+        hash
     }
 
-    /// What PBKDF2 takes as its password: upper-case hex as UTF-16LE, 64 octets, no terminator.
-    fn stretched_input(&self) -> Zeroizing<[u8; 64]> {
+    /// Writes what PBKDF2 takes as its password: upper-case hex as UTF-16LE, 64 octets, no terminator.
+    fn write_input(&self, text: &mut [u8; 64]) {
         const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-        let mut text = Zeroizing::new([0; 64]);
-        for (index, octet) in self.0.iter().enumerate() {
-            text[index * 4] = DIGITS[usize::from(octet >> 4)];
-            text[index * 4 + 2] = DIGITS[usize::from(octet & 15)];
+        for (octet, units) in self.0.iter().zip(text.chunks_exact_mut(4)) {
+            units.copy_from_slice(&[DIGITS[usize::from(octet >> 4)], 0, DIGITS[usize::from(octet & 15)], 0]);
         }
-        text
+    }
+
+    /// The key that PBKDF2 makes of the hash.
+    fn key(&self, salt: &[u8], iterations: u32) -> [u8; KEY_LENGTH] {
+        let mut input = Zeroizing::new([0; 64]);
+        self.write_input(&mut input);
+        stretch(&input, salt, iterations)
     }
 }
 
@@ -103,7 +129,7 @@ impl CredentialData {
     /// Derives a key. `salt` has 1 to 64 octets, `iterations` is 1 to 100000.
     pub fn derive(hash: &NtHash, salt: &[u8], iterations: u32) -> Result<Self, CredentialDataError> {
         check(salt, iterations)?;
-        Ok(Self { salt: salt.to_vec(), iterations, key: stretch(&hash.stretched_input(), salt, iterations) })
+        Ok(Self { salt: salt.to_vec(), iterations, key: hash.key(salt, iterations) })
     }
 
     /// Derives the keys of many accounts on all cores, as fast as the processor allows, in their order. Bounds as with
@@ -165,7 +191,7 @@ impl CredentialData {
 
     /// True when the password behind `hash` is the one behind this key. Takes the same time for every wrong answer.
     pub fn verify(&self, hash: &NtHash) -> bool {
-        let key = Zeroizing::new(stretch(&hash.stretched_input(), &self.salt, self.iterations));
+        let key = Zeroizing::new(hash.key(&self.salt, self.iterations));
         key.ct_eq(&self.key).into()
     }
 
@@ -208,7 +234,10 @@ fn derive_group<S: AsRef<[u8]>>(
     let mut jobs = Vec::with_capacity(accounts.len());
     for (hash, salt) in accounts {
         check(salt.as_ref(), iterations)?;
-        jobs.push(Job { password: hash.stretched_input(), salt: salt.as_ref() });
+        jobs.push(Job { password: Zeroizing::new([0; 64]), salt: salt.as_ref() });
+        if let Some(job) = jobs.last_mut() {
+            hash.write_input(&mut job.password);
+        }
     }
     let keys = lanes::derive(backends, &jobs, iterations);
     Ok(jobs.iter().zip(keys.iter()).map(|(job, key)| CredentialData { salt: job.salt.to_vec(), iterations, key: *key }).collect())
@@ -252,7 +281,8 @@ mod tests {
             let hash = NtHash::new(octets);
             // The column is empty where only the hash was published, except for the vector of the empty password.
             if !password.is_empty() || origin.contains("empty password") {
-                assert_eq!(NtHash::of_password(password).0, octets, "{origin}");
+                assert_eq!(*NtHash::of_password(password).0, octets, "{origin}");
+                assert_eq!(NtHash::from_octets(&octets).map(|hash| *hash.0), Some(octets));
                 assert!(CredentialData::parse(text).unwrap().verify_password(password), "{origin}");
             }
             let derived = CredentialData::derive(&hash, &hex::decode(salt).unwrap(), iterations.parse().unwrap()).unwrap();

@@ -3,7 +3,7 @@
 
 use secrecy::SecretString;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use syncline::connector::entra::{EntraConnector, EntraSettings, SignIn};
 use syncline::connector::{
     Connector as _, Credential, CredentialAnswer, CredentialErrorKind, PASSWORD_BATCH, PasswordFeatures, PasswordTarget as _,
@@ -128,9 +128,10 @@ async fn a_service_that_stays_busy_tells_when_to_come_again() {
     let world = world().await;
     // Longer than our patience: it is not waited for.
     world.fault("busy=1x,operation=ProvisionCredentials,retry-after=45");
-    let begun = Instant::now();
+    let begun = world.cx.clock.elapsed();
     let error = world.connector.send(&world.cx, &[credential("a", "Alpha-1")], PATIENCE).await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let waited = world.cx.clock.elapsed() - begun;
+    assert!(waited < Duration::from_secs(20), "{waited:?}");
     assert_eq!((error.kind, error.code, error.retry_after), (CredentialErrorKind::Later, Some(81), Some(Duration::from_secs(45))));
     assert!(error.tracking_id.as_ref().is_some_and(|id| id.len() == 36 && error.message.contains(id)), "{error:?}");
     assert_eq!(world.calls(), 1);

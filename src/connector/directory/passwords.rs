@@ -64,12 +64,8 @@ impl AccountAttributes {
 
 /// The hash of a value, whose content is in no message.
 fn nt_hash(octets: &[u8]) -> Result<NtHash, String> {
-    let mut hash: [u8; 16] = octets
-        .try_into()
-        .map_err(|_| format!("unicodePwd has {} octets; it must be the 16 octets of the NT hash (in LDIF as base64)", octets.len()))?;
-    let wrapped = NtHash::new(hash);
-    hash.zeroize();
-    Ok(wrapped)
+    NtHash::from_octets(octets)
+        .ok_or_else(|| format!("unicodePwd has {} octets; it must be the 16 octets of the NT hash (in LDIF as base64)", octets.len()))
 }
 
 /// A point in time from 100 ns since 1601; `None` for "never" and other times beyond the calendar.

@@ -57,6 +57,55 @@ impl<const N: usize> Work<N> {
     }
 }
 
+/// One block of SHA-256 (FIPS 180-4, 6.2.2): the state behind `state` and a block. The names are the standard's. All rounds
+/// stand in one line, so that the compiler works out beforehand what depends on constants only.
+macro_rules! rounds {
+    ($state:expr, $block:expr) => {{
+        let mut w: [Word; 16] = $block;
+        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h]: [Word; 8] = $state;
+        // One round; instead of moving the eight variables each round names them one further. From the second sixteen on, the
+        // word is made of earlier ones first.
+        macro_rules! round {
+            ($sixteen:literal, $at:expr, $a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident) => {
+                if $sixteen > 0 {
+                    let (near, far) = (w[($at + 14) % 16], w[($at + 1) % 16]);
+                    let near = xor3(rotate::<17, 15>(near), rotate::<19, 13>(near), shift::<10>(near));
+                    let far = xor3(rotate::<7, 25>(far), rotate::<18, 14>(far), shift::<3>(far));
+                    w[$at] = add(add(w[$at], far), add(w[($at + 9) % 16], near));
+                }
+                let sigma = xor3(rotate::<6, 26>($e), rotate::<11, 21>($e), rotate::<25, 7>($e));
+                let word = add(w[$at], splat(CONSTANTS[$sixteen][$at]));
+                let first = add(add($h, word), add(sigma, choose($e, $f, $g)));
+                let sigma = xor3(rotate::<2, 30>($a), rotate::<13, 19>($a), rotate::<22, 10>($a));
+                $d = add($d, first);
+                $h = add(first, add(sigma, majority($a, $b, $c)));
+            };
+        }
+        macro_rules! eight {
+                ($sixteen:literal, $at:literal) => {
+                    round!($sixteen, $at, a b c d e f g h);
+                    round!($sixteen, $at + 1, h a b c d e f g);
+                    round!($sixteen, $at + 2, g h a b c d e f);
+                    round!($sixteen, $at + 3, f g h a b c d e);
+                    round!($sixteen, $at + 4, e f g h a b c d);
+                    round!($sixteen, $at + 5, d e f g h a b c);
+                    round!($sixteen, $at + 6, c d e f g h a b);
+                    round!($sixteen, $at + 7, b c d e f g h a);
+                };
+            }
+        eight!(0, 0);
+        eight!(0, 8);
+        eight!(1, 0);
+        eight!(1, 8);
+        eight!(2, 0);
+        eight!(2, 8);
+        eight!(3, 0);
+        eight!(3, 8);
+        let after = [a, b, c, d, e, f, g, h];
+        std::array::from_fn(|at| add($state[at], after[at]))
+    }};
+}
+
 /// Expands to `stretch`, which does the whole derivation for `N` passwords. Where it is expanded there must be the type
 /// `Word` of `N` words side by side and, on it, `load`, `store`, `splat`, `add`, `xor`, `shift`, `rotate`, `xor3`, `choose` and
 /// `majority`; all functions get `attribute`, so that they are compiled for the same processor and vanish into each
@@ -64,7 +113,7 @@ impl<const N: usize> Work<N> {
 /// would have to be `unsafe` for that.
 macro_rules! kernel {
     ($lanes:literal $(, #[$attribute:meta])?) => {
-        use super::kernel::{CONSTANTS, DIGEST_TAIL, INITIAL, INNER_PAD, OUTER_PAD, Work};
+        use super::kernel::{CONSTANTS, DIGEST_TAIL, INITIAL, INNER_PAD, OUTER_PAD, Work, rounds};
 
         /// Derives the keys of all lanes.
         $(#[$attribute])?
@@ -77,11 +126,11 @@ macro_rules! kernel {
             put(&mut work.outer, &key);
 
             let mut round = compress(get(&work.inner), get(&work.first));
-            round = compress(get(&work.outer), block_of(round));
+            round = compress_digest(get(&work.outer), round);
             let mut sum = round;
             for _ in 1..iterations {
-                round = compress(get(&work.inner), block_of(round));
-                round = compress(get(&work.outer), block_of(round));
+                round = compress_digest(get(&work.inner), round);
+                round = compress_digest(get(&work.outer), round);
                 for (sum, word) in sum.iter_mut().zip(round) {
                     *sum = xor(*sum, word);
                 }
@@ -103,57 +152,23 @@ macro_rules! kernel {
             }
         }
 
-        /// The block that hashes a digest behind a key.
+        /// The state behind a block.
         $(#[$attribute])?
-        #[inline]
-        fn block_of(digest: [Word; 8]) -> [Word; 16] {
-            std::array::from_fn(|at| if at < 8 { digest[at] } else { splat(DIGEST_TAIL[at - 8]) })
+        #[inline(never)]
+        #[allow(clippy::many_single_char_names, reason = "they are those of the standard")]
+        fn compress(state: [Word; 8], block: [Word; 16]) -> [Word; 8] {
+            rounds!(state, block)
         }
 
-        /// One block of SHA-256 (FIPS 180-4, 6.2.2). The names are the standard's.
+        /// The state behind the block that hashes a digest; half of it is the same for everybody.
         $(#[$attribute])?
-        #[inline]
+        #[inline(never)]
         #[allow(clippy::many_single_char_names, reason = "they are those of the standard")]
-        fn compress(state: [Word; 8], mut w: [Word; 16]) -> [Word; 8] {
-            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
-// One round; instead of moving the eight variables each round names them one further. From the second block's
-            // worth of rounds on, the word is made of earlier ones first.
-            macro_rules! round {
-                ($constants:expr, $at:expr, $later:literal, $a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident) => {
-                    if $later {
-                        let (near, far) = (w[($at + 14) % 16], w[($at + 1) % 16]);
-                        let near = xor3(rotate::<17, 15>(near), rotate::<19, 13>(near), shift::<10>(near));
-                        let far = xor3(rotate::<7, 25>(far), rotate::<18, 14>(far), shift::<3>(far));
-                        w[$at] = add(add(w[$at], far), add(w[($at + 9) % 16], near));
-                    }
-                    let sigma = xor3(rotate::<6, 26>($e), rotate::<11, 21>($e), rotate::<25, 7>($e));
-                    let first = add(add(add($h, w[$at]), splat($constants[$at])), add(sigma, choose($e, $f, $g)));
-                    let sigma = xor3(rotate::<2, 30>($a), rotate::<13, 19>($a), rotate::<22, 10>($a));
-                    $d = add($d, first);
-                    $h = add(first, add(sigma, majority($a, $b, $c)));
-                };
-            }
-            macro_rules! eight {
-                ($constants:expr, $at:literal, $later:literal) => {
-                    round!($constants, $at + 0, $later, a b c d e f g h);
-                    round!($constants, $at + 1, $later, h a b c d e f g);
-                    round!($constants, $at + 2, $later, g h a b c d e f);
-                    round!($constants, $at + 3, $later, f g h a b c d e);
-                    round!($constants, $at + 4, $later, e f g h a b c d);
-                    round!($constants, $at + 5, $later, d e f g h a b c);
-                    round!($constants, $at + 6, $later, c d e f g h a b);
-                    round!($constants, $at + 7, $later, b c d e f g h a);
-                };
-            }
-            eight!(CONSTANTS[0], 0, false);
-            eight!(CONSTANTS[0], 8, false);
-            for constants in &CONSTANTS[1..] {
-                eight!(constants, 0, true);
-                eight!(constants, 8, true);
-            }
-            let after = [a, b, c, d, e, f, g, h];
-            std::array::from_fn(|at| add(state[at], after[at]))
+        fn compress_digest(state: [Word; 8], digest: [Word; 8]) -> [Word; 8] {
+            let [a, b, c, d, e, f, g, h] = digest;
+            let [i, j, k, l, m, n, o, p] = DIGEST_TAIL;
+            rounds!(state, [a, b, c, d, e, f, g, h, splat(i), splat(j), splat(k), splat(l), splat(m), splat(n), splat(o), splat(p)])
         }
     };
 }
-pub(super) use kernel;
+pub(super) use {kernel, rounds};

@@ -15,9 +15,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod sha_ni;
 
-#[cfg(target_arch = "x86_64")]
-use super::hash::wipe_stack;
-use super::hash::{KEY_LENGTH, stretch};
+use super::hash::{KEY_LENGTH, stretch, wipe_stack};
 use std::sync::LazyLock;
 use zeroize::Zeroizing;
 
@@ -105,13 +103,17 @@ pub(super) fn derive(backends: &[Backend], jobs: &[Job<'_>], iterations: u32) ->
         while left.len() * 4 > backend.lanes() || last && !left.is_empty() {
             let (now, later) = left.split_at(backend.lanes().min(left.len()));
             pass(*backend, jobs, now, iterations, &mut keys);
+            // What the pass has put aside below this frame is as good as the passwords.
+            wipe_stack();
             left = later;
         }
     }
     keys
 }
 
-/// Derives the keys of at most as many jobs as the backend has lanes; lanes without one work on zeros.
+/// Derives the keys of at most as many jobs as the backend has lanes; lanes without one work on zeros. Never inlined, so that
+/// all that it uses of the stack lies below its caller.
+#[inline(never)]
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "the kernels are compiled for processors that not everybody has")]
 fn pass(backend: Backend, jobs: &[Job<'_>], now: &[usize], iterations: u32, keys: &mut [[u8; KEY_LENGTH]]) {
@@ -142,9 +144,9 @@ fn pass(backend: Backend, jobs: &[Job<'_>], now: &[usize], iterations: u32, keys
         }
         _ => one_by_one(jobs, now, iterations, keys),
     }
-    wipe_stack();
 }
 
+#[inline(never)]
 #[cfg(not(target_arch = "x86_64"))]
 fn pass(_backend: Backend, jobs: &[Job<'_>], now: &[usize], iterations: u32, keys: &mut [[u8; KEY_LENGTH]]) {
     one_by_one(jobs, now, iterations, keys);
