@@ -3,6 +3,10 @@
 //!
 //! Every object is a pure function of seed and index, so that nothing but the output grows with the size.
 
+mod passwords;
+
+pub use passwords::{PasswordRecipe, PasswordState};
+
 use crate::model::escape_component;
 use crate::protocol::ldif::Writer;
 use std::collections::BTreeSet;
@@ -24,11 +28,21 @@ pub struct DirectoryRecipe {
     pub suffix: String,
     /// Domain of logon names and mail addresses: `corp.example`.
     pub domain: String,
+    /// Also the password hashes of people, in the shape of Active Directory.
+    pub passwords: Option<PasswordRecipe>,
 }
 
 impl Default for DirectoryRecipe {
     fn default() -> Self {
-        Self { users: 1_000, groups: 60, contacts: 30, seed: 1, suffix: "DC=corp,DC=example".into(), domain: "corp.example".into() }
+        Self {
+            users: 1_000,
+            groups: 60,
+            contacts: 30,
+            seed: 1,
+            suffix: "DC=corp,DC=example".into(),
+            domain: "corp.example".into(),
+            passwords: None,
+        }
     }
 }
 
@@ -268,6 +282,7 @@ impl DirectoryRecipe {
         let (department, title) = (*dice.pick(DEPARTMENTS), *dice.pick(TITLES));
         let account = account_name(&person, index);
         let mail = format!("{}@{}", person.local, self.domain);
+        let (last_set, hash) = self.stored_password(index);
         writer.entry(&self.user_dn(index))?;
         text(
             writer,
@@ -287,7 +302,7 @@ impl DirectoryRecipe {
                 ("userAccountControl", if dice.chance(50) { "514" } else { "512" }),
                 ("sAMAccountType", "805306368"),
                 ("primaryGroupID", "513"),
-                ("pwdLastSet", &(START_OF_2024 + index * 10_000_000).to_string()),
+                ("pwdLastSet", &last_set.to_string()),
                 ("accountExpires", "9223372036854775807"),
                 ("department", department),
                 ("title", title),
@@ -306,6 +321,9 @@ impl DirectoryRecipe {
                 ("whenChanged", "20240607080910.0Z"),
             ],
         )?;
+        if let Some(hash) = hash.filter(|_| shape == Shape::ActiveDirectory) {
+            writer.value("unicodePwd", &hash)?;
+        }
         writer.value("proxyAddresses", format!("SMTP:{mail}").as_bytes())?;
         writer.value("proxyAddresses", format!("smtp:{account}@mail.{}", self.domain).as_bytes())?;
         if dice.chance(20) {

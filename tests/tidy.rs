@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("src/connector/", &["model", "context", "protocol", "password"]),
     ("src/tenant/", &["model", "context", "protocol", "password"]),
     ("src/engine/", &["model", "context", "rules", "store", "events", "connector"]),
-    ("src/directory_generator.rs", &["model", "protocol"]),
+    ("src/directory_generator", &["model", "protocol"]),
     ("src/config/", &["model", "context", "events", "protocol", "rules", "store", "connector", "tenant", "engine", "password"]),
     (
         "src/service/",

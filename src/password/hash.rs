@@ -3,7 +3,9 @@
 //! `NT = MD4(UTF-16LE(password))`, its upper-case hex again as UTF-16LE is the password of PBKDF2-HMAC-SHA256
 //! (specification: provisioning service 5.1). The sender knows the NT hash, the tenant knows the derived key only.
 
+use super::lanes::{self, Backend, Job};
 use md4::{Digest, Md4};
+use rayon::prelude::*;
 use secrecy::SecretString;
 use sha2::Sha256;
 use std::fmt;
@@ -20,16 +22,42 @@ pub const MAX_SALT_LENGTH: usize = 64;
 pub const MAX_ITERATIONS: u32 = 100_000;
 
 const PREFIX: &str = "v1;PPH1_MD4,";
-const KEY_LENGTH: usize = 32;
+pub(super) const KEY_LENGTH: usize = 32;
+/// More octets of stack than any derivation uses.
+const DERIVATION_STACK: usize = 16 * 1024;
+/// Accounts in one piece of work of a processor core: enough that remainders of the widest lanes do not weigh, few enough
+/// that all cores have work (design: storage and performance 9).
+const GROUP: std::ops::RangeInclusive<usize> = 16..=64;
 
-/// The hash under which Active Directory keeps a password (`unicodePwd`): 16 octets, wiped when dropped.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct NtHash([u8; 16]);
+/// The hash under which Active Directory keeps a password (`unicodePwd`): 16 octets, wiped when dropped. They are in one
+/// place on the heap, so that moving the hash about leaves no copies behind.
+#[derive(Clone)]
+pub struct NtHash(Box<[u8; 16]>);
+
+impl Drop for NtHash {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for NtHash {}
 
 impl NtHash {
-    /// Wraps the octets as the directory delivers them.
-    pub fn new(octets: [u8; 16]) -> Self {
-        Self(octets)
+    /// Takes the octets as the directory delivers them; the caller wipes its own.
+    pub fn new(mut octets: [u8; 16]) -> Self {
+        let mut hash = Self(Box::new([0; 16]));
+        hash.0.copy_from_slice(&octets);
+        octets.zeroize();
+        hash
+    }
+
+    /// As [`Self::new`], from where they lie; `None` when they are not 16.
+    pub fn from_octets(octets: &[u8]) -> Option<Self> {
+        (octets.len() == 16).then(|| {
+            let mut hash = Self(Box::new([0; 16]));
+            hash.0.copy_from_slice(octets);
+            hash
+        })
     }
 
     /// The hash of a password: MD4 over its UTF-16LE form.
@@ -38,22 +66,27 @@ impl NtHash {
         for unit in password.encode_utf16() {
             units.extend_from_slice(&unit.to_le_bytes());
         }
+        let mut hash = Self(Box::new([0; 16]));
         let mut digest = Md4::digest(units.as_slice());
-        let mut octets = [0; 16];
-        octets.copy_from_slice(&digest);
+        hash.0.copy_from_slice(&digest);
         digest.as_mut_slice().zeroize();
-        Self(octets)
+        wipe_stack();
+        hash
     }
 
-    /// What PBKDF2 takes as its password: upper-case hex as UTF-16LE, 64 octets, no terminator.
-    fn stretched_input(&self) -> Zeroizing<[u8; 64]> {
+    /// Writes what PBKDF2 takes as its password: upper-case hex as UTF-16LE, 64 octets, no terminator.
+    fn write_input(&self, text: &mut [u8; 64]) {
         const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-        let mut text = Zeroizing::new([0; 64]);
-        for (index, octet) in self.0.iter().enumerate() {
-            text[index * 4] = DIGITS[usize::from(octet >> 4)];
-            text[index * 4 + 2] = DIGITS[usize::from(octet & 15)];
+        for (octet, units) in self.0.iter().zip(text.chunks_exact_mut(4)) {
+            units.copy_from_slice(&[DIGITS[usize::from(octet >> 4)], 0, DIGITS[usize::from(octet & 15)], 0]);
         }
-        text
+    }
+
+    /// The key that PBKDF2 makes of the hash.
+    fn key(&self, salt: &[u8], iterations: u32) -> [u8; KEY_LENGTH] {
+        let mut input = Zeroizing::new([0; 64]);
+        self.write_input(&mut input);
+        stretch(&input, salt, iterations)
     }
 }
 
@@ -95,13 +128,27 @@ pub enum CredentialDataError {
 impl CredentialData {
     /// Derives a key. `salt` has 1 to 64 octets, `iterations` is 1 to 100000.
     pub fn derive(hash: &NtHash, salt: &[u8], iterations: u32) -> Result<Self, CredentialDataError> {
-        if salt.is_empty() || salt.len() > MAX_SALT_LENGTH {
-            return Err(CredentialDataError::Salt);
-        }
-        if iterations == 0 || iterations > MAX_ITERATIONS {
-            return Err(CredentialDataError::Iterations);
-        }
-        Ok(Self { salt: salt.to_vec(), iterations, key: stretch(hash, salt, iterations) })
+        check(salt, iterations)?;
+        Ok(Self { salt: salt.to_vec(), iterations, key: hash.key(salt, iterations) })
+    }
+
+    /// Derives the keys of many accounts on all cores, as fast as the processor allows, in their order. Bounds as with
+    /// [`Self::derive`]; one account outside of them spoils the whole call.
+    pub fn derive_all<S: AsRef<[u8]> + Sync>(accounts: &[(NtHash, S)], iterations: u32) -> Result<Vec<Self>, CredentialDataError> {
+        let share = accounts.len().div_ceil(rayon::current_num_threads()).next_multiple_of(*GROUP.start());
+        let groups = accounts.par_chunks(share.clamp(*GROUP.start(), *GROUP.end()));
+        let derived: Vec<Vec<Self>> =
+            groups.map(|group| derive_group(Backend::available(), group, iterations)).collect::<Result<_, CredentialDataError>>()?;
+        Ok(derived.into_iter().flatten().collect())
+    }
+
+    /// As [`Self::derive_all`], but with one way of deriving only and on this thread, for measurements and comparisons.
+    pub fn derive_all_by<S: AsRef<[u8]>>(
+        backend: Backend,
+        accounts: &[(NtHash, S)],
+        iterations: u32,
+    ) -> Result<Vec<Self>, CredentialDataError> {
+        derive_group(&[backend], accounts, iterations)
     }
 
     /// Reads the text form. The closing semicolon may be missing; hex may be of either case.
@@ -124,7 +171,17 @@ impl CredentialData {
 
     /// The text form with its closing semicolon.
     pub fn to_text(&self) -> SecretString {
-        SecretString::from(format!("{PREFIX}{},{},{};", hex::encode(&self.salt), self.iterations, hex::encode(self.key)))
+        let iterations = self.iterations.to_string();
+        // Of the very size, so that no copy of a part is left behind anywhere.
+        let mut text = String::with_capacity(PREFIX.len() + self.salt.len() * 2 + iterations.len() + KEY_LENGTH * 2 + 3);
+        text.push_str(PREFIX);
+        push_hex(&mut text, &self.salt);
+        text.push(',');
+        text.push_str(&iterations);
+        text.push(',');
+        push_hex(&mut text, &self.key);
+        text.push(';');
+        SecretString::from(text)
     }
 
     /// The number of iterations.
@@ -134,7 +191,7 @@ impl CredentialData {
 
     /// True when the password behind `hash` is the one behind this key. Takes the same time for every wrong answer.
     pub fn verify(&self, hash: &NtHash) -> bool {
-        let key = Zeroizing::new(stretch(hash, &self.salt, self.iterations));
+        let key = Zeroizing::new(hash.key(&self.salt, self.iterations));
         key.ct_eq(&self.key).into()
     }
 
@@ -151,10 +208,59 @@ impl fmt::Debug for CredentialData {
     }
 }
 
-fn stretch(hash: &NtHash, salt: &[u8], iterations: u32) -> [u8; KEY_LENGTH] {
+fn push_hex(text: &mut String, octets: &[u8]) {
+    for octet in octets {
+        for digit in [octet >> 4, octet & 15] {
+            text.push(char::from_digit(u32::from(digit), 16).unwrap_or_default());
+        }
+    }
+}
+
+fn check(salt: &[u8], iterations: u32) -> Result<(), CredentialDataError> {
+    if salt.is_empty() || salt.len() > MAX_SALT_LENGTH {
+        return Err(CredentialDataError::Salt);
+    }
+    if iterations == 0 || iterations > MAX_ITERATIONS {
+        return Err(CredentialDataError::Iterations);
+    }
+    Ok(())
+}
+
+fn derive_group<S: AsRef<[u8]>>(
+    backends: &[Backend],
+    accounts: &[(NtHash, S)],
+    iterations: u32,
+) -> Result<Vec<CredentialData>, CredentialDataError> {
+    let mut jobs = Vec::with_capacity(accounts.len());
+    for (hash, salt) in accounts {
+        check(salt.as_ref(), iterations)?;
+        jobs.push(Job { password: Zeroizing::new([0; 64]), salt: salt.as_ref() });
+        if let Some(job) = jobs.last_mut() {
+            hash.write_input(&mut job.password);
+        }
+    }
+    let keys = lanes::derive(backends, &jobs, iterations);
+    Ok(jobs.iter().zip(keys.iter()).map(|(job, key)| CredentialData { salt: job.salt.to_vec(), iterations, key: *key }).collect())
+}
+
+/// What derives keys on this machine, for people: the widest way, which does the bulk of the work.
+pub fn backend() -> &'static str {
+    Backend::available().first().map_or("", |backend| backend.name())
+}
+
+/// The key of one password: the ready-made implementation, which is the reference of all others.
+pub(super) fn stretch(password: &[u8; 64], salt: &[u8], iterations: u32) -> [u8; KEY_LENGTH] {
     let mut key = [0; KEY_LENGTH];
-    pbkdf2::pbkdf2_hmac::<Sha256>(hash.stretched_input().as_slice(), salt, iterations, &mut key);
+    pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut key);
+    wipe_stack();
     key
+}
+
+/// Overwrites the stack below its caller, where a derivation has put aside registers and kept states that are as good as
+/// the password.
+#[inline(never)]
+pub(super) fn wipe_stack() {
+    [0_u64; DERIVATION_STACK / 8].zeroize();
 }
 
 #[cfg(test)]
@@ -175,7 +281,8 @@ mod tests {
             let hash = NtHash::new(octets);
             // The column is empty where only the hash was published, except for the vector of the empty password.
             if !password.is_empty() || origin.contains("empty password") {
-                assert_eq!(NtHash::of_password(password).0, octets, "{origin}");
+                assert_eq!(*NtHash::of_password(password).0, octets, "{origin}");
+                assert_eq!(NtHash::from_octets(&octets).map(|hash| *hash.0), Some(octets));
                 assert!(CredentialData::parse(text).unwrap().verify_password(password), "{origin}");
             }
             let derived = CredentialData::derive(&hash, &hex::decode(salt).unwrap(), iterations.parse().unwrap()).unwrap();
@@ -185,6 +292,26 @@ mod tests {
             seen += 1;
         }
         assert_eq!(seen, 13);
+    }
+
+    /// Many at once are the same as one by one, whatever the number and the order.
+    #[test]
+    fn many_at_once_are_the_same() {
+        for count in [0, 1, 7, 16, 50, 333] {
+            let accounts: Vec<(NtHash, Vec<u8>)> = (0..count)
+                .map(|at: usize| (NtHash::of_password(&format!("Pw-{at}")), vec![u8::try_from(at % 251).unwrap(); 1 + at % 64]))
+                .collect();
+            let derived = CredentialData::derive_all(&accounts, 2).unwrap();
+            assert_eq!(derived.len(), count);
+            for (data, (hash, salt)) in derived.iter().zip(&accounts) {
+                let one = CredentialData::derive(hash, salt, 2).unwrap();
+                assert_eq!(data.to_text().expose_secret(), one.to_text().expose_secret());
+            }
+        }
+        let hash = || NtHash::new([1; 16]);
+        assert_eq!(CredentialData::derive_all(&[(hash(), vec![1]), (hash(), vec![])], 1).unwrap_err(), CredentialDataError::Salt);
+        assert_eq!(CredentialData::derive_all(&[(hash(), [1; 65])], 1).unwrap_err(), CredentialDataError::Salt);
+        assert_eq!(CredentialData::derive_all(&[(hash(), [1])], 0).unwrap_err(), CredentialDataError::Iterations);
     }
 
     #[test]

@@ -62,6 +62,12 @@ pub struct ServeArguments {
     /// Approve device codes by themselves, for the sync account.
     #[arg(long)]
     pub approve_device_codes: bool,
+    /// Let accounts of the cloud take synchronized passwords, for the profile "password-only"; the real service does not.
+    #[arg(long)]
+    pub password_only_links: bool,
+    /// Days until a password expires, for accounts that are not exempt; without it passwords never expire.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub password_lifetime: Option<u16>,
     /// A fault on demand, such as busy=0.2, drop-answer=3x or slow=0.1,delay=200; may be repeated.
     #[arg(long = "fault", value_name = "RULE")]
     pub faults: Vec<FaultRule>,
@@ -121,6 +127,8 @@ impl ServeArguments {
         settings.verified_domains.clone_from(&self.domains);
         settings.activated = !self.not_activated;
         settings.approve_device_codes = self.approve_device_codes;
+        settings.password_only_links = self.password_only_links;
+        settings.password_lifetime = self.password_lifetime.map(|days| Duration::from_hours(24 * u64::from(days)));
         settings.faults.clone_from(&self.faults);
         settings.throttle = self.throttle_writes;
         settings.deactivation = Duration::from_secs(self.deactivation);

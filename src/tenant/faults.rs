@@ -94,9 +94,13 @@ pub struct FaultRule {
     /// For `busy` and `throttle`: seconds in `Retry-After`; none for `busy` when 0.
     #[serde(default)]
     pub retry_after: f64,
-    /// For `reject`: the name of the error.
+    /// For `reject`: the name of the error; for password hashes the number of the result (2 to 999).
     #[serde(default)]
     pub code: Option<String>,
+    /// For `reject`: the object with this source or cloud anchor. Calls without it are neither concerned nor counted.
+    /// Without it the first object of the call.
+    #[serde(default)]
+    pub anchor: Option<String>,
     /// For `redirect`: where to.
     #[serde(default)]
     pub url: Option<String>,
@@ -118,6 +122,7 @@ impl FaultRule {
             delay_milliseconds: 0,
             retry_after: 0.0,
             code: None,
+            anchor: None,
             url: None,
             seen: 0,
         }
@@ -144,6 +149,11 @@ impl FaultRule {
         self
     }
 
+    /// The result that a rejected password hash gets. 0 would be no rejection, and 1 means "not yet".
+    pub fn credential_code(&self) -> Option<i32> {
+        self.code.as_deref()?.parse().ok().filter(|code| (2..1000).contains(code))
+    }
+
     /// Says what is wrong with the rule, if anything.
     pub fn check(&self) -> Result<(), FaultRuleError> {
         if self.rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) {
@@ -155,8 +165,14 @@ impl FaultRule {
         if !self.retry_after.is_finite() || self.retry_after < 0.0 {
             return Err(FaultRuleError::new("retry-after", "is a number of seconds from 0"));
         }
-        if self.kind == FaultKind::Reject && self.code.as_deref().and_then(FaultCode::parse).is_none() {
-            return Err(FaultRuleError::new("code", "names an object error such as DataValidationFailed; reject needs it"));
+        if self.kind == FaultKind::Reject && self.credential_code().is_none() && self.code.as_deref().and_then(FaultCode::parse).is_none() {
+            return Err(FaultRuleError::new(
+                "code",
+                "names an object error such as DataValidationFailed, or is the result of a password hash from 2 to 999; reject needs it",
+            ));
+        }
+        if self.anchor.is_some() && self.kind != FaultKind::Reject {
+            return Err(FaultRuleError::new("anchor", "goes with reject only"));
         }
         Ok(())
     }
@@ -177,7 +193,8 @@ impl FaultRuleError {
 }
 
 /// `kind[=rate|=<n>x][,name=value…]`: `busy=0.2`, `drop-answer=3x`, `slow=0.1,delay=200`,
-/// `busy,every=5,operation=ProvisionAzureADSyncObjects2`, `reject=1x,code=DataValidationFailed`.
+/// `busy,every=5,operation=ProvisionAzureADSyncObjects2`, `reject=1x,code=DataValidationFailed`,
+/// `reject,operation=ProvisionCredentials,code=4,anchor=x4V0iaeB60KXxjftcwd7Hw==`.
 impl FromStr for FaultRule {
     type Err = FaultRuleError;
 
@@ -210,6 +227,7 @@ impl FromStr for FaultRule {
                 "retry-after" => rule.retry_after = value.parse().map_err(|_| FaultRuleError::new(name, "is no number of seconds"))?,
                 "operation" => rule.operation = Some(value.to_owned()),
                 "code" => rule.code = Some(value.to_owned()),
+                "anchor" => rule.anchor = Some(value.to_owned()),
                 "url" => rule.url = Some(value.to_owned()),
                 "service" => {
                     rule.service = match value {
@@ -265,10 +283,16 @@ impl Faults {
 
     /// Decides over one call. Delays add up; of everything else the first rule that fires counts.
     pub fn decide(&mut self, service: Service, operation: &str) -> Fate {
+        self.decide_over(service, operation, |_| false)
+    }
+
+    /// As [`Self::decide`], for a call that names objects: `names` tells whether one with this anchor is among them.
+    pub fn decide_over(&mut self, service: Service, operation: &str, names: impl Fn(&str) -> bool) -> Fate {
         let mut fate = Fate::default();
         for rule in &mut self.rules {
-            let concerned =
-                rule.service == service && rule.operation.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(operation));
+            let concerned = rule.service == service
+                && rule.operation.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(operation))
+                && rule.anchor.as_deref().is_none_or(&names);
             if !concerned || rule.count == Some(0) {
                 continue;
             }
@@ -364,6 +388,8 @@ mod tests {
         assert_eq!((rule.kind.as_str(), rule.rate, rule.count), ("busy", Some(0.2), None));
         let rule: FaultRule = "drop-answer=3x,operation=ProvisionCredentials".parse().unwrap();
         assert_eq!((rule.count, rule.operation.as_deref()), (Some(3), Some("ProvisionCredentials")));
+        let rule: FaultRule = "reject=2x,operation=ProvisionCredentials,code=4,anchor=x4V0iaeB60KXxjftcwd7Hw==".parse().unwrap();
+        assert_eq!((rule.credential_code(), rule.anchor.as_deref()), (Some(4), Some("x4V0iaeB60KXxjftcwd7Hw==")));
         let rule: FaultRule = "slow=0.5,delay=200,service=graph".parse().unwrap();
         assert_eq!((rule.delay_milliseconds, rule.service), (200, Service::Graph));
         for bad in [
@@ -377,6 +403,9 @@ mod tests {
             "busy,colour=red",
             "reject",
             "throttle,retry-after=-1",
+            "reject,code=1",
+            "reject,code=0",
+            "busy,anchor=x",
         ] {
             assert!(bad.parse::<FaultRule>().is_err(), "{bad}");
         }
@@ -399,6 +428,11 @@ mod tests {
         let fired: Vec<bool> = (0..6).map(|_| faults.decide(Service::Provisioning, "a").fault.is_some()).collect();
         assert_eq!(fired, [false, false, true, false, false, true]);
         assert_eq!(faults.decide(Service::Graph, "A"), Fate::default());
+        let mut faults = Faults::new(vec!["reject=1x,code=4,anchor=b".parse().unwrap()], 1);
+        let fired = |faults: &mut Faults, anchors: &[&str]| {
+            faults.decide_over(Service::Provisioning, "x", |anchor| anchors.contains(&anchor)).fault.is_some()
+        };
+        assert!(!fired(&mut faults, &["a"]) && fired(&mut faults, &["a", "b"]) && !fired(&mut faults, &["b"]), "counted where it concerns");
     }
 
     #[test]

@@ -202,6 +202,7 @@ impl Tenant {
             placeholder_with_plus: self.settings.placeholder_with_plus,
             quota: self.settings.quota,
             recycle_microseconds: micros(self.settings.recycle),
+            password_only_links: self.settings.password_only_links,
         }
     }
 

@@ -147,6 +147,11 @@ pub struct TenantSettings {
     pub approve_device_codes: bool,
     /// Placeholders for duplicate sign-in names have a `+` before their digits.
     pub placeholder_with_plus: bool,
+    /// Accounts of the cloud take synchronized passwords when they are named by their own key (specification: sync engine
+    /// 5.7, profile `password-only`). The real service does not.
+    pub password_only_links: bool,
+    /// How old a password may get that is not exempt from expiry; without it passwords never expire.
+    pub password_lifetime: Option<Duration>,
     /// Texts accepted as bearer tokens beside real ones, for replaying recorded requests.
     pub test_tokens: Vec<SecretString>,
     /// The token bucket for writes.
@@ -179,6 +184,8 @@ impl TenantSettings {
             hide_unknown_users: false,
             approve_device_codes: false,
             placeholder_with_plus: false,
+            password_only_links: false,
+            password_lifetime: None,
             test_tokens: Vec::new(),
             throttle: None,
             faults: Vec::new(),

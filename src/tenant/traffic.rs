@@ -1,7 +1,8 @@
 //! What reached the tenant: counters, and the last accepted writes one by one, so that a test can say "exactly this
 //! change and no other".
 
-use super::directory::{CredentialResult, Incoming, Outcome, SyncChange};
+use super::directory::{Incoming, Outcome, SyncChange};
+use super::identity::sign_in::SignInPath;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,6 +33,25 @@ pub struct JournalEntry {
     pub references: usize,
 }
 
+/// How many attempts to sign in are remembered one by one.
+const SIGN_INS: usize = 1_000;
+
+/// One attempt to sign in with a password. Never the password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignInAttempt {
+    /// Running number from 1.
+    pub number: u64,
+    /// When, in microseconds since 1970 by the tenant's clock.
+    pub time: i64,
+    /// The name that was given.
+    pub user: String,
+    /// The number of the refusal; 0 for success.
+    pub code: u32,
+    /// What the password was held against.
+    pub path: SignInPath,
+}
+
 /// Counters since the start or the last reset.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,6 +80,10 @@ pub struct Traffic {
     journal: VecDeque<JournalEntry>,
     #[serde(skip)]
     last: u64,
+    #[serde(skip)]
+    attempts: VecDeque<SignInAttempt>,
+    #[serde(skip)]
+    last_attempt: u64,
 }
 
 impl Traffic {
@@ -81,6 +105,20 @@ impl Traffic {
     /// Counts a sign-in; 0 for success.
     pub fn sign_in(&mut self, code: u32) {
         *self.sign_ins.entry(code).or_default() += 1;
+    }
+
+    /// Remembers an attempt to sign in and gives it its number.
+    pub fn attempt(&mut self, attempt: SignInAttempt) {
+        self.last_attempt += 1;
+        if self.attempts.len() == SIGN_INS {
+            self.attempts.pop_front();
+        }
+        self.attempts.push_back(SignInAttempt { number: self.last_attempt, ..attempt });
+    }
+
+    /// The remembered attempts to sign in behind a number, oldest first.
+    pub fn attempts_after(&self, number: u64) -> impl Iterator<Item = &SignInAttempt> {
+        self.attempts.iter().filter(move |attempt| attempt.number > number)
     }
 
     /// Counts the objects of a batch and remembers them.
@@ -119,10 +157,10 @@ impl Traffic {
         }
     }
 
-    /// Counts password hashes.
-    pub fn credentials(&mut self, results: &[CredentialResult]) {
+    /// Counts password hashes by the numbers of their results.
+    pub fn credentials(&mut self, results: impl Iterator<Item = i32>) {
         for result in results {
-            *self.credentials.entry(result.number()).or_default() += 1;
+            *self.credentials.entry(result).or_default() += 1;
         }
     }
 
@@ -138,7 +176,7 @@ impl Traffic {
 
     /// Sets all counters back; running numbers go on.
     pub fn reset(&mut self) {
-        *self = Self { last: self.last, ..Self::default() };
+        *self = Self { last: self.last, last_attempt: self.last_attempt, ..Self::default() };
     }
 }
 

@@ -9,9 +9,12 @@
 mod active_directory;
 mod contract;
 mod entra;
+mod entra_passwords;
 mod entra_scripted;
 mod labs;
+mod ldapi_passwords;
 mod ldif_connector;
+mod ldif_passwords;
 mod ldif_reader;
 mod openldap;
 mod scripted;

@@ -10,6 +10,7 @@ mod lifecycle;
 mod login;
 mod matching;
 mod naming;
+mod passwords;
 mod process;
 mod readback;
 mod schema;

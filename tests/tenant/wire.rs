@@ -286,7 +286,7 @@ async fn calls_that_are_refused_as_a_whole() {
     let item = CredentialChange {
         change_date: "2024-01-02T03:04:05Z".into(),
         cloud_anchor: None,
-        credential_data: "x".into(),
+        credential_data: "x".to_owned().into(),
         force_change: false,
         source_anchor: Some("nobody".into()),
     };

@@ -1,5 +1,6 @@
 //! The connector for Active Directory over LDAP: naming contexts, schema, domain parameters, full import.
 
+pub mod ldapi;
 mod schema;
 
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};

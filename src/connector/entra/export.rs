@@ -77,7 +77,7 @@ fn rejection_alone(error: &CallError) -> Option<ExportRejection> {
         CallError::Refused(fault) => {
             (ObjectErrorCode::CD_ERROR, format!("the service refused the call with this object alone{}", told(fault)))
         }
-        CallError::Connector(_) => return None,
+        CallError::Connector(_) | CallError::Exhausted { .. } => return None,
     };
     Some(ExportRejection { code, detail, conflicting_object: None, attribute: None })
 }

@@ -2,12 +2,14 @@
 //!
 //! Exports go in batches of `ProvisionAzureADSyncObjects2` with single reference changes; imports read back what
 //! synchronization wrote, whole or behind a cookie. An object's name in its connector space is `CN={…}` around the hex
-//! of its source anchor (specification: provisioning service 4.1), or of its cloud anchor while it has no other.
+//! of its source anchor (specification: provisioning service 4.1), or of its cloud anchor while it has no other. Password
+//! hashes go their own way, in [`ProvisionCredentials`](crate::protocol::provisioning::Request::ProvisionCredentials).
 
 mod anchor;
 mod export;
 mod http;
 mod import;
+mod passwords;
 mod service;
 mod token;
 

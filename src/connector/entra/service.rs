@@ -6,6 +6,7 @@ use super::token::Tokens;
 use crate::connector::{ConnectorError, ConnectorErrorKind};
 use crate::context::Context;
 use crate::protocol::provisioning::{Fault, Request, RequestHeader, Response, decode_response, encode_request};
+use bytes::Bytes;
 use reqwest::{Client, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 const CONTENT_TYPE: &str = "application/soap+msbin1";
 /// The `ApplicationId` of synchronization clients (specification 1.4).
@@ -27,6 +29,8 @@ const ATTEMPTS: u32 = 10;
 const CONNECT_ATTEMPTS: u32 = 3;
 /// How often a call follows to another instance.
 const HOPS: u32 = 3;
+/// How long one attempt may take at least where patience is short.
+const SHORT_CALL: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
@@ -49,10 +53,19 @@ struct Pace {
     turn: Mutex<()>,
 }
 
+/// How long a caller waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Ten attempts, in turn with the other callers while the service is busy.
+    Attempts,
+    /// As many attempts as begin within this time, whatever the others do: for callers that come again by themselves.
+    Within(Duration),
+}
+
 /// Why a call has no answer yet.
 enum Trouble {
     /// Not now; nothing was done.
-    Busy { after: Option<Duration> },
+    Busy { after: Option<Duration>, fault: Option<Fault> },
     /// The token is not accepted.
     Denied(String),
     /// Ask another instance.
@@ -62,7 +75,7 @@ enum Trouble {
     /// No connection; nothing was done.
     Unreachable(String),
     /// Perhaps it was done.
-    Lost(String),
+    Lost { reason: String, fault: Option<Fault> },
     /// Trying again changes nothing. Nothing was done.
     Refused(Fault),
     /// Trying again changes nothing.
@@ -76,6 +89,15 @@ pub(super) enum CallError {
     Refused(Fault),
     /// The call is too large: send less at a time.
     TooLarge(String),
+    /// Patience is over.
+    Exhausted {
+        /// What it comes to.
+        error: ConnectorError,
+        /// The last fault, when the service said something.
+        fault: Option<Fault>,
+        /// How long the service asked to wait at last.
+        after: Option<Duration>,
+    },
     /// Everything else.
     Connector(ConnectorError),
 }
@@ -83,7 +105,7 @@ pub(super) enum CallError {
 impl From<CallError> for ConnectorError {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Connector(error) => error,
+            CallError::Connector(error) | CallError::Exhausted { error, .. } => error,
             CallError::TooLarge(reason) => {
                 ConnectorError::new(ConnectorErrorKind::Protocol, format!("the service takes no call of this size: {reason}")).unsent()
             }
@@ -111,8 +133,21 @@ impl Service {
         Self { client, tokens, home: url.to_owned(), url: RwLock::new(url.to_owned()), pace: Pace::default() }
     }
 
-    /// Asks until there is an answer, or until patience is over. `page`: how many objects a read-back should hold.
+    /// Asks until there is an answer, or ten times. `page`: how many objects a read-back should hold.
     pub(super) async fn call(&self, cx: &Context, request: &Request, page: Option<usize>) -> Result<Response, CallError> {
+        self.ask(cx, request, page, Patience::Attempts).await
+    }
+
+    /// Asks until there is an answer, or until patience is over.
+    pub(super) async fn ask(
+        &self,
+        cx: &Context,
+        request: &Request,
+        page: Option<usize>,
+        patience: Patience,
+    ) -> Result<Response, CallError> {
+        let begun = cx.clock.elapsed();
+        let in_turn = patience == Patience::Attempts;
         let (mut attempts, mut unreachable, mut hops, mut renewed) = (0, 0, 0, false);
         let mut sent = false;
         let mut turn: Option<MutexGuard<'_, ()>> = None;
@@ -120,12 +155,12 @@ impl Service {
             if cx.cancelled() {
                 return Err(stopped(sent));
             }
-            if turn.is_none() && self.pace.busy.load(Ordering::Acquire) {
+            if in_turn && turn.is_none() && self.pace.busy.load(Ordering::Acquire) {
                 turn = Some(self.turn(cx, sent).await?);
                 continue;
             }
             let token = self.tokens.get(cx).await.map_err(|error| CallError::Connector(known(error, sent)))?;
-            let trouble = match self.once(request, &token, page).await {
+            let trouble = match self.once(request, &token, page, patience).await {
                 Ok(response) => {
                     // Nobody had to wait for this one: the service has recovered.
                     if turn.is_some() && attempts == 0 {
@@ -135,26 +170,28 @@ impl Service {
                 }
                 Err(trouble) => trouble,
             };
-            let (reason, pause) = match trouble {
-                Trouble::Busy { after } => {
-                    self.pace.busy.store(true, Ordering::Release);
-                    if turn.is_none() {
-                        // What others waited for meanwhile may have passed: ask again first.
-                        turn = Some(self.turn(cx, sent).await?);
-                        continue;
+            let (reason, after, fault) = match trouble {
+                Trouble::Busy { after, fault } => {
+                    if in_turn {
+                        self.pace.busy.store(true, Ordering::Release);
+                        if turn.is_none() {
+                            // What others waited for meanwhile may have passed: ask again first.
+                            turn = Some(self.turn(cx, sent).await?);
+                            continue;
+                        }
                     }
-                    ("the service is busy".to_owned(), after)
+                    ("the service is busy".to_owned(), after, fault)
                 }
-                Trouble::Lost(reason) => {
+                Trouble::Lost { reason, fault } => {
                     sent = true;
-                    (reason, None)
+                    (reason, None, fault)
                 }
                 Trouble::Unreachable(reason) => {
                     unreachable += 1;
                     if unreachable >= CONNECT_ATTEMPTS {
                         return Err(CallError::Connector(known(Failed::Connect(reason).into(), sent)));
                     }
-                    (reason, None)
+                    (reason, None, None)
                 }
                 Trouble::Denied(reason) => {
                     if renewed {
@@ -181,12 +218,21 @@ impl Service {
                 Trouble::Final(error) => return Err(CallError::Connector(known(error, sent))),
             };
             attempts += 1;
-            if attempts >= ATTEMPTS {
-                let message = format!("{} was tried {ATTEMPTS} times; last: {reason}", request.operation());
-                let error = ConnectorError::new(ConnectorErrorKind::Busy, message).unsent();
-                return Err(CallError::Connector(known(error, sent)));
+            let mut pause = after.unwrap_or_else(|| growing(attempts, cx.seed));
+            let over = match patience {
+                Patience::Attempts => {
+                    pause = pause.min(LONGEST_PAUSE);
+                    attempts >= ATTEMPTS
+                }
+                Patience::Within(limit) => cx.clock.elapsed().saturating_sub(begun).saturating_add(pause) > limit,
+            };
+            if over {
+                let times = if attempts == 1 { "once".to_owned() } else { format!("{attempts} times") };
+                let said = fault.as_ref().map(|fault| format!("; it said{}", told(fault))).unwrap_or_default();
+                let message = format!("{} was tried {times}; last: {reason}{said}", request.operation());
+                let error = known(ConnectorError::new(ConnectorErrorKind::Busy, message).unsent(), sent);
+                return Err(CallError::Exhausted { error, fault, after });
             }
-            let pause = pause.unwrap_or_else(|| growing(attempts, cx.seed)).min(LONGEST_PAUSE);
             tracing::debug!(operation = request.operation(), attempt = attempts, pause_ms = pause.as_millis(), %reason, "the call is repeated");
             tokio::select! {
                 () = cx.cancel.cancelled() => return Err(stopped(sent)),
@@ -204,7 +250,7 @@ impl Service {
         }
     }
 
-    async fn once(&self, request: &Request, token: &SecretString, page: Option<usize>) -> Result<Response, Trouble> {
+    async fn once(&self, request: &Request, token: &SecretString, page: Option<usize>, patience: Patience) -> Result<Response, Trouble> {
         let url = self.url.read().unwrap_or_else(PoisonError::into_inner).clone();
         let id = Uuid::new_v4().hyphenated().to_string();
         let header = RequestHeader {
@@ -216,7 +262,8 @@ impl Service {
             operation: String::new(),
         };
         let operation = request.operation();
-        let body = encode_request(&header, request, Vec::new());
+        // Tokens and password hashes are in it: wiped when the last reader drops it.
+        let body = Bytes::from_owner(Zeroizing::new(encode_request(&header, request, Vec::new())));
         let mut post = self
             .client
             .post(&url)
@@ -231,6 +278,9 @@ impl Service {
         if let Some(page) = page {
             post = post.header(PAGE_SIZE, page);
         }
+        if let Patience::Within(limit) = patience {
+            post = post.timeout(limit.max(SHORT_CALL));
+        }
         let response = post.send().await.map_err(|error| trouble_of(http::failed(&error)))?;
         let (status, after) = (response.status(), retry_after(response.headers()));
         if status == StatusCode::PAYLOAD_TOO_LARGE {
@@ -241,13 +291,15 @@ impl Service {
         match decoded {
             Ok(Ok(response)) if status.is_success() => Ok(response),
             Ok(Err(fault)) => Err(trouble_of_fault(status, after, fault)),
-            _ if is_busy(status) => Err(Trouble::Busy { after }),
-            Ok(Ok(_)) => Err(Trouble::Lost(format!("the service answered {status}"))),
+            _ if is_busy(status) => Err(Trouble::Busy { after, fault: None }),
+            Ok(Ok(_)) => Err(Trouble::Lost { reason: format!("the service answered {status}"), fault: None }),
+            Err(_) if status == StatusCode::UNAUTHORIZED => Err(Trouble::Denied(status.to_string())),
+            Err(_) if status == StatusCode::FORBIDDEN => Err(forbidden(&status.to_string())),
             Err(error) if status.is_success() => Err(Trouble::Final(ConnectorError::new(
                 ConnectorErrorKind::Protocol,
                 format!("the answer of {url} to {operation} cannot be read: {error}"),
             ))),
-            Err(_) if status.is_server_error() => Err(Trouble::Lost(format!("the service answered {status}"))),
+            Err(_) if status.is_server_error() => Err(Trouble::Lost { reason: format!("the service answered {status}"), fault: None }),
             Err(_) => Err(Trouble::Final(
                 ConnectorError::new(
                     ConnectorErrorKind::Protocol,
@@ -284,24 +336,37 @@ fn stopped(sent: bool) -> CallError {
 fn trouble_of(failed: Failed) -> Trouble {
     match failed {
         Failed::Connect(reason) => Trouble::Unreachable(reason),
-        Failed::Lost(reason) => Trouble::Lost(reason),
+        Failed::Lost(reason) => Trouble::Lost { reason, fault: None },
         certificate @ Failed::Certificate(_) => Trouble::Final(certificate.into()),
     }
 }
 
 fn trouble_of_fault(status: StatusCode, after: Option<Duration>, fault: Fault) -> Trouble {
-    if let Some(url) = fault.redirect.filter(|url| !url.is_empty()) {
-        Trouble::Elsewhere(url)
+    if let Some(url) = fault.redirect.as_ref().filter(|url| !url.is_empty()) {
+        Trouble::Elsewhere(url.clone())
     } else if fault.code == Some(Fault::BUSY) || is_busy(status) {
-        Trouble::Busy { after }
+        Trouble::Busy { after, fault: Some(Fault { redirect: None, ..fault }) }
+    } else if status == StatusCode::FORBIDDEN {
+        forbidden(&fault.description)
     } else if status == StatusCode::UNAUTHORIZED || fault.description.contains("AuthenticationFault") {
         Trouble::Denied(fault.description)
     } else if fault.sender {
         Trouble::Refused(Fault { redirect: None, ..fault })
     } else {
         // The service itself failed; what it had done by then is unknown, and doing it again is harmless.
-        Trouble::Lost(fault.description)
+        Trouble::Lost { reason: fault.description.clone(), fault: Some(Fault { redirect: None, ..fault }) }
     }
+}
+
+/// Our account is known, but may not do this.
+fn forbidden(reason: &str) -> Trouble {
+    Trouble::Final(
+        ConnectorError::new(
+            ConnectorErrorKind::Permission,
+            format!("our account may not synchronize with this tenant ({reason}); give it the role Directory Synchronization Accounts"),
+        )
+        .unsent(),
+    )
 }
 
 fn is_busy(status: StatusCode) -> bool {
@@ -342,7 +407,10 @@ mod tests {
         assert!(matches!(of(StatusCode::TOO_MANY_REQUESTS, fault(None, "", true)), Trouble::Busy { .. }));
         assert!(matches!(of(StatusCode::UNAUTHORIZED, fault(None, "no", true)), Trouble::Denied(_)));
         assert!(matches!(of(error, fault(None, Fault::NOT_ACTIVATED, true)), Trouble::Refused(_)));
-        assert!(matches!(of(error, fault(None, "broken", false)), Trouble::Lost(_)));
+        assert!(matches!(of(error, fault(None, "broken", false)), Trouble::Lost { .. }));
+        assert!(
+            matches!(of(StatusCode::FORBIDDEN, fault(None, "no", true)), Trouble::Final(error) if error.kind == ConnectorErrorKind::Permission)
+        );
         let moved = Fault { redirect: Some("https://other/".to_owned()), ..Fault::sender("") };
         assert!(matches!(of(error, moved), Trouble::Elsewhere(_)));
     }

@@ -74,28 +74,43 @@ pub(crate) struct Client {
 pub(crate) struct Found {
     pub(crate) entries: Vec<RawEntry>,
     /// For the next page; empty behind the last.
-    pub(super) cookie: Vec<u8>,
+    pub(crate) cookie: Vec<u8>,
 }
 
 impl Client {
     /// Connects and binds.
     pub(crate) async fn connect(settings: Arc<LdapSettings>) -> Result<Self, ConnectorError> {
         let encrypted = check(&settings)?;
-        let url = settings.url.as_str();
-        let mut options = LdapConnSettings::new().set_conn_timeout(settings.connect_timeout).set_starttls(settings.start_tls);
-        if encrypted {
-            options = options.set_config(tls::configuration(settings.ca_file.as_deref())?);
+        let tls = if encrypted { Some(tls::configuration(settings.ca_file.as_deref())?) } else { None };
+        let mut client = Self::open(settings, tls).await?;
+        client.bind().await?;
+        Ok(client)
+    }
+
+    /// Connects to a socket on this machine whose server knows by itself who calls: nothing is bound, nothing encrypted.
+    /// Of the settings only the limits count, and the address and the name in messages.
+    pub(crate) async fn local(settings: Arc<LdapSettings>) -> Result<Self, ConnectorError> {
+        if !settings.url.starts_with("ldapi://") {
+            let message = format!("'{}' is no ldapi:// address", settings.url);
+            return Err(ConnectorError::new(ConnectorErrorKind::Configuration, message).unsent());
         }
-        let (connection, ldap) = LdapConnAsync::with_settings(options, url).await.map_err(|error| connect_error(&settings, &error))?;
+        Self::open(settings, None).await
+    }
+
+    async fn open(settings: Arc<LdapSettings>, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Self, ConnectorError> {
+        let mut options = LdapConnSettings::new().set_conn_timeout(settings.connect_timeout).set_starttls(settings.start_tls);
+        if let Some(tls) = tls {
+            options = options.set_config(tls);
+        }
+        let (connection, ldap) =
+            LdapConnAsync::with_settings(options, &settings.url).await.map_err(|error| connect_error(&settings, &error))?;
         // A task of its own: a panic of the decoder on a malformed message ends the connection and nothing else.
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.drive().await {
                 tracing::debug!(%error, "LDAP connection ended");
             }
         });
-        let mut client = Self { ldap, settings, driver, pages: false };
-        client.bind().await?;
-        Ok(client)
+        Ok(Self { ldap, settings, driver, pages: false })
     }
 
     async fn bind(&mut self) -> Result<(), ConnectorError> {

@@ -9,4 +9,5 @@ pub use client::{LdapSettings, PLAIN_REFUSED};
 pub use openldap::{LdapConnector, LdapConnectorSettings};
 
 pub(crate) use client::Client;
+pub(crate) use raw::RawEntry;
 pub(crate) use stream::{Question, SearchRoot, StreamPlan, find, stream};

@@ -38,6 +38,24 @@ impl RawEntry {
             .collect()
     }
 
+    /// Takes the values of an attribute out of the entry; what they held is nowhere in it any more. For secrets.
+    pub(crate) fn take(&mut self, name: &str) -> Vec<Vec<u8>> {
+        let PL::C(parts) = &mut self.tag.payload else { return Vec::new() };
+        let Some(PL::C(attributes)) = parts.get_mut(1).map(|list| &mut list.payload) else { return Vec::new() };
+        let mut taken = Vec::new();
+        for attribute in attributes {
+            let named = attribute_parts(attribute).is_some_and(|(other, _)| other.eq_ignore_ascii_case(name));
+            let PL::C(pair) = &mut attribute.payload else { continue };
+            let Some(PL::C(values)) = pair.get_mut(1).filter(|_| named).map(|values| &mut values.payload) else { continue };
+            for value in values {
+                if let PL::P(octets) = &mut value.payload {
+                    taken.push(std::mem::take(octets));
+                }
+            }
+        }
+        taken
+    }
+
     /// The first value of an attribute as text.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.values(name).first().and_then(|octets| std::str::from_utf8(octets).ok())

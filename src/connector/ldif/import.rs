@@ -1,6 +1,6 @@
 //! Streams the records of one or more files as pages, on a thread of its own.
 
-use super::LdifConnector;
+use super::{LdifConnector, LdifSettings};
 use crate::connector::directory::{Gathered, ImportPlan, KindTable, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD};
 use crate::connector::{
     Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportKind, ImportPage, ImportRequest, ImportStream, Operation,
@@ -31,10 +31,7 @@ pub(super) async fn start(
     path: PathBuf,
     request: ImportRequest,
 ) -> Result<ImportStream, ConnectorError> {
-    let anchors: Vec<&str> = match &connector.settings.anchor {
-        Some(anchor) => vec![anchor],
-        None => vec!["objectGUID", "entryUUID"],
-    };
+    let anchors = anchor_names(&connector.settings);
     let kinds = KindTable::built_in();
     let types = &connector.settings.selection.object_types;
     let plan = ImportPlan::new(&connector.names, &request.attributes, &kinds, &anchors, types, connector.scope.clone());
@@ -56,8 +53,16 @@ pub(super) async fn start(
     Ok(futures_util::stream::poll_fn(move |task| receiver.poll_recv(task)).boxed())
 }
 
+/// The attributes that identify an entry; the first one present does.
+pub(super) fn anchor_names(settings: &LdifSettings) -> Vec<&str> {
+    match &settings.anchor {
+        Some(anchor) => vec![anchor],
+        None => vec!["objectGUID", "entryUUID"],
+    }
+}
+
 /// The files behind a path: itself, or the `*.ldif` files of a folder by name.
-fn list(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
+pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -76,7 +81,7 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
     Ok(files)
 }
 
-fn open(path: &Path) -> Result<File, ConnectorError> {
+pub(super) fn open(path: &Path) -> Result<File, ConnectorError> {
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
     let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     if metadata.is_dir() {
@@ -85,7 +90,7 @@ fn open(path: &Path) -> Result<File, ConnectorError> {
     Ok(file)
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> ConnectorError {
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> ConnectorError {
     ConnectorError::new(ConnectorErrorKind::File, format!("{} cannot be read: {error}", path.display()))
 }
 

@@ -5,6 +5,7 @@
 
 mod export;
 mod import;
+mod passwords;
 
 use crate::connector::directory::{Scope, Selection, known_attributes};
 use crate::connector::{

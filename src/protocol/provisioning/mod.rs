@@ -6,6 +6,7 @@
 mod attributes;
 mod envelope;
 mod errors;
+pub mod features;
 mod objects;
 mod request;
 mod response;

@@ -4,6 +4,7 @@ use super::envelope::{self, RequestHeader};
 use super::objects::{self, SyncObject, boolean, is_nil, read_optional, write_optional};
 use super::{CREDENTIALS, INSTANCE, OBJECTS, SERVICE};
 use crate::protocol::nbfx::{DecodeError, Reader, Writer};
+use zeroize::Zeroizing;
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +72,8 @@ pub struct CredentialChange {
     pub change_date: String,
     /// The user by cloud anchor.
     pub cloud_anchor: Option<String>,
-    /// `v1;PPH1_MD4,…`.
-    pub credential_data: String,
+    /// `v1;PPH1_MD4,…`; wiped when dropped.
+    pub credential_data: Zeroizing<String>,
     /// The next sign-in must change it.
     pub force_change: bool,
     /// The user by source anchor.
@@ -112,8 +113,18 @@ impl Request {
     }
 }
 
-/// Writes a request into a buffer that is used again.
-pub fn encode_request(header: &RequestHeader, request: &Request, buffer: Vec<u8>) -> Vec<u8> {
+/// Octets of an envelope and an operation without what differs from call to call; the longest has 1.1 KiB.
+const ENVELOPE: usize = 2048;
+/// Octets of a password hash's element without its texts; it has 180.
+const CREDENTIAL_ITEM: usize = 256;
+
+/// Writes a request into a buffer that is used again. The caller wipes it: a token and password hashes are in it. They are
+/// in no other place, because the buffer is given the room it needs first.
+pub fn encode_request(header: &RequestHeader, request: &Request, mut buffer: Vec<u8>) -> Vec<u8> {
+    if let Request::ProvisionCredentials(items) = request {
+        buffer.clear();
+        buffer.reserve_exact(room(header, items));
+    }
     let mut writer = Writer::reuse(buffer);
     let operation = request.operation();
     envelope::begin_request(&mut writer, header, operation);
@@ -162,6 +173,17 @@ pub fn encode_request(header: &RequestHeader, request: &Request, buffer: Vec<u8>
     writer.end();
     envelope::finish(&mut writer);
     writer.finish()
+}
+
+/// More octets than a message with these password hashes has.
+fn room(header: &RequestHeader, items: &[CredentialChange]) -> usize {
+    let texts = |item: &CredentialChange| {
+        let anchors = [&item.cloud_anchor, &item.source_anchor].into_iter().flatten().map(String::len).sum::<usize>();
+        CREDENTIAL_ITEM + item.change_date.len() + item.credential_data.len() + anchors
+    };
+    let header =
+        header.application_id.len() + header.bearer_token.len() + 2 * (header.build.len() + header.message_id.len()) + header.to.len();
+    ENVELOPE + header + items.iter().map(texts).sum::<usize>()
 }
 
 fn write_credential(writer: &mut Writer, item: &CredentialChange) {
@@ -285,7 +307,7 @@ fn read_credentials(reader: &mut Reader<'_>) -> Result<Vec<CredentialChange>, De
                 items.push(CredentialChange {
                     change_date: take("ChangeDate").unwrap_or_default(),
                     cloud_anchor: take("CloudAnchor"),
-                    credential_data: take("CredentialData").unwrap_or_default(),
+                    credential_data: Zeroizing::new(take("CredentialData").unwrap_or_default()),
                     force_change: take("ForcePasswordChangeOnLogon").as_deref().and_then(boolean).unwrap_or(false),
                     source_anchor: take("SourceAnchor"),
                 });

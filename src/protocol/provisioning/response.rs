@@ -99,6 +99,11 @@ pub struct CredentialResult {
     pub source_anchor: Option<String>,
 }
 
+impl CredentialResult {
+    /// Stands for a result that is missing or no number.
+    pub const NO_RESULT: i64 = i64::MIN;
+}
+
 /// Writes an answer to `operation`.
 pub fn encode_response(operation: &str, relates_to: &str, response: &Response) -> Vec<u8> {
     let mut writer = Writer::new();
@@ -300,14 +305,14 @@ fn read_page(reader: &mut Reader<'_>) -> Result<ReadBack, DecodeError> {
 }
 
 fn read_credential(reader: &mut Reader<'_>) -> Result<CredentialResult, DecodeError> {
-    let mut result = CredentialResult::default();
+    let mut result = CredentialResult { result: CredentialResult::NO_RESULT, ..CredentialResult::default() };
     while let Some((part, attributes)) = reader.child()? {
         let nil = is_nil(&attributes);
         match &*part {
             "CloudAnchor" => result.cloud_anchor = read_optional(reader, nil)?,
             "SourceAnchor" => result.source_anchor = read_optional(reader, nil)?,
             "ExtendedErrorInformation" => result.extended_error = read_optional(reader, nil)?,
-            "Result" => result.result = reader.text()?.trim().parse().unwrap_or(i64::MAX),
+            "Result" => result.result = reader.text()?.trim().parse().unwrap_or(CredentialResult::NO_RESULT),
             _ => reader.skip()?,
         }
     }

@@ -69,7 +69,7 @@ fn every_truncation_of_a_message_is_an_error() {
     let request = Request::ProvisionCredentials(vec![CredentialChange {
         change_date: "2024-01-02T03:04:05Z".to_owned(),
         cloud_anchor: None,
-        credential_data: "v1;PPH1_MD4,00,1000,00;".to_owned(),
+        credential_data: "v1;PPH1_MD4,00,1000,00;".to_owned().into(),
         force_change: true,
         source_anchor: Some("anchor".to_owned()),
     }]);
@@ -79,6 +79,36 @@ fn every_truncation_of_a_message_is_an_error() {
     for length in 0..wire.len() - 4 {
         assert!(decode_request(&wire[..length]).is_err(), "{length} of {}", wire.len());
     }
+}
+
+/// A buffer that had to grow would leave its content behind in memory that nobody wipes.
+#[test]
+fn messages_with_password_hashes_never_outgrow_their_buffer() {
+    let header = RequestHeader { bearer_token: "x".repeat(5000), to: "https://example.com/".repeat(20), ..header() };
+    for (count, anchor) in [(0, 0), (1, 0), (50, 24), (50, 300), (50, 70_000)] {
+        let item = CredentialChange {
+            change_date: "2024-01-02T03:04:05.678901Z".to_owned(),
+            cloud_anchor: (anchor > 0).then(|| "c".repeat(anchor)),
+            credential_data: "d".repeat(200).into(),
+            force_change: true,
+            source_anchor: (anchor > 0).then(|| "s".repeat(anchor)),
+        };
+        let wire = encode_request(&header, &Request::ProvisionCredentials(vec![item; count]), Vec::new());
+        let empty = encode_request(&header, &Request::ProvisionCredentials(Vec::new()), Vec::new());
+        assert!(wire.len() < wire.capacity() && wire.capacity() < wire.len() + 4096 + count * 256, "{} of {}", wire.len(), wire.capacity());
+        assert!(empty.len() <= wire.len());
+    }
+}
+
+#[test]
+fn a_result_without_a_number_is_no_success() {
+    let wire = encode_response("ProvisionCredentials", "1", &Response::Credentials(vec![CredentialResult::default()]));
+    // The element's name behind its length.
+    let at = wire.windows(7).position(|window| window == b"\x06Result").expect("the element is there") + 1;
+    let mut unnamed = wire.clone();
+    unnamed[at..at + 6].copy_from_slice(b"Resulx");
+    let Ok(Ok(Response::Credentials(results))) = decode_response("ProvisionCredentials", &unnamed) else { panic!("still an answer") };
+    assert_eq!(results[0].result, CredentialResult::NO_RESULT);
 }
 
 #[test]

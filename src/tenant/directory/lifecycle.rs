@@ -237,6 +237,8 @@ impl Directory {
         let data = CredentialData::derive(&NtHash::of_password(password.expose_secret()), &salt, ITERATIONS)
             .map_err(|_| DirectoryError::Damaged("a password could not be derived"))?;
         self.write(|writer| {
+            // The account's password policy is none of a reset's business.
+            let never_expires = writer.credential(object)?.is_some_and(|earlier| earlier.never_expires);
             writer.put_credential(
                 object,
                 &CredentialRecord {
@@ -244,11 +246,20 @@ impl Directory {
                     synchronized: false,
                     changed: policy.now.0,
                     must_change,
-                    never_expires: false,
+                    never_expires,
                     failures: 0,
                     locked_until: 0,
+                    sessions_since: policy.now.0,
                 },
             )
+        })
+    }
+
+    /// Whether the password of an account expires (`passwordPolicies`); nothing happens to an account without one.
+    pub fn set_password_expiry(&self, object: ObjectNumber, expires: bool) -> Result<(), DirectoryError> {
+        self.write(|writer| match writer.credential(object)? {
+            Some(credential) => writer.put_credential(object, &CredentialRecord { never_expires: !expires, ..credential }),
+            None => Ok(()),
         })
     }
 

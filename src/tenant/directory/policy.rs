@@ -108,6 +108,8 @@ pub struct Policy {
     pub quota: u64,
     /// How long a deleted user can come back, in microseconds.
     pub recycle_microseconds: i64,
+    /// Accounts of the cloud take synchronized passwords when they are named by their own key.
+    pub password_only_links: bool,
 }
 
 impl Policy {

@@ -228,6 +228,36 @@ pub struct CredentialRecord {
     pub failures: u32,
     /// Sign-in is refused until then.
     pub locked_until: i64,
+    /// Sessions from before then are over, in microseconds since 1970: an administrator set the password. A synchronized
+    /// password ends no session (specification: sync engine 6.9).
+    pub sessions_since: i64,
+}
+
+/// [`CredentialRecord`] as it was before sessions were told from passwords; still read.
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct EarlierCredentialRecord {
+    derivation: String,
+    synchronized: bool,
+    changed: i64,
+    must_change: bool,
+    never_expires: bool,
+    failures: u32,
+    locked_until: i64,
+}
+
+impl From<EarlierCredentialRecord> for CredentialRecord {
+    fn from(earlier: EarlierCredentialRecord) -> Self {
+        Self {
+            derivation: earlier.derivation,
+            synchronized: earlier.synchronized,
+            changed: earlier.changed,
+            must_change: earlier.must_change,
+            never_expires: earlier.never_expires,
+            failures: earlier.failures,
+            locked_until: earlier.locked_until,
+            sessions_since: if earlier.synchronized { 0 } else { earlier.changed },
+        }
+    }
 }
 
 /// Never shows the derivation.

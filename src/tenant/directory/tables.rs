@@ -4,7 +4,7 @@
 //! Numbers in keys are big-endian, which keeps them in order.
 
 use super::properties::ReferenceAttribute;
-use super::record::{CredentialRecord, ObjectRecord, Tombstone};
+use super::record::{CredentialRecord, EarlierCredentialRecord, ObjectRecord, Tombstone};
 use super::{DirectoryError, ObjectNumber};
 use crate::model::fold;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
@@ -36,6 +36,8 @@ const LIVE: &[u8] = b"live objects";
 
 /// The first octet of every record: a later form gets another number.
 const RECORD_FORM: u8 = 1;
+/// The same of passwords, whose first form knew nothing of sessions.
+const CREDENTIAL_FORM: u8 = 2;
 
 /// Which kind of unique value a key stands for. The octet is part of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -354,7 +356,13 @@ impl<T: ReadableTable<Octets, Octets>> Tables<T> {
 
     /// The password state of an account.
     pub fn credential(&self, object: ObjectNumber) -> Result<Option<CredentialRecord>, DirectoryError> {
-        self.credentials.get(object.to_be_bytes().as_slice())?.map(|row| decode!(CredentialRecord, row.value())).transpose()
+        let Some(row) = self.credentials.get(object.to_be_bytes().as_slice())? else { return Ok(None) };
+        match row.value().split_first() {
+            Some((&CREDENTIAL_FORM, rest)) => rkyv::from_bytes::<CredentialRecord, rancor::Error>(rest)
+                .map(Some)
+                .map_err(|_| DirectoryError::Damaged("a password record cannot be read")),
+            _ => decode!(EarlierCredentialRecord, row.value()).map(|earlier| Some(earlier.into())),
+        }
     }
 
     /// Up to `limit` objects of the recycle bin behind a number.
@@ -588,7 +596,9 @@ impl<'t> Writer<'t> {
 
     /// Writes the password state of an account.
     pub fn put_credential(&mut self, object: ObjectNumber, record: &CredentialRecord) -> Result<(), DirectoryError> {
-        self.tables.credentials.insert(object.to_be_bytes().as_slice(), encode!(record).as_slice())?;
+        let mut bytes = encode!(record);
+        bytes[0] = CREDENTIAL_FORM;
+        self.tables.credentials.insert(object.to_be_bytes().as_slice(), bytes.as_slice())?;
         Ok(())
     }
 

@@ -321,7 +321,7 @@ fn apply_credential(writer: &mut Writer<'_>, item: &CredentialChange, policy: &P
     if record.kind != ObjectKind::User {
         return Ok(CredentialResult::NotAUser);
     }
-    if record.mastery != Mastery::OnPremises {
+    if record.mastery != Mastery::OnPremises && !linked_for_its_password(item, &record, policy) {
         return Ok(CredentialResult::CloudOnly);
     }
     let Ok(data) = CredentialData::parse(item.data.expose_secret()) else { return Ok(CredentialResult::Malformed) };
@@ -336,8 +336,15 @@ fn apply_credential(writer: &mut Writer<'_>, item: &CredentialChange, policy: &P
             must_change: item.force_change && policy.features.has(Features::FORCE_PASSWORD_CHANGE),
             never_expires: !enforce,
             failures: 0,
-            locked_until: earlier.map_or(0, |earlier| earlier.locked_until),
+            locked_until: earlier.as_ref().map_or(0, |earlier| earlier.locked_until),
+            sessions_since: earlier.map_or(0, |earlier| earlier.sessions_since),
         },
     )?;
     Ok(CredentialResult::Success)
+}
+
+/// Whether an account of the cloud takes a password from the directory and nothing else: named by its own key, in a tenant
+/// that allows it, and not an administrator's. The real service never does (specification: sync engine 5.7).
+fn linked_for_its_password(item: &CredentialChange, record: &ObjectRecord, policy: &Policy) -> bool {
+    policy.password_only_links && item.source_anchor.is_none() && record.roles.is_empty()
 }

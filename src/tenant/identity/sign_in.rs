@@ -4,8 +4,12 @@ use super::codes::{SignInCode, SignInError};
 use crate::model::Timestamp;
 use crate::password::hash::CredentialData;
 use crate::tenant::directory::{Authentication, DirectoryError, ObjectNumber, ObjectRecord, UniqueKey, UniqueKind};
+use crate::tenant::traffic::SignInAttempt;
 use crate::tenant::{Tenant, TenantError};
 use secrecy::{ExposeSecret, SecretString};
+
+/// The longest part of a name that the log keeps; longer ones are nobody's.
+const MAX_NAME: usize = 256;
 
 /// The type of account behind a name (`userrealm`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,35 @@ pub enum Realm {
     Unknown,
 }
 
+/// How a password was verified, or who should have done it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub enum SignInPath {
+    /// Against a synchronized password hash.
+    #[serde(rename = "synchronized hash")]
+    SynchronizedHash,
+    /// Against a password that was set in the cloud.
+    #[serde(rename = "cloud password")]
+    CloudPassword,
+    /// Not here: the domain is federated.
+    #[serde(rename = "federation")]
+    Federation,
+    /// Against nothing: no such account, a disabled one, or one without a password.
+    #[serde(rename = "none")]
+    None,
+}
+
+impl SignInPath {
+    /// The name in answers and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SynchronizedHash => "synchronized hash",
+            Self::CloudPassword => "cloud password",
+            Self::Federation => "federation",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Somebody who signed in.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
@@ -33,8 +66,8 @@ pub struct SignedIn {
     pub object: ObjectNumber,
     /// The account's record.
     pub record: ObjectRecord,
-    /// By a synchronized hash, not by a cloud password.
-    pub by_synchronized_hash: bool,
+    /// How the password was verified.
+    pub path: SignInPath,
 }
 
 impl Tenant {
@@ -52,8 +85,17 @@ impl Tenant {
         }
     }
 
-    /// Verifies a password. CPU-heavy: call it off the asynchronous threads.
+    /// Verifies a password and notes the attempt in the log. CPU-heavy: call it off the asynchronous threads.
     pub fn verify_password(&self, user: &str, password: &SecretString) -> Result<Result<SignedIn, SignInError>, TenantError> {
+        let mut path = SignInPath::None;
+        let outcome = self.verify_by(user, password, &mut path)?;
+        let code = outcome.as_ref().map_or_else(|error| error.code.number(), |_| 0);
+        let attempt = SignInAttempt { number: 0, time: self.now().0, user: user.chars().take(MAX_NAME).collect(), code, path };
+        self.traffic().attempt(attempt);
+        Ok(outcome)
+    }
+
+    fn verify_by(&self, user: &str, password: &SecretString, path: &mut SignInPath) -> Result<Result<SignedIn, SignInError>, TenantError> {
         let unknown = || {
             if self.settings().hide_unknown_users {
                 SignInError::from(SignInCode::WrongPassword)
@@ -64,6 +106,7 @@ impl Tenant {
         match self.realm(user) {
             Realm::Unknown => return Ok(Err(if user.contains('@') { unknown() } else { SignInCode::NoTenantInName.into() })),
             Realm::Federated { settings, .. } => {
+                *path = SignInPath::Federation;
                 let issuer = settings.get("issuerUri").and_then(serde_json::Value::as_str).unwrap_or("its federation server");
                 return Ok(Err(SignInError::new(SignInCode::WrongPassword, format!("The account is federated; sign in at {issuer}."))));
             }
@@ -77,6 +120,7 @@ impl Tenant {
         let Some(mut credential) = self.directory().read()?.credential(object)? else {
             return Ok(Err(SignInCode::WrongPassword.into()));
         };
+        *path = if credential.synchronized { SignInPath::SynchronizedHash } else { SignInPath::CloudPassword };
         if credential.locked_until > now.0 {
             return Ok(Err(SignInCode::Locked.into()));
         }
@@ -95,10 +139,12 @@ impl Tenant {
             credential.failures = 0;
             self.directory().write(|writer| writer.put_credential(object, &credential))?;
         }
-        if credential.must_change {
+        let lifetime = self.settings().password_lifetime.filter(|_| !credential.never_expires);
+        let expired = lifetime.is_some_and(|lifetime| credential.changed.saturating_add(micros(lifetime)) <= now.0);
+        if credential.must_change || expired {
             return Ok(Err(SignInCode::PasswordExpired.into()));
         }
-        Ok(Ok(SignedIn { object, record, by_synchronized_hash: credential.synchronized }))
+        Ok(Ok(SignedIn { object, record, path: *path }))
     }
 
     /// A live user by sign-in name.

@@ -38,6 +38,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/objects/{name}", get(show).patch(edit).delete(delete))
         .route("/objects/{name}/password", put(password))
         .route("/sign-in", post(sign_in))
+        .route("/sign-ins", get(sign_ins))
         .route("/device-codes", get(device_codes))
         .route("/device-codes/{code}", post(approve))
         .route("/dump", get(dump))
@@ -117,6 +118,14 @@ async fn journal(_: Administrator, State(app): State<Shared>, Query(query): Quer
     let traffic = app.tenant.traffic();
     let entries: Vec<_> = traffic.journal_after(after).collect();
     Json(json!({"last": traffic.last(), "writes": entries})).into_response()
+}
+
+/// Attempts to sign in with a password: who, when, how it ended, and what the password was held against.
+async fn sign_ins(_: Administrator, State(app): State<Shared>, Query(query): Query<HashMap<String, String>>) -> Response {
+    let after = query.get("after").and_then(|after| after.parse().ok()).unwrap_or(0);
+    let traffic = app.tenant.traffic();
+    let attempts: Vec<_> = traffic.attempts_after(after).collect();
+    Json(json!({"last": attempts.last().map_or(after, |attempt| attempt.number), "signIns": attempts})).into_response()
 }
 
 async fn faults(_: Administrator, State(app): State<Shared>) -> Response {
@@ -432,7 +441,7 @@ async fn sign_in(_: Administrator, State(app): State<Shared>, Json(given): Json<
         Ok(match tenant.verify_password(&given.user, &given.password.0)? {
             Ok(done) => json!({
                 "result": "success", "userPrincipalName": done.record.effective.user_principal_name,
-                "path": if done.by_synchronized_hash { "synchronized hash" } else { "cloud password" },
+                "path": done.path.as_str(),
             }),
             Err(error) => json!({"result": "refused", "code": error.code.number(), "description": error.to_string()}),
         })

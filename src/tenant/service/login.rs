@@ -478,8 +478,8 @@ fn refresh(tenant: &Tenant, issuer: &str, base: &str, fields: &Fields) -> Result
         return Err(SignInCode::Disabled.into());
     }
     let issued = claims.get("iat").and_then(Value::as_i64).unwrap_or(0);
-    let changed = tenant.directory().read()?.credential(object)?.map_or(0, |credential| credential.changed);
-    if crate::model::Timestamp(changed).seconds() > issued {
+    let since = tenant.directory().read()?.credential(object)?.map_or(0, |credential| credential.sessions_since);
+    if crate::model::Timestamp(since).seconds() > issued {
         return Err(SignInCode::GrantRevoked.into());
     }
     let resource = resource(fields, Some(text("resource")))?;

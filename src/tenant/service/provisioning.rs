@@ -31,6 +31,8 @@ const MAX_PAGE: usize = 10_000;
 const MAX_LINKS: usize = 15_000;
 /// Password hashes in one batch.
 const MAX_CREDENTIALS: usize = 50;
+/// The result of a password hash that a rule for objects rejects.
+const MALFORMED_ON_DEMAND: i32 = 3;
 const BUSY: &str = "Azure Active Directory is currently busy. This operation will be retried automatically.";
 const DENIED: &str =
     "Access to Azure Active Directory has been denied. The access token is missing, expired, or for another tenant or resource.";
@@ -122,7 +124,7 @@ async fn call(app: &App, headers: &HeaderMap, body: Body) -> Response {
     };
     let operation = request.operation();
     app.tenant.traffic().call(operation);
-    let fate = app.tenant.faults().decide(Service::Provisioning, operation);
+    let fate = app.tenant.faults().decide_over(Service::Provisioning, operation, |anchor| names(&request, anchor));
     if let Some(delay) = fate.delay {
         app.tenant.traffic().fault("slow");
         app.tenant.context().clock.sleep(delay).await;
@@ -159,6 +161,19 @@ async fn call(app: &App, headers: &HeaderMap, body: Body) -> Response {
             answer_refused(&head, operation, refused)
         }
         Err(_) => answer_refused(&RequestHeader { message_id: relates_to, ..RequestHeader::default() }, operation, Refused::failed()),
+    }
+}
+
+/// Whether a call is about the object with this source or cloud anchor.
+fn names(request: &Call, anchor: &str) -> bool {
+    match request {
+        Call::ProvisionObjects { objects, .. } => {
+            objects.iter().any(|object| object.text("SourceAnchor") == Some(anchor) || object.text("CloudAnchor") == Some(anchor))
+        }
+        Call::ProvisionCredentials(items) => {
+            items.iter().any(|item| item.source_anchor.as_deref() == Some(anchor) || item.cloud_anchor.as_deref() == Some(anchor))
+        }
+        _ => false,
     }
 }
 
@@ -338,7 +353,9 @@ impl Work<'_> {
             changes.truncate(changes.len() / 2);
         }
         if kind == Some(&FaultKind::Reject)
-            && let Some(first) = changes.first_mut()
+            && let Some(first) = changes.iter_mut().find(|change| {
+                change.as_ref().is_ok_and(|change| self.rejects(change.source_anchor.as_ref(), change.cloud_anchor.as_ref()))
+            })
         {
             let code = self.fate.fault.as_ref().and_then(|rule| rule.code.as_deref()).and_then(FaultCode::parse);
             let fault = ObjectFault::new(code.unwrap_or(FaultCode::DataValidationFailed), "A fault on demand.");
@@ -369,6 +386,12 @@ impl Work<'_> {
         Ok(merged.collect())
     }
 
+    /// Whether a fault on demand is for the object with these anchors. A rule without an anchor takes the first it meets.
+    fn rejects(&self, source_anchor: Option<&String>, cloud_anchor: Option<&String>) -> bool {
+        let wanted = self.fate.fault.as_ref().and_then(|rule| rule.anchor.as_ref());
+        wanted.is_none_or(|wanted| source_anchor == Some(wanted) || cloud_anchor == Some(wanted))
+    }
+
     fn read_back(&self, full: bool, cookie: Option<String>) -> Result<Answer, Refused> {
         let page_size = self.page_size.or_else(|| cookie.is_some().then_some(self.tenant.settings().read_back_page));
         let request = ReadBackRequest { cookie, full, page_size };
@@ -389,14 +412,43 @@ impl Work<'_> {
             return Err(Refused::sender(format!("The batch has {} password hashes; {MAX_CREDENTIALS} are allowed.", items.len())));
         }
         self.pay(items.len())?;
-        let changes: Vec<CredentialChange> = items.into_iter().map(credential_of).collect();
-        let results =
-            if changes.is_empty() { Vec::new() } else { self.tenant.directory().apply_credentials(&changes, &self.tenant.policy())? };
-        self.tenant.traffic().credentials(&results);
+        let mut changes: Vec<CredentialChange> = items.into_iter().map(credential_of).collect();
+        let fault = self.fate.fault.as_ref();
+        let partial = fault.is_some_and(|rule| rule.kind == FaultKind::Partial);
+        if partial {
+            changes.truncate(changes.len() / 2);
+        }
+        let on_demand = fault.filter(|rule| rule.kind == FaultKind::Reject);
+        let rejected = on_demand.and_then(|rule| {
+            let at = changes.iter().position(|change| self.rejects(change.source_anchor.as_ref(), change.cloud_anchor.as_ref()))?;
+            Some((changes.remove(at), at, rule.credential_code().unwrap_or(MALFORMED_ON_DEMAND)))
+        });
+        let apply = || {
+            if changes.is_empty() { Ok(Vec::new()) } else { self.tenant.directory().apply_credentials(&changes, &self.tenant.policy()) }
+        };
+        let mut results = apply()?;
+        if fault.is_some_and(|rule| rule.kind == FaultKind::Duplicate) {
+            results = apply()?;
+        }
+        self.tenant.traffic().credentials(results.iter().map(|result| result.number()).chain(rejected.iter().map(|(_, _, code)| *code)));
         // An empty call is the sign of life of a client that has nothing to send.
         let now = self.tenant.now().0;
         self.tenant.update_state(|state| state.last_password_synchronization = Some(now))?;
-        Ok(Answer::Credentials(changes.into_iter().zip(results).map(|(change, result)| credential_answer(change, result)).collect()))
+        if partial {
+            return Err(Refused::busy());
+        }
+        let mut answers: Vec<CredentialAnswer> =
+            changes.into_iter().zip(results).map(|(change, result)| credential_answer(change, result)).collect();
+        if let Some((change, at, code)) = rejected {
+            let answer = CredentialAnswer {
+                cloud_anchor: change.cloud_anchor,
+                extended_error: Some("A fault on demand.".to_owned()),
+                result: i64::from(code),
+                source_anchor: change.source_anchor,
+            };
+            answers.insert(at, answer);
+        }
+        Ok(Answer::Credentials(answers))
     }
 
     fn service_account(&self, identifier: &str) -> Result<Answer, Refused> {
@@ -538,7 +590,7 @@ fn credential_of(item: SentCredential) -> CredentialChange {
     CredentialChange {
         source_anchor: item.source_anchor.filter(|anchor| !anchor.is_empty()),
         cloud_anchor: item.cloud_anchor.filter(|anchor| !anchor.is_empty()),
-        data: SecretString::from(item.credential_data),
+        data: SecretString::from(item.credential_data.as_str()),
         changed: change_date(&item.change_date),
         force_change: item.force_change,
     }

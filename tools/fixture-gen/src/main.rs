@@ -3,8 +3,9 @@
 use clap::Parser;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use syncline::directory_generator::DirectoryRecipe;
+use syncline::directory_generator::{DirectoryRecipe, PasswordRecipe};
 
 /// Writes an example directory as LDIF. Equal options give equal files.
 #[derive(Parser)]
@@ -31,6 +32,12 @@ struct Options {
     /// Write for OpenLDAP's slapadd, with the schema tools/lab/ad-shaped.schema
     #[arg(long)]
     openldap: bool,
+    /// Also password hashes of people; the file is then readable for its owner only
+    #[arg(long, conflicts_with = "openldap")]
+    passwords: bool,
+    /// So many people, the first ones, have changed their passwords
+    #[arg(long, default_value_t = 0, requires = "passwords")]
+    changed_passwords: u64,
     /// The file to write; standard output without it
     #[arg(long, short)]
     output: Option<PathBuf>,
@@ -45,9 +52,15 @@ fn main() -> io::Result<()> {
         seed: options.seed,
         suffix: options.suffix,
         domain: options.domain,
+        passwords: options.passwords.then_some(PasswordRecipe { changed: options.changed_passwords }),
     };
+    let mut file = File::options();
+    file.write(true).create(true).truncate(true);
+    if options.passwords {
+        file.mode(0o600);
+    }
     let target: Box<dyn Write> = match &options.output {
-        Some(path) => Box::new(File::create(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?),
+        Some(path) => Box::new(file.open(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?),
         None => Box::new(io::stdout().lock()),
     };
     let mut out = BufWriter::with_capacity(1 << 20, target);

@@ -118,7 +118,11 @@ pub(super) fn change(tenant: &Tenant, request: &Request<'_>, kind: ObjectKind, i
         )
         .into());
     }
-    fields.remove("passwordPolicies");
+    if let Some(policies) = fields.remove("passwordPolicies") {
+        let named =
+            |name: &str| policies.as_str().is_some_and(|text| text.split(',').any(|policy| policy.trim().eq_ignore_ascii_case(name)));
+        tenant.directory().set_password_expiry(object, !named("DisablePasswordExpiration"))?;
+    }
     if let Some((password, force)) = password(&mut fields)? {
         tenant.directory().set_password(object, &password, force, &tenant.policy())?;
     }
