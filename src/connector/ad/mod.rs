@@ -1,5 +1,7 @@
-//! The connector for Active Directory over LDAP: naming contexts, schema, domain parameters, full import.
+//! The connector for Active Directory over LDAP: naming contexts, schema, domain parameters, full import. Password
+//! hashes come by replication.
 
+pub mod replication;
 mod schema;
 
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
