@@ -1,6 +1,8 @@
-//! The connector for Active Directory over LDAP: naming contexts, schema, domain parameters, full import.
+//! The connector for Active Directory over LDAP: naming contexts, schema, domain parameters, full import. Password
+//! hashes come by replication.
 
 pub mod ldapi;
+pub mod replication;
 mod schema;
 
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
