@@ -3,7 +3,10 @@
 //! Numbers below 7000 are Microsoft's own and mean the same as there; the others are ours. An event is told once,
 //! after the state that it speaks of is committed.
 
+mod catalogue;
 mod password;
+
+pub use catalogue::{Explanation, catalogue, explanation};
 
 pub use password::PasswordEvent;
 

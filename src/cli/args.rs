@@ -1,8 +1,10 @@
 //! What people type: options and commands.
 
 mod explain;
+mod passwords;
 
 pub(crate) use explain::{ExprArguments, ExprCommand, PreviewArguments, RuleCommand, Way};
+pub(crate) use passwords::{EventFilter, EventLevel, EventsCommand, PhsCommand};
 
 use crate::service::DeleteSet;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -57,6 +59,12 @@ pub(crate) enum Command {
     Cycle(CycleCommand),
     /// Send what waits for export, or show what would be sent.
     Export(ExportArguments),
+    /// Synchronize password hashes, and see for whom it worked.
+    #[command(subcommand)]
+    Phs(PhsCommand),
+    /// List and explain what was told.
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// List the problems of objects.
     Errors(ErrorsArguments),
     /// Look into connector spaces.

@@ -118,6 +118,8 @@ impl From<ServiceError> for CommandError {
                 hint.into_iter().fold(command, Self::hint)
             }
             ServiceError::Unwritten { .. } => Self::new("unwritten", Exit::Stopped, message),
+            ServiceError::NotReady { hint, .. } => Self::new("not-ready", Exit::NotStarted, message).hint(hint),
+            ServiceError::NotSent(_) => Self::new("not-sent", Exit::Errors, message),
             ServiceError::NotFound(_) => Self::new("not-found", Exit::Errors, message),
             ServiceError::Usage(_) => Self::usage(message),
         }

@@ -152,6 +152,8 @@ fn run(arguments: Arguments, output: Output) -> Result<Exit, CommandError> {
         Command::Run(command) => commands::run::run(&app, &command),
         Command::Cycle(command) => commands::cycle::run(&app, &command),
         Command::Export(arguments) => commands::export::run(&app, &arguments),
+        Command::Phs(command) => commands::phs::run(&app, &command),
+        Command::Events(command) => commands::events::run(&app, &command),
         Command::Errors(arguments) => commands::errors::run(&app, &arguments),
         Command::Cs(command) => commands::cs::run(&app, &command),
         Command::Mv(command) => commands::mv::run(&app, &command),

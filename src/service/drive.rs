@@ -1,5 +1,6 @@
 //! Runs profiles and cycles: starts what they need, lends it to the engine, and gives back what was recorded.
 
+use super::journal::Journal;
 use super::parameters::kept_extensions;
 use super::tenant::{RunningTenant, TenantPlace};
 use super::views::RunView;
@@ -11,7 +12,6 @@ use crate::engine::Progress;
 use crate::engine::bridge::Bridge;
 use crate::engine::export::DeleteSet;
 use crate::engine::run::{Caution, Engine, Participant, Profile, Standing};
-use crate::events;
 use crate::model::{ConnectorId, CsId};
 use crate::store::RunRecord;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,17 +82,18 @@ impl Service {
     ) -> Result<Vec<RunView>, ServiceError> {
         self.rules()?;
         self.keep_source_anchor()?;
-        // Takes effect once in a process; later calls change nothing.
-        drop(rayon::ThreadPoolBuilder::new().num_threads(self.config.limits.threads).build_global());
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| ServiceError::Usage(format!("no threads for connections can be started: {error}")))?;
+        let runtime = self.threads()?;
         let watcher = runtime.spawn(stop_on_signal(cx.clone()));
         let mut crew = Crew::default();
         let done = runtime
             .block_on(self.gather(work, options, cx, &mut crew))
             .and_then(|()| self.work(cx, work, options, &crew, Bridge::new(runtime.handle().clone()), progress));
+        if done.is_ok() && work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) {
+            // Passwords go their own way: what becomes of them is told by events and `phs status`, not by the runs.
+            if let Err(error) = runtime.block_on(self.passwords_behind_cycle(cx, crew.tenants.first())) {
+                tracing::warn!("passwords were not synchronized: {error}");
+            }
+        }
         watcher.abort();
         crew.wired.clear();
         runtime.block_on(async {
@@ -104,6 +105,23 @@ impl Service {
             self.keep_source_anchor()?;
         }
         done.map(|records| records.iter().map(RunView::of).collect())
+    }
+
+    /// Threads for computing, once in a process, and for connections.
+    fn threads(&self) -> Result<tokio::runtime::Runtime, ServiceError> {
+        // Later calls change nothing.
+        drop(rayon::ThreadPoolBuilder::new().num_threads(self.config.limits.threads).build_global());
+        let failed = |error| ServiceError::Usage(format!("no threads for connections can be started: {error}"));
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)
+    }
+
+    /// Does asynchronous work on threads of its own; an interrupt or a request to terminate asks it to end.
+    pub(super) fn with_runtime<T>(&self, cx: &Context, work: impl AsyncFnOnce() -> Result<T, ServiceError>) -> Result<T, ServiceError> {
+        let runtime = self.threads()?;
+        let watcher = runtime.spawn(stop_on_signal(cx.clone()));
+        let done = runtime.block_on(work());
+        watcher.abort();
+        done
     }
 
     /// Makes the connectors that the work reads or writes.
@@ -170,6 +188,7 @@ impl Service {
             participants.insert(id, Participant { name, connector: None, target: false, selection: 0, standing });
         }
         let guard = &self.config.guard;
+        let journal = Journal::new(&self.store, self.config.limits.history_days);
         let engine = Engine {
             store: &self.store,
             rules,
@@ -188,7 +207,7 @@ impl Service {
                 ..Caution::default()
             },
             cx: cx.clone(),
-            events: &events::Log,
+            events: &journal,
         };
         engine.recover()?;
         let mut records = Vec::new();

@@ -12,7 +12,9 @@ mod entry;
 mod explain;
 mod expression;
 mod history;
+mod journal;
 mod parameters;
+mod passwords;
 mod preview;
 mod rule_book;
 mod rule_edit;
@@ -32,6 +34,8 @@ pub use drive::{DriveOptions, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};
 pub use expression::{ExpressionTrial, ExpressionView};
 pub use history::History;
+pub use journal::{EventQuery, EventView, level_name};
+pub use passwords::{PasswordDiagnosis, PasswordSwitch};
 pub use preview::{JoinLine, PreviewAttribute, PreviewProblem, PreviewTargetView, PreviewView, RuleLine, SourcedFlow, TargetAttribute};
 pub use rule_book::{FlowView, PrecedenceLine, PrecedenceView, RuleDetail, RuleFilter};
 pub use rule_edit::{DISABLED_FILE, RuleChange};
@@ -64,7 +68,7 @@ pub struct Service {
     connectors: BTreeMap<ConnectorId, String>,
     /// What the rules were compiled for.
     extensions: BTreeMap<ConnectorId, SchemaExtensions>,
-    rules: Result<RuleSet, Vec<RuleProblem>>,
+    rules: Result<Arc<RuleSet>, Vec<RuleProblem>>,
 }
 
 /// What the service may do to the store when it is opened.
@@ -133,6 +137,17 @@ pub enum ServiceError {
         /// What the system said.
         reason: String,
     },
+    /// Something must be done first.
+    #[error("{message}")]
+    NotReady {
+        /// What is missing.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The password of an account could not be sent.
+    #[error("{0}")]
+    NotSent(String),
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
@@ -165,7 +180,7 @@ impl Service {
         let store = Store::open(&store_path, StoreOptions { cache_octets: config.limits.cache_mib.max(1) << 20 })?;
         let connectors = connectors::number(&config, &store)?;
         let extensions = parameters::kept_extensions(&store, connectors.keys())?;
-        let rules = compile_rules(&config, store.names(), &connectors, &extensions);
+        let rules = compile_rules(&config, store.names(), &connectors, &extensions).map(Arc::new);
         Ok(Self { config, store, store_path, connectors, extensions, rules })
     }
 
@@ -194,7 +209,12 @@ impl Service {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn rules(&self) -> Result<&RuleSet, ServiceError> {
-        self.rules.as_ref().map_err(|problems| ServiceError::Rules(problems.clone()))
+        self.rules.as_deref().map_err(|problems| ServiceError::Rules(problems.clone()))
+    }
+
+    /// The rules, for somebody who outlives this call.
+    fn shared_rules(&self) -> Result<Arc<RuleSet>, ServiceError> {
+        self.rules.as_ref().map(Arc::clone).map_err(|problems| ServiceError::Rules(problems.clone()))
     }
 
     /// A connector by name or number.
@@ -219,7 +239,7 @@ impl Service {
             snapshot: self.store.snapshot()?,
             names: self.store.names().clone(),
             connectors: &self.connectors,
-            rules: self.rules.as_ref().ok(),
+            rules: self.rules.as_deref().ok(),
         })
     }
 

@@ -3,13 +3,18 @@
 use super::cloud;
 use super::tenant::RunningTenant;
 use super::{Service, ServiceError};
-use crate::config::{AdFile, ConnectorConfig, ConnectorSettings, LdapFile, Secrets, SelectionTable};
+use crate::config::{
+    AdFile, ConnectorConfig, ConnectorSettings, LdapFile, LdifFile, PasswordReader, PasswordServer, PasswordSignIn, Secrets, SelectionTable,
+};
+use crate::connector::ad::ldapi::{LdapiPasswordSource, LdapiSettings};
+use crate::connector::ad::replication::{Authentication, ReplicationServer, ReplicationSettings, ReplicationSource};
 use crate::connector::ad::{AdConnector, AdSettings, DirectoryFacts};
 use crate::connector::directory::Selection;
 use crate::connector::ldap::{LdapConnector, LdapConnectorSettings, LdapSettings};
 use crate::connector::ldif::{LdifConnector, LdifSettings};
-use crate::connector::{Connector, ConnectorError};
+use crate::connector::{Connector, ConnectorError, PasswordSource};
 use crate::context::Context;
+use crate::model::Names;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,16 +32,7 @@ impl Service {
         let names = Arc::clone(self.store.names());
         let failed = |source: ConnectorError| ServiceError::Connector { connector: config.name.clone(), source };
         match &config.settings {
-            ConnectorSettings::Ldif(file) => {
-                let settings = LdifSettings {
-                    path: file.path.clone(),
-                    changes: file.changes.clone(),
-                    export: file.export.clone(),
-                    anchor: file.anchor.clone(),
-                    selection: selection(config, &file.selection),
-                };
-                Ok(Wired::plain(LdifConnector::new(settings, names).map_err(failed)?))
-            }
+            ConnectorSettings::Ldif(file) => Ok(Wired::plain(LdifConnector::new(ldif_settings(config, file), names).map_err(failed)?)),
             ConnectorSettings::Ad(file) => {
                 let settings = AdSettings {
                     connection: ad_connection(file, &self.config.secrets)?,
@@ -62,6 +58,88 @@ impl Service {
             }
             ConnectorSettings::Entra(file) => Ok(Wired::plain(cloud::entra(config, file, tenant, &self.config.secrets, names)?)),
         }
+    }
+}
+
+/// The way to the password hashes of a directory.
+///
+/// # Errors
+/// When its connector has none, or is configured in a way that cannot work.
+pub(super) fn password_source(
+    config: &ConnectorConfig,
+    secrets: &Secrets,
+    names: &Arc<Names>,
+) -> Result<Arc<dyn PasswordSource>, ServiceError> {
+    let failed = |source: ConnectorError| ServiceError::Connector { connector: config.name.clone(), source };
+    match &config.settings {
+        ConnectorSettings::Ldif(file) => Ok(Arc::new(LdifConnector::new(ldif_settings(config, file), Arc::clone(names)).map_err(failed)?)),
+        ConnectorSettings::Ad(file) => match file.password_hash_sync.source {
+            PasswordReader::Replication => Ok(Arc::new(ReplicationSource::new(replication(file, secrets)?).map_err(failed)?)),
+            PasswordReader::Ldapi => {
+                let table = &file.password_hash_sync;
+                let socket = table.socket.clone().unwrap_or_else(|| DEFAULT_SOCKET.into());
+                Ok(Arc::new(LdapiPasswordSource::new(LdapiSettings { domains: domains(file), ..LdapiSettings::new(socket) })))
+            }
+        },
+        ConnectorSettings::Ldap(_) | ConnectorSettings::Entra(_) => {
+            Err(ServiceError::Usage(format!("{} has no password hashes: directories of kind ad and ldif have", config.name)))
+        }
+    }
+}
+
+/// Where Samba's packages put the privileged socket.
+const DEFAULT_SOCKET: &str = "/var/lib/samba/private/ldap_priv/ldapi";
+
+/// The naming contexts to read; none means the server's own domain.
+fn domains(file: &AdFile) -> Vec<String> {
+    let table = &file.password_hash_sync;
+    if table.domains.is_empty() { file.partitions.clone() } else { table.domains.clone() }
+}
+
+fn replication(file: &AdFile, secrets: &Secrets) -> Result<ReplicationSettings, ServiceError> {
+    let table = &file.password_hash_sync;
+    let named = |server: &PasswordServer| {
+        let (address, port) = match server {
+            PasswordServer::Name(_) => (None, None),
+            PasswordServer::Place(place) => (place.address.clone(), place.port),
+        };
+        ReplicationServer { address, port, kdc: table.kdc.clone(), ..ReplicationServer::new(server.name()) }
+    };
+    let mut servers: Vec<ReplicationServer> = table.servers.iter().map(named).collect();
+    if servers.is_empty() {
+        servers.push(ReplicationServer { kdc: table.kdc.clone(), ..ReplicationServer::new(host_of(&file.url)) });
+    }
+    let account = table.account.clone().unwrap_or_else(|| file.bind_name.clone());
+    let password = secrets.resolve(table.password.as_ref().unwrap_or(&file.password))?;
+    Ok(ReplicationSettings {
+        authentication: match table.sign_in {
+            PasswordSignIn::Kerberos => Authentication::Kerberos,
+            PasswordSignIn::Negotiate => Authentication::Negotiate,
+            PasswordSignIn::Ntlm => Authentication::Ntlm,
+        },
+        domains: domains(file),
+        connect_timeout: Duration::from_secs(file.connect_timeout_seconds),
+        ..ReplicationSettings::new(servers, account, password)
+    })
+}
+
+/// The host of `ldaps://host:port`.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    match host.strip_prefix('[').and_then(|inside| inside.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.split(':').next().unwrap_or_default(),
+    }
+}
+
+fn ldif_settings(config: &ConnectorConfig, file: &LdifFile) -> LdifSettings {
+    LdifSettings {
+        path: file.path.clone(),
+        changes: file.changes.clone(),
+        export: file.export.clone(),
+        anchor: file.anchor.clone(),
+        selection: selection(config, &file.selection),
     }
 }
 

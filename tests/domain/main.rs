@@ -7,6 +7,7 @@ mod judge;
 #[path = "../connectors/labs.rs"]
 #[allow(dead_code, reason = "the tests of connectors use the rest")]
 mod labs;
+mod passwords;
 mod world;
 
 use judge::{Picture, judge};
@@ -70,7 +71,7 @@ fn brings(world: &World, change: &str, expected: &[(&str, &str, &[&str])]) -> Pi
 
 #[test]
 fn a_domain_from_the_first_cycle_to_the_last_change() {
-    let world = World::new();
+    let world = World::new(500, 50, 20);
     // One suffix that the tenant does not know, so that it substitutes.
     let stranger = first_user(&world);
     world.modify(&format!("dn: {stranger}\nchangetype: modify\nreplace: userPrincipalName\nuserPrincipalName: somebody@corp.internal\n"));

@@ -11,6 +11,8 @@ use tokio::runtime::Runtime;
 pub(crate) const INITIAL: &str = "contoso.onmicrosoft.com";
 /// The only other domain that is verified there.
 pub(crate) const VERIFIED: &str = "corp.example";
+/// A public client that people may sign in with.
+const PUBLIC_CLIENT: &str = "1b730954-1685-4b74-9bfd-dac224a7b894";
 /// Nothing below is to be synchronized.
 pub(crate) const EXCLUDED: &str = "OU=Service Accounts,DC=corp,DC=example";
 
@@ -33,9 +35,9 @@ impl Drop for World {
 }
 
 impl World {
-    /// A domain with 500 users, 50 nested groups and 20 contacts, an empty tenant, and a configuration for both.
-    pub(crate) fn new() -> Self {
-        let lab = labs::up("samba-ad", &labs::recipe(500, 50, 20), &[]);
+    /// A domain with users, nested groups and contacts, an empty tenant, and a configuration for both.
+    pub(crate) fn new(users: u64, groups: u64, contacts: u64) -> Self {
+        let lab = labs::up("samba-ad", &labs::recipe(users, groups, contacts), &[]);
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("tenant.redb");
         let mut tenant = Command::new(env!("CARGO_BIN_EXE_syncline"))
@@ -81,7 +83,8 @@ impl World {
         answer["access_token"].as_str().unwrap().to_owned()
     }
 
-    fn config(&self) -> PathBuf {
+    /// The configuration folder.
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("config")
     }
 
@@ -118,13 +121,33 @@ impl World {
     }
 
     pub(crate) fn syncline(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_syncline"))
-            .arg("--config")
-            .arg(self.config())
-            .args(arguments)
-            .env("SYNCLINE_CREDENTIAL_ENTRA", self.secret("client_secret"))
-            .output()
-            .unwrap()
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The program, ready to be started.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+        command.arg("--config").arg(self.config()).args(arguments).env("SYNCLINE_CREDENTIAL_ENTRA", self.secret("client_secret"));
+        command
+    }
+
+    /// The number of the tenant's refusal when somebody signs in with a password over HTTP; 0 when it lets them in.
+    pub(crate) fn sign_in(&self, name: &str, password: &str) -> u64 {
+        let form = [
+            ("grant_type", "password"),
+            ("client_id", PUBLIC_CLIENT),
+            ("username", name),
+            ("password", password),
+            ("scope", "https://graph.microsoft.com/.default"),
+        ];
+        let url = format!("{}/{VERIFIED}/oauth2/v2.0/token", self.base_url);
+        self.runtime.block_on(async {
+            let response = self.client.post(url).form(&form).send().await.unwrap();
+            let status = response.status();
+            let answer: Value = response.json().await.unwrap();
+            assert_eq!(status.is_success(), answer["access_token"].is_string(), "{status} {answer}");
+            if status.is_success() { 0 } else { answer["error_codes"][0].as_u64().unwrap() }
+        })
     }
 
     /// A cycle that must end well or with warnings, and what it says of itself.

@@ -1,0 +1,109 @@
+//! `events`: what was told, what is being told, and what it means.
+
+use crate::cli::App;
+use crate::cli::args::{EventFilter, EventLevel, EventsCommand};
+use crate::cli::commands::more;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::output::{clean, moment, table};
+use crate::context::{Clock as _, SystemClock};
+use crate::events::{Explanation, Level, catalogue, explanation};
+use crate::model::Timestamp;
+use crate::service::{Access, EventQuery, EventView, level_name};
+use serde::Serialize;
+use std::time::Duration;
+
+/// How often `events follow` looks for news.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(in crate::cli) fn run(app: &App, command: &EventsCommand) -> Result<Exit, CommandError> {
+    match command {
+        EventsCommand::List { filter, limit } => list(app, filter, *limit),
+        EventsCommand::Follow { filter } => follow(app, filter),
+        EventsCommand::Explain { id } => explain(app, *id),
+    }
+}
+
+#[derive(Serialize)]
+struct Events {
+    events: Vec<EventView>,
+    more: bool,
+}
+
+fn list(app: &App, filter: &EventFilter, limit: usize) -> Result<Exit, CommandError> {
+    let (events, cut) = app.service(Access::Existing)?.events(&query(filter), limit)?;
+    app.output.result(&Events { events, more: cut }, |found| {
+        if found.events.is_empty() {
+            app.output.line("No such event was told.");
+        } else {
+            let rows =
+                found.events.iter().map(|event| [moment(&event.at), event.id.to_string(), event.level.to_owned(), event.text.clone()]);
+            app.output.line(table(["time", "id", "level", "event"], &["id"], rows));
+        }
+        more(app.output, found.more, found.events.len());
+    });
+    Ok(Exit::Ok)
+}
+
+/// The store belongs to one process at a time, so it is opened for each look and left alone in between.
+fn follow(app: &App, filter: &EventFilter) -> Result<Exit, CommandError> {
+    let wanted = query(filter);
+    let (_, mut place) =
+        app.service(Access::Existing)?.events_after(&EventQuery { numbers: vec![u32::MAX], ..EventQuery::default() }, None)?;
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let (events, behind) = app.service(Access::Existing)?.events_after(&wanted, place)?;
+        place = behind;
+        for event in events {
+            if app.output.json {
+                // A document in each line: whoever reads on does not know where the last one is.
+                app.output.line(serde_json::to_string(&event).unwrap_or_default());
+            } else {
+                app.output.line(clean(format!("{}  {}  {:<11}  {}", moment(&event.at), event.id, event.level, event.text)));
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Explained {
+    id: u32,
+    level: &'static str,
+    title: &'static str,
+    text: &'static str,
+}
+
+impl Explained {
+    fn of(known: &Explanation) -> Self {
+        Self { id: known.number, level: level_name(known.level), title: known.title, text: known.text }
+    }
+}
+
+fn explain(app: &App, id: Option<u32>) -> Result<Exit, CommandError> {
+    let Some(id) = id else {
+        let all: Vec<Explained> = catalogue().iter().map(Explained::of).collect();
+        app.output.result(&all, |all| {
+            let rows = all.iter().map(|known| [known.id.to_string(), known.level.to_owned(), known.title.to_owned()]);
+            app.output.line(table(["id", "level", "event"], &["id"], rows));
+        });
+        return Ok(Exit::Ok);
+    };
+    let known = explanation(id).ok_or_else(|| {
+        CommandError::new("not-found", Exit::Errors, format!("no event has the number {id}"))
+            .hint("`syncline events explain` lists all kinds")
+    })?;
+    app.output.result(&Explained::of(known), |known| {
+        app.output.line(format!("{} ({}): {}", known.id, known.level, known.title));
+        app.output.line(known.text);
+    });
+    Ok(Exit::Ok)
+}
+
+fn query(filter: &EventFilter) -> EventQuery {
+    let since = filter.since.map(|age| Timestamp(SystemClock::new().now().0.saturating_sub(age)));
+    let level = filter.level.map(|level| match level {
+        EventLevel::Information => Level::Information,
+        EventLevel::Warning => Level::Warning,
+        EventLevel::Error => Level::Error,
+    });
+    EventQuery { numbers: filter.id.clone(), level, connector: filter.connector.clone(), text: filter.text.clone(), since }
+}

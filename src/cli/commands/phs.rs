@@ -1,0 +1,351 @@
+//! `phs`: password hash synchronization, for everybody and for one account.
+
+use crate::cli::App;
+use crate::cli::args::PhsCommand;
+use crate::cli::commands::{facts, only_object};
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::output::{clean, moment, table, thousands};
+use crate::connector::PasswordFeatures;
+use crate::context::Context;
+use crate::model::CsId;
+use crate::password::Held;
+use crate::password::agent::CycleReport;
+use crate::password::report::{AccountStatus, Coverage, Overwritten, PairStatus};
+use crate::service::{Access, PasswordDiagnosis, PasswordSwitch, Service};
+use serde::Serialize;
+use serde_json::json;
+
+pub(in crate::cli) fn run(app: &App, command: &PhsCommand) -> Result<Exit, CommandError> {
+    let cx = Context::system();
+    match command {
+        PhsCommand::Run { once: true } => cycle(app, &cx, None, false),
+        PhsCommand::Run { once: false } => serve(app, &cx),
+        PhsCommand::FullSync { connector } => cycle(app, &cx, connector.as_deref(), true),
+        PhsCommand::Status { object: Some(object), .. } => account(app, &cx, object),
+        PhsCommand::Status { policy: true, .. } => policy(app, &cx),
+        PhsCommand::Status { .. } => status(app, &cx),
+        PhsCommand::Coverage { domain } => coverage(app, &cx, domain.as_deref()),
+        PhsCommand::Push { object } => push(app, &cx, object),
+        PhsCommand::Enable { connector, what_if: true } => preview(app, &cx, connector.as_deref()),
+        PhsCommand::Enable { connector, what_if: false } => enable(app, &cx, connector.as_deref()),
+        PhsCommand::Disable { connector, what_if } => disable(app, connector.as_deref(), *what_if),
+        PhsCommand::Doctor { object } => doctor(app, &cx, object.as_deref()),
+    }
+}
+
+fn object_of(service: &Service, text: &str) -> Result<CsId, CommandError> {
+    let browser = service.browse()?;
+    only_object(&browser, browser.find_origin(text)?, text)
+}
+
+fn serve(app: &App, cx: &Context) -> Result<Exit, CommandError> {
+    let service = app.service(Access::Existing)?;
+    if !app.output.json {
+        app.output.note("Passwords that change are sent every two minutes, until this is interrupted.");
+    }
+    service.run_password_agent(cx)?;
+    Ok(Exit::Ok)
+}
+
+fn cycle(app: &App, cx: &Context, connector: Option<&str>, full: bool) -> Result<Exit, CommandError> {
+    let report = app.service(Access::Existing)?.password_cycle(cx, connector, full)?;
+    let exit = exit_of(&report);
+    app.output.result(&document(&report), |_| {
+        let mut rows = Vec::new();
+        for pair in &report.pairs {
+            let held = pair.held.as_ref().map(|held| told(held).to_owned()).or_else(|| pair.error.clone());
+            if pair.domains.is_empty() {
+                let state = held.clone().unwrap_or_else(|| "nothing to do".to_owned());
+                rows.push([pair.source.clone(), String::new(), String::new(), String::new(), String::new(), state]);
+            }
+            for domain in &pair.domains {
+                let state = domain.error.clone().or_else(|| held.clone()).unwrap_or_else(|| "ok".to_owned());
+                let what = if domain.full { "everything" } else { "changes" };
+                let state = format!("{what}: {state}");
+                rows.push([
+                    pair.source.clone(),
+                    domain.domain.clone(),
+                    thousands(domain.seen),
+                    thousands(domain.accepted),
+                    thousands(domain.failed),
+                    state,
+                ]);
+            }
+        }
+        app.output.line(table(["directory", "domain", "read", "sent", "failed", "state"], &["read", "sent", "failed"], rows));
+    });
+    Ok(exit)
+}
+
+fn exit_of(report: &CycleReport) -> Exit {
+    let failed = report.pairs.iter().any(|pair| pair.error.is_some() || pair.domains.iter().any(|domain| domain.error.is_some()));
+    let part = report.pairs.iter().any(|pair| pair.held.is_some() || pair.domains.iter().any(|domain| domain.failed > 0));
+    match (failed, part) {
+        (true, _) => Exit::Errors,
+        (false, true) => Exit::Warnings,
+        (false, false) => Exit::Ok,
+    }
+}
+
+fn document(report: &CycleReport) -> serde_json::Value {
+    let domain = |domain: &crate::password::agent::DomainReport| {
+        json!({
+            "domain": domain.domain, "full": domain.full, "read": domain.seen, "sent": domain.accepted, "failed": domain.failed,
+            "error": domain.error,
+        })
+    };
+    let pairs = report.pairs.iter().map(|pair| {
+        json!({
+            "directory": pair.source, "held": pair.held, "error": pair.error,
+            "domains": pair.domains.iter().map(domain).collect::<Vec<_>>(),
+        })
+    });
+    json!({ "directories": pairs.collect::<Vec<_>>() })
+}
+
+/// Why nothing is sent, in a sentence.
+fn told(held: &Held) -> &'static str {
+    match held {
+        Held::Staging => "nothing is sent in staging mode",
+        Held::NotSynchronized => "waits for the first full synchronization: run `syncline cycle start --initial`",
+        Held::SwitchedOff => "password hash synchronization is off in the tenant: `syncline phs enable` switches it on",
+        Held::Disabled => "directory synchronization is off in the tenant",
+        Held::Denied => "the tenant does not accept our account, or it lacks a right",
+        Held::Unreachable => "the tenant does not answer",
+    }
+}
+
+#[derive(Serialize)]
+struct Status {
+    directories: Vec<Directory>,
+}
+
+#[derive(Serialize)]
+struct Directory {
+    name: String,
+    #[serde(flatten)]
+    status: PairStatus,
+}
+
+fn status(app: &App, cx: &Context) -> Result<Exit, CommandError> {
+    let found = app.service(Access::Existing)?.password_status(cx)?;
+    let directories = found.into_iter().map(|(name, status)| Directory { name, status }).collect();
+    app.output.result(&Status { directories }, |found| {
+        if found.directories.is_empty() {
+            app.output.line("Password synchronization is off for every directory. `syncline phs enable` switches it on.");
+        }
+        for Directory { name, status } in &found.directories {
+            let state = match (&status.held, &status.failure) {
+                (Some(held), _) => status.held_detail.clone().unwrap_or_else(|| told(held).to_owned()),
+                (None, Some(failure)) => failure.clone(),
+                (None, None) if status.ready => "on".to_owned(),
+                (None, None) => "waits for the first full synchronization".to_owned(),
+            };
+            let due: Vec<String> = status.due.iter().map(|(status, count)| format!("{} {status}", thousands(*count))).collect();
+            let time = |time: &Option<String>| time.as_deref().map(moment).unwrap_or_default();
+            let asked = status.full_requested.as_deref().map(|at| format!("asked for at {}", moment(at))).unwrap_or_default();
+            let flagged = if status.flagged > 0 { thousands(status.flagged) } else { String::new() };
+            facts(
+                app.output,
+                name,
+                &[
+                    ("state", state),
+                    ("full synchronization", asked),
+                    ("last cycle", time(&status.last_cycle)),
+                    ("last password sent", time(&status.last_sent)),
+                    ("last sign of life", time(&status.last_heartbeat)),
+                    ("sign of life failed", status.heartbeat_failure.clone().unwrap_or_default()),
+                    ("due", due.join(", ")),
+                    ("refused again and again", flagged),
+                ],
+            );
+            for domain in &status.domains {
+                let read = match (&domain.failure, &domain.last_read) {
+                    (Some(failure), _) => failure.clone(),
+                    (None, Some(at)) => format!("read at {} from {}", moment(at), domain.server.as_deref().unwrap_or("its server")),
+                    (None, None) => "not read yet".to_owned(),
+                };
+                app.output.line(clean(format!("  {}: {read}", domain.domain)));
+            }
+        }
+    });
+    Ok(Exit::Ok)
+}
+
+fn account(app: &App, cx: &Context, text: &str) -> Result<Exit, CommandError> {
+    let service = app.service(Access::Existing)?;
+    let status = service.password_of(cx, object_of(&service, text)?)?;
+    app.output.result(&status, |status: &AccountStatus| {
+        let time = |time: &Option<String>| time.as_deref().map(moment).unwrap_or_default();
+        let part = status.reason_detail.clone().unwrap_or_else(|| "yes".to_owned());
+        let state = match &status.status {
+            Some(name) if status.current => format!("{name}: the tenant has the present password"),
+            Some(name) => [Some((*name).to_owned()), status.detail.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "),
+            None => "never tried".to_owned(),
+        };
+        facts(
+            app.output,
+            &format!("{} ({})", status.dn, status.id),
+            &[
+                ("takes part", part),
+                ("signs in as", status.sign_in_name.clone().unwrap_or_default()),
+                ("state", state),
+                ("tenant's code", status.code.map(|code| code.to_string()).unwrap_or_default()),
+                ("password changed", time(&status.changed)),
+                ("confirmed", time(&status.confirmed)),
+                ("last attempt", time(&status.attempted)),
+                ("attempts in vain", if status.attempts > 0 { status.attempts.to_string() } else { String::new() }),
+                ("tried again", time(&status.next_attempt)),
+            ],
+        );
+    });
+    Ok(Exit::Ok)
+}
+
+fn policy(app: &App, cx: &Context) -> Result<Exit, CommandError> {
+    let features = app.service(Access::Existing)?.password_features(cx)?;
+    let PasswordFeatures { synchronization, password_hashes, force_change, cloud_policy } = features;
+    let document = json!({
+        "directory_synchronization": synchronization, "password_hash_synchronization": password_hashes,
+        "force_password_change_on_logon": force_change, "cloud_password_policy_for_synchronized_users": cloud_policy,
+    });
+    app.output.result(&document, |_| {
+        let word = |on: bool| if on { "on" } else { "off" };
+        let temporary = if force_change {
+            "on: temporary passwords are sent, and the next sign-in must change them"
+        } else {
+            "off: temporary passwords are not sent"
+        };
+        let expiry = if cloud_policy {
+            "on: passwords expire in the cloud as its policy says"
+        } else {
+            "off: each password that is sent is set to never expire in the cloud"
+        };
+        facts(
+            app.output,
+            "The tenant",
+            &[
+                ("directory synchronization", word(synchronization).to_owned()),
+                ("password hash synchronization", word(password_hashes).to_owned()),
+                ("ForcePasswordChangeOnLogOn", temporary.to_owned()),
+                ("CloudPasswordPolicyForPasswordSyncedUsers", expiry.to_owned()),
+                ("length and complexity", "those of the directory count; the cloud checks neither".to_owned()),
+            ],
+        );
+    });
+    Ok(Exit::Ok)
+}
+
+fn coverage(app: &App, cx: &Context, domain: Option<&str>) -> Result<Exit, CommandError> {
+    let coverage = app.service(Access::Existing)?.password_coverage(cx, domain)?;
+    app.output.result(&coverage, |found: &Coverage| {
+        let share = match found.in_scope {
+            0 => "nobody is in scope".to_owned(),
+            all => {
+                let tenths = found.confirmed.saturating_mul(1_000) / all;
+                format!(
+                    "{} of {} accounts in scope have a confirmed password ({}.{} %)",
+                    thousands(found.confirmed),
+                    thousands(all),
+                    tenths / 10,
+                    tenths % 10
+                )
+            }
+        };
+        app.output.line(share);
+        if let Some(oldest) = &found.oldest_confirmation {
+            app.output.line(format!("The oldest confirmation is of {}.", moment(oldest)));
+        }
+        if !found.missing.is_empty() {
+            let rows = found.missing.iter().map(|(reason, count)| [reason.clone(), thousands(*count)]);
+            app.output.line(table(["missing", "accounts"], &["accounts"], rows));
+        }
+    });
+    Ok(if coverage.missing.is_empty() { Exit::Ok } else { Exit::Warnings })
+}
+
+fn push(app: &App, cx: &Context, text: &str) -> Result<Exit, CommandError> {
+    let service = app.service(Access::Existing)?;
+    let account = object_of(&service, text)?;
+    let status = service.push_password(cx, account)?;
+    app.output.result(&json!({ "id": account.to_string(), "status": status.as_str() }), |_| app.output.line(status.as_str()));
+    Ok(if status.as_str() == "Success" { Exit::Ok } else { Exit::Errors })
+}
+
+#[derive(Serialize)]
+struct Preview {
+    overwritten: Vec<Overwritten>,
+}
+
+fn preview(app: &App, cx: &Context, connector: Option<&str>) -> Result<Exit, CommandError> {
+    let service = app.service(Access::Existing)?;
+    // The same refusals as without --what-if.
+    let switch = service.enable_passwords(cx, connector, true)?;
+    let overwritten = service.passwords_overwritten(cx, connector)?;
+    app.output.result(&Preview { overwritten }, |found| {
+        app.output.line(switched(&switch, true));
+        let count = thousands(found.overwritten.len() as u64);
+        app.output.line(format!("The cloud password of these {count} people would be overwritten by that of {}:", switch.source));
+        let rows = found.overwritten.iter().map(|one| [one.id.clone(), one.sign_in_name.clone(), one.dn.clone()]);
+        app.output.line(table(["object", "signs in as", "account"], &[], rows));
+    });
+    Ok(Exit::Ok)
+}
+
+fn enable(app: &App, cx: &Context, connector: Option<&str>) -> Result<Exit, CommandError> {
+    let switch = app.service(Access::Create)?.enable_passwords(cx, connector, false)?;
+    app.output.result(&switch, |switch| {
+        app.output.line(switched(switch, false));
+        if switch.waits {
+            app.output.line("It waits for the first full synchronization (event 613): `syncline cycle start --initial`.");
+        } else {
+            app.output.line("A full password synchronization is asked for: `syncline phs run` does it.");
+        }
+    });
+    Ok(Exit::Ok)
+}
+
+fn switched(switch: &PasswordSwitch, what_if: bool) -> String {
+    let PasswordSwitch { source, target, configured, tenant_switched, .. } = switch;
+    let (would, be) = if what_if { ("would be ", "") } else { ("", " now") };
+    let here = if *configured { format!("{would}on{be}") } else { "on already".to_owned() };
+    let there = if *tenant_switched { format!("{would}on{be}") } else { "on already".to_owned() };
+    format!("Password synchronization: {source} {here}, {target} {there}.")
+}
+
+fn disable(app: &App, connector: Option<&str>, what_if: bool) -> Result<Exit, CommandError> {
+    let switch = app.service(Access::Existing)?.disable_passwords(connector, what_if)?;
+    app.output.result(&switch, |switch| {
+        let state = match (switch.configured, what_if) {
+            (true, true) => "would be off",
+            (true, false) => "is off now",
+            (false, _) => "is off already",
+        };
+        app.output.line(format!("Password synchronization of {} {state}.", switch.source));
+        app.output
+            .line("Passwords that were sent go on working until they are changed in the cloud; new ones of the directory do not reach it.");
+    });
+    Ok(Exit::Ok)
+}
+
+#[derive(Serialize)]
+struct Diagnosis {
+    checks: Vec<PasswordDiagnosis>,
+}
+
+fn doctor(app: &App, cx: &Context, object: Option<&str>) -> Result<Exit, CommandError> {
+    let service = app.service(Access::Existing)?;
+    let account = object.map(|text| object_of(&service, text)).transpose()?;
+    let checks = service.diagnose_passwords(cx, account)?;
+    let good = checks.iter().all(|check| check.good);
+    app.output.result(&Diagnosis { checks }, |found| {
+        for check in &found.checks {
+            let mark = if check.good { "ok  " } else { "FAIL" };
+            app.output.line(clean(format!("{mark}  {}, {}: {}", check.area, check.what, check.evidence)));
+            if let Some(remedy) = &check.remedy {
+                app.output.line(clean(format!("      {remedy}")));
+            }
+        }
+    });
+    Ok(if good { Exit::Ok } else { Exit::Warnings })
+}

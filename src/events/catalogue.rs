@@ -1,0 +1,181 @@
+//! What each number means and what to do about it, for people who meet it in a log (specification: sync engine 7.7,
+//! admin surface 3; numbers below 7000 are Microsoft's).
+
+use super::Level::{self, Error, Information, Warning};
+
+/// One kind of event, explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The stable number.
+    pub number: u32,
+    /// How much it matters as a rule.
+    pub level: Level,
+    /// What happened, in a few words.
+    pub title: &'static str,
+    /// What it means, and what to do when something is to be done.
+    pub text: &'static str,
+}
+
+/// Every kind that this program tells, by number.
+pub fn catalogue() -> &'static [Explanation] {
+    CATALOGUE
+}
+
+/// One kind by number.
+pub fn explanation(number: u32) -> Option<&'static Explanation> {
+    CATALOGUE.iter().find(|known| known.number == number)
+}
+
+const fn kind(number: u32, level: Level, title: &'static str, text: &'static str) -> Explanation {
+    Explanation { number, level, title, text }
+}
+
+const CATALOGUE: &[Explanation] = &[
+    kind(
+        0,
+        Warning,
+        "Password changes failed and are tried again",
+        "The named accounts could not be sent; they stay due and are tried again by themselves. `syncline phs status --object ACCOUNT` says \
+         why and when.",
+    ),
+    kind(
+        115,
+        Error,
+        "Access to the tenant was denied",
+        "The tenant does not accept the account or application that Syncline signs in with, or it lacks the synchronization role. Check the \
+         connector's credential and that nobody removed its role; nothing is sent until then.",
+    ),
+    kind(
+        116,
+        Warning,
+        "More deletes than allowed are waiting",
+        "The export sent nothing, since more objects would be deleted than [guard] allows. Look at `syncline export --what-if`; if they are \
+         right, `syncline export --allow-deletes SET` sends exactly that set once.",
+    ),
+    kind(601, Information, "The password agent starts", "Nothing to do."),
+    kind(602, Information, "The password agent is told to stop", "Nothing to do: it ends at the next border between batches."),
+    kind(
+        603,
+        Error,
+        "The password agent met an error of its own",
+        "A part of the agent failed and is tried again with the next cycle. Please report it with its text when it comes back.",
+    ),
+    kind(605, Information, "Accounts were put into the retry queue", "They are tried again by themselves."),
+    kind(606, Information, "Accounts left the retry queue", "They were sent, or need no password any more."),
+    kind(609, Information, "The password agent has stopped", "Nothing to do."),
+    kind(
+        611,
+        Error,
+        "Password synchronization failed for a domain",
+        "Nothing of the domain could be read; other domains are not affected, and it is tried again with each cycle. `syncline phs doctor` \
+         tells what is missing: usually a right (both Replicating Directory Changes and Replicating Directory Changes All), the password of \
+         the account, or the way to the domain controller. Told once until it changes.",
+    ),
+    kind(
+        612,
+        Error,
+        "The tenant's settings could not be read",
+        "Whether the tenant takes passwords is not known, so nothing is sent. Check the connection to the tenant. Told once until it changes.",
+    ),
+    kind(
+        613,
+        Information,
+        "Password synchronization waits for the first full synchronization",
+        "Run `syncline cycle start --initial` once; the passwords follow by themselves.",
+    ),
+    kind(617, Information, "A full password synchronization of a directory starts", "Every account in scope is sent once."),
+    kind(618, Information, "A full password synchronization of a domain starts", "Every account in scope is sent once."),
+    kind(619, Information, "A full password synchronization is under way", "Nothing to do."),
+    kind(621, Error, "A full password synchronization failed", "It stays requested and starts again with the next cycle; see event 611."),
+    kind(622, Information, "A full password synchronization of a domain is complete", "Nothing to do."),
+    kind(623, Information, "A full password synchronization of a directory is complete", "Nothing to do."),
+    kind(650, Information, "A batch of password hashes is sent", "Nothing to do."),
+    kind(651, Information, "A batch of password hashes was answered", "Each account's result is in its event 657."),
+    kind(
+        652,
+        Error,
+        "A batch of password hashes failed",
+        "Code 81: the tenant is busy. Code 90: password hash synchronization is off in the tenant. The accounts stay due and are tried \
+         again; the tracking id helps Microsoft's support.",
+    ),
+    kind(653, Information, "A sign of life is sent", "With nothing to send for 30 minutes, the tenant is told that the agent is well."),
+    kind(654, Information, "The sign of life was answered", "The tenant shows password synchronization as alive."),
+    kind(655, Error, "The sign of life failed", "It is tried again; after two hours without one the tenant raises an alert of its own."),
+    kind(656, Information, "Password change request", "The password of the named account goes to the tenant; event 657 has the result."),
+    kind(657, Information, "Password change result", "Success, or why the tenant refused the named account."),
+    kind(
+        660,
+        Warning,
+        "The tenant takes no password hashes",
+        "Password hash synchronization is off in the tenant. It is looked at again with each cycle; `syncline phs enable` switches it on.",
+    ),
+    kind(661, Information, "The tenant takes password hashes again", "What waited is sent."),
+    kind(664, Error, "One account could not be sent", "Somebody asked for it with `syncline phs push`; the text says why."),
+    kind(
+        665,
+        Error,
+        "The state of a domain could not be noted",
+        "The store refused to write, so accounts may be sent again. Check the disk; `syncline store check` looks at the file.",
+    ),
+    kind(
+        668,
+        Information,
+        "Accounts whose password itself did not change",
+        "Only the time of the change moved; nothing was sent for them.",
+    ),
+    kind(
+        6900,
+        Error,
+        "The password of an account could not be read",
+        "What the domain controller sent for it cannot be decrypted. Others are not affected; it is read again with the next cycle.",
+    ),
+    kind(7001, Information, "A cycle begins", "Nothing to do."),
+    kind(7002, Information, "A cycle is over", "`syncline run list` shows its runs."),
+    kind(7010, Information, "A run is over", "`syncline run show NUMBER` shows its steps and counters."),
+    kind(
+        7011,
+        Warning,
+        "A run was interrupted",
+        "Its process ended in the middle. What was committed is kept, and the next run goes on from there.",
+    ),
+    kind(
+        7020,
+        Error,
+        "A full import misses too much to be believed",
+        "Nothing was staged as deleted. If the objects are really gone, `syncline run start NAME full-import --allow-shrink` believes it once.",
+    ),
+    kind(
+        7021,
+        Warning,
+        "Somebody else changed values that Syncline manages",
+        "They are put back with the next export; find out who changed them.",
+    ),
+    kind(
+        7022,
+        Warning,
+        "The target does not show what it accepted",
+        "The changes are sent again. When it stays, the target alters or refuses them.",
+    ),
+    kind(7030, Information, "A full step instead of a delta", "The text says why; it takes longer and does the same."),
+    kind(7040, Information, "Nothing was exported in staging mode", "[guard] staging is true in syncline.toml."),
+    kind(7050, Information, "A domain is read again", "What had stopped it (event 611) is over."),
+    kind(
+        7051,
+        Warning,
+        "The tenant refuses the password of an account again and again",
+        "It goes on trying every half hour. `syncline phs status --object ACCOUNT` shows the tenant's answer.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_explained_once_in_order() {
+        assert!(CATALOGUE.windows(2).all(|pair| pair[0].number < pair[1].number));
+        assert!(CATALOGUE.iter().all(|known| !known.title.ends_with('.') && known.text.ends_with('.')));
+        assert_eq!(explanation(656).map(|known| known.title), Some("Password change request"));
+        assert_eq!(explanation(1), None);
+    }
+}

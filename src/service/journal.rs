@@ -1,0 +1,206 @@
+//! The journal of events: the sink that keeps what is told, and looking into it.
+
+use super::{Service, ServiceError};
+use crate::events::{Event, EventSink, Field, Level, Log};
+use crate::model::Timestamp;
+use crate::store::{ChangeSet, EventRecord, Store};
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+use std::sync::{Mutex, PoisonError};
+
+/// So many events are written together: a transaction for each would cost more than what they tell of.
+const TOGETHER: usize = 200;
+const DAY: i64 = 86_400_000_000;
+
+/// Passes events to the log and keeps them in the store, the oldest of them as long as run history.
+pub(super) struct Journal {
+    store: Store,
+    days: u32,
+    waiting: Mutex<Vec<EventRecord>>,
+}
+
+impl Journal {
+    /// A journal in a store that keeps events for so many days.
+    pub(super) fn new(store: &Store, days: u32) -> Self {
+        Self { store: store.clone(), days, waiting: Mutex::default() }
+    }
+
+    /// Writes what waits. A journal that cannot be written must not stop what it tells of; the log says so.
+    pub(super) fn flush(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(&mut waiting);
+    }
+
+    fn write(&self, waiting: &mut Vec<EventRecord>) {
+        let Some(newest) = waiting.last().map(|event| event.at) else { return };
+        let before = Timestamp(newest.0.saturating_sub(i64::from(self.days.max(1)).saturating_mul(DAY)));
+        let changes = ChangeSet { events: std::mem::take(waiting), events_before: Some(before), ..ChangeSet::new() };
+        if let Err(error) = self.store.apply(changes) {
+            tracing::warn!("events could not be kept: {error}");
+        }
+    }
+}
+
+impl EventSink for Journal {
+    fn event(&self, at: Timestamp, event: &Event) {
+        Log.event(at, event);
+        let fields: Map<String, Json> = event.fields().into_iter().map(|(name, field)| (name.to_owned(), json(field))).collect();
+        let record = EventRecord {
+            sequence: 0,
+            at,
+            number: event.number(),
+            level: event.level(),
+            connector: event.connector().unwrap_or_default().to_owned(),
+            text: event.to_string(),
+            fields: Json::Object(fields).to_string(),
+        };
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push(record);
+        if waiting.len() >= TOGETHER {
+            self.write(&mut waiting);
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("days", &self.days).finish_non_exhaustive()
+    }
+}
+
+fn json(field: Field<'_>) -> Json {
+    match field {
+        Field::Text(text) => text.into(),
+        Field::Texts(texts) => texts.into(),
+        Field::Count(count) => count.into(),
+        Field::Code(code) => code.into(),
+        Field::Flag(flag) => flag.into(),
+        Field::Time(time) => time.to_string().into(),
+    }
+}
+
+/// Which events somebody wants to see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Kinds by number; none means all.
+    pub numbers: Vec<u32>,
+    /// At least this level.
+    pub level: Option<Level>,
+    /// About this connector, by name.
+    pub connector: Option<String>,
+    /// With this text in the sentence or a field, whatever its case.
+    pub text: Option<String>,
+    /// Not before this time.
+    pub since: Option<Timestamp>,
+}
+
+/// An event, for people and programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EventView {
+    /// Its place in the journal.
+    pub sequence: u64,
+    /// When it was told.
+    pub at: String,
+    /// The number of its kind.
+    pub id: u32,
+    /// `information`, `warning` or `error`.
+    pub level: &'static str,
+    /// The connector it is about.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub connector: String,
+    /// The sentence.
+    pub text: String,
+    /// What it says, by name.
+    pub fields: Json,
+}
+
+impl EventView {
+    fn of(record: EventRecord) -> Self {
+        Self {
+            sequence: record.sequence,
+            at: record.at.to_string(),
+            id: record.number,
+            level: level_name(record.level),
+            connector: record.connector,
+            text: record.text,
+            fields: serde_json::from_str(&record.fields).unwrap_or_default(),
+        }
+    }
+}
+
+/// The word for a level.
+pub fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Information => "information",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    }
+}
+
+impl EventQuery {
+    fn wants(&self, event: &EventRecord) -> bool {
+        let told = |text: &String| {
+            let text = text.to_lowercase();
+            event.text.to_lowercase().contains(&text) || event.fields.to_lowercase().contains(&text)
+        };
+        (self.numbers.is_empty() || self.numbers.contains(&event.number))
+            && self.level.is_none_or(|level| event.level >= level)
+            && self.connector.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(&event.connector))
+            && self.text.as_ref().is_none_or(told)
+            && self.since.is_none_or(|since| event.at >= since)
+    }
+}
+
+/// How many events are looked at in one read.
+const PAGE: usize = 1_000;
+
+impl Service {
+    /// The newest events that a query wants, the oldest of them first, and whether there are more.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn events(&self, query: &EventQuery, limit: usize) -> Result<(Vec<EventView>, bool), ServiceError> {
+        let snapshot = self.store().snapshot()?;
+        let (mut found, mut before) = (Vec::new(), None);
+        'pages: loop {
+            let page = snapshot.events_back(before, PAGE)?;
+            let Some(oldest) = page.last() else { break };
+            before = Some(oldest.sequence);
+            let too_old = query.since.is_some_and(|since| oldest.at < since);
+            for event in page.into_iter().filter(|event| query.wants(event)) {
+                if found.len() == limit {
+                    found.reverse();
+                    return Ok((found, true));
+                }
+                found.push(EventView::of(event));
+            }
+            if too_old {
+                break 'pages;
+            }
+        }
+        found.reverse();
+        Ok((found, false))
+    }
+
+    /// The events behind a place in the journal that a query wants, and the place behind the last one looked at.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn events_after(&self, query: &EventQuery, after: Option<u64>) -> Result<(Vec<EventView>, Option<u64>), ServiceError> {
+        let snapshot = self.store().snapshot()?;
+        let (mut found, mut place) = (Vec::new(), after);
+        loop {
+            let page = snapshot.events(place, PAGE)?;
+            let Some(last) = page.last() else { break };
+            place = Some(last.sequence);
+            found.extend(page.into_iter().filter(|event| query.wants(event)).map(EventView::of));
+        }
+        Ok((found, place))
+    }
+}

@@ -1,0 +1,532 @@
+//! Password hash synchronization: which directories take part, the agent between them and the tenant, and its switch.
+
+use super::journal::Journal;
+use super::tenant::{RunningTenant, TenantPlace};
+use super::wiring::password_source;
+use super::{Service, ServiceError, cloud};
+use crate::config::{ConnectorConfig, ConnectorSettings, set_flag};
+use crate::connector::{ConnectorError, PasswordCheck, PasswordFeatures, PasswordTarget};
+use crate::context::Context;
+use crate::model::{ConnectorId, CsId};
+use crate::password::agent::{self, Agent, AgentSettings, CycleKind, CycleReport, Pair, PushError};
+use crate::password::hash;
+use crate::password::report::{AccountStatus, Coverage, Overwritten, PairStatus, Views};
+use crate::store::{PasswordStatus, StoreError};
+use serde::Serialize;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// The table of a connector's file that the switch is in, and its key.
+const TABLE: &str = "password_hash_sync";
+const SWITCH: &str = "enabled";
+
+/// The agent with everything that was started for it.
+pub(super) struct PasswordCrew {
+    agent: Agent,
+    journal: Arc<Journal>,
+    target: Arc<dyn PasswordTarget>,
+    tenant: Option<RunningTenant>,
+}
+
+impl PasswordCrew {
+    /// Writes what was told, and stops the tenant that was started for the agent.
+    async fn dismiss(self) {
+        let Self { agent, journal, target, tenant } = self;
+        drop((agent, target));
+        journal.flush();
+        if let Some(tenant) = tenant {
+            tenant.stop().await;
+        }
+    }
+}
+
+/// What switching password synchronization on came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PasswordSwitch {
+    /// The directory.
+    pub source: String,
+    /// The tenant.
+    pub target: String,
+    /// The switch in the directory's file was turned; false: it stood so already.
+    pub configured: bool,
+    /// The switch in the tenant was turned; false: it stood so already, or is left alone.
+    pub tenant_switched: bool,
+    /// The first full synchronization of both sides has not completed: the agent waits for it (event 613).
+    pub waits: bool,
+}
+
+impl Service {
+    /// The directories whose password hashes are synchronized.
+    pub fn password_sources(&self) -> Vec<ConnectorId> {
+        self.switched(|switch| switch == Some(true))
+    }
+
+    fn switched(&self, wanted: impl Fn(Option<bool>) -> bool) -> Vec<ConnectorId> {
+        let configs = self.config.connectors.iter().filter(|config| wanted(switch(config)));
+        configs.filter_map(|config| self.connector_id(&config.name).ok()).collect()
+    }
+
+    /// The tenant that passwords go to: the first connector of kind `entra`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn password_target(&self) -> Result<ConnectorId, ServiceError> {
+        let cloud = self.config.connectors.iter().find(|config| matches!(config.settings, ConnectorSettings::Entra(_)));
+        let cloud = cloud.ok_or_else(|| ServiceError::NotReady {
+            message: "no connector of kind \"entra\" is configured that passwords could go to".to_owned(),
+            hint: "`syncline init` writes one; docs/guide/entra.md says what the tenant needs".to_owned(),
+        })?;
+        self.connector_id(&cloud.name)
+    }
+
+    /// The directory that somebody means by a name, or the only one that can be meant.
+    ///
+    /// # Errors
+    /// When it has no passwords, or several can be meant.
+    fn password_source_named(&self, name: Option<&str>, on: Option<bool>) -> Result<ConnectorId, ServiceError> {
+        if let Some(name) = name {
+            let id = self.connector_id(name)?;
+            let known = self.config_of(id).and_then(switch);
+            return known
+                .map(|_| id)
+                .ok_or_else(|| ServiceError::Usage(format!("{name} has no password hashes: directories of kind ad and ldif have")));
+        }
+        let candidates = match self.switched(|switch| on.is_some() && switch == on) {
+            found if found.is_empty() => self.switched(|switch| switch.is_some()),
+            found => found,
+        };
+        match candidates.as_slice() {
+            [one] => Ok(*one),
+            [] => Err(ServiceError::NotReady {
+                message: "no directory with password hashes is configured".to_owned(),
+                hint: "directories of kind ad and ldif have them: `syncline init` writes one".to_owned(),
+            }),
+            several => {
+                let names: Vec<&str> = several.iter().filter_map(|id| self.connectors.get(id)).map(String::as_str).collect();
+                Err(ServiceError::Usage(format!("name one of the directories: {}", names.join(", "))))
+            }
+        }
+    }
+
+    fn config_of(&self, id: ConnectorId) -> Option<&ConnectorConfig> {
+        self.connectors.get(&id).and_then(|name| self.config.connector(name))
+    }
+
+    fn name_of(&self, id: ConnectorId) -> String {
+        self.connectors.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Starts the tenant, unless one runs already, and makes an agent for directories.
+    pub(super) async fn password_crew(
+        &self,
+        cx: &Context,
+        sources: &[ConnectorId],
+        running: Option<&RunningTenant>,
+        place: TenantPlace,
+    ) -> Result<PasswordCrew, ServiceError> {
+        let rules = self.shared_rules()?;
+        let target = self.password_target()?;
+        let config = self.config_of(target).ok_or_else(|| ServiceError::NotFound("the tenant is not configured".to_owned()))?;
+        let ConnectorSettings::Entra(file) = &config.settings else {
+            return Err(ServiceError::Usage(format!("{} is no tenant", config.name)));
+        };
+        let started = match running {
+            None if file.is_embedded() => Some(RunningTenant::start(&config.name, file, place, cx).await?),
+            _ => None,
+        };
+        let names = Arc::clone(self.store.names());
+        let sender: Arc<dyn PasswordTarget> =
+            Arc::new(cloud::entra(config, file, running.or(started.as_ref()), &self.config.secrets, names)?);
+        let mut pairs = Vec::with_capacity(sources.len());
+        for source in sources {
+            let Some(config) = self.config_of(*source) else { continue };
+            pairs.push(Pair {
+                source: *source,
+                source_name: config.name.clone(),
+                reader: password_source(config, &self.config.secrets, self.store.names())?,
+                target,
+                target_name: self.name_of(target),
+                sender: Arc::clone(&sender),
+            });
+        }
+        let journal = Arc::new(Journal::new(&self.store, self.config.limits.history_days));
+        let agent = Agent::new(AgentSettings {
+            store: self.store.clone(),
+            rules,
+            parameters: self.kept_parameters(cx.now())?,
+            pairs,
+            staging: self.config.guard.staging,
+            events: journal.clone(),
+        });
+        Ok(PasswordCrew { agent, journal, target: sender, tenant: started })
+    }
+
+    /// Lends an agent to some work.
+    fn with_agent<T>(
+        &self,
+        cx: &Context,
+        sources: &[ConnectorId],
+        work: impl AsyncFnOnce(&PasswordCrew) -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        self.with_runtime(cx, async || {
+            let crew = self.password_crew(cx, sources, None, TenantPlace::Here).await?;
+            let done = work(&crew).await;
+            crew.dismiss().await;
+            done
+        })
+    }
+
+    /// Reads and sends what changed, once; with `full` every account in scope of these directories once more.
+    ///
+    /// # Errors
+    /// When the agent cannot be set up or the store refuses. What goes wrong with a directory or the tenant is in the report.
+    pub fn password_cycle(&self, cx: &Context, connector: Option<&str>, full: bool) -> Result<CycleReport, ServiceError> {
+        let sources = match connector {
+            Some(name) => vec![self.enabled_source(name)?],
+            None => self.enabled_sources()?,
+        };
+        let kind = if full { CycleKind::Full } else { CycleKind::Changes };
+        self.with_agent(cx, &sources, async |crew| Ok(crew.agent.cycle(cx, kind).await?))
+    }
+
+    /// The end of a cycle of runs: passwords of accounts that it brought to the tenant. Nothing when no directory takes part.
+    pub(super) async fn passwords_behind_cycle(
+        &self,
+        cx: &Context,
+        running: Option<&RunningTenant>,
+    ) -> Result<Option<CycleReport>, ServiceError> {
+        let sources = self.password_sources();
+        if sources.is_empty() || cx.cancelled() {
+            return Ok(None);
+        }
+        let crew = self.password_crew(cx, &sources, running, TenantPlace::Here).await?;
+        let report = crew.agent.cycle(cx, CycleKind::Changes).await;
+        crew.dismiss().await;
+        Ok(Some(report?))
+    }
+
+    /// Reads and sends what changed every two minutes, until told to stop.
+    ///
+    /// # Errors
+    /// When the agent cannot be set up.
+    pub fn run_password_agent(&self, cx: &Context) -> Result<(), ServiceError> {
+        let sources = self.enabled_sources()?;
+        self.with_agent(cx, &sources, async |crew| {
+            // Nobody wakes it: directory runs of other processes wait until this one ends.
+            crew.agent.run(cx, &Notify::new()).await;
+            Ok(())
+        })
+    }
+
+    /// Sends the password of one account now.
+    ///
+    /// # Errors
+    /// When the agent cannot be set up, or the account could not be sent; the message says why.
+    pub fn push_password(&self, cx: &Context, account: CsId) -> Result<PasswordStatus, ServiceError> {
+        let sources = self.enabled_sources()?;
+        self.with_agent(cx, &sources, async |crew| {
+            crew.agent.push(cx, account).await.map_err(|error| match error {
+                PushError::Store(error) => ServiceError::Store(error),
+                other => ServiceError::NotSent(other.to_string()),
+            })
+        })
+    }
+
+    /// What the tenant has switched on.
+    ///
+    /// # Errors
+    /// When there is no tenant, or it does not answer.
+    pub fn password_features(&self, cx: &Context) -> Result<PasswordFeatures, ServiceError> {
+        self.with_agent(cx, &[], async |crew| self.features(cx, crew).await)
+    }
+
+    async fn features(&self, cx: &Context, crew: &PasswordCrew) -> Result<PasswordFeatures, ServiceError> {
+        let connector = self.name_of(self.password_target()?);
+        crew.target.features(cx).await.map_err(|source| ServiceError::Connector { connector, source })
+    }
+
+    /// Switches password synchronization on: in the tenant, and in a directory's file. A full password synchronization is
+    /// asked for; no object is synchronized again. With `what_if` nothing is changed.
+    ///
+    /// # Errors
+    /// When there is no tenant, directory synchronization is off in it, or the file cannot be written.
+    pub fn enable_passwords(&self, cx: &Context, connector: Option<&str>, what_if: bool) -> Result<PasswordSwitch, ServiceError> {
+        let target = self.password_target()?;
+        let source = self.password_source_named(connector, Some(false))?;
+        let tenant_switched = self.with_agent(cx, &[], async |crew| {
+            let features = self.features(cx, crew).await?;
+            if !features.synchronization {
+                return Err(ServiceError::NotReady {
+                    message: "directory synchronization is off in the tenant, so it takes no passwords".to_owned(),
+                    hint: "a Hybrid Identity Administrator switches it on once (docs/guide/entra.md, \"What the tenant needs\")".to_owned(),
+                });
+            }
+            if !features.password_hashes && !what_if {
+                let connector = self.name_of(target);
+                crew.target.set_enabled(cx, true).await.map_err(|source| ServiceError::Connector { connector, source })?;
+            }
+            Ok(!features.password_hashes)
+        })?;
+        let configured = self.turn(source, true, what_if)?;
+        if !what_if {
+            agent::request_full(&self.store, source, cx.now())?;
+        }
+        let snapshot = self.store.snapshot()?;
+        let ready =
+            crate::engine::password::is_synchronized(&snapshot, source)? && crate::engine::password::is_synchronized(&snapshot, target)?;
+        Ok(PasswordSwitch { source: self.name_of(source), target: self.name_of(target), configured, tenant_switched, waits: !ready })
+    }
+
+    /// Switches password synchronization off for a directory. The tenant's switch stays: what was sent goes on working.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn disable_passwords(&self, connector: Option<&str>, what_if: bool) -> Result<PasswordSwitch, ServiceError> {
+        let target = self.password_target()?;
+        let source = self.password_source_named(connector, Some(true))?;
+        let configured = self.turn(source, false, what_if)?;
+        let others = self.password_sources().into_iter().any(|other| other != source);
+        if !what_if && !others {
+            agent::unwatch(&self.store)?;
+        }
+        Ok(PasswordSwitch { source: self.name_of(source), target: self.name_of(target), configured, tenant_switched: false, waits: false })
+    }
+
+    fn turn(&self, source: ConnectorId, on: bool, what_if: bool) -> Result<bool, ServiceError> {
+        let config = self.config_of(source).ok_or_else(|| ServiceError::NotFound("the directory is not configured".to_owned()))?;
+        if what_if {
+            return Ok(switch(config) != Some(on));
+        }
+        Ok(set_flag(&self.config.folder, &config.file, TABLE, SWITCH, on)?)
+    }
+
+    fn enabled_sources(&self) -> Result<Vec<ConnectorId>, ServiceError> {
+        let sources = self.password_sources();
+        if sources.is_empty() {
+            return Err(ServiceError::NotReady {
+                message: "password synchronization is off for every directory".to_owned(),
+                hint: "`syncline phs enable` switches it on".to_owned(),
+            });
+        }
+        Ok(sources)
+    }
+
+    fn enabled_source(&self, name: &str) -> Result<ConnectorId, ServiceError> {
+        let source = self.password_source_named(Some(name), None)?;
+        if self.password_sources().contains(&source) {
+            return Ok(source);
+        }
+        Err(ServiceError::NotReady {
+            message: format!("password synchronization is off for {name}"),
+            hint: format!("`syncline phs enable {name}` switches it on"),
+        })
+    }
+}
+
+/// Everything that password synchronization needs, held against what is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PasswordDiagnosis {
+    /// What was looked at, and what it is part of.
+    pub area: String,
+    /// What was looked at.
+    pub what: String,
+    /// It is as it should be.
+    pub good: bool,
+    /// What was found.
+    pub evidence: String,
+    /// What to do when it is not good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl PasswordDiagnosis {
+    fn new(area: &str, what: &str, good: bool, evidence: impl Into<String>, remedy: &str) -> Self {
+        let remedy = (!good).then(|| remedy.to_owned());
+        Self { area: area.to_owned(), what: what.to_owned(), good, evidence: evidence.into(), remedy }
+    }
+
+    fn of(area: &str, check: PasswordCheck) -> Self {
+        let PasswordCheck { what, good, evidence, remedy } = check;
+        Self { area: area.to_owned(), what, good, evidence, remedy }
+    }
+}
+
+impl Service {
+    /// Answers questions about passwords, for all directories that could take part or for those that do.
+    fn ask<T>(
+        &self,
+        cx: &Context,
+        sources: &[ConnectorId],
+        question: impl FnOnce(&Views<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, ServiceError> {
+        let target = self.password_target()?;
+        let run = self.kept_parameters(cx.now())?;
+        let pairs = sources.iter().map(|source| (*source, target)).collect();
+        Ok(question(&Views { store: &self.store, rules: self.rules()?, run: &run, pairs: &pairs })?)
+    }
+
+    /// How password synchronization stands, by directory.
+    ///
+    /// # Errors
+    /// When there is no tenant, or the store cannot be read.
+    pub fn password_status(&self, cx: &Context) -> Result<Vec<(String, PairStatus)>, ServiceError> {
+        let pairs = self.ask(cx, &self.password_sources(), |views| views.agent())?;
+        Ok(pairs.into_iter().map(|pair| (self.name_of(ConnectorId(pair.source)), pair)).collect())
+    }
+
+    /// How the password of one account stands.
+    ///
+    /// # Errors
+    /// When there is no such object, or the store cannot be read.
+    pub fn password_of(&self, cx: &Context, account: CsId) -> Result<AccountStatus, ServiceError> {
+        let status = self.ask(cx, &self.password_sources(), |views| views.account(account))?;
+        status.ok_or_else(|| ServiceError::NotFound(format!("there is no object {account}")))
+    }
+
+    /// How many accounts have a confirmed password, and what the others lack.
+    ///
+    /// # Errors
+    /// When password synchronization is off everywhere, or the store cannot be read.
+    pub fn password_coverage(&self, cx: &Context, domain: Option<&str>) -> Result<Coverage, ServiceError> {
+        self.ask(cx, &self.enabled_sources()?, |views| views.coverage(domain))
+    }
+
+    /// The people whose password in the tenant switching on would overwrite.
+    ///
+    /// # Errors
+    /// When there is no such directory or no tenant, or the store cannot be read.
+    pub fn passwords_overwritten(&self, cx: &Context, connector: Option<&str>) -> Result<Vec<Overwritten>, ServiceError> {
+        let source = self.password_source_named(connector, Some(false))?;
+        self.ask(cx, &[source], |views| views.overwritten())
+    }
+
+    /// Holds everything that password synchronization needs against what is there; with an account, that one, too.
+    ///
+    /// # Errors
+    /// When the configuration cannot work at all. What is not as it should be is in the result.
+    pub fn diagnose_passwords(&self, cx: &Context, account: Option<CsId>) -> Result<Vec<PasswordDiagnosis>, ServiceError> {
+        let mut found = vec![PasswordDiagnosis::new("machine", "hashing", true, format!("keys are derived by {}", hash::backend()), "")];
+        let staging = self.config.guard.staging;
+        let evidence = if staging { "this installation is in staging mode" } else { "not in staging mode" };
+        found.push(PasswordDiagnosis::new(
+            "machine",
+            "staging mode",
+            !staging,
+            evidence,
+            "nothing is sent before [guard] staging is false",
+        ));
+        let on = self.password_sources();
+        let target = self.name_of(self.password_target()?);
+        let sources = self.switched(|switch| switch.is_some());
+        let checks = self.with_agent(cx, &sources, async |crew| {
+            let mut checks = vec![tenant_check(&target, crew.target.features(cx).await)];
+            for pair in crew.agent.pairs() {
+                let area = pair.source_name.as_str();
+                let enabled = on.contains(&pair.source);
+                let evidence = if enabled { "password_hash_sync.enabled is true" } else { "password_hash_sync.enabled is false" };
+                let remedy = format!("`syncline phs enable {area}` switches it on");
+                checks.push(PasswordDiagnosis::new(area, "switch", enabled, evidence, &remedy));
+                checks.extend(pair.reader.diagnose(cx).await.into_iter().map(|check| PasswordDiagnosis::of(area, check)));
+            }
+            Ok(checks)
+        })?;
+        found.extend(checks);
+        for (name, pair) in self.password_status(cx)? {
+            found.extend(agent_checks(cx, &name, &pair));
+        }
+        if let Some(account) = account {
+            found.extend(account_checks(&self.password_of(cx, account)?));
+        }
+        Ok(found)
+    }
+}
+
+fn tenant_check(area: &str, features: Result<PasswordFeatures, ConnectorError>) -> PasswordDiagnosis {
+    match features {
+        Err(error) => {
+            PasswordDiagnosis::new(area, "features", false, error.to_string(), "check the connection and the credential of the tenant")
+        }
+        Ok(features) if !features.synchronization => PasswordDiagnosis::new(
+            area,
+            "features",
+            false,
+            "directory synchronization is off in the tenant",
+            "a Hybrid Identity Administrator switches it on once (docs/guide/entra.md)",
+        ),
+        Ok(features) => PasswordDiagnosis::new(
+            area,
+            "features",
+            features.password_hashes,
+            format!("password hash synchronization is {} in the tenant", if features.password_hashes { "on" } else { "off" }),
+            "`syncline phs enable` switches it on",
+        ),
+    }
+}
+
+/// The tenant raises an alert after two hours; health tools look for a sign of life of the last three (specification: sync
+/// engine 7.4).
+const SIGN_OF_LIFE_HOURS: i64 = 3;
+
+fn agent_checks(cx: &Context, area: &str, pair: &PairStatus) -> Vec<PasswordDiagnosis> {
+    let mut checks = Vec::new();
+    let first = if pair.ready { "both sides were synchronized in full" } else { "the first full synchronization has not completed" };
+    checks.push(PasswordDiagnosis::new(area, "first synchronization", pair.ready, first, "run `syncline cycle start --initial`"));
+    let last = [&pair.last_heartbeat, &pair.last_sent].into_iter().flatten().max();
+    let fresh = last
+        .and_then(|last| last.parse::<jiff::Timestamp>().ok())
+        .is_some_and(|last| cx.now().to_jiff().duration_since(last).as_hours() < SIGN_OF_LIFE_HOURS);
+    let evidence =
+        last.map_or_else(|| "the tenant has heard nothing yet".to_owned(), |last| format!("the tenant last heard from us at {last}"));
+    checks.push(PasswordDiagnosis::new(area, "sign of life", fresh, evidence, "keep `syncline phs run` running"));
+    for domain in &pair.domains {
+        let evidence = match (&domain.failure, &domain.last_read) {
+            (Some(failure), _) => failure.clone(),
+            (None, Some(last)) => format!("read at {last} from {}", domain.server.as_deref().unwrap_or("its server")),
+            (None, None) => "never read".to_owned(),
+        };
+        let good = domain.failure.is_none() && domain.last_read.is_some();
+        checks.push(PasswordDiagnosis::new(
+            area,
+            &format!("domain {}", domain.domain),
+            good,
+            evidence,
+            "see the checks above; `syncline events list --id 611` has the history",
+        ));
+    }
+    checks
+}
+
+fn account_checks(account: &AccountStatus) -> Vec<PasswordDiagnosis> {
+    let area = account.dn.as_str();
+    let route = match &account.reason_detail {
+        Some(reason) => reason.clone(),
+        None => format!("its password goes to {}", account.sign_in_name.as_deref().unwrap_or("an object of the tenant")),
+    };
+    let mut checks = vec![PasswordDiagnosis::new(
+        area,
+        "takes part",
+        account.reason.is_none(),
+        route,
+        "`syncline object explain` shows rules and links of the account",
+    )];
+    let evidence = match (&account.status, &account.confirmed) {
+        (Some(status), Some(confirmed)) if account.current => format!("{status}, confirmed at {confirmed}"),
+        (Some(status), _) => [Some((*status).to_owned()), account.detail.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "),
+        (None, _) => "never tried".to_owned(),
+    };
+    let remedy = match &account.next_attempt {
+        Some(next) => format!("tried again at {next}; `syncline phs push` tries now"),
+        None => "`syncline phs push` sends it now".to_owned(),
+    };
+    checks.push(PasswordDiagnosis::new(area, "password", account.current, evidence, &remedy));
+    checks
+}
+
+/// The switch of a directory; `None` where there is none.
+fn switch(config: &ConnectorConfig) -> Option<bool> {
+    match &config.settings {
+        ConnectorSettings::Ldif(file) => Some(file.password_hash_sync.enabled),
+        ConnectorSettings::Ad(file) => Some(file.password_hash_sync.enabled),
+        ConnectorSettings::Ldap(_) | ConnectorSettings::Entra(_) => None,
+    }
+}
