@@ -119,6 +119,11 @@ impl Agent {
         Self { shared, pairs, staging, memory: Mutex::default() }
     }
 
+    /// The directories and their target, in order.
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
     /// Cycles every two minutes, and earlier when somebody calls, until told to stop. What one cycle could not do, the
     /// next one tries again.
     pub async fn run(&self, cx: &Context, wake: &Notify) {
