@@ -7,6 +7,7 @@ mod damage;
 mod error;
 mod output;
 mod progress;
+mod quiet;
 
 use args::{Arguments, Command};
 use clap::Parser;
@@ -107,7 +108,7 @@ fn start_logging(arguments: &Arguments) -> Result<(), CommandError> {
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let lines = tracing_subscriber::fmt::layer().with_ansi(color).with_writer(std::io::stderr);
     // A second subscriber cannot be set within one process; tests that call commands twice keep the first.
-    let _ = tracing_subscriber::registry().with(filter).with(seen.then_some(NotTwice)).with(lines).try_init();
+    let _ = tracing_subscriber::registry().with(filter).with(quiet::no_secrets()).with(seen.then_some(NotTwice)).with(lines).try_init();
     Ok(())
 }
 

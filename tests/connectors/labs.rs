@@ -16,6 +16,11 @@ impl Lab {
         self.state[key].as_str().unwrap_or_else(|| panic!("the lab has no {key}"))
     }
 
+    /// The folder that holds everything of a domain controller.
+    pub(crate) fn folder(&self) -> &str {
+        self.text("ca").trim_end_matches("/tls/ca.pem")
+    }
+
     /// What `ldapsearch` prints, by name and attribute: the independent judge.
     pub(crate) fn search(&self, base: &str, filter: &str, attributes: &[&str]) -> BTreeMap<String, BTreeMap<String, BTreeSet<Vec<u8>>>> {
         let output = Command::new("ldapsearch")
@@ -54,6 +59,12 @@ impl Lab {
 
 /// An Active Directory domain with 60 users, 10 groups and 6 contacts.
 pub(crate) fn active_directory() -> &'static Lab {
+    static LAB: OnceLock<Lab> = OnceLock::new();
+    LAB.get_or_init(|| up("samba-ad", &active_directory_recipe(), &[]))
+}
+
+/// Another such domain, whose passwords may be changed: nobody else looks at it.
+pub(crate) fn passwords() -> &'static Lab {
     static LAB: OnceLock<Lab> = OnceLock::new();
     LAB.get_or_init(|| up("samba-ad", &active_directory_recipe(), &[]))
 }

@@ -17,5 +17,7 @@ mod ldif_connector;
 mod ldif_passwords;
 mod ldif_reader;
 mod openldap;
+mod replication;
+mod replication_scripted;
 mod scripted;
 mod seen;

@@ -7,7 +7,7 @@ use syncline::model::{
     AttrId, AttributeSource, Blob, ConnectorId, CsId, Dn, FlatBuilder, FlatValues, INLINE_VALUE_MAX, Names, ObjectType, ValueKind,
     ValueRef, Values,
 };
-use syncline::protocol::{ldap, ldif, nbfx, provisioning};
+use syncline::protocol::{dcerpc, drsuapi, kerberos, ldap, ldif, nbfx, provisioning};
 use syncline::rules::{
     CompileInput, ConnectorKind, ConnectorProfile, Contributor, Direction, RuleFile, RuleProblem, RuleSet, RuleSettings, RunParameters,
 };
@@ -24,6 +24,8 @@ pub(crate) const TARGETS: &[(&str, Judge)] = &[
     ("provisioning", provisioning_message),
     ("directory_text", directory_text),
     ("migration", migration),
+    ("drsuapi_reply", drsuapi_reply),
+    ("dcerpc_pdu", dcerpc_pdu),
 ];
 
 /// Text as an expression: it is refused inside the text, or it compiles and gives a value or an error of the object.
@@ -306,5 +308,55 @@ pub(crate) fn migration(data: &[u8]) {
             let read = toml::from_str::<toml::Table>(&text);
             assert!(name.ends_with("json") || read.is_ok(), "{name}: {read:?}\n{text}");
         }
+    }
+}
+
+/// Octets as any result of a replication call, and as what we keep between two cycles: refused, or within themselves.
+pub(crate) fn drsuapi_reply(data: &[u8]) {
+    if let Ok(reply) = drsuapi::Reply::read(data) {
+        assert!(reply.len() * 32 <= data.len() && reply.links * 72 <= data.len());
+        assert!(reply.known.as_ref().is_none_or(|known| known.len() * 32 <= data.len()));
+        for attribute in drsuapi::Attribute::ALL {
+            let id = reply.prefixes.id(attribute);
+            for object in reply.objects() {
+                let Some(found) = id.and_then(|id| object.attribute(id)) else { continue };
+                assert!(found.values.iter().all(|value| value.len() <= data.len()));
+            }
+        }
+        for object in reply.objects() {
+            assert!(object.name.dn().len() <= data.len() * 2);
+            assert!(object.name.rid().is_none() || object.name.sid.len() >= 12);
+            object.attributes().for_each(|id| {
+                if let Some(identifier) = reply.prefixes.identifier(id) {
+                    assert!(identifier.len() <= data.len() + 2);
+                }
+            });
+        }
+    }
+    if let Ok(reply) = drsuapi::ControllerReply::read(data) {
+        assert!(reply.controllers.len() * 104 <= data.len());
+    }
+    let _ = drsuapi::BindReply::read(data);
+    let _ = drsuapi::map_response(data);
+    if let Ok(cookie) = drsuapi::Cookie::read(data) {
+        assert_eq!(cookie.write(), data, "a cookie has one form");
+    }
+}
+
+/// Octets as a packet of a server, and as a refusal of Kerberos: every part lies inside.
+pub(crate) fn dcerpc_pdu(data: &[u8]) {
+    let _ = kerberos::Refusal::read(data);
+    let Ok(packet) = dcerpc::Packet::read(data) else { return };
+    match packet {
+        dcerpc::Packet::Bound(answer) => assert!(answer.token.len() <= data.len()),
+        dcerpc::Packet::Response(response) => {
+            assert!(response.body.end <= data.len() && response.padding <= response.body.len());
+            assert!(response.trailer.as_ref().is_none_or(|trailer| trailer.end + response.header.token_length == data.len()));
+            let mut joined = dcerpc::Reassembly::default();
+            if joined.add(response.header, &data[response.body.clone()]).is_ok() {
+                assert_eq!(joined.finish().as_slice(), &data[response.body]);
+            }
+        }
+        dcerpc::Packet::BindRefused(_) | dcerpc::Packet::Fault { .. } => {}
     }
 }

@@ -56,6 +56,16 @@ fn configurations_of_entra_connect() {
 }
 
 #[test]
+fn results_of_replication_calls() {
+    replay("drsuapi_reply");
+}
+
+#[test]
+fn packets_of_remote_procedure_calls() {
+    replay("dcerpc_pdu");
+}
+
+#[test]
 fn every_target_has_its_program_and_its_corpus() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = std::fs::read_to_string(root.join("tools/fuzz/Cargo.toml")).unwrap();

@@ -50,7 +50,9 @@ fn read_position(reader: &mut Reader<'_>) -> Result<Position, NdrError> {
 }
 
 fn write_position(writer: &mut Writer, position: Position) {
-    position.into_iter().for_each(|number| writer.i64(number));
+    for number in position {
+        writer.i64(number);
+    }
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ pub fn attribute_id(identifier: &[u8]) -> Option<(&[u8], u32)> {
     let taken = if last < 128 { 1 } else { 2 };
     let prefix = identifier.get(..identifier.len().checked_sub(taken)?)?;
     let mark = if last >= 16_384 { 0x8000 } else { 0 };
-    Some((prefix, last % 16_384 | mark))
+    Some((prefix, (last % 16_384) | mark))
 }
 
 /// The pointee of the table that we send: our prefixes, and a schema state of nothing. Without that a partial set of

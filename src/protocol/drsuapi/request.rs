@@ -84,7 +84,9 @@ impl ChangesRequest<'_> {
         writer.u32(1);
         writer.u32(0);
         writer.count(self.attributes.len());
-        self.attributes.iter().for_each(|id| writer.u32(*id));
+        for id in self.attributes {
+            writer.u32(*id);
+        }
         prefixes::write(&mut writer);
         writer.finish()
     }
@@ -99,7 +101,9 @@ fn write_name(writer: &mut Writer, guid: Guid, name: &str) {
     writer.guid(guid);
     writer.octets(&[0; 28]);
     writer.count(units.len());
-    units.into_iter().chain([0]).for_each(|unit| writer.u16(unit));
+    for unit in units.into_iter().chain([0]) {
+        writer.u16(unit);
+    }
 }
 
 /// What is known already (MS-DRSR 5.209, `UPTODATE_VECTOR_V1_EXT`).

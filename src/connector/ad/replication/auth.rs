@@ -147,7 +147,7 @@ impl<C: Sspi> SspiAuth<C> {
     }
 }
 
-fn buffers<'a>(parts: Parts<'a>) -> Vec<SecurityBufferRef<'a>> {
+fn buffers(parts: Parts<'_>) -> Vec<SecurityBufferRef<'_>> {
     let signed = SecurityBufferFlags::SECBUFFER_READONLY_WITH_CHECKSUM;
     let body = SecurityBufferRef::data_buf(parts.body);
     let token = SecurityBufferRef::token_buf(parts.token);

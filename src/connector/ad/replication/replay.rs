@@ -403,6 +403,6 @@ async fn silence_and_the_wish_to_stop_end_a_wait() {
         tokio::time::sleep(Duration::from_millis(30)).await;
         stop.cancel();
     });
-    let error = Connection::bind(&cx, stream, REPLICATION, auth(), place(), Duration::from_secs(60)).await.err().unwrap();
+    let error = Connection::bind(&cx, stream, REPLICATION, auth(), place(), Duration::from_mins(1)).await.err().unwrap();
     assert_eq!(error.kind, ConnectorErrorKind::Cancelled, "{error}");
 }
