@@ -59,6 +59,7 @@ impl<const N: usize> Work<N> {
 
 /// One block of SHA-256 (FIPS 180-4, 6.2.2): the state behind `state` and a block. The names are the standard's. All rounds
 /// stand in one line, so that the compiler works out beforehand what depends on constants only.
+#[rustfmt::skip]
 macro_rules! rounds {
     ($state:expr, $block:expr) => {{
         let mut w: [Word; 16] = $block;
@@ -82,17 +83,17 @@ macro_rules! rounds {
             };
         }
         macro_rules! eight {
-                ($sixteen:literal, $at:literal) => {
-                    round!($sixteen, $at, a b c d e f g h);
-                    round!($sixteen, $at + 1, h a b c d e f g);
-                    round!($sixteen, $at + 2, g h a b c d e f);
-                    round!($sixteen, $at + 3, f g h a b c d e);
-                    round!($sixteen, $at + 4, e f g h a b c d);
-                    round!($sixteen, $at + 5, d e f g h a b c);
-                    round!($sixteen, $at + 6, c d e f g h a b);
-                    round!($sixteen, $at + 7, b c d e f g h a);
-                };
-            }
+            ($sixteen:literal, $at:literal) => {
+                round!($sixteen, $at, a b c d e f g h);
+                round!($sixteen, $at + 1, h a b c d e f g);
+                round!($sixteen, $at + 2, g h a b c d e f);
+                round!($sixteen, $at + 3, f g h a b c d e);
+                round!($sixteen, $at + 4, e f g h a b c d);
+                round!($sixteen, $at + 5, d e f g h a b c);
+                round!($sixteen, $at + 6, c d e f g h a b);
+                round!($sixteen, $at + 7, b c d e f g h a);
+            };
+        }
         eight!(0, 0);
         eight!(0, 8);
         eight!(1, 0);
