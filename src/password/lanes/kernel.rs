@@ -82,17 +82,17 @@ macro_rules! rounds {
             };
         }
         macro_rules! eight {
-                ($sixteen:literal, $at:literal) => {
-                    round!($sixteen, $at, a b c d e f g h);
-                    round!($sixteen, $at + 1, h a b c d e f g);
-                    round!($sixteen, $at + 2, g h a b c d e f);
-                    round!($sixteen, $at + 3, f g h a b c d e);
-                    round!($sixteen, $at + 4, e f g h a b c d);
-                    round!($sixteen, $at + 5, d e f g h a b c);
-                    round!($sixteen, $at + 6, c d e f g h a b);
-                    round!($sixteen, $at + 7, b c d e f g h a);
-                };
-            }
+                    ($sixteen:literal, $at:literal) => {
+                        round!($sixteen, $at, a b c d e f g h);
+                        round!($sixteen, $at + 1, h a b c d e f g);
+                        round!($sixteen, $at + 2, g h a b c d e f);
+                        round!($sixteen, $at + 3, f g h a b c d e);
+                        round!($sixteen, $at + 4, e f g h a b c d);
+                        round!($sixteen, $at + 5, d e f g h a b c);
+                        round!($sixteen, $at + 6, c d e f g h a b);
+                        round!($sixteen, $at + 7, b c d e f g h a);
+                    };
+                }
         eight!(0, 0);
         eight!(0, 8);
         eight!(1, 0);
