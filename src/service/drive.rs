@@ -140,7 +140,7 @@ impl Service {
             let Some(config) = self.connectors.get(&id).and_then(|name| self.config.connector(name)) else { continue };
             let tenant = match &config.settings {
                 ConnectorSettings::Entra(file) if file.is_embedded() => {
-                    Some(RunningTenant::start(&config.name, file, options.tenant, cx).await?)
+                    Some(RunningTenant::start(&config.name, file, self.password_only(), options.tenant, cx).await?)
                 }
                 _ => None,
             };

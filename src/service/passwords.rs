@@ -11,6 +11,7 @@ use crate::model::{ConnectorId, CsId};
 use crate::password::agent::{self, Agent, AgentSettings, CycleKind, CycleReport, Pair, PushError};
 use crate::password::hash;
 use crate::password::report::{AccountStatus, Coverage, Overwritten, PairStatus, Views};
+use crate::rules::RuleProfile;
 use crate::store::{PasswordStatus, StoreError};
 use serde::Serialize;
 use std::sync::Arc;
@@ -56,6 +57,11 @@ pub struct PasswordSwitch {
 }
 
 impl Service {
+    /// People get passwords and nothing else.
+    pub(super) fn password_only(&self) -> bool {
+        self.config.rules.profile == RuleProfile::PasswordOnly
+    }
+
     /// The directories whose password hashes are synchronized.
     pub fn password_sources(&self) -> Vec<ConnectorId> {
         self.switched(|switch| switch == Some(true))
@@ -131,7 +137,7 @@ impl Service {
             return Err(ServiceError::Usage(format!("{} is no tenant", config.name)));
         };
         let started = match running {
-            None if file.is_embedded() => Some(RunningTenant::start(&config.name, file, place, cx).await?),
+            None if file.is_embedded() => Some(RunningTenant::start(&config.name, file, self.password_only(), place, cx).await?),
             _ => None,
         };
         let names = Arc::clone(self.store.names());

@@ -44,8 +44,15 @@ fn credentials_file(folder: &Path) -> PathBuf {
 }
 
 impl RunningTenant {
-    /// Starts the tenant that a connector names, making it when it is not there.
-    pub(super) async fn start(connector: &str, file: &EntraFile, place: TenantPlace, cx: &Context) -> Result<Self, ServiceError> {
+    /// Starts the tenant that a connector names, making it when it is not there. `password_only`: it takes passwords of
+    /// people whom it masters itself, as that profile rehearses it.
+    pub(super) async fn start(
+        connector: &str,
+        file: &EntraFile,
+        password_only: bool,
+        place: TenantPlace,
+        cx: &Context,
+    ) -> Result<Self, ServiceError> {
         let failed = |error: &dyn Display| ServiceError::Tenant { connector: connector.to_owned(), message: error.to_string() };
         let folder = &file.embedded.folder;
         // The folder holds the tenant's keys and the application's secret.
@@ -59,13 +66,14 @@ impl RunningTenant {
             TenantPlace::Here => {
                 let mut settings = TenantSettings::new(&file.embedded.organization, &file.embedded.initial_domain, credentials.clone());
                 settings.verified_domains.clone_from(&file.embedded.verified_domains);
+                settings.password_only_links = password_only;
                 let tenant = Tenant::open(&Location::File(data_file(folder)), settings, cx.clone()).map_err(|error| failed(&error))?;
                 let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| failed(&error))?;
                 let handle = serve(tenant, listener, Tls::Plain, cx.clone()).await.map_err(|error| failed(&error))?;
                 (handle.base_url.clone(), Server::Here(handle))
             }
             TenantPlace::OwnProcess => {
-                let (base_url, child) = spawn(file).map_err(|error| failed(&error))?;
+                let (base_url, child) = spawn(file, password_only).map_err(|error| failed(&error))?;
                 (base_url, Server::Process(child))
             }
         };
@@ -100,7 +108,7 @@ impl RunningTenant {
 }
 
 /// Starts this very program as a tenant, and waits for the line that says where it is.
-fn spawn(file: &EntraFile) -> std::io::Result<(String, Child)> {
+fn spawn(file: &EntraFile, password_only: bool) -> std::io::Result<(String, Child)> {
     let embedded = &file.embedded;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["tenant", "serve", "--json", "--plain-http", "--listen", "127.0.0.1:0"]);
@@ -108,6 +116,9 @@ fn spawn(file: &EntraFile) -> std::io::Result<(String, Child)> {
     command.args(["--name", &embedded.organization, "--initial-domain", &embedded.initial_domain]);
     for domain in &embedded.verified_domains {
         command.args(["--domain", domain]);
+    }
+    if password_only {
+        command.arg("--password-only-links");
     }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
