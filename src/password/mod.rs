@@ -1,4 +1,18 @@
-//! Passwords on their way from the directory to the tenant: the derivation that both ends share.
+//! Passwords on their way from directories to the target: the derivation that both ends share, and the agent that finds
+//! out what is due, sends it, tries again and remembers what came of it.
+//!
+//! A hash is read, derived, sent and wiped. It is never kept: what has to be sent again is read again.
 
+pub mod agent;
+mod decision;
 pub mod hash;
 pub mod lanes;
+mod outcome;
+mod pass;
+mod plan;
+pub mod report;
+mod retry;
+mod shared;
+mod state;
+
+pub use state::Held;

@@ -2,12 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+mod cycles;
 #[allow(dead_code, reason = "shared with the laws of synchronization, which need all of it")]
 #[path = "../laws/directory.rs"]
 mod directory;
+mod fakes;
 #[path = "../laws/invariants.rs"]
 mod invariants;
+mod reports;
+mod retries;
 mod routes;
+mod secrets;
 #[allow(dead_code, reason = "shared with the laws of synchronization, which need all of it")]
 #[path = "../laws/world.rs"]
 mod world;

@@ -1,0 +1,495 @@
+//! One pass over one domain: pages come in, accounts are judged, batches go out several at a time, results are noted.
+//!
+//! The next page is asked for when what is ready runs low, so that memory is bounded by pages, whatever the size of
+//! the domain. An account is in one batch at a time; of several changes the newest is sent.
+
+use super::decision::Terms;
+use super::outcome::{self, Planned};
+use super::plan::{self, PagePlan};
+use super::retry::{self, SPLIT};
+use super::shared::{Judge, Pair, Shared, off_thread};
+use super::state::{self, Held};
+use crate::connector::{
+    ConnectorError, ConnectorErrorKind, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PasswordChange,
+    PasswordCompletion, PasswordPage, PasswordRequest, PasswordStream,
+};
+use crate::context::Context;
+use crate::events::PasswordEvent;
+use crate::model::{Anchor, CsId, Timestamp};
+use crate::store::{ChangeSet, PasswordRecord, StoreError};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Batches that wait for an answer at one time.
+const FLIGHTS: usize = 6;
+/// Below this many accounts ready to go the next page is asked for.
+const LOW: usize = 2 * FLIGHTS * PASSWORD_BATCH;
+/// Accounts asked for by name in one call.
+const ASKED: usize = 200;
+/// Results are noted when there are this many.
+const NOTED: usize = 300;
+/// How long one call may wait for a busy target, so that one busy answer never holds up the rest (specification: sync
+/// engine 7.5).
+const PATIENCE: Duration = Duration::from_secs(30);
+/// So many batches in a row without an answer, and the pass ends: the target is not there.
+const FAILURES: u32 = 8;
+/// Objects read between two reports of progress.
+const PROGRESS: u64 = 10_000;
+
+/// What a pass is to do.
+pub(super) struct Order {
+    /// The domain.
+    pub(super) domain: String,
+    /// Where the changes begin; `None` reads everything.
+    pub(super) since: Option<Vec<u8>>,
+    /// Accounts to be read by name, beside the changes.
+    pub(super) asked: Vec<Anchor>,
+    /// The target takes temporary passwords.
+    pub(super) force_change: bool,
+    /// See [`Terms::full_since`].
+    pub(super) full_since: Option<Timestamp>,
+}
+
+/// How a pass ended.
+pub(super) enum End {
+    /// All was read, and every result is noted.
+    Complete,
+    /// Told to stop.
+    Cancelled,
+    /// The directory failed; what came before is noted.
+    Source(ConnectorError),
+    /// The target takes nothing for the time being.
+    Target(Held, CredentialError),
+}
+
+/// What a pass came to.
+pub(super) struct Result {
+    pub(super) end: End,
+    /// The end of the changes, when they were read completely.
+    pub(super) completion: Option<PasswordCompletion>,
+    /// Objects that the directory gave.
+    pub(super) seen: u64,
+    /// Accounts that the target took.
+    pub(super) accepted: u64,
+    /// Accounts that failed and are tried again.
+    pub(super) failed: u64,
+}
+
+enum Read {
+    /// A page of changes, with the rest of the stream; `None` at its end.
+    Page(PasswordStream, Option<std::result::Result<PasswordPage, ConnectorError>>),
+    /// Accounts that were asked for by name.
+    Asked(std::result::Result<Vec<PasswordChange>, ConnectorError>),
+}
+
+type Flight = BoxFuture<'static, (Vec<Planned>, std::result::Result<Vec<CredentialAnswer>, CredentialError>)>;
+
+/// A pass under way.
+pub(super) struct Pass<'p> {
+    shared: &'p Arc<Shared>,
+    pair: &'p Pair,
+    cx: &'p Context,
+    order: Order,
+    judge: Arc<Judge>,
+    ready: VecDeque<Planned>,
+    /// Parts of batches that failed, to go out by themselves.
+    parts: VecDeque<Vec<Planned>>,
+    in_flight: HashSet<CsId>,
+    noted: Vec<(CsId, Option<PasswordRecord>)>,
+    told: Vec<PasswordEvent>,
+    asked: VecDeque<Anchor>,
+    stopped: Option<End>,
+    failures: u32,
+    retried: u64,
+    dns: Vec<String>,
+    reported: u64,
+    only_time: u64,
+    result: Result,
+}
+
+impl<'p> Pass<'p> {
+    pub(super) fn new(shared: &'p Arc<Shared>, pair: &'p Pair, cx: &'p Context, mut order: Order) -> Self {
+        let judge = Arc::new(Judge::new(shared.clone(), pair.source, cx.now()));
+        let asked = std::mem::take(&mut order.asked).into();
+        Self {
+            shared,
+            pair,
+            cx,
+            order,
+            judge,
+            ready: VecDeque::new(),
+            parts: VecDeque::new(),
+            in_flight: HashSet::new(),
+            noted: Vec::new(),
+            told: Vec::new(),
+            asked,
+            stopped: None,
+            failures: 0,
+            retried: 0,
+            dns: Vec::new(),
+            reported: 0,
+            only_time: 0,
+            result: Result { end: End::Complete, completion: None, seen: 0, accepted: 0, failed: 0 },
+        }
+    }
+
+    /// Does it. The cookie is kept when the changes were read completely and every result is noted; failures are noted
+    /// with the accounts.
+    pub(super) async fn run(mut self) -> std::result::Result<Result, StoreError> {
+        let judge = self.judge.clone();
+        let request = PasswordRequest {
+            domain: self.order.domain.clone(),
+            since: self.order.since.clone(),
+            wanted: Arc::new(move |anchor: &Anchor| judge.wants(anchor.as_bytes())),
+        };
+        let mut stream = match self.pair.reader.changes(self.cx, request).await {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                self.result.end = source_failed(error);
+                return Ok(self.result);
+            }
+        };
+        let mut reading: Option<BoxFuture<'static, Read>> = None;
+        let mut flights: FuturesUnordered<Flight> = FuturesUnordered::new();
+        loop {
+            if self.cx.cancelled() && self.stopped.is_none() {
+                self.stopped = Some(End::Cancelled);
+            }
+            if self.stopped.is_some() {
+                // What is under way is waited for; nothing new begins.
+                (reading, stream) = (None, None);
+                self.asked.clear();
+                self.ready.clear();
+                self.parts.clear();
+            } else if reading.is_none() && self.ready.len() < LOW {
+                reading = self.next_read(&mut stream);
+            }
+            while flights.len() < FLIGHTS
+                && let Some(batch) = self.next_batch()
+            {
+                flights.push(self.send(batch));
+            }
+            if reading.is_none() && flights.is_empty() {
+                break;
+            }
+            tokio::select! {
+                read = async { match reading.as_mut() { Some(reading) => reading.await, None => std::future::pending().await } } => {
+                    reading = None;
+                    self.read(read, &mut stream).await?;
+                }
+                Some((batch, answers)) = flights.next(), if !flights.is_empty() => self.answered(batch, answers),
+                () = self.cx.cancel.cancelled(), if self.stopped.is_none() => {}
+            }
+            if self.noted.len() >= NOTED {
+                self.note(ChangeSet::new()).await?;
+            }
+        }
+        self.finish().await
+    }
+
+    fn next_read(&mut self, stream: &mut Option<PasswordStream>) -> Option<BoxFuture<'static, Read>> {
+        if let Some(mut stream) = stream.take() {
+            return Some(
+                async move {
+                    let page = stream.next().await;
+                    Read::Page(stream, page)
+                }
+                .boxed(),
+            );
+        }
+        if self.asked.is_empty() {
+            return None;
+        }
+        let anchors: Vec<Anchor> = self.asked.drain(..self.asked.len().min(ASKED)).collect();
+        let (reader, cx, domain) = (self.pair.reader.clone(), self.cx.clone(), self.order.domain.clone());
+        Some(async move { Read::Asked(reader.read(&cx, &domain, &anchors).await) }.boxed())
+    }
+
+    async fn read(&mut self, read: Read, stream: &mut Option<PasswordStream>) -> std::result::Result<(), StoreError> {
+        match read {
+            Read::Page(rest, Some(Ok(page))) => {
+                self.result.seen += page.seen;
+                match page.completion {
+                    Some(completion) => self.result.completion = Some(completion),
+                    None => *stream = Some(rest),
+                }
+                self.accept(page.changes, page.rejects, false).await?;
+                if self.order.since.is_none() && self.result.seen / PROGRESS > self.reported / PROGRESS {
+                    self.reported = self.result.seen;
+                    let (seen, count) = (self.result.seen, self.result.accepted);
+                    let (connector, domain) = self.place();
+                    self.tell(PasswordEvent::FullProgress { connector, domain, seen, count });
+                }
+            }
+            Read::Page(_, Some(Err(error))) => self.source_ended(error),
+            Read::Page(_, None) => {
+                let message = format!("the directory broke off before the end of {}; it is read again", self.order.domain);
+                self.source_ended(ConnectorError::new(ConnectorErrorKind::Dropped, message));
+            }
+            Read::Asked(Ok(changes)) => self.accept(changes, Vec::new(), true).await?,
+            Read::Asked(Err(error)) => self.source_ended(error),
+        }
+        Ok(())
+    }
+
+    /// Reading is over; what is ready still goes out.
+    fn source_ended(&mut self, error: ConnectorError) {
+        self.asked.clear();
+        self.result.end = source_failed(error);
+    }
+
+    async fn accept(
+        &mut self,
+        changes: Vec<PasswordChange>,
+        rejects: Vec<(Anchor, String)>,
+        asked: bool,
+    ) -> std::result::Result<(), StoreError> {
+        // Judged by what is noted: what came of the accounts before has to be in the store.
+        self.note(ChangeSet::new()).await?;
+        let terms = Terms { now: self.cx.now(), force_change: self.order.force_change, full_since: self.order.full_since, asked };
+        let (shared, source, seed) = (self.shared.clone(), self.pair.source, self.cx.seed);
+        let plan = off_thread(move || plan::page(&shared, source, changes, rejects, terms, seed)).await?;
+        let PagePlan { ready, reads, records, only_time, failed } = plan;
+        self.only_time += only_time;
+        self.asked.extend(reads);
+        self.result.failed += failed.len() as u64;
+        let (connector, domain) = self.place();
+        self.told.extend(failed.into_iter().map(|(dn, message)| {
+            self.dns.push(dn.clone());
+            PasswordEvent::ReadFailed { connector: connector.clone(), domain: domain.clone(), dn, message }
+        }));
+        self.noted.extend(records.into_iter().map(|(account, record)| (account, Some(record))));
+        let mut queued: HashMap<CsId, usize> = self.ready.iter().enumerate().map(|(index, planned)| (planned.account, index)).collect();
+        for planned in ready {
+            match queued.get(&planned.account) {
+                Some(index) if planned.replaces(&self.ready[*index]) => self.ready[*index] = planned,
+                Some(_) => {}
+                None => {
+                    queued.insert(planned.account, self.ready.len());
+                    self.ready.push_back(planned);
+                }
+            }
+        }
+        // In the order in which people changed them (specification: sync engine 7.4).
+        self.ready.make_contiguous().sort_by_key(|planned| (planned.stamp.changed, planned.account));
+        Ok(())
+    }
+
+    /// The next accounts to go out together. Those whose batches failed before go by themselves, and in halves.
+    fn next_batch(&mut self) -> Option<Vec<Planned>> {
+        if let Some(index) = self.parts.iter().position(|part| part.iter().all(|planned| !self.in_flight.contains(&planned.account))) {
+            return self.parts.remove(index);
+        }
+        let first = self.ready.iter().find(|planned| !self.in_flight.contains(&planned.account))?;
+        let suspect = first.record.attempts >= SPLIT;
+        let limit = if suspect { PASSWORD_BATCH / 2 } else { PASSWORD_BATCH };
+        let mut batch = Vec::with_capacity(limit);
+        let mut index = 0;
+        while batch.len() < limit && index < self.ready.len() {
+            let planned = &self.ready[index];
+            if (planned.record.attempts >= SPLIT) == suspect && !self.in_flight.contains(&planned.account) {
+                batch.extend(self.ready.remove(index));
+            } else {
+                index += 1;
+            }
+        }
+        Some(batch)
+    }
+
+    fn send(&mut self, batch: Vec<Planned>) -> Flight {
+        let (connector, domain) = self.place();
+        let now = self.cx.now();
+        let count = batch.len() as u64;
+        self.shared.tell(now, PasswordEvent::BatchStart { connector: connector.clone(), domain: domain.clone(), count });
+        for planned in &batch {
+            self.in_flight.insert(planned.account);
+            let (connector, domain, anchor) = (connector.clone(), domain.clone(), planned.key().to_owned());
+            let (dn, change_date) = (planned.dn.clone(), planned.changed(now));
+            self.shared.tell(now, PasswordEvent::ChangeRequest { connector, domain, anchor, dn, change_date });
+        }
+        deliver(self.pair, self.cx, batch).boxed()
+    }
+
+    fn answered(&mut self, batch: Vec<Planned>, answers: std::result::Result<Vec<CredentialAnswer>, CredentialError>) {
+        for planned in &batch {
+            self.in_flight.remove(&planned.account);
+        }
+        let (connector, domain) = self.place();
+        let now = self.cx.now();
+        let count = batch.len() as u64;
+        let error = match answers {
+            Ok(answers) => {
+                self.failures = 0;
+                let mut accepted = 0;
+                for (planned, answer) in batch.iter().zip(&answers) {
+                    let record = outcome::answered(planned, answer, now, self.cx.seed);
+                    if *answer == CredentialAnswer::Accepted {
+                        accepted += 1;
+                        self.retried += u64::from(planned.record.attempts > 0);
+                    } else {
+                        self.dns.push(planned.dn.clone());
+                    }
+                    self.told.extend(outcome::result(&connector, &domain, planned, answer, &record, now));
+                    self.keep(planned.account, record);
+                }
+                self.result.accepted += accepted;
+                self.result.failed += count - accepted;
+                self.told.push(PasswordEvent::BatchEnd { connector, domain, count, accepted });
+                return;
+            }
+            Err(error) => error,
+        };
+        self.told.push(PasswordEvent::BatchFailed {
+            connector,
+            domain,
+            count,
+            error_code: error.code,
+            tracking_id: error.tracking_id.clone(),
+            message: error.message.clone(),
+        });
+        let held = match error.kind {
+            CredentialErrorKind::Later => None,
+            CredentialErrorKind::SwitchedOff => Some(Held::SwitchedOff),
+            CredentialErrorKind::Disabled => Some(Held::Disabled),
+            CredentialErrorKind::Denied => Some(Held::Denied),
+            CredentialErrorKind::Cancelled => {
+                self.stopped.get_or_insert(End::Cancelled);
+                return;
+            }
+        };
+        if let Some(held) = held {
+            // Nothing about these accounts is wrong: they are read again when the target takes passwords.
+            self.stopped.get_or_insert(End::Target(held, error));
+            return;
+        }
+        self.failures += 1;
+        let suspect = batch.first().is_some_and(|planned| planned.record.attempts >= SPLIT);
+        if suspect && batch.len() > 1 && !outcome::is_busy(&error) && self.failures < FAILURES && self.stopped.is_none() {
+            let mut first = batch;
+            let second = first.split_off(first.len() / 2);
+            self.parts.extend([first, second]);
+            return;
+        }
+        let jitter = batch.first().map_or(0, |planned| retry::jitter(self.cx.seed, planned.account, planned.record.attempts + 1));
+        self.result.failed += count;
+        for planned in &batch {
+            self.dns.push(planned.dn.clone());
+            let record = outcome::unanswered(planned, &error, now, jitter);
+            self.keep(planned.account, record);
+        }
+        if self.failures >= FAILURES {
+            self.stopped.get_or_insert(End::Target(Held::Unreachable, error));
+        }
+    }
+
+    /// Keeps a record for the next commit. A newer change of the account that waits is told of it.
+    fn keep(&mut self, account: CsId, record: PasswordRecord) {
+        if let Some(waiting) = self.ready.iter_mut().find(|planned| planned.account == account) {
+            waiting.record.sent.clone_from(&record.sent);
+        }
+        self.noted.push((account, Some(record)));
+    }
+
+    /// Commits what came of the accounts so far, then tells of it.
+    async fn note(&mut self, mut changes: ChangeSet) -> std::result::Result<(), StoreError> {
+        changes.passwords.splice(0..0, std::mem::take(&mut self.noted));
+        self.shared.apply(changes).await?;
+        let now = self.cx.now();
+        for event in std::mem::take(&mut self.told) {
+            self.shared.tell(now, event);
+        }
+        if !self.dns.is_empty() {
+            let (connector, domain) = self.place();
+            let dns = std::mem::take(&mut self.dns);
+            self.shared.tell(now, PasswordEvent::ScheduledForRetry { connector, domain, dns });
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> std::result::Result<Result, StoreError> {
+        let judge = self.judge.clone();
+        let refused = off_thread(move || judge.finish()).await?;
+        let mut changes = ChangeSet::new();
+        if !refused.is_empty() {
+            let (shared, now) = (self.shared.clone(), self.cx.now());
+            let (known, left) = off_thread(move || {
+                let mut left = ChangeSet::new();
+                plan::leave(&shared, &refused, now, &mut left).map(|()| (refused, left))
+            })
+            .await?;
+            drop(known);
+            changes.passwords = left.passwords;
+        }
+        let stopped = self.stopped.take();
+        let complete = stopped.is_none();
+        if let Some(end) = stopped {
+            self.result.end = end;
+        }
+        if !complete {
+            self.result.completion = None;
+        }
+        if let Some(completion) = &self.result.completion {
+            state::keep_cookie(&mut changes, self.pair.source, &self.order.domain, completion.cookie.clone());
+        }
+        self.note(changes).await?;
+        let (connector, domain) = self.place();
+        let now = self.cx.now();
+        if self.result.failed > 0 {
+            let (connector, domain) = (connector.clone(), domain.clone());
+            self.shared.tell(now, PasswordEvent::RetryAdded { connector, domain, count: self.result.failed });
+        }
+        if self.retried > 0 {
+            let (connector, domain) = (connector.clone(), domain.clone());
+            self.shared.tell(now, PasswordEvent::RetryRemoved { connector, domain, count: self.retried });
+        }
+        if self.only_time > 0 {
+            self.shared.tell(now, PasswordEvent::OnlyTimeChanged { connector, domain, count: self.only_time });
+        }
+        Ok(self.result)
+    }
+
+    fn place(&self) -> (String, String) {
+        (self.pair.source_name.clone(), self.order.domain.clone())
+    }
+
+    fn tell(&self, event: PasswordEvent) {
+        self.shared.tell(self.cx.now(), event);
+    }
+}
+
+fn source_failed(error: ConnectorError) -> End {
+    if error.kind == ConnectorErrorKind::Cancelled { End::Cancelled } else { End::Source(error) }
+}
+
+/// Derives the keys of a batch and sends it.
+pub(super) fn deliver(
+    pair: &Pair,
+    cx: &Context,
+    batch: Vec<Planned>,
+) -> impl Future<Output = (Vec<Planned>, std::result::Result<Vec<CredentialAnswer>, CredentialError>)> + Send + 'static {
+    let (sender, cx) = (pair.sender.clone(), cx.clone());
+    async move {
+        let now = cx.now();
+        let (batch, credentials) = off_thread(move || {
+            let credentials = outcome::credentials(&batch, now);
+            (batch, credentials)
+        })
+        .await;
+        let answers = match credentials {
+            Ok(credentials) => sender.send(&cx, &credentials, PATIENCE).await,
+            Err(error) => Err(error),
+        };
+        let answers = answers.and_then(|answers| {
+            if answers.len() == batch.len() {
+                return Ok(answers);
+            }
+            let message = format!("the target answered {} of {} accounts; none of the answers counts", answers.len(), batch.len());
+            Err(CredentialError { kind: CredentialErrorKind::Later, code: None, tracking_id: None, retry_after: None, message })
+        });
+        (batch, answers)
+    }
+}

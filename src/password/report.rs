@@ -1,0 +1,345 @@
+//! What people ask about passwords: how one account stands, how many are covered, how the agent does, and whose cloud
+//! password the first synchronization would overwrite. Reads the store and the rules; asks nobody.
+
+use super::retry::FLAGGED;
+use super::state::{self, DomainState, FullRequest, Held, PairState};
+use crate::engine::password::{NoRoute, Route, Routes};
+use crate::model::{ConnectorId, CsId, Timestamp};
+use crate::rules::{RuleSet, RunParameters};
+use crate::store::{PasswordRecord, PasswordStatus, Snapshot, Store, StoreError};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Objects looked at in one go.
+const PAGE: usize = 1_000;
+
+/// What the questions are answered from.
+pub struct Views<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The rules.
+    pub rules: &'a RuleSet,
+    /// Parameters of rules, with the present time.
+    pub run: &'a RunParameters,
+    /// The target of each directory whose passwords are, or would be, synchronized.
+    pub pairs: &'a BTreeMap<ConnectorId, ConnectorId>,
+}
+
+/// How one account stands. Times are in RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AccountStatus {
+    /// The account's number.
+    pub id: String,
+    /// Its name.
+    pub dn: String,
+    /// It takes part now.
+    pub in_scope: bool,
+    /// Why it does not, for machines.
+    pub reason: Option<&'static str>,
+    /// The same for people.
+    pub reason_detail: Option<String>,
+    /// The object that takes its password.
+    pub target: Option<String>,
+    /// The key that synchronization gave that object.
+    pub source_anchor: Option<String>,
+    /// The target's own key.
+    pub cloud_anchor: Option<String>,
+    /// The name under which the person signs in.
+    pub sign_in_name: Option<String>,
+    /// What became of the last attempt; `None` when there was nothing to do yet.
+    pub status: Option<&'static str>,
+    /// The target's number for it.
+    pub code: Option<i64>,
+    /// The same in words.
+    pub detail: Option<String>,
+    /// When the password that was last seen was changed.
+    pub changed: Option<String>,
+    /// When the target last took a password.
+    pub confirmed: Option<String>,
+    /// What was seen last is what the target has.
+    pub current: bool,
+    /// When it was last tried.
+    pub attempted: Option<String>,
+    /// Attempts in vain.
+    pub attempts: u32,
+    /// When it is tried again.
+    pub next_attempt: Option<String>,
+    /// It was refused so often that somebody should look.
+    pub flagged: bool,
+}
+
+/// How many accounts are covered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Coverage {
+    /// Accounts whose password is wanted.
+    pub in_scope: u64,
+    /// Those of them whose present password the target has.
+    pub confirmed: u64,
+    /// The oldest of these confirmations.
+    pub oldest_confirmation: Option<String>,
+    /// The others, by reason.
+    pub missing: BTreeMap<String, u64>,
+}
+
+/// An account whose password in the target would be overwritten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overwritten {
+    /// The account's number.
+    pub id: String,
+    /// Its name.
+    pub dn: String,
+    /// The name under which the person signs in.
+    pub sign_in_name: String,
+    /// The target's own key.
+    pub cloud_anchor: String,
+}
+
+/// How the agent does with one directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PairStatus {
+    /// The directory's number.
+    pub source: u16,
+    /// The target's number.
+    pub target: u16,
+    /// Both sides were read and synchronized in full once.
+    pub ready: bool,
+    /// Why nothing is sent.
+    pub held: Option<Held>,
+    /// The same for people.
+    pub held_detail: Option<String>,
+    /// Why the directory as a whole cannot be asked.
+    pub failure: Option<String>,
+    /// When the last cycle ended.
+    pub last_cycle: Option<String>,
+    /// When the target last took a password.
+    pub last_sent: Option<String>,
+    /// When it last answered a sign of life.
+    pub last_heartbeat: Option<String>,
+    /// Why it did not, when that is later.
+    pub heartbeat_failure: Option<String>,
+    /// When a full synchronization was asked for that is not done.
+    pub full_requested: Option<String>,
+    /// Accounts with something to do, by the status of their last attempt.
+    pub due: BTreeMap<&'static str, u64>,
+    /// Accounts that were refused so often that somebody should look.
+    pub flagged: u64,
+    /// Its domains.
+    pub domains: Vec<DomainStatus>,
+}
+
+/// How the reads of a domain go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DomainStatus {
+    /// The domain.
+    pub domain: String,
+    /// There is a cookie: the next read is one of changes.
+    pub has_cookie: bool,
+    /// When it was last read to the end, which is the age of the cookie.
+    pub last_read: Option<String>,
+    /// When everything was last read.
+    pub last_full: Option<String>,
+    /// The server that answered.
+    pub server: Option<String>,
+    /// What is wrong, and since when.
+    pub failure: Option<String>,
+    /// Since when.
+    pub failing_since: Option<String>,
+}
+
+fn text(time: Option<Timestamp>) -> Option<String> {
+    time.map(|time| time.to_jiff().to_string())
+}
+
+/// What was seen last was taken, under the key that the target has now.
+fn is_current(record: &PasswordRecord, cloud_anchor: &str) -> bool {
+    record.status == PasswordStatus::Success
+        && record.sent.as_ref().is_some_and(|sent| sent.cloud_anchor == cloud_anchor && record.seen.is_none_or(|seen| seen == sent.stamp))
+}
+
+fn is_flagged(record: &PasswordRecord) -> bool {
+    record.status == PasswordStatus::Error && record.attempts >= FLAGGED
+}
+
+impl Views<'_> {
+    fn routes(&self) -> Routes<'_> {
+        Routes::new(self.store.names(), self.rules, self.run, self.pairs)
+    }
+
+    /// How one account stands; `None` when there is no such object.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn account(&self, id: CsId) -> Result<Option<AccountStatus>, StoreError> {
+        let snapshot = self.store.snapshot()?;
+        let Some(object) = snapshot.cs_object(id)? else { return Ok(None) };
+        let route = self.routes().of(&snapshot, id)?;
+        let record = snapshot.password(id)?;
+        let (destination, reason) = match route {
+            Route::Open(destination) => (Some(destination), None),
+            Route::Closed(reason) => (None, Some(reason)),
+        };
+        let known = record.as_ref();
+        let sent = known.and_then(|record| record.sent.as_ref());
+        Ok(Some(AccountStatus {
+            id: id.to_string(),
+            dn: object.dn.to_string(),
+            in_scope: reason.as_ref().is_none_or(NoRoute::waits),
+            reason: reason.as_ref().map(NoRoute::as_str),
+            reason_detail: reason.as_ref().map(ToString::to_string),
+            target: destination.as_ref().map(|destination| destination.target.to_string()),
+            source_anchor: destination.as_ref().map(|destination| destination.source_anchor.clone()),
+            sign_in_name: destination.as_ref().map(|destination| destination.sign_in_name.clone()),
+            status: known.map(|record| record.status.as_str()),
+            code: known.and_then(|record| record.code),
+            detail: known.map(|record| record.detail.clone()).filter(|detail| !detail.is_empty()),
+            changed: text(known.and_then(|record| record.seen).and_then(|seen| seen.changed)),
+            confirmed: text(sent.map(|sent| sent.at)),
+            current: known.zip(destination.as_ref()).is_some_and(|(record, destination)| is_current(record, &destination.cloud_anchor)),
+            attempted: text(known.and_then(|record| record.attempted)),
+            attempts: known.map_or(0, |record| record.attempts),
+            next_attempt: text(known.and_then(|record| record.next)),
+            flagged: known.is_some_and(is_flagged),
+            cloud_anchor: destination.map(|destination| destination.cloud_anchor),
+        }))
+    }
+
+    /// How many accounts of all directories are covered; with `suffix` only those that sign in under this domain.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn coverage(&self, suffix: Option<&str>) -> Result<Coverage, StoreError> {
+        let suffix = suffix.map(str::to_lowercase);
+        let (mut coverage, mut oldest) = (Coverage::default(), None::<Timestamp>);
+        self.each(&mut |_, _, route, record| {
+            let missing = match &route {
+                Route::Open(destination) => {
+                    if suffix.as_ref().is_some_and(|suffix| destination.suffix() != *suffix) {
+                        return;
+                    }
+                    match &record {
+                        Some(record) if is_current(record, &destination.cloud_anchor) => {
+                            coverage.confirmed += 1;
+                            let at = record.sent.as_ref().map(|sent| sent.at);
+                            oldest = oldest.into_iter().chain(at).min();
+                            None
+                        }
+                        Some(record) if record.attempted.is_some() || record.next.is_none() => Some(record.status.as_str()),
+                        _ => Some("due"),
+                    }
+                }
+                // Under which domain somebody will sign in is known when the target has confirmed it.
+                Route::Closed(reason) if reason.waits() && suffix.is_none() => Some(reason.as_str()),
+                Route::Closed(_) => return,
+            };
+            coverage.in_scope += 1;
+            if let Some(missing) = missing {
+                *coverage.missing.entry(missing.to_owned()).or_default() += 1;
+            }
+        })?;
+        coverage.oldest_confirmation = text(oldest);
+        Ok(coverage)
+    }
+
+    /// The accounts whose password in the target would be overwritten by a synchronization that begins now: those that
+    /// take part and were never sent.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn overwritten(&self) -> Result<Vec<Overwritten>, StoreError> {
+        let mut found = Vec::new();
+        self.each(&mut |dn, id, route, record| {
+            if let Route::Open(destination) = route
+                && record.is_none_or(|record| record.sent.is_none_or(|sent| sent.cloud_anchor != destination.cloud_anchor))
+            {
+                found.push(Overwritten {
+                    id: id.to_string(),
+                    dn: dn.to_owned(),
+                    sign_in_name: destination.sign_in_name,
+                    cloud_anchor: destination.cloud_anchor,
+                });
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// How the agent does with each directory.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn agent(&self) -> Result<Vec<PairStatus>, StoreError> {
+        let snapshot = self.store.snapshot()?;
+        self.pairs.iter().map(|(source, target)| pair_status(&snapshot, *source, *target)).collect()
+    }
+
+    /// Shows every object of the directories with its route and record.
+    fn each(&self, show: &mut dyn FnMut(&str, CsId, Route, Option<PasswordRecord>)) -> Result<(), StoreError> {
+        let routes = self.routes();
+        for source in self.pairs.keys() {
+            let mut after = None;
+            loop {
+                let snapshot = self.store.snapshot()?;
+                let objects = snapshot.cs_scan(*source, after, PAGE)?;
+                let Some(last) = objects.last() else { break };
+                after = Some(last.id);
+                let look = |id: CsId| Ok::<_, StoreError>((routes.of(&snapshot, id)?, snapshot.password(id)?));
+                let looked: Vec<_> = objects.par_iter().map(|object| look(object.id)).collect();
+                for (object, looked) in objects.iter().zip(looked) {
+                    let (route, record) = looked?;
+                    show(&object.dn, object.id, route, record);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pair_status(snapshot: &Snapshot, source: ConnectorId, target: ConnectorId) -> Result<PairStatus, StoreError> {
+    let kept = PairState::read(snapshot, source, target)?;
+    let (mut due, mut flagged, mut after) = (BTreeMap::new(), 0, None);
+    loop {
+        let page = snapshot.passwords(source, after, PAGE)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        for (_, record) in page {
+            flagged += u64::from(is_flagged(&record));
+            if record.next.is_some() {
+                *due.entry(record.status.as_str()).or_default() += 1;
+            }
+        }
+    }
+    let domain = |domain: &String| {
+        let kept = DomainState::read(snapshot, source, domain)?;
+        Ok::<_, StoreError>(DomainStatus {
+            domain: domain.clone(),
+            has_cookie: state::cookie(snapshot, source, domain)?.is_some(),
+            last_read: text(state::time(kept.last_read)),
+            last_full: text(state::time(kept.last_full)),
+            server: Some(kept.server).filter(|server| !server.is_empty()),
+            failing_since: text(kept.failure.as_ref().map(|failure| Timestamp(failure.since))),
+            failure: kept.failure.map(|failure| failure.message),
+        })
+    };
+    Ok(PairStatus {
+        source: source.0,
+        target: target.0,
+        ready: kept.ready,
+        held: kept.held,
+        held_detail: kept.held_detail,
+        failure: kept.failure.map(|failure| failure.message),
+        last_cycle: text(state::time(kept.last_cycle)),
+        last_sent: text(state::time(kept.last_sent)),
+        last_heartbeat: text(state::time(kept.last_heartbeat)),
+        heartbeat_failure: kept.heartbeat_failure,
+        full_requested: text(FullRequest::read(snapshot, source)?.map(|full| Timestamp(full.requested))),
+        due,
+        flagged,
+        domains: kept.domains.iter().map(domain).collect::<Result<_, _>>()?,
+    })
+}
+
+impl std::fmt::Debug for Views<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Views").field("pairs", self.pairs).finish_non_exhaustive()
+    }
+}

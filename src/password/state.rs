@@ -1,0 +1,159 @@
+//! What the agent keeps of itself between two looks: small records by connector, beside the accounts' own.
+
+use crate::model::{ConnectorId, Timestamp};
+use crate::store::{ChangeSet, Snapshot, StoreError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Under this name a directory keeps how its passwords stand.
+const PAIR: &str = "password-agent";
+/// Under this name a directory keeps that everything was asked for. Apart from the rest, since others write it than the
+/// agent.
+const FULL: &str = "password-full";
+/// Before the name of a domain: the cookie of the last complete read.
+const COOKIE: &str = "password-cookie/";
+/// Before the name of a domain: how its reads went.
+const DOMAIN: &str = "password-domain/";
+
+/// Why nothing is sent to a target for the time being.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Held {
+    /// This installation only watches.
+    Staging,
+    /// The first full synchronization did not complete yet.
+    NotSynchronized,
+    /// Password hash synchronization is off in the tenant.
+    SwitchedOff,
+    /// Directory synchronization is off in the tenant.
+    Disabled,
+    /// Our own account is not accepted, or lacks a right.
+    Denied,
+    /// The target does not answer.
+    Unreachable,
+}
+
+/// A full synchronization that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FullRequest {
+    /// When, in microseconds.
+    pub(super) requested: i64,
+    /// The domains that are done.
+    pub(super) done: Vec<String>,
+}
+
+/// How the passwords of one directory stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct PairState {
+    /// The target that all this is about.
+    pub(super) target: u16,
+    /// The first full synchronization of both sides completed.
+    pub(super) ready: bool,
+    /// The rules by which all accounts were looked at.
+    pub(super) rules: Option<u64>,
+    /// The target takes temporary passwords.
+    pub(super) force_change: bool,
+    /// Why nothing is sent, as it was told.
+    pub(super) held: Option<Held>,
+    /// The same in a sentence.
+    pub(super) held_detail: Option<String>,
+    /// The directory as a whole could not be asked, as it was told.
+    pub(super) failure: Option<Failure>,
+    /// The domains that the directory had when it was last asked.
+    pub(super) domains: Vec<String>,
+    /// When the last cycle ended.
+    pub(super) last_cycle: Option<i64>,
+    /// When the target last took a password.
+    pub(super) last_sent: Option<i64>,
+    /// When it last answered a sign of life.
+    pub(super) last_heartbeat: Option<i64>,
+    /// Why it did not, when that is later.
+    pub(super) heartbeat_failure: Option<String>,
+}
+
+/// A problem that was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failure {
+    /// Its kind.
+    pub(super) kind: String,
+    /// What happened.
+    pub(super) message: String,
+    /// Since when, in microseconds.
+    pub(super) since: i64,
+}
+
+/// How the reads of one domain went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct DomainState {
+    /// The problem of the last read.
+    pub(super) failure: Option<Failure>,
+    /// When it was last read completely, changes or everything.
+    pub(super) last_read: Option<i64>,
+    /// When everything was last read.
+    pub(super) last_full: Option<i64>,
+    /// The server that answered last.
+    pub(super) server: String,
+}
+
+/// Something kept in this form. What cannot be read begins anew: that costs a look at all accounts and no more.
+fn read<T: DeserializeOwned + Default>(snapshot: &Snapshot, connector: ConnectorId, name: &str) -> Result<T, StoreError> {
+    Ok(snapshot.state(connector, name)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+}
+
+fn write<T: Serialize>(changes: &mut ChangeSet, connector: ConnectorId, name: &str, value: &T) {
+    // Maps with text keys and plain values always serialize.
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    changes.states.push((connector, name.to_owned(), Some(bytes)));
+}
+
+impl PairState {
+    /// How a directory stands towards a target; anew when it was another one.
+    pub(super) fn read(snapshot: &Snapshot, source: ConnectorId, target: ConnectorId) -> Result<Self, StoreError> {
+        let state: Self = read(snapshot, source, PAIR)?;
+        Ok(if state.target == target.0 { state } else { Self { target: target.0, ..Self::default() } })
+    }
+
+    pub(super) fn write(&self, changes: &mut ChangeSet, source: ConnectorId) {
+        write(changes, source, PAIR, self);
+    }
+}
+
+impl FullRequest {
+    pub(super) fn read(snapshot: &Snapshot, source: ConnectorId) -> Result<Option<Self>, StoreError> {
+        read(snapshot, source, FULL)
+    }
+
+    pub(super) fn write(request: Option<&Self>, changes: &mut ChangeSet, source: ConnectorId) {
+        match request {
+            Some(request) => write(changes, source, FULL, request),
+            None => changes.states.push((source, FULL.to_owned(), None)),
+        }
+    }
+}
+
+impl DomainState {
+    pub(super) fn read(snapshot: &Snapshot, source: ConnectorId, domain: &str) -> Result<Self, StoreError> {
+        read(snapshot, source, &format!("{DOMAIN}{domain}"))
+    }
+
+    pub(super) fn write(&self, changes: &mut ChangeSet, source: ConnectorId, domain: &str) {
+        write(changes, source, &format!("{DOMAIN}{domain}"), self);
+    }
+}
+
+/// The cookie of a domain's last complete read.
+pub(super) fn cookie(snapshot: &Snapshot, source: ConnectorId, domain: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    snapshot.state(source, &format!("{COOKIE}{domain}"))
+}
+
+/// Keeps a cookie, together with whatever else the set holds.
+pub(super) fn keep_cookie(changes: &mut ChangeSet, source: ConnectorId, domain: &str, cookie: Vec<u8>) {
+    changes.states.push((source, format!("{COOKIE}{domain}"), Some(cookie)));
+}
+
+/// A time from its microseconds.
+pub(super) fn time(microseconds: Option<i64>) -> Option<Timestamp> {
+    microseconds.map(Timestamp)
+}

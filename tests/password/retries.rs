@@ -1,0 +1,172 @@
+//! Every row of the table of retries (specification: sync engine 7.5).
+
+use crate::fakes::{Stage, accept, failure};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use syncline::connector::{Credential, CredentialAnswer, CredentialErrorKind};
+use syncline::store::PasswordStatus;
+
+async fn staffed(people: usize) -> Stage {
+    let mut stage = Stage::new();
+    for number in 0..people {
+        stage.hire(&format!("{number:03}"), "DC=a");
+    }
+    stage.run();
+    stage
+}
+
+fn has(batch: &[Credential], name: &str) -> bool {
+    batch.iter().any(|credential| credential.source_anchor == name)
+}
+
+/// Minutes to the next attempt.
+fn wait(stage: &Stage, name: &str) -> i64 {
+    use syncline::context::Clock as _;
+    (stage.record(name).next.unwrap().0 - stage.clock.now().0) / 60_000_000
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_the_target_does_not_know_is_never_given_up() {
+    let stage = staffed(1).await;
+    stage.target.answers(|batch| Ok(batch.iter().map(|_| CredentialAnswer::Unknown).collect()));
+    assert_eq!(stage.after(2).await, ["000"]);
+    assert_eq!(stage.record("000").status, PasswordStatus::TargetNotExportedToDirectory);
+    for _ in 0..12 {
+        assert_eq!(stage.after(36).await.iter().filter(|name| *name == "000").count(), 1);
+    }
+    stage.target.answers(accept);
+    assert_eq!(stage.after(36).await, ["000"]);
+    assert_eq!(stage.record("000").status, PasswordStatus::Success);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_target_is_asked_again_when_it_said() {
+    let stage = staffed(1).await;
+    stage.target.answers(|_| Err(failure(CredentialErrorKind::Later, Some(81), Some(600))));
+    assert_eq!(stage.after(2).await, ["000"]);
+    let record = stage.record("000");
+    assert_eq!((record.status, record.code, record.attempts), (PasswordStatus::RetryRequestedByTarget, Some(81), 1));
+    assert_eq!(wait(&stage, "000"), 10);
+    stage.target.answers(accept);
+    assert_eq!(stage.after(9).await, [] as [&str; 0]);
+    assert_eq!(stage.after(1).await, ["000"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_target_is_asked_after_2_4_8_16_and_30_minutes() {
+    let stage = staffed(1).await;
+    stage.target.answers(|batch| if batch.is_empty() { accept(batch) } else { Err(failure(CredentialErrorKind::Later, None, None)) });
+    stage.after(2).await;
+    for minutes in [2, 4, 8, 16, 30, 30, 30] {
+        let next = wait(&stage, "000");
+        assert!((minutes..=minutes + minutes / 5 + 1).contains(&next), "{next} for {minutes}");
+        assert_eq!(stage.record("000").status, PasswordStatus::Unknown);
+        let early = stage.after(minutes - 1).await;
+        assert!(!early.contains(&"000".to_owned()));
+        let attempts = stage.record("000").attempts;
+        let mut late = Vec::new();
+        while !late.contains(&"000".to_owned()) {
+            late = stage.after(1).await;
+        }
+        assert_eq!(stage.record("000").attempts, attempts + 1);
+    }
+    assert_eq!(stage.source.full_reads.lock().unwrap().iter().filter(|full| **full).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_refused_is_the_only_one_tried_again_and_is_flagged() {
+    let stage = staffed(60).await;
+    stage.target.answers(|batch| {
+        let answer = |credential: &Credential| match credential.source_anchor.as_str() {
+            "017" => CredentialAnswer::Refused { code: 9, detail: Some("not this one".to_owned()) },
+            _ => CredentialAnswer::Accepted,
+        };
+        Ok(batch.iter().map(answer).collect())
+    });
+    assert_eq!(stage.after(2).await.len(), 60);
+    let record = stage.record("017");
+    assert_eq!((record.status, record.code, record.detail.as_str()), (PasswordStatus::Error, Some(9), "not this one"));
+    for _ in 0..6 {
+        assert_eq!(stage.after(36).await.iter().filter(|name| !name.is_empty()).collect::<Vec<_>>(), ["017"]);
+    }
+    assert_eq!(stage.count(7051), 1, "told once");
+    assert!(stage.record("017").attempts >= 7);
+    stage.source.change("017", Some("better"));
+    stage.target.answers(accept);
+    assert_eq!(stage.after(2).await, ["017"], "news do not wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_on_three_batches_leaves_the_others_alone() {
+    let stage = staffed(500).await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    stage.target.answers(move |batch| {
+        if [2, 4, 6].contains(&count.fetch_add(1, Ordering::SeqCst)) {
+            return Err(failure(CredentialErrorKind::Later, Some(81), Some(120)));
+        }
+        accept(batch)
+    });
+    assert_eq!(stage.after(2).await.len(), 500);
+    assert_eq!(stage.target.took.lock().unwrap().len(), 350);
+    stage.heard();
+    assert_eq!(stage.after(2).await.len(), 150, "these and no others");
+    assert_eq!(stage.target.took.lock().unwrap().len(), 500);
+    assert_eq!(stage.heard(), [606]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_entry_is_isolated_by_halving() {
+    let stage = staffed(50).await;
+    stage.target.answers(|batch| if has(batch, "031") { Err(failure(CredentialErrorKind::Later, Some(500), None)) } else { accept(batch) });
+    assert_eq!(stage.after(2).await.len(), 50);
+    let mut minutes = 0;
+    while stage.target.took.lock().unwrap().len() < 49 {
+        stage.after(1).await;
+        minutes += 1;
+        assert!(minutes < 30, "three failures, then halves: {}", stage.target.took.lock().unwrap().len());
+    }
+    assert!(minutes >= 14, "{minutes}");
+    assert_ne!(stage.record("031").status, PasswordStatus::Success);
+    assert!(stage.record("031").next.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_gone_ends_the_pass_and_loses_nobody() {
+    let stage = staffed(1_000).await;
+    stage.target.answers(|_| Err(failure(CredentialErrorKind::Later, None, None)));
+    let tried = stage.after(2).await.len();
+    assert!((400..=900).contains(&tried), "{tried}");
+    assert_eq!(stage.after(1).await, [] as [&str; 0], "the target is left alone for a while");
+    stage.target.answers(accept);
+    stage.after(4).await;
+    for _ in 0..4 {
+        stage.after(30).await;
+    }
+    assert_eq!(stage.target.took.lock().unwrap().len(), 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_cannot_be_read_is_tried_again() {
+    let stage = staffed(2).await;
+    stage.after(2).await;
+    stage.source.change("001", Some("x"));
+    stage.source.unreadable("001", true);
+    assert_eq!(stage.after(2).await, [] as [&str; 0]);
+    assert_eq!(stage.count(6900), 1);
+    assert_eq!(stage.record("001").status, PasswordStatus::Error);
+    assert_eq!(stage.after(3).await, ["001"], "by name it can be read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_that_were_taken_away_are_told_once() {
+    let stage = staffed(1).await;
+    stage.target.answers(|_| Err(failure(CredentialErrorKind::Denied, None, None)));
+    for _ in 0..6 {
+        stage.after(2).await;
+    }
+    assert_eq!(stage.count(115), 1);
+    stage.target.answers(accept);
+    stage.after(40).await;
+    assert!(stage.target.holds("000", "first-000"));
+}
