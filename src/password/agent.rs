@@ -2,30 +2,28 @@
 //! (specification: sync engine 7). Independent of the object cycle: it reads what runs have committed, and writes
 //! nothing that they read.
 
-use super::outcome::{self, Planned};
-use super::pass::{self, End, Order, Pass};
+use super::domain::{Reading, failure};
 use super::plan;
-use super::retry;
 use super::shared::{Shared, off_thread};
-use super::state::{self, DomainState, Failure, FullRequest, Held, PairState};
-use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError, CredentialErrorKind, PasswordFeatures};
+use super::state::{FullRequest, Held, PairState};
+use crate::connector::{ConnectorErrorKind, PasswordFeatures};
 use crate::context::Context;
-use crate::engine::password::{NoRoute, Route, is_synchronized};
 use crate::events::{EventSink, PasswordEvent};
 use crate::model::{ConnectorId, CsId, Timestamp};
 use crate::rules::{RuleSet, RunParameters};
-use crate::store::{ChangeSet, PasswordStamp, PasswordStatus, Snapshot, Store, StoreError, Watch};
+use crate::store::{ChangeSet, Snapshot, Store, StoreError, Watch};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 
+pub use super::push::PushError;
 pub use super::shared::Pair;
 
 /// Time between two cycles (specification: sync engine 7.1).
-pub const INTERVAL: Duration = Duration::from_secs(120);
+pub const INTERVAL: Duration = Duration::from_mins(2);
 /// A target that was sent nothing for so long gets a sign of life (specification: sync engine 7.4).
-pub const HEARTBEAT: Duration = Duration::from_secs(30 * 60);
+pub const HEARTBEAT: Duration = Duration::from_mins(30);
 /// So many accounts are read one by one whatever their share is.
 pub(super) const FULL_READ_FLOOR: usize = 500;
 
@@ -47,23 +45,23 @@ pub struct AgentSettings {
 
 /// Reads password changes and sends them, again and again.
 pub struct Agent {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     pairs: Vec<Pair>,
-    staging: bool,
+    pub(super) staging: bool,
     /// Held during a cycle, so that none overlaps another.
-    memory: Mutex<Memory>,
+    pub(super) memory: Mutex<Memory>,
 }
 
 /// What may be forgotten when the process ends.
 #[derive(Default)]
-struct Memory {
-    holds: HashMap<ConnectorId, Hold>,
+pub(super) struct Memory {
+    pub(super) holds: HashMap<ConnectorId, Hold>,
 }
 
 /// A target that does not answer, and when to ask again.
-struct Hold {
-    until: Timestamp,
-    attempts: u32,
+pub(super) struct Hold {
+    pub(super) until: Timestamp,
+    pub(super) attempts: u32,
 }
 
 /// What a cycle reads.
@@ -110,32 +108,6 @@ pub struct DomainReport {
     pub failed: u64,
     /// Why it could not be read to the end.
     pub error: Option<String>,
-}
-
-/// Why one account could not be sent now.
-#[derive(Debug, thiserror::Error)]
-pub enum PushError {
-    /// It takes no part.
-    #[error("{0}")]
-    NoRoute(NoRoute),
-    /// This installation only watches.
-    #[error("this installation is in staging mode; nothing is sent")]
-    Staging,
-    /// The directory could not be asked.
-    #[error(transparent)]
-    Source(#[from] ConnectorError),
-    /// The directory does not have it, or no password of it.
-    #[error("the directory gave no password for it")]
-    NoPassword,
-    /// It must be changed at the next sign-in, and the target does not take such passwords.
-    #[error("it is a temporary password, and the tenant does not take those: switch on the feature, or set a lasting one")]
-    Temporary,
-    /// The target gave no answer.
-    #[error(transparent)]
-    Target(#[from] CredentialError),
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl Agent {
@@ -200,81 +172,11 @@ impl Agent {
         Ok(report)
     }
 
-    /// Sends one account now, whether it was sent before or not. Waits for a cycle that is under way.
-    ///
-    /// # Errors
-    /// Why it was not sent. An account that the target refuses is no error of ours: the status says so.
-    pub async fn push(&self, cx: &Context, account: CsId) -> Result<PasswordStatus, PushError> {
-        let outcome = self.push_account(cx, account).await;
-        if let Err(error) = &outcome {
-            let dn = self.shared.store.snapshot()?.cs_object(account)?.map_or_else(|| account.to_string(), |object| object.dn.to_string());
-            let connector = self.pair_of(account).map(|pair| pair.source_name.clone()).unwrap_or_default();
-            self.tell(cx, PasswordEvent::SingleFailed { connector, dn, message: error.to_string() });
-        }
-        outcome
-    }
-
-    async fn push_account(&self, cx: &Context, account: CsId) -> Result<PasswordStatus, PushError> {
-        let _memory = self.memory.lock().await;
-        let pair = self.pair_of(account).ok_or(PushError::NoRoute(NoRoute::NotPaired))?;
-        if self.staging {
-            return Err(PushError::Staging);
-        }
-        let now = cx.now();
-        let snapshot = self.shared.store.snapshot()?;
-        let destination = match self.shared.routes(now, |routes| routes.of(&snapshot, account))? {
-            Route::Open(destination) => destination,
-            Route::Closed(reason) => return Err(PushError::NoRoute(reason)),
-        };
-        let object = snapshot.cs_object(account)?.ok_or(PushError::NoRoute(NoRoute::NotPresent))?;
-        let anchor = object.anchor.ok_or(PushError::NoRoute(NoRoute::NotPresent))?;
-        let record = snapshot.password(account)?.unwrap_or_else(|| crate::store::PasswordRecord::new(PasswordStatus::Unknown));
-        drop(snapshot);
-        let domains = pair.reader.domains(cx).await?;
-        let place = super::shared::domain_of(&object.dn, &domains);
-        let asked = domains.iter().enumerate().filter(|(index, _)| place.is_none_or(|place| place == *index));
-        let mut given = None;
-        for (_, domain) in asked {
-            let read = pair.reader.read(cx, domain, std::slice::from_ref(&anchor)).await?;
-            given = read.into_iter().find(|change| change.anchor == anchor).map(|change| (domain.clone(), change));
-            if given.is_some() {
-                break;
-            }
-        }
-        let (domain, change) = given.ok_or(PushError::NoPassword)?;
-        let force_change = change.must_change.unwrap_or(record.must_change);
-        let hash = change.hash.flatten().ok_or(PushError::NoPassword)?;
-        if force_change && !pair.sender.features(cx).await?.force_change {
-            return Err(PushError::Temporary);
-        }
-        let stamp = PasswordStamp { changed: change.changed, version: change.version };
-        let record = crate::store::PasswordRecord { routed: true, must_change: force_change, seen: Some(stamp), ..record };
-        let planned = Planned { account, dn: change.dn, destination, stamp, hash, force_change, record };
-        let (connector, anchor) = (pair.source_name.clone(), planned.key().to_owned());
-        let (dn, change_date) = (planned.dn.clone(), planned.changed(now));
-        self.tell(cx, PasswordEvent::ChangeRequest { connector, domain: domain.clone(), anchor, dn, change_date });
-        let (batch, answers) = pass::deliver(pair, cx, vec![planned]).await;
-        let answers = answers?;
-        let now = cx.now();
-        let mut changes = ChangeSet::new();
-        let mut told = Vec::new();
-        let mut status = PasswordStatus::Unknown;
-        for (planned, answer) in batch.iter().zip(&answers) {
-            let record = outcome::answered(planned, answer, now, cx.seed);
-            status = record.status;
-            told.extend(outcome::result(&pair.source_name, &domain, planned, answer, &record, now));
-            changes.passwords.push((account, Some(record)));
-        }
-        self.shared.apply(changes).await?;
-        told.into_iter().for_each(|event| self.tell(cx, event));
-        Ok(status)
-    }
-
-    fn pair_of(&self, account: CsId) -> Option<&Pair> {
+    pub(super) fn pair_of(&self, account: CsId) -> Option<&Pair> {
         self.pairs.iter().find(|pair| pair.source == account.connector())
     }
 
-    fn tell(&self, cx: &Context, event: PasswordEvent) {
+    pub(super) fn tell(&self, cx: &Context, event: PasswordEvent) {
         self.shared.tell(cx.now(), event);
     }
 
@@ -386,10 +288,11 @@ impl Agent {
             }
             let due_here = due.anchors.remove(&index).unwrap_or_default();
             let many = due_here.len() >= FULL_READ_FLOOR && due_here.len() * 10 > due.in_scope;
-            let work = Domain { pair, domains: &domains, domain, due: due_here, many, began, force_change: features.force_change };
+            let work = Reading { pair, domains: &domains, domain, due: due_here, many, began, force_change: features.force_change };
             let (done, stopped) = self.domain(cx, work).await?;
             if done.accepted > 0 {
                 state.last_sent = Some(cx.now().0);
+                (state.held, state.held_detail) = (None, None);
                 memory.holds.remove(&pair.target);
             }
             report.domains.push(done);
@@ -399,77 +302,6 @@ impl Agent {
             }
         }
         self.heartbeat(cx, memory, pair, state).await
-    }
-
-    /// True when both sides were read and synchronized in full once.
-    fn is_ready(&self, cx: &Context, pair: &Pair, state: &mut PairState) -> Result<bool, StoreError> {
-        if state.ready {
-            return Ok(true);
-        }
-        let snapshot = self.shared.store.snapshot()?;
-        let mut waiting_for = Vec::new();
-        for (connector, name) in [(pair.source, &pair.source_name), (pair.target, &pair.target_name)] {
-            if !is_synchronized(&snapshot, connector)? {
-                waiting_for.push(name.as_str());
-            }
-        }
-        state.ready = waiting_for.is_empty();
-        if state.ready {
-            state.held = None;
-        } else if state.held != Some(Held::NotSynchronized) {
-            let (connector, waiting_for) = (pair.source_name.clone(), waiting_for.join(", "));
-            self.tell(cx, PasswordEvent::Paused { connector, waiting_for });
-            state.held = Some(Held::NotSynchronized);
-        }
-        Ok(state.ready)
-    }
-
-    /// The target's settings could not be read.
-    fn target_unknown(&self, cx: &Context, memory: &mut Memory, pair: &Pair, state: &mut PairState, error: &ConnectorError) {
-        let held = match error.kind {
-            ConnectorErrorKind::Disabled => Held::Disabled,
-            ConnectorErrorKind::Authentication | ConnectorErrorKind::Permission => Held::Denied,
-            _ => Held::Unreachable,
-        };
-        if state.held.as_ref() != Some(&held) {
-            let (connector, message) = (pair.target_name.clone(), error.to_string());
-            self.tell(
-                cx,
-                match held {
-                    Held::Disabled => PasswordEvent::HealingStart { connector, message },
-                    Held::Denied => PasswordEvent::AccessDenied { connector, message },
-                    _ => PasswordEvent::TargetFailed { connector, message },
-                },
-            );
-        }
-        if held != Held::Disabled {
-            hold(cx, memory, pair.target, None);
-        }
-        (state.held, state.held_detail) = (Some(held), Some(error.to_string()));
-    }
-
-    /// True when the target's features let passwords through; tells when that changes.
-    fn takes_passwords(&self, cx: &Context, pair: &Pair, state: &mut PairState, features: PasswordFeatures) -> bool {
-        let off = if !features.synchronization {
-            Some((Held::Disabled, "directory synchronization is off in the tenant; switch it on there"))
-        } else if !features.password_hashes {
-            Some((Held::SwitchedOff, "password hash synchronization is off in the tenant; switch it on: syncline phs enable"))
-        } else {
-            None
-        };
-        let Some((held, detail)) = off else {
-            if matches!(state.held, Some(Held::SwitchedOff | Held::Disabled)) {
-                self.tell(cx, PasswordEvent::HealingEnd { connector: pair.target_name.clone() });
-            }
-            (state.held, state.held_detail) = (None, None);
-            return true;
-        };
-        if state.held.as_ref() != Some(&held) {
-            let (connector, message) = (pair.target_name.clone(), detail.to_owned());
-            self.tell(cx, PasswordEvent::HealingStart { connector, message });
-        }
-        (state.held, state.held_detail) = (Some(held), Some(detail.to_owned()));
-        false
     }
 
     /// Looks at all accounts when the rules are others than last time, and at temporary passwords when the target
@@ -490,175 +322,6 @@ impl Agent {
         state.write(&mut changes, pair.source);
         self.shared.apply(changes).await
     }
-
-    /// Reads a domain and sends what it has to. With the report, why the target takes no more.
-    async fn domain(&self, cx: &Context, work: Domain<'_>) -> Result<(DomainReport, Option<(Held, CredentialError)>), StoreError> {
-        let Domain { pair, domains, domain, due, many, began, force_change } = work;
-        let snapshot = self.shared.store.snapshot()?;
-        let mut kept = DomainState::read(&snapshot, pair.source, domain)?;
-        let cookie = state::cookie(&snapshot, pair.source, domain)?;
-        let request = FullRequest::read(&snapshot, pair.source)?;
-        let requested = request.filter(|full| !full.done.iter().any(|done| done == domain)).map(|full| full.requested);
-        drop(snapshot);
-        let place = || (pair.source_name.clone(), domain.to_owned());
-        let mut full = requested.is_some() || many || cookie.is_none();
-        let order = |since: Option<Vec<u8>>, asked| Order {
-            domain: domain.to_owned(),
-            since,
-            asked,
-            force_change,
-            full_since: requested.map(Timestamp),
-        };
-        let start_full = || {
-            let (connector, domain) = place();
-            self.tell(cx, PasswordEvent::FullDomainStarted { connector, domain });
-        };
-        let first = if full {
-            start_full();
-            order(None, Vec::new())
-        } else {
-            order(cookie, due)
-        };
-        let mut result = Pass::new(&self.shared, pair, cx, first).run().await?;
-        if !full && matches!(&result.end, End::Source(error) if error.kind == ConnectorErrorKind::WatermarkLost) {
-            full = true;
-            start_full();
-            result = Pass::new(&self.shared, pair, cx, order(None, Vec::new())).run().await?;
-        }
-        let now = cx.now();
-        let mut report = DomainReport {
-            domain: domain.to_owned(),
-            full,
-            seen: result.seen,
-            accepted: result.accepted,
-            failed: result.failed,
-            error: None,
-        };
-        let (connector, name) = place();
-        let mut changes = ChangeSet::new();
-        let mut all_done = false;
-        if let Some(completion) = result.completion {
-            kept.last_read = Some(now.0);
-            kept.server = completion.server;
-            if full {
-                kept.last_full = Some(now.0);
-                let (connector, domain) = (connector.clone(), name.clone());
-                self.tell(cx, PasswordEvent::FullDomainCompleted { connector, domain, count: result.accepted });
-                // As it stands now: somebody may have asked anew meanwhile.
-                let request = FullRequest::read(&self.shared.store.snapshot()?, pair.source)?;
-                if let Some(mut request) = request.filter(|request| Some(request.requested) == requested) {
-                    request.done.push(name.clone());
-                    all_done = domains.iter().all(|domain| request.done.contains(domain));
-                    FullRequest::write(Some(&request).filter(|_| !all_done), &mut changes, pair.source);
-                }
-            }
-        }
-        let mut stopped = None;
-        match result.end {
-            End::Complete => {
-                if kept.failure.take().is_some() {
-                    self.tell(cx, PasswordEvent::DomainResumed { connector, domain: name });
-                }
-                let (shared, source, seed) = (self.shared.clone(), pair.source, cx.seed);
-                let (domain, domains) = (domain.to_owned(), domains.to_vec());
-                off_thread(move || plan::put_off_missed(&shared, source, (&domain, &domains), began, now, seed)).await?;
-            }
-            End::Cancelled => {}
-            End::Source(error) => {
-                report.error = Some(error.to_string());
-                if kept.failure.as_ref().is_none_or(|known| known.kind != error.kind.as_str()) {
-                    let (kind, message) = (error.kind.as_str().to_owned(), error.to_string());
-                    if full {
-                        let (connector, domain) = place();
-                        self.tell(cx, PasswordEvent::FullFailed { connector, domain, message: message.clone() });
-                    }
-                    self.tell(cx, PasswordEvent::DomainFailed { connector, domain: name, error: kind, message });
-                    kept.failure = Some(failure(&error, now));
-                }
-            }
-            End::Target(held, error) => {
-                report.error = Some(error.message.clone());
-                stopped = Some((held, error));
-            }
-        }
-        kept.write(&mut changes, pair.source, domain);
-        self.shared.apply(changes).await?;
-        if all_done {
-            self.tell(cx, PasswordEvent::FullCompleted { connector: pair.source_name.clone() });
-        }
-        Ok((report, stopped))
-    }
-
-    /// The target takes nothing more for the time being. Told once.
-    fn target_stops(&self, cx: &Context, memory: &mut Memory, pair: &Pair, state: &mut PairState, held: Held, error: &CredentialError) {
-        let (connector, message) = (pair.target_name.clone(), error.message.clone());
-        if state.held.as_ref() != Some(&held) {
-            match held {
-                Held::SwitchedOff | Held::Disabled => self.tell(cx, PasswordEvent::HealingStart { connector, message }),
-                Held::Denied => self.tell(cx, PasswordEvent::AccessDenied { connector, message }),
-                _ => {}
-            }
-        }
-        if matches!(held, Held::Denied | Held::Unreachable) {
-            hold(cx, memory, pair.target, error.retry_after);
-        }
-        (state.held, state.held_detail) = (Some(held), Some(error.message.clone()));
-    }
-
-    /// A sign of life when nothing was sent for a while (specification: sync engine 7.4, point 7).
-    async fn heartbeat(&self, cx: &Context, memory: &mut Memory, pair: &Pair, state: &mut PairState) -> Result<(), StoreError> {
-        let last = state.last_sent.max(state.last_heartbeat).map(Timestamp);
-        if cx.cancelled() || last.is_some_and(|last| retry::between(last, cx.now()) < HEARTBEAT) {
-            return Ok(());
-        }
-        self.tell(cx, PasswordEvent::PingStart { connector: pair.target_name.clone() });
-        match pair.sender.send(cx, &[], Duration::from_secs(30)).await {
-            Ok(_) => {
-                state.last_heartbeat = Some(cx.now().0);
-                state.heartbeat_failure = None;
-                memory.holds.remove(&pair.target);
-                self.tell(cx, PasswordEvent::PingEnd { connector: pair.target_name.clone() });
-            }
-            Err(error) if error.kind == CredentialErrorKind::Cancelled => {}
-            Err(error) => {
-                state.heartbeat_failure = Some(error.message.clone());
-                let (connector, message) = (pair.target_name.clone(), error.message.clone());
-                let (error_code, tracking_id) = (error.code, error.tracking_id.clone());
-                self.tell(cx, PasswordEvent::PingFailed { connector, error_code, tracking_id, message });
-                let held = match error.kind {
-                    CredentialErrorKind::SwitchedOff => Held::SwitchedOff,
-                    CredentialErrorKind::Disabled => Held::Disabled,
-                    CredentialErrorKind::Denied => Held::Denied,
-                    _ => Held::Unreachable,
-                };
-                self.target_stops(cx, memory, pair, state, held, &error);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// One domain to be read.
-struct Domain<'d> {
-    pair: &'d Pair,
-    domains: &'d [String],
-    domain: &'d str,
-    due: Vec<crate::model::Anchor>,
-    many: bool,
-    began: Timestamp,
-    force_change: bool,
-}
-
-fn failure(error: &ConnectorError, now: Timestamp) -> Failure {
-    Failure { kind: error.kind.as_str().to_owned(), message: error.to_string(), since: now.0 }
-}
-
-/// Leaves a target alone for a while.
-fn hold(cx: &Context, memory: &mut Memory, target: ConnectorId, asked: Option<Duration>) {
-    let attempts = memory.holds.get(&target).map_or(0, |hold| hold.attempts).saturating_add(1);
-    let jitter = retry::jitter(cx.seed, CsId::new(target, 0), attempts);
-    let until = retry::again(cx.now(), attempts, asked, jitter);
-    memory.holds.insert(target, Hold { until, attempts });
 }
 
 /// Asks for a full synchronization of a directory's passwords: every account that takes part is sent once more. Kept

@@ -5,11 +5,14 @@
 
 pub mod agent;
 mod decision;
+mod domain;
 pub mod hash;
+mod health;
 pub mod lanes;
 mod outcome;
 mod pass;
 mod plan;
+mod push;
 pub mod report;
 mod retry;
 mod shared;

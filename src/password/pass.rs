@@ -168,8 +168,10 @@ impl<'p> Pass<'p> {
             } else if reading.is_none() && self.ready.len() < LOW {
                 reading = self.next_read(&mut stream);
             }
+            // Batches go out full while more may come: the target counts calls, not accounts.
+            let more = reading.is_some() || stream.is_some() || !self.asked.is_empty();
             while flights.len() < FLIGHTS
-                && let Some(batch) = self.next_batch()
+                && let Some(batch) = self.next_batch(more)
             {
                 flights.push(self.send(batch));
             }
@@ -225,13 +227,12 @@ impl<'p> Pass<'p> {
                     self.tell(PasswordEvent::FullProgress { connector, domain, seen, count });
                 }
             }
-            Read::Page(_, Some(Err(error))) => self.source_ended(error),
+            Read::Page(_, Some(Err(error))) | Read::Asked(Err(error)) => self.source_ended(error),
             Read::Page(_, None) => {
                 let message = format!("the directory broke off before the end of {}; it is read again", self.order.domain);
                 self.source_ended(ConnectorError::new(ConnectorErrorKind::Dropped, message));
             }
             Read::Asked(Ok(changes)) => self.accept(changes, Vec::new(), true).await?,
-            Read::Asked(Err(error)) => self.source_ended(error),
         }
         Ok(())
     }
@@ -279,10 +280,14 @@ impl<'p> Pass<'p> {
         Ok(())
     }
 
-    /// The next accounts to go out together. Those whose batches failed before go by themselves, and in halves.
-    fn next_batch(&mut self) -> Option<Vec<Planned>> {
+    /// The next accounts to go out together. Those whose batches failed before go by themselves, and in halves. `more`:
+    /// a batch that is not full waits for what is being read.
+    fn next_batch(&mut self, more: bool) -> Option<Vec<Planned>> {
         if let Some(index) = self.parts.iter().position(|part| part.iter().all(|planned| !self.in_flight.contains(&planned.account))) {
             return self.parts.remove(index);
+        }
+        if more && self.ready.len() < PASSWORD_BATCH {
+            return None;
         }
         let first = self.ready.iter().find(|planned| !self.in_flight.contains(&planned.account))?;
         let suspect = first.record.attempts >= SPLIT;

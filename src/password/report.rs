@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// Objects looked at in one go.
 const PAGE: usize = 1_000;
 
+/// Is shown one object after the other: name, number, route, record.
+type Show<'s> = dyn FnMut(&str, CsId, Route, Option<PasswordRecord>) + 's;
+
 /// What the questions are answered from.
 pub struct Views<'a> {
     /// The store.
@@ -273,7 +276,7 @@ impl Views<'_> {
     }
 
     /// Shows every object of the directories with its route and record.
-    fn each(&self, show: &mut dyn FnMut(&str, CsId, Route, Option<PasswordRecord>)) -> Result<(), StoreError> {
+    fn each(&self, show: &mut Show<'_>) -> Result<(), StoreError> {
         let routes = self.routes();
         for source in self.pairs.keys() {
             let mut after = None;

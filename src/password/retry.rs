@@ -12,14 +12,14 @@ pub(super) const FLAGGED: u32 = 5;
 pub(super) const SPLIT: u32 = 3;
 /// How long a look at a route that has not opened yet may be put off. What opens it is noted by the store; this is for
 /// what nothing notes, such as a scope that tests the time.
-pub(super) const WAITING: Duration = Duration::from_secs(30 * 60);
+pub(super) const WAITING: Duration = Duration::from_mins(30);
 /// Waits are up to this share longer than said, so that not all come back at once.
 const JITTER_PERCENT: u64 = 20;
 
 /// How long to wait after the `attempts`-th attempt in vain (from 1), without jitter.
 pub(super) fn pause(attempts: u32) -> Duration {
     let index = usize::try_from(attempts.max(1) - 1).unwrap_or(usize::MAX).min(MINUTES.len() - 1);
-    Duration::from_secs(60 * MINUTES[index])
+    Duration::from_mins(MINUTES[index])
 }
 
 /// When to try again after the `attempts`-th attempt in vain. What the target asked for counts exactly.
@@ -66,7 +66,7 @@ mod tests {
             assert!((240_000_000..=288_000_000).contains(&wait), "{wait}");
         }
         assert_eq!(again(now, 2, Some(Duration::from_secs(7)), 13), Timestamp::from_seconds(1_007), "as the target said");
-        assert_eq!(between(now, Timestamp::from_seconds(1_060)), Duration::from_secs(60));
+        assert_eq!(between(now, Timestamp::from_seconds(1_060)), Duration::from_mins(1));
         assert_eq!(between(now, Timestamp(0)), Duration::ZERO);
     }
 }

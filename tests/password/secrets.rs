@@ -29,9 +29,12 @@ async fn nothing_secret_stays_behind() {
     let keys: Arc<Mutex<Vec<String>>> = Arc::default();
     let seen = keys.clone();
     stage.target.answers(move |batch| {
+        if batch.is_empty() {
+            return accept(batch);
+        }
         seen.lock().unwrap().extend(batch.iter().map(|credential| credential.data.to_text().expose_secret().to_owned()));
         assert!(format!("{batch:?}").contains("CredentialData { iterations: 1000, .. }"));
-        if batch.len() > 20 {
+        if seen.lock().unwrap().len() <= 30 {
             return Err(failure(CredentialErrorKind::Later, Some(81), None));
         }
         let refused = |index| CredentialAnswer::Refused { code: 5, detail: Some(format!("number {index}")) };

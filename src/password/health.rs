@@ -1,0 +1,155 @@
+//! What keeps the agent from sending at all, and how it finds out that it may again. Each state is told once.
+
+use super::agent::{Agent, HEARTBEAT, Hold, Memory, Pair};
+use super::retry;
+use super::state::{Held, PairState};
+use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError, CredentialErrorKind, PasswordFeatures};
+use crate::context::Context;
+use crate::engine::password::is_synchronized;
+use crate::events::PasswordEvent;
+use crate::model::{ConnectorId, CsId, Timestamp};
+use crate::store::StoreError;
+use std::time::Duration;
+
+impl Agent {
+    /// True when both sides were read and synchronized in full once.
+    pub(super) fn is_ready(&self, cx: &Context, pair: &Pair, state: &mut PairState) -> Result<bool, StoreError> {
+        if state.ready {
+            return Ok(true);
+        }
+        let snapshot = self.shared.store.snapshot()?;
+        let mut waiting_for = Vec::new();
+        for (connector, name) in [(pair.source, &pair.source_name), (pair.target, &pair.target_name)] {
+            if !is_synchronized(&snapshot, connector)? {
+                waiting_for.push(name.as_str());
+            }
+        }
+        state.ready = waiting_for.is_empty();
+        if state.ready {
+            state.held = None;
+        } else if state.held != Some(Held::NotSynchronized) {
+            let (connector, waiting_for) = (pair.source_name.clone(), waiting_for.join(", "));
+            self.tell(cx, PasswordEvent::Paused { connector, waiting_for });
+            state.held = Some(Held::NotSynchronized);
+        }
+        Ok(state.ready)
+    }
+
+    /// The target's settings could not be read.
+    pub(super) fn target_unknown(&self, cx: &Context, memory: &mut Memory, pair: &Pair, state: &mut PairState, error: &ConnectorError) {
+        let held = match error.kind {
+            ConnectorErrorKind::Disabled => Held::Disabled,
+            ConnectorErrorKind::Authentication | ConnectorErrorKind::Permission => Held::Denied,
+            _ => Held::Unreachable,
+        };
+        if state.held.as_ref() != Some(&held) {
+            let (connector, message) = (pair.target_name.clone(), error.to_string());
+            self.tell(
+                cx,
+                match held {
+                    Held::Disabled => PasswordEvent::HealingStart { connector, message },
+                    Held::Denied => PasswordEvent::AccessDenied { connector, message },
+                    _ => PasswordEvent::TargetFailed { connector, message },
+                },
+            );
+        }
+        if held != Held::Disabled {
+            hold(cx, memory, pair.target, None);
+        }
+        (state.held, state.held_detail) = (Some(held), Some(error.to_string()));
+    }
+
+    /// True when the target's features let passwords through; tells when that changes.
+    pub(super) fn takes_passwords(&self, cx: &Context, pair: &Pair, state: &mut PairState, features: PasswordFeatures) -> bool {
+        let off = if !features.synchronization {
+            Some((Held::Disabled, "directory synchronization is off in the tenant; switch it on there"))
+        } else if !features.password_hashes {
+            Some((Held::SwitchedOff, "password hash synchronization is off in the tenant; switch it on: syncline phs enable"))
+        } else {
+            None
+        };
+        let Some((held, detail)) = off else {
+            if matches!(state.held, Some(Held::SwitchedOff | Held::Disabled)) {
+                self.tell(cx, PasswordEvent::HealingEnd { connector: pair.target_name.clone() });
+            }
+            // Whether it is there and accepts us, the next answer tells.
+            if !matches!(state.held, Some(Held::Denied | Held::Unreachable)) {
+                (state.held, state.held_detail) = (None, None);
+            }
+            return true;
+        };
+        if state.held.as_ref() != Some(&held) {
+            let (connector, message) = (pair.target_name.clone(), detail.to_owned());
+            self.tell(cx, PasswordEvent::HealingStart { connector, message });
+        }
+        (state.held, state.held_detail) = (Some(held), Some(detail.to_owned()));
+        false
+    }
+
+    /// The target takes nothing more for the time being. Told once.
+    pub(super) fn target_stops(
+        &self,
+        cx: &Context,
+        memory: &mut Memory,
+        pair: &Pair,
+        state: &mut PairState,
+        held: Held,
+        error: &CredentialError,
+    ) {
+        let (connector, message) = (pair.target_name.clone(), error.message.clone());
+        if state.held.as_ref() != Some(&held) {
+            match held {
+                Held::SwitchedOff | Held::Disabled => self.tell(cx, PasswordEvent::HealingStart { connector, message }),
+                Held::Denied => self.tell(cx, PasswordEvent::AccessDenied { connector, message }),
+                _ => {}
+            }
+        }
+        if matches!(held, Held::Denied | Held::Unreachable) {
+            hold(cx, memory, pair.target, error.retry_after);
+        }
+        (state.held, state.held_detail) = (Some(held), Some(error.message.clone()));
+    }
+
+    /// A sign of life when nothing was sent for a while (specification: sync engine 7.4, point 7).
+    pub(super) async fn heartbeat(&self, cx: &Context, memory: &mut Memory, pair: &Pair, state: &mut PairState) -> Result<(), StoreError> {
+        let last = state.last_sent.max(state.last_heartbeat).map(Timestamp);
+        // After a time without answers it also tells whether the target is back.
+        let recent = last.is_some_and(|last| retry::between(last, cx.now()) < HEARTBEAT);
+        if cx.cancelled() || recent && state.held.is_none() {
+            return Ok(());
+        }
+        self.tell(cx, PasswordEvent::PingStart { connector: pair.target_name.clone() });
+        match pair.sender.send(cx, &[], Duration::from_secs(30)).await {
+            Ok(_) => {
+                state.last_heartbeat = Some(cx.now().0);
+                state.heartbeat_failure = None;
+                (state.held, state.held_detail) = (None, None);
+                memory.holds.remove(&pair.target);
+                self.tell(cx, PasswordEvent::PingEnd { connector: pair.target_name.clone() });
+            }
+            Err(error) if error.kind == CredentialErrorKind::Cancelled => {}
+            Err(error) => {
+                state.heartbeat_failure = Some(error.message.clone());
+                let (connector, message) = (pair.target_name.clone(), error.message.clone());
+                let (error_code, tracking_id) = (error.code, error.tracking_id.clone());
+                self.tell(cx, PasswordEvent::PingFailed { connector, error_code, tracking_id, message });
+                let held = match error.kind {
+                    CredentialErrorKind::SwitchedOff => Held::SwitchedOff,
+                    CredentialErrorKind::Disabled => Held::Disabled,
+                    CredentialErrorKind::Denied => Held::Denied,
+                    _ => Held::Unreachable,
+                };
+                self.target_stops(cx, memory, pair, state, held, &error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Leaves a target alone for a while.
+fn hold(cx: &Context, memory: &mut Memory, target: ConnectorId, asked: Option<Duration>) {
+    let attempts = memory.holds.get(&target).map_or(0, |hold| hold.attempts).saturating_add(1);
+    let jitter = retry::jitter(cx.seed, CsId::new(target, 0), attempts);
+    let until = retry::again(cx.now(), attempts, asked, jitter);
+    memory.holds.insert(target, Hold { until, attempts });
+}
