@@ -8,7 +8,6 @@ use crate::engine::password::Destination;
 use crate::events::PasswordEvent;
 use crate::model::{CsId, Timestamp};
 use crate::store::{PasswordRecord, PasswordSent, PasswordStamp, PasswordStatus};
-use rayon::prelude::*;
 use ring::rand::{SecureRandom, SystemRandom};
 
 /// The number with which a target says that it is busy (specification: provisioning service 6.3).
@@ -53,23 +52,21 @@ pub(super) fn credentials(batch: &[Planned], now: Timestamp) -> Result<Vec<Crede
         retry_after: None,
         message: message.to_owned(),
     };
-    let random = SystemRandom::new();
-    batch
-        .par_iter()
-        .map(|planned| {
-            let mut salt = [0; SALT_LENGTH];
-            random.fill(&mut salt).map_err(|_| failed("the system gave no random octets"))?;
-            let data = CredentialData::derive(&planned.hash, &salt, ITERATIONS).map_err(|error| failed(&error.to_string()))?;
-            let destination = &planned.destination;
-            Ok(Credential {
-                source_anchor: destination.source_anchor.clone(),
-                cloud_anchor: destination.source_anchor.is_empty().then(|| destination.cloud_anchor.clone()),
-                changed: planned.changed(now),
-                data,
-                force_change: planned.force_change,
-            })
-        })
-        .collect()
+    let mut salts = vec![[0; SALT_LENGTH]; batch.len()];
+    SystemRandom::new().fill(salts.as_flattened_mut()).map_err(|_| failed("the system gave no random octets"))?;
+    let accounts: Vec<(NtHash, [u8; SALT_LENGTH])> = batch.iter().map(|planned| planned.hash.clone()).zip(salts).collect();
+    let keys = CredentialData::derive_all(&accounts, ITERATIONS).map_err(|error| failed(&error.to_string()))?;
+    let each = batch.iter().zip(keys).map(|(planned, data)| {
+        let destination = &planned.destination;
+        Credential {
+            source_anchor: destination.source_anchor.clone(),
+            cloud_anchor: destination.source_anchor.is_empty().then(|| destination.cloud_anchor.clone()),
+            changed: planned.changed(now),
+            data,
+            force_change: planned.force_change,
+        }
+    });
+    Ok(each.collect())
 }
 
 /// The record after an answer.
