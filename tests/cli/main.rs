@@ -11,6 +11,7 @@ mod guards;
 mod guide;
 mod help;
 mod object_errors;
+mod passwords;
 mod wrong_rules;
 
 use serde_json::Value;

@@ -1,0 +1,131 @@
+//! Passwords from the command line: switching on and off, one round, looking at everybody and at one account, events.
+
+use crate::{assert_code, document, small_world, stderr, stdout, with_config};
+use md4::{Digest as _, Md4};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// A small world whose people have passwords; the first cycle has not run.
+fn world_with_passwords() -> (tempfile::TempDir, PathBuf) {
+    let world = small_world();
+    write_people(world.path(), "Ada-Pw-1", 1);
+    let config = world.path().join("config");
+    (world, config)
+}
+
+/// The directory with Ada's password, changed for the how many-th time.
+fn write_people(folder: &Path, ada: &str, change: u64) {
+    let mut people = crate::PEOPLE.to_owned();
+    for (account, password, change) in [("ada", ada, change), ("emil", "Emil-Pw-1", 1), ("oldhand", "Old-Pw-1", 1)] {
+        let wide: Vec<u8> = password.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let hash = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, Md4::digest(wide));
+        let line = format!("sAMAccountName: {account}\n");
+        let set = 133_500_000_000_000_000_u64 + change * 10_000_000;
+        assert!(people.contains(&line));
+        people = people.replacen(&line, &format!("{line}unicodePwd:: {hash}\npwdLastSet: {set}\n"), 1);
+    }
+    let file = folder.join("people.ldif");
+    fs::write(&file, people).expect("the folder can be written");
+    // Whoever may read it has the hashes, and the doctor says so.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("our own file");
+}
+
+fn json(config: &Path, arguments: &[&str], code: i32) -> Value {
+    let output = with_config(config, &[&["--json"], arguments].concat());
+    assert_code(&output, code);
+    document(&output)
+}
+
+/// One round. Gives how many passwords were sent.
+fn round(config: &Path) -> u64 {
+    let report = json(config, &["phs", "run", "--once"], 0);
+    report["directories"][0]["domains"][0]["sent"].as_u64().unwrap_or_else(|| panic!("{report:#}"))
+}
+
+fn ids(events: &Value) -> Vec<u64> {
+    events["events"].as_array().expect("events").iter().map(|event| event["id"].as_u64().expect("a number")).collect()
+}
+
+#[test]
+fn passwords_go_with_the_first_cycle_and_change_with_a_round() {
+    let (world, config) = world_with_passwords();
+    assert_code(&with_config(&config, &["phs", "status"]), 4);
+    let enabled = json(&config, &["phs", "enable"], 0);
+    assert_eq!((&enabled["configured"], &enabled["waits"]), (&Value::Bool(true), &Value::Bool(true)), "{enabled}");
+    let held = json(&config, &["phs", "run", "--once"], 1);
+    assert_eq!(held["directories"][0]["held"], "not-synchronized");
+    assert_eq!(ids(&json(&config, &["events", "list", "--id", "613"], 0)), [613]);
+
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let coverage = json(&config, &["phs", "coverage"], 0);
+    assert_eq!((&coverage["in_scope"], &coverage["confirmed"]), (&Value::from(2), &Value::from(2)), "{coverage}");
+    assert_eq!(round(&config), 0);
+    let requests = json(&config, &["events", "list", "--id", "656,657"], 0);
+    assert_eq!(requests["events"].as_array().map(Vec::len), Some(4), "{requests:#}");
+    let ada = json(&config, &["phs", "status", "--object", "ada@corp.example"], 0);
+    assert_eq!((&ada["status"], &ada["current"], &ada["in_scope"]), (&"Success".into(), &true.into(), &true.into()), "{ada:#}");
+    let old = json(&config, &["phs", "status", "--object", "oldhand@corp.example"], 0);
+    assert_eq!(old["in_scope"], false, "{old:#}");
+
+    write_people(world.path(), "Ada-Pw-2", 2);
+    assert_eq!(round(&config), 1);
+    assert_eq!(round(&config), 0);
+    let pushed = json(&config, &["phs", "push", "emil@corp.example"], 0);
+    assert_eq!(pushed["status"], "Success");
+    let all = json(&config, &["phs", "full-sync"], 0);
+    assert_eq!(all["directories"][0]["domains"][0]["sent"], 2, "{all:#}");
+
+    for arguments in [&["phs", "status"][..], &["phs", "coverage"], &["phs", "status", "--policy"], &["events", "list"], &["phs", "doctor"]]
+    {
+        let output = with_config(&config, arguments);
+        assert_code(&output, 0);
+        let shown = stdout(&output);
+        assert!(shown.len() > 20 && !shown.contains("Pw-1"), "{arguments:?}: {shown}");
+    }
+    let shown = stdout(&with_config(&config, &["events", "explain", "652"]));
+    assert!(shown.contains("81") && shown.contains("90"), "{shown}");
+    assert_code(&with_config(&config, &["events", "explain", "4711"]), 2);
+
+    let off = json(&config, &["phs", "disable"], 0);
+    assert_eq!(off["configured"], true);
+    assert_code(&with_config(&config, &["phs", "run", "--once"]), 4);
+    assert_code(&with_config(&config, &["cycle", "start"]), 0);
+}
+
+#[test]
+fn switching_on_can_be_looked_at_first() {
+    let (_world, config) = world_with_passwords();
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let files = || {
+        fs::read_dir(config.join("connectors"))
+            .expect("connectors")
+            .map(|file| fs::read(file.expect("a file").path()).expect("text"))
+            .collect::<Vec<_>>()
+    };
+    let before = files();
+    let seen = json(&config, &["phs", "enable", "--what-if"], 0);
+    let names: Vec<&str> = seen["overwritten"].as_array().expect("people").iter().filter_map(|one| one["sign_in_name"].as_str()).collect();
+    assert_eq!(names, ["ada@corp.example", "emil@corp.example"], "{seen:#}");
+    assert_eq!(files(), before);
+    let policy = json(&config, &["phs", "status", "--policy"], 0);
+    let runs = json(&config, &["run", "list"], 0);
+    json(&config, &["phs", "enable"], 0);
+    assert_eq!(json(&config, &["run", "list"], 0), runs, "no object is synchronized again: {policy}");
+    assert_eq!(round(&config), 2);
+}
+
+#[test]
+fn without_a_tenant_the_way_is_named() {
+    let (_world, config) = world_with_passwords();
+    for file in fs::read_dir(config.join("connectors")).expect("connectors") {
+        let path = file.expect("a file").path();
+        if fs::read_to_string(&path).expect("text").contains("\"entra\"") {
+            fs::remove_file(path).expect("the folder can be written");
+        }
+    }
+    let output = with_config(&config, &["phs", "enable"]);
+    assert_code(&output, 4);
+    assert!(stderr(&output).contains("hint: `syncline init`"), "{}", stderr(&output));
+}
