@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// Objects per batch and transaction. The indexes of names and join values are hit all over by every batch, so fewer
 /// batches rewrite fewer of their pages.
-pub const BATCH: usize = 3_000;
+pub const BATCH: usize = 4_000;
 /// The metaverse attribute by which commands look people up, joins or not.
 pub const SIGN_IN_NAME: &str = "userPrincipalName";
 /// How often a step goes on to objects that it made dirty itself.
