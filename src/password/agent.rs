@@ -5,7 +5,7 @@
 use super::domain::{Reading, failure};
 use super::plan;
 use super::shared::{Shared, off_thread};
-use super::state::{FullRequest, Held, PairState};
+use super::state::{DomainState, FullRequest, Held, PairState};
 use crate::connector::{ConnectorErrorKind, PasswordFeatures};
 use crate::context::Context;
 use crate::events::{EventSink, PasswordEvent};
@@ -282,9 +282,15 @@ impl Agent {
         };
         state.failure = None;
         state.domains.clone_from(&domains);
-        if FullRequest::read(&self.shared.store.snapshot()?, pair.source)?.is_some_and(|full| full.done.is_empty()) {
+        let snapshot = self.shared.store.snapshot()?;
+        let mut failing = false;
+        for domain in &domains {
+            failing |= DomainState::read(&snapshot, pair.source, domain)?.failure.is_some();
+        }
+        if !failing && FullRequest::read(&snapshot, pair.source)?.is_some_and(|full| full.done.is_empty()) {
             self.tell(cx, PasswordEvent::FullStarted { connector: pair.source_name.clone() });
         }
+        drop(snapshot);
         let (shared, source, names, began) = (self.shared.clone(), pair.source, domains.clone(), cx.now());
         let mut due = off_thread(move || plan::due(&shared, source, &names, began)).await?;
         for (index, domain) in domains.iter().enumerate() {

@@ -3,7 +3,7 @@
 
 use super::retry::{self, WAITING};
 use crate::connector::PasswordChange;
-use crate::engine::password::{Destination, NoRoute, Route};
+use crate::engine::password::{Destination, Missing, NoRoute, Route};
 use crate::model::Timestamp;
 use crate::store::{PasswordRecord, PasswordStamp, PasswordStatus};
 
@@ -40,8 +40,8 @@ pub(super) fn look(route: &Route, record: Option<&PasswordRecord>, now: Timestam
         Route::Open(destination) => {
             let settled = record.filter(|record| record.routed).is_some_and(|record| match &record.sent {
                 Some(sent) => same_account(sent, destination),
-                // It is on its way already, or was found to have nothing to send.
-                None => true,
+                // It is on its way already, or was found to have nothing to send. Whom the target did not know may be known now.
+                None => record.status != PasswordStatus::TargetNotExportedToDirectory,
             });
             if settled {
                 return None;
@@ -64,8 +64,12 @@ fn close(reason: &NoRoute, record: Option<&PasswordRecord>, now: Timestamp) -> O
     };
     // Looked at again now and then for as long as it is wanted (specification: sync engine 7.5, first row).
     let next = waits.then(|| known.next.filter(|next| *next > now).unwrap_or_else(|| retry::after(now, WAITING)));
+    // Meanwhile another account's password may get there, or an administrator's: what was sent does not count when it
+    // comes back.
+    let gone = !waits || matches!(reason, NoRoute::NoTarget | NoRoute::NotExported { missing: Missing::Leaving, .. });
+    let sent = known.sent.clone().filter(|_| !gone);
     let closed =
-        PasswordRecord { status: reason.status(), routed: false, attempts: 0, next, code: None, detail: reason.to_string(), ..known };
+        PasswordRecord { status: reason.status(), routed: false, attempts: 0, next, code: None, detail: reason.to_string(), sent, ..known };
     (Some(&closed) != record).then_some(closed)
 }
 
@@ -80,11 +84,13 @@ fn stamp_of(change: &PasswordChange) -> Option<PasswordStamp> {
     (stamp != PasswordStamp::default()).then_some(stamp)
 }
 
-/// True when one change is certainly older than another of the same account.
+/// True when one change is certainly older than another of the same account. A lower number with a later time is none: the
+/// account came from another domain, or its domain from a backup, and counting began anew.
 pub(super) fn older(one: PasswordStamp, other: PasswordStamp) -> bool {
+    let times = one.changed.zip(other.changed);
     match (one.version, other.version) {
-        (Some(one), Some(other)) if one != other => one < other,
-        _ => one.changed.zip(other.changed).is_some_and(|(one, other)| one < other),
+        (Some(one), Some(other)) if one != other => one < other && times.is_none_or(|(one, other)| one <= other),
+        _ => times.is_some_and(|(one, other)| one < other),
     }
 }
 
@@ -141,10 +147,12 @@ pub(super) fn decide(
         let detail = "a temporary password, and the tenant does not take those";
         return (Some(settle(next, PasswordStatus::FilteredByTarget, detail)), Action::Nothing);
     }
-    let sent = next.sent.as_ref().filter(|sent| {
-        let counts = terms.full_since.is_none_or(|since| sent.at >= since);
-        counts && same_account(sent, destination) && stamp == Some(sent.stamp) && sent.force_change == force_change
-    });
+    if let Some(since) = terms.full_since {
+        // Also for those that fail now and are tried again when the full synchronization is over.
+        next.sent.take_if(|sent| sent.at < since);
+    }
+    let sent =
+        next.sent.as_ref().filter(|sent| same_account(sent, destination) && stamp == Some(sent.stamp) && sent.force_change == force_change);
     if sent.is_some() {
         return (Some(settle(next, PasswordStatus::Success, "")), Action::Nothing);
     }

@@ -50,9 +50,13 @@ impl Agent {
             force_change,
             full_since: requested.map(Timestamp),
         };
+        // What fails again and again is told to begin once.
+        let failing = kept.failure.is_some();
         let start_full = || {
             let (connector, domain) = place();
-            self.tell(cx, PasswordEvent::FullDomainStarted { connector, domain });
+            if !failing {
+                self.tell(cx, PasswordEvent::FullDomainStarted { connector, domain });
+            }
         };
         let first = if full {
             start_full();

@@ -1,6 +1,7 @@
 //! One account on demand, whether it was sent before or not.
 
 use super::agent::Agent;
+use super::decision::older;
 use super::outcome::{self, Planned};
 use super::pass;
 use super::shared::domain_of;
@@ -26,6 +27,9 @@ pub enum PushError {
     /// The directory does not have it, or no password of it.
     #[error("the directory gave no password for it")]
     NoPassword,
+    /// The server that answered lags behind.
+    #[error("the domain controller that answered does not have the newest password yet: try again")]
+    Behind,
     /// It must be changed at the next sign-in, and the target does not take such passwords.
     #[error("it is a temporary password, and the tenant does not take those: switch on the feature, or set a lasting one")]
     Temporary,
@@ -86,7 +90,11 @@ impl Agent {
             return Err(PushError::Temporary);
         }
         let stamp = PasswordStamp { changed: change.changed, version: change.version };
-        let record = PasswordRecord { routed: true, must_change: force_change, seen: Some(stamp), ..record };
+        if record.seen.is_some_and(|seen| older(stamp, seen)) {
+            return Err(PushError::Behind);
+        }
+        // What fails is tried again, whatever was sent before.
+        let record = PasswordRecord { routed: true, must_change: force_change, seen: Some(stamp), sent: None, ..record };
         let planned = Planned { account, dn: change.dn, destination, stamp, hash, force_change, record };
         let (connector, anchor) = (pair.source_name.clone(), planned.key().to_owned());
         let (dn, change_date) = (planned.dn.clone(), planned.changed(now));

@@ -96,6 +96,8 @@ pub struct Overwritten {
     pub sign_in_name: String,
     /// The target's own key.
     pub cloud_anchor: String,
+    /// It was sent before: what is overwritten is an older one, or an administrator's.
+    pub sent_before: bool,
 }
 
 /// How the agent does with one directory.
@@ -154,6 +156,12 @@ fn text(time: Option<Timestamp>) -> Option<String> {
     time.map(|time| time.to_jiff().to_string())
 }
 
+/// The account takes part, though its password cannot be sent yet. One that is not joined is not synchronized at all
+/// (specification: sync engine 7.3).
+fn is_in_scope(reason: &NoRoute) -> bool {
+    reason.waits() && !matches!(reason, NoRoute::NotJoined)
+}
+
 /// What was seen last was taken, under the key that the target has now.
 fn is_current(record: &PasswordRecord, cloud_anchor: &str) -> bool {
     record.status == PasswordStatus::Success
@@ -187,7 +195,7 @@ impl Views<'_> {
         Ok(Some(AccountStatus {
             id: id.to_string(),
             dn: object.dn.to_string(),
-            in_scope: reason.as_ref().is_none_or(NoRoute::waits),
+            in_scope: reason.as_ref().is_none_or(is_in_scope),
             reason: reason.as_ref().map(NoRoute::as_str),
             reason_detail: reason.as_ref().map(ToString::to_string),
             target: destination.as_ref().map(|destination| destination.target.to_string()),
@@ -232,7 +240,7 @@ impl Views<'_> {
                     }
                 }
                 // Under which domain somebody will sign in is known when the target has confirmed it.
-                Route::Closed(reason) if reason.waits() && suffix.is_none() => Some(reason.as_str()),
+                Route::Closed(reason) if is_in_scope(reason) && suffix.is_none() => Some(reason.as_str()),
                 Route::Closed(_) => return,
             };
             coverage.in_scope += 1;
@@ -244,18 +252,19 @@ impl Views<'_> {
         Ok(coverage)
     }
 
-    /// The accounts whose password in the target would be overwritten by a synchronization that begins now: those that
-    /// take part and were never sent.
+    /// The accounts of a directory whose password in the target would be overwritten by a full synchronization that begins
+    /// now: all that take part.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn overwritten(&self) -> Result<Vec<Overwritten>, StoreError> {
+    pub fn overwritten(&self, source: ConnectorId) -> Result<Vec<Overwritten>, StoreError> {
         let mut found = Vec::new();
         self.each(&mut |dn, id, route, record| {
             if let Route::Open(destination) = route
-                && record.is_none_or(|record| record.sent.is_none_or(|sent| sent.cloud_anchor != destination.cloud_anchor))
+                && id.connector() == source
             {
                 found.push(Overwritten {
+                    sent_before: record.is_some_and(|record| record.sent.is_some()),
                     id: id.to_string(),
                     dn: dn.to_owned(),
                     sign_in_name: destination.sign_in_name,

@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// So many events are written together: a transaction for each would cost more than what they tell of.
 const TOGETHER: usize = 200;
+/// So long an event waits for others, in microseconds.
+const LONGEST_WAIT: i64 = 10_000_000;
 const DAY: i64 = 86_400_000_000;
 
 /// Passes events to the log and keeps them in the store, the oldest of them as long as run history.
@@ -55,8 +57,9 @@ impl EventSink for Journal {
             fields: Json::Object(fields).to_string(),
         };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let urgent = record.level > Level::Information || waiting.first().is_some_and(|first| at.0 - first.at.0 >= LONGEST_WAIT);
         waiting.push(record);
-        if waiting.len() >= TOGETHER {
+        if urgent || waiting.len() >= TOGETHER {
             self.write(&mut waiting);
         }
     }

@@ -97,10 +97,9 @@ impl Service {
                 .map(|_| id)
                 .ok_or_else(|| ServiceError::Usage(format!("{name} has no password hashes: directories of kind ad and ldif have")));
         }
-        let candidates = match self.switched(|switch| on.is_some() && switch == on) {
-            found if found.is_empty() => self.switched(|switch| switch.is_some()),
-            found => found,
-        };
+        // What is on can be switched off; whoever switches on must name it, where there is a choice.
+        let on = if on == Some(true) { self.password_sources() } else { Vec::new() };
+        let candidates = if on.is_empty() { self.switched(|switch| switch.is_some()) } else { on };
         match candidates.as_slice() {
             [one] => Ok(*one),
             [] => Err(ServiceError::NotReady {
@@ -187,12 +186,15 @@ impl Service {
     /// # Errors
     /// When the agent cannot be set up or the store refuses. What goes wrong with a directory or the tenant is in the report.
     pub fn password_cycle(&self, cx: &Context, connector: Option<&str>, full: bool) -> Result<CycleReport, ServiceError> {
-        let sources = match connector {
-            Some(name) => vec![self.enabled_source(name)?],
-            None => self.enabled_sources()?,
-        };
-        let kind = if full { CycleKind::Full } else { CycleKind::Changes };
-        self.with_agent(cx, &sources, async |crew| Ok(crew.agent.cycle(cx, kind).await?))
+        let sources = self.enabled_sources()?;
+        let asked = connector.map(|name| self.enabled_source(name)).transpose()?;
+        if full {
+            for source in sources.iter().filter(|source| asked.is_none_or(|asked| asked == **source)) {
+                agent::request_full(&self.store, *source, cx.now())?;
+            }
+        }
+        // All of them take part: of several accounts of one person, the rank decides across directories.
+        self.with_agent(cx, &sources, async |crew| Ok(crew.agent.cycle(cx, CycleKind::Changes).await?))
     }
 
     /// The end of a cycle of runs: passwords of accounts that it brought to the tenant. Nothing when no directory takes part.
@@ -259,7 +261,7 @@ impl Service {
     pub fn enable_passwords(&self, cx: &Context, connector: Option<&str>, what_if: bool) -> Result<PasswordSwitch, ServiceError> {
         let target = self.password_target()?;
         let source = self.password_source_named(connector, Some(false))?;
-        let tenant_switched = self.with_agent(cx, &[], async |crew| {
+        let (configured, tenant_switched) = self.with_agent(cx, &[], async |crew| {
             let features = self.features(cx, crew).await?;
             if !features.synchronization {
                 return Err(ServiceError::NotReady {
@@ -267,13 +269,14 @@ impl Service {
                     hint: "a Hybrid Identity Administrator switches it on once (docs/guide/entra.md, \"What the tenant needs\")".to_owned(),
                 });
             }
+            // The file first: where that fails nothing is half on.
+            let configured = self.turn(source, true, what_if)?;
             if !features.password_hashes && !what_if {
                 let connector = self.name_of(target);
                 crew.target.set_enabled(cx, true).await.map_err(|source| ServiceError::Connector { connector, source })?;
             }
-            Ok(!features.password_hashes)
+            Ok((configured, !features.password_hashes))
         })?;
-        let configured = self.turn(source, true, what_if)?;
         if !what_if {
             agent::request_full(&self.store, source, cx.now())?;
         }
@@ -403,7 +406,9 @@ impl Service {
     /// When there is no such directory or no tenant, or the store cannot be read.
     pub fn passwords_overwritten(&self, cx: &Context, connector: Option<&str>) -> Result<Vec<Overwritten>, ServiceError> {
         let source = self.password_source_named(connector, Some(false))?;
-        self.ask(cx, &[source], |views| views.overwritten())
+        let mut sources = self.password_sources();
+        sources.push(source);
+        self.ask(cx, &sources, |views| views.overwritten(source))
     }
 
     /// Holds everything that password synchronization needs against what is there; with an account, that one, too.

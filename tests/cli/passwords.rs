@@ -127,5 +127,5 @@ fn without_a_tenant_the_way_is_named() {
     }
     let output = with_config(&config, &["phs", "enable"]);
     assert_code(&output, 4);
-    assert!(stderr(&output).contains("hint: `syncline init`"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("init` writes one"), "{}", stderr(&output));
 }

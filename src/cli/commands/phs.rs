@@ -78,7 +78,11 @@ fn cycle(app: &App, cx: &Context, connector: Option<&str>, full: bool) -> Result
 }
 
 fn exit_of(report: &CycleReport) -> Exit {
-    let failed = report.pairs.iter().any(|pair| pair.error.is_some() || pair.domains.iter().any(|domain| domain.error.is_some()));
+    let failed = report.pairs.iter().any(|pair| {
+        matches!(pair.held, Some(Held::Denied | Held::Unreachable))
+            || pair.error.is_some()
+            || pair.domains.iter().any(|domain| domain.error.is_some())
+    });
     let part = report.pairs.iter().any(|pair| pair.held.is_some() || pair.domains.iter().any(|domain| domain.failed > 0));
     match (failed, part) {
         (true, _) => Exit::Errors,
@@ -278,7 +282,7 @@ struct Preview {
 }
 
 fn preview(app: &App, cx: &Context, connector: Option<&str>) -> Result<Exit, CommandError> {
-    let service = app.service(Access::Existing)?;
+    let service = app.service(Access::Create)?;
     // The same refusals as without --what-if.
     let switch = service.enable_passwords(cx, connector, true)?;
     let overwritten = service.passwords_overwritten(cx, connector)?;
@@ -286,8 +290,9 @@ fn preview(app: &App, cx: &Context, connector: Option<&str>) -> Result<Exit, Com
         app.output.line(switched(&switch, true));
         let count = thousands(found.overwritten.len() as u64);
         app.output.line(format!("The cloud password of these {count} people would be overwritten by that of {}:", switch.source));
-        let rows = found.overwritten.iter().map(|one| [one.id.clone(), one.sign_in_name.clone(), one.dn.clone()]);
-        app.output.line(table(["object", "signs in as", "account"], &[], rows));
+        let before = |sent: bool| if sent { "yes" } else { "no" }.to_owned();
+        let rows = found.overwritten.iter().map(|one| [one.id.clone(), one.sign_in_name.clone(), before(one.sent_before), one.dn.clone()]);
+        app.output.line(table(["object", "signs in as", "sent before", "account"], &[], rows));
     });
     Ok(Exit::Ok)
 }

@@ -182,6 +182,7 @@ mod tests {
                     "newbie" => "New-Bie-77!x".to_owned(),
                     "grün.user" => "Grünwald-ß-2026".to_owned(),
                     "svc-sync" => "Svc-Read-7f3a!x".to_owned(),
+                    "renamed10" => "Fixture-Pw-00010!".to_owned(),
                     name if name.starts_with("user") && !name.contains("DEL") => format!("Fixture-Pw-{}!", &name[4..]),
                     _ => continue,
                 };
