@@ -371,7 +371,10 @@ impl<'p> Pass<'p> {
             self.stopped.get_or_insert(End::Target(held, error));
             return;
         }
-        self.failures += 1;
+        // A target that refuses a batch for what is in it is there.
+        if error.code.is_none() || outcome::is_busy(&error) {
+            self.failures += 1;
+        }
         let suspect = batch.first().is_some_and(|planned| planned.record.attempts >= SPLIT);
         if suspect && batch.len() > 1 && !outcome::is_busy(&error) && self.failures < FAILURES && self.stopped.is_none() {
             let mut first = batch;

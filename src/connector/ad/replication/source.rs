@@ -153,7 +153,11 @@ impl ReplicationSource {
                 // Gone meanwhile.
                 (trouble::BAD_NAME, _) => continue,
                 (0, EXTENDED_DENIED) => return Err(place.status(trouble::ACCESS_DENIED, domain)),
-                (0, extended) => return Err(place.protocol(format!("an account could not be read (extended result {extended})"))),
+                // One account that the server cannot give holds up no other.
+                (0, extended) => {
+                    tracing::warn!(server = place.server, extended, "an account could not be read by itself");
+                    continue;
+                }
                 (status, _) => return Err(place.status(status, domain)),
             }
             for (_, reason) in page.rejects {
