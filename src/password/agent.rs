@@ -300,7 +300,7 @@ impl Agent {
             let due_here = due.anchors.remove(&index).unwrap_or_default();
             let many = due_here.len() >= FULL_READ_FLOOR && due_here.len() * 10 > due.in_scope;
             let work = Reading { pair, domains: &domains, domain, due: due_here, many, began, force_change: features.force_change };
-            let (done, stopped) = self.domain(cx, work).await?;
+            let (done, stopped) = Box::pin(self.domain(cx, work)).await?;
             if done.accepted > 0 {
                 state.last_sent = Some(cx.now().0);
                 (state.held, state.held_detail) = (None, None);

@@ -366,12 +366,12 @@ impl Service {
         &self,
         cx: &Context,
         sources: &[ConnectorId],
-        question: impl FnOnce(&Views<'_>) -> Result<T, StoreError>,
+        question: impl FnOnce(Views<'_>) -> Result<T, StoreError>,
     ) -> Result<T, ServiceError> {
         let target = self.password_target()?;
         let run = self.kept_parameters(cx.now())?;
         let pairs = sources.iter().map(|source| (*source, target)).collect();
-        Ok(question(&Views { store: &self.store, rules: self.rules()?, run: &run, pairs: &pairs })?)
+        Ok(question(Views { store: &self.store, rules: self.rules()?, run: &run, pairs: &pairs })?)
     }
 
     /// How password synchronization stands, by directory.
