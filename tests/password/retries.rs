@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use syncline::connector::{Credential, CredentialAnswer, CredentialErrorKind};
 use syncline::store::PasswordStatus;
 
-async fn staffed(people: usize) -> Stage {
+fn staffed(people: usize) -> Stage {
     let mut stage = Stage::new();
     for number in 0..people {
         stage.hire(&format!("{number:03}"), "DC=a");
@@ -27,7 +27,7 @@ fn wait(stage: &Stage, name: &str) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_the_target_does_not_know_is_never_given_up() {
-    let stage = staffed(1).await;
+    let stage = staffed(1);
     stage.target.answers(|batch| Ok(batch.iter().map(|_| CredentialAnswer::Unknown).collect()));
     assert_eq!(stage.after(2).await, ["000"]);
     assert_eq!(stage.record("000").status, PasswordStatus::TargetNotExportedToDirectory);
@@ -41,7 +41,7 @@ async fn whoever_the_target_does_not_know_is_never_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_target_is_asked_again_when_it_said() {
-    let stage = staffed(1).await;
+    let stage = staffed(1);
     stage.target.answers(|_| Err(failure(CredentialErrorKind::Later, Some(81), Some(600))));
     assert_eq!(stage.after(2).await, ["000"]);
     let record = stage.record("000");
@@ -54,7 +54,7 @@ async fn a_busy_target_is_asked_again_when_it_said() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_target_is_asked_after_2_4_8_16_and_30_minutes() {
-    let stage = staffed(1).await;
+    let stage = staffed(1);
     stage.target.answers(|batch| if batch.is_empty() { accept(batch) } else { Err(failure(CredentialErrorKind::Later, None, None)) });
     stage.after(2).await;
     for minutes in [2, 4, 8, 16, 30, 30, 30] {
@@ -75,7 +75,7 @@ async fn a_silent_target_is_asked_after_2_4_8_16_and_30_minutes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_user_refused_is_the_only_one_tried_again_and_is_flagged() {
-    let stage = staffed(60).await;
+    let stage = staffed(60);
     stage.target.answers(|batch| {
         let answer = |credential: &Credential| match credential.source_anchor.as_str() {
             "017" => CredentialAnswer::Refused { code: 9, detail: Some("not this one".to_owned()) },
@@ -98,7 +98,7 @@ async fn one_user_refused_is_the_only_one_tried_again_and_is_flagged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn busy_on_three_batches_leaves_the_others_alone() {
-    let stage = staffed(500).await;
+    let stage = staffed(500);
     let calls = Arc::new(AtomicUsize::new(0));
     let count = calls.clone();
     stage.target.answers(move |batch| {
@@ -117,7 +117,7 @@ async fn busy_on_three_batches_leaves_the_others_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_entry_is_isolated_by_halving() {
-    let stage = staffed(50).await;
+    let stage = staffed(50);
     stage.target.answers(|batch| if has(batch, "031") { Err(failure(CredentialErrorKind::Later, Some(500), None)) } else { accept(batch) });
     assert_eq!(stage.after(2).await.len(), 50);
     let mut minutes = 0;
@@ -133,7 +133,7 @@ async fn a_poison_entry_is_isolated_by_halving() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_gone_ends_the_pass_and_loses_nobody() {
-    let stage = staffed(1_000).await;
+    let stage = staffed(1_000);
     stage.target.answers(|_| Err(failure(CredentialErrorKind::Later, None, None)));
     let tried = stage.after(2).await.len();
     assert!((400..=900).contains(&tried), "{tried}");
@@ -148,7 +148,7 @@ async fn a_target_that_is_gone_ends_the_pass_and_loses_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_cannot_be_read_is_tried_again() {
-    let stage = staffed(2).await;
+    let stage = staffed(2);
     stage.after(2).await;
     stage.source.change("001", Some("x"));
     stage.source.unreadable("001", true);
@@ -160,7 +160,7 @@ async fn an_account_that_cannot_be_read_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_that_were_taken_away_are_told_once() {
-    let stage = staffed(1).await;
+    let stage = staffed(1);
     stage.target.answers(|_| Err(failure(CredentialErrorKind::Denied, None, None)));
     for _ in 0..6 {
         stage.after(2).await;

@@ -50,8 +50,10 @@ async fn nothing_secret_stays_behind() {
 
     stage.world.store.backup(&path).unwrap();
     let file = std::fs::read(&path).unwrap();
-    let events: String = stage.ear.0.lock().unwrap().iter().map(|event| format!("{event:?} {event} {:?}\n", event.fields())).collect();
-    let records: String = (0..30).map(|number| format!("{:?}\n", stage.record(&format!("{number:02}")))).collect();
+    let events: Vec<String> = stage.ear.0.lock().unwrap().iter().map(|event| format!("{event:?} {event} {:?}", event.fields())).collect();
+    let events = events.join("\n");
+    let records: Vec<String> = (0..30).map(|number| format!("{:?}", stage.record(&format!("{number:02}")))).collect();
+    let records = records.join("\n");
     let passwords = (0..30).map(|number| format!("first-{number:02}")).chain(["another".to_owned()]);
     for password in passwords {
         let hash = octets_of(&password);
