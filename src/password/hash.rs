@@ -259,7 +259,7 @@ pub(super) fn stretch(password: &[u8; 64], salt: &[u8], iterations: u32) -> [u8;
 /// Overwrites the stack below its caller, where a derivation has put aside registers and kept states that are as good as
 /// the password.
 #[inline(never)]
-pub(super) fn wipe_stack() {
+pub(crate) fn wipe_stack() {
     [0_u64; DERIVATION_STACK / 8].zeroize();
 }
 

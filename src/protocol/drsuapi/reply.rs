@@ -498,7 +498,7 @@ mod tests {
         if let Some(password) = password {
             let hash = password.values.first().map(|value| {
                 let wrapped = open_payload(key, value).unwrap();
-                hex::encode(*remove_rid_layer(&wrapped, object.name.rid().unwrap()).unwrap())
+                hex::encode(&*remove_rid_layer(&wrapped, object.name.rid().unwrap()).unwrap())
             });
             assert_eq!(hash.as_deref(), entry["unicodePwd"].as_str());
             if let Some(metadata) = entry.get("unicodePwd_meta") {

@@ -59,12 +59,13 @@ pub fn open_payload(key: &SessionKey, value: &[u8]) -> Result<Zeroizing<Vec<u8>>
     if crc32fast::hash(&plain) == u32::from_le_bytes(sum) { Ok(plain) } else { Err(SecretError::Checksum) }
 }
 
-/// Takes the encryption with the account's RID (the last number of its SID) off sixteen octets.
-pub fn remove_rid_layer(wrapped: &[u8], rid: u32) -> Result<Zeroizing<[u8; 16]>, SecretError> {
-    let mut hash = Zeroizing::new([0; 16]);
-    if wrapped.len() != hash.len() {
+/// Takes the encryption with the account's RID (the last number of its SID) off sixteen octets. The hash lies on the
+/// heap: moving it about leaves no copies behind.
+pub fn remove_rid_layer(wrapped: &[u8], rid: u32) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    if wrapped.len() != 16 {
         return Err(SecretError::Length);
     }
+    let mut hash = Zeroizing::new(vec![0; 16]);
     let [r0, r1, r2, r3] = rid.to_le_bytes();
     let keys = [[r0, r1, r2, r3, r0, r1, r2], [r3, r0, r1, r2, r3, r0, r1]];
     for ((half, wrapped), key) in hash.chunks_exact_mut(8).zip(wrapped.chunks_exact(8)).zip(keys) {

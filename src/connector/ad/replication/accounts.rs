@@ -3,7 +3,7 @@
 
 use crate::connector::{PasswordChange, PasswordPage, Wanted};
 use crate::model::{Anchor, Timestamp};
-use crate::password::hash::NtHash;
+use crate::password::hash::{NtHash, wipe_stack};
 use crate::protocol::dcerpc::Guid;
 use crate::protocol::drsuapi::{
     Attribute, AttributeView, Cursor, ObjectView, Position, Reply, ReplyError, SessionKey, open_payload, remove_rid_layer,
@@ -63,6 +63,8 @@ pub(super) fn decode(stub: &[u8], key: &SessionKey, wanted: &Wanted) -> Result<D
                 }
             }
         }
+        // What the ciphers put aside on this thread's stack is as good as a hash, and the thread lives on.
+        wipe_stack();
     }
     Ok(Decoded { facts, page })
 }
@@ -118,7 +120,7 @@ fn hash_of(view: &AttributeView<'_, '_>, object: &ObjectView<'_, '_>, key: &Sess
     let rid = object.name.rid().ok_or("the object has no SID")?;
     let wrapped = open_payload(key, value).map_err(|error| error.to_string())?;
     let hash = remove_rid_layer(&wrapped, rid).map_err(|error| error.to_string())?;
-    Ok(Some(NtHash::new(*hash)))
+    Ok(NtHash::from_octets(&hash))
 }
 
 #[cfg(test)]
