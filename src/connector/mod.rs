@@ -43,6 +43,16 @@ pub trait Connector: Send + Sync {
     async fn find(&self, _cx: &Context, _request: &ImportRequest, _anchors: &[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> {
         Ok(None)
     }
+    /// Tells when something may have changed, as far as the directory can tell: each item is the advice to run a delta
+    /// import now, and says nothing of what changed, so that there is one way by which changes come in. Items may be
+    /// too many and never stand for more than advice; the schedule goes on beside them. The stream ends with an error
+    /// when the connection is lost; whoever listens opens another one. `None` when the directory cannot tell.
+    ///
+    /// # Errors
+    /// As for an import.
+    async fn watch(&self, _cx: &Context) -> Result<Option<ChangeStream>, ConnectorError> {
+        Ok(None)
+    }
     /// Sends one batch. An `Err` means that nothing is known of the whole batch (every outcome is unknown) unless
     /// [`ConnectorError::nothing_sent`] says otherwise.
     async fn export(&self, cx: &Context, batch: &ExportBatch) -> Result<ExportReply, ConnectorError>;
@@ -58,6 +68,9 @@ pub trait Connector: Send + Sync {
 
 /// A stream of pages.
 pub type ImportStream = BoxStream<'static, Result<ImportPage, ConnectorError>>;
+
+/// A stream of advice: something may have changed.
+pub type ChangeStream = BoxStream<'static, Result<(), ConnectorError>>;
 
 /// What a connector can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
