@@ -100,6 +100,25 @@ pub enum Event {
         /// The target's name.
         connector: String,
     },
+    /// 7060: a service begins its work.
+    ServiceStarted {
+        /// The program's version.
+        version: String,
+    },
+    /// 7061: a service ends its work.
+    ServiceStopping,
+    /// 7062: a configuration that was changed counts from now on.
+    ConfigurationTaken,
+    /// 7063: a configuration that was changed cannot be used; the one before goes on.
+    ConfigurationRefused {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// 7064: a cycle that was due could not begin.
+    CycleNotStarted {
+        /// Why.
+        message: String,
+    },
     /// 0, 115, 601 to 668, 6900, 7050 and behind: what happened to passwords.
     Password(PasswordEvent),
 }
@@ -141,6 +160,11 @@ impl Event {
             Self::NotReimported { .. } => 7022,
             Self::FullStepRequired { .. } => 7030,
             Self::ExportLeftOut { .. } => 7040,
+            Self::ServiceStarted { .. } => 7060,
+            Self::ServiceStopping => 7061,
+            Self::ConfigurationTaken => 7062,
+            Self::ConfigurationRefused { .. } => 7063,
+            Self::CycleNotStarted { .. } => 7064,
             Self::Password(event) => event.facts().0,
         }
     }
@@ -148,11 +172,16 @@ impl Event {
     /// How much it matters.
     pub fn level(&self) -> Level {
         match self {
-            Self::CycleStarted { .. } | Self::FullStepRequired { .. } | Self::ExportLeftOut { .. } => Level::Information,
+            Self::CycleStarted { .. }
+            | Self::FullStepRequired { .. }
+            | Self::ExportLeftOut { .. }
+            | Self::ServiceStarted { .. }
+            | Self::ServiceStopping
+            | Self::ConfigurationTaken => Level::Information,
             Self::DeletionThreshold { .. } | Self::RunInterrupted { .. } | Self::Drift { .. } | Self::NotReimported { .. } => {
                 Level::Warning
             }
-            Self::ImportShrank { .. } => Level::Error,
+            Self::ImportShrank { .. } | Self::ConfigurationRefused { .. } | Self::CycleNotStarted { .. } => Level::Error,
             Self::CycleFinished { result } | Self::RunFinished { result, .. } => level_of(result),
             Self::Password(event) => event.facts().1,
         }
@@ -181,6 +210,9 @@ impl Event {
                 vec![("connector", Text(connector)), ("step", Text(step)), ("reason", Text(reason))]
             }
             Self::ExportLeftOut { connector } => vec![("connector", Text(connector))],
+            Self::ServiceStarted { version } => vec![("version", Text(version))],
+            Self::ServiceStopping | Self::ConfigurationTaken => Vec::new(),
+            Self::ConfigurationRefused { message } | Self::CycleNotStarted { message } => vec![("message", Text(message))],
             Self::Password(event) => event.fields(),
         }
     }
@@ -196,7 +228,13 @@ impl Event {
             | Self::NotReimported { connector, .. }
             | Self::FullStepRequired { connector, .. }
             | Self::ExportLeftOut { connector } => Some(connector),
-            Self::CycleStarted { .. } | Self::CycleFinished { .. } => None,
+            Self::CycleStarted { .. }
+            | Self::CycleFinished { .. }
+            | Self::ServiceStarted { .. }
+            | Self::ServiceStopping
+            | Self::ConfigurationTaken
+            | Self::ConfigurationRefused { .. }
+            | Self::CycleNotStarted { .. } => None,
             Self::Password(event) => event.fields().into_iter().find_map(|(name, field)| match field {
                 Field::Text(connector) if name == "connector" => Some(connector),
                 _ => None,
@@ -244,6 +282,13 @@ impl fmt::Display for Event {
             }
             Self::FullStepRequired { connector, step, reason } => write!(f, "full {step} of {connector}: {reason}"),
             Self::ExportLeftOut { connector } => write!(f, "staging mode: nothing was exported to {connector}"),
+            Self::ServiceStarted { version } => write!(f, "the service of Syncline {version} begins its work"),
+            Self::ServiceStopping => f.write_str("the service ends its work"),
+            Self::ConfigurationTaken => f.write_str("the configuration was changed and counts from now on"),
+            Self::ConfigurationRefused { message } => {
+                write!(f, "the configuration was changed and cannot be used; the one before goes on: {message}")
+            }
+            Self::CycleNotStarted { message } => write!(f, "a cycle was due and could not begin: {message}"),
             Self::Password(event) => event.fmt(f),
         }
     }

@@ -20,6 +20,8 @@ pub mod model;
 pub mod password;
 pub mod protocol;
 pub mod rules;
+pub mod schedule;
+pub mod server;
 pub mod service;
 pub mod store;
 pub mod tenant;

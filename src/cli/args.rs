@@ -57,6 +57,11 @@ pub(crate) enum Command {
     /// Run whole cycles: import, synchronize, export, confirm.
     #[command(subcommand)]
     Cycle(CycleCommand),
+    /// Run as a service: cycles on schedule, passwords beside them, commands by a socket.
+    Serve(ServeArguments),
+    /// Show and change when cycles run by themselves.
+    #[command(subcommand)]
+    Scheduler(SchedulerCommand),
     /// Send what waits for export, or show what would be sent.
     Export(ExportArguments),
     /// Synchronize password hashes, and see for whom it worked.
@@ -239,6 +244,17 @@ pub(crate) enum RunCommand {
         #[arg(long, value_name = "SET")]
         allow_deletes: Option<DeleteSet>,
     },
+    /// Ask what runs in the service to end at its next border.
+    Stop,
+    /// Forget past runs and events.
+    Purge {
+        /// From before so long ago: 7d, 12h.
+        #[arg(long, value_name = "DURATION", required_unless_present = "all")]
+        older_than: Option<String>,
+        /// All that are over.
+        #[arg(long, conflicts_with = "older_than")]
+        all: bool,
+    },
     /// List past runs, the newest first.
     List {
         /// At most so many.
@@ -288,6 +304,77 @@ pub(crate) enum CycleCommand {
         #[arg(long)]
         allow_shrink: bool,
     },
+    /// Say what the next cycle that runs by itself shall read.
+    Next {
+        /// What it reads.
+        #[arg(value_enum)]
+        policy: NextPolicy,
+    },
+    /// Ask what runs in the service to end at its next border.
+    Stop,
+}
+
+/// What a cycle reads and evaluates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NextPolicy {
+    /// Everything.
+    Initial,
+    /// Changes.
+    Delta,
+    /// Changes, unless more is necessary.
+    Unspecified,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {}
+
+/// Commands about the scheduler.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchedulerCommand {
+    /// Show when cycles run, and what the next one does.
+    Show,
+    /// Change [scheduler] in syncline.toml.
+    Set(SchedulerSettings),
+    /// Let nothing run by itself until it is resumed.
+    Suspend {
+        /// Why, for the others who look.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let cycles run by themselves again.
+    Resume,
+    /// Make the next steps of a connector full ones.
+    Override {
+        /// The connector's name or number.
+        connector: String,
+        /// Read everything with the next import.
+        #[arg(long)]
+        full_import: bool,
+        /// Evaluate everything with the next synchronization.
+        #[arg(long)]
+        full_sync: bool,
+        /// Take it back.
+        #[arg(long, conflicts_with_all = ["full_import", "full_sync"])]
+        clear: bool,
+    },
+}
+
+/// Settings of `scheduler set`.
+#[derive(Debug, Args)]
+pub(crate) struct SchedulerSettings {
+    /// From the beginning of one cycle to that of the next: 45m, 1h30m.
+    #[arg(long, value_name = "DURATION")]
+    pub interval: Option<String>,
+    /// Cycles run by themselves.
+    #[arg(long, value_name = "true|false")]
+    pub enabled: Option<bool>,
+    /// History is purged daily.
+    #[arg(long, value_name = "true|false")]
+    pub maintenance: Option<bool>,
+    /// A directory that tells of changes starts a cycle at once.
+    #[arg(long, value_name = "true|false")]
+    pub near_real_time: Option<bool>,
 }
 
 /// Options of `export`.

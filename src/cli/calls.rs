@@ -1,22 +1,25 @@
 //! Commands that hints propose: whole, with the options of this call, and quoted, so that they can be pasted.
 
+use std::cell::RefCell;
 use std::path::Path;
-use std::sync::OnceLock;
 
-/// What stands before every proposed command: the program, and the options that this call was given.
-static BEGINNING: OnceLock<String> = OnceLock::new();
+thread_local! {
+    /// What stands before every proposed command: the program, and the options that this call was given. One thread does
+    /// one call of a command; a running service does several at once.
+    static BEGINNING: RefCell<String> = RefCell::new("syncline".to_owned());
+}
 
 /// The configuration folder that needs no option.
 pub(crate) const DEFAULT_FOLDER: &str = "syncline";
 
-/// Remembers the options of this call. Tests that call commands twice in one process keep the first.
+/// Remembers the options of the call that this thread does.
 pub(crate) fn remember(config: &Path, store: Option<&Path>) {
-    let _ = BEGINNING.set(beginning(config, store));
+    BEGINNING.set(beginning(config, store));
 }
 
 /// A command with the options of this call.
 pub(crate) fn call(words: &[&str]) -> String {
-    joined(BEGINNING.get().map_or("syncline", String::as_str), words)
+    BEGINNING.with_borrow(|beginning| joined(beginning, words))
 }
 
 /// A command with another configuration folder than this call has.
@@ -26,7 +29,7 @@ pub(crate) fn call_in(folder: &Path, words: &[&str]) -> String {
 
 /// A message that proposes commands in backticks, with the options of this call in each of them.
 pub(crate) fn completed(message: &str) -> String {
-    message.replace("`syncline ", &format!("`{} ", BEGINNING.get().map_or("syncline", String::as_str)))
+    BEGINNING.with_borrow(|beginning| message.replace("`syncline ", &format!("`{beginning} ")))
 }
 
 /// A word as a shell reads it.

@@ -41,6 +41,19 @@ impl Exit {
         }
     }
 
+    /// As a process ended.
+    pub(crate) fn of_code(code: u8) -> Self {
+        match code {
+            0 => Self::Ok,
+            1 => Self::Warnings,
+            2 => Self::Errors,
+            4 => Self::NotStarted,
+            5 => Self::Guard,
+            64 => Self::Usage,
+            _ => Self::Stopped,
+        }
+    }
+
     /// How a run with this result string ends.
     pub(crate) fn of_result(result: &str) -> Self {
         match result {
@@ -120,6 +133,9 @@ impl From<ServiceError> for CommandError {
             ServiceError::Unwritten { .. } => Self::new("unwritten", Exit::Stopped, message),
             ServiceError::NotReady { hint, .. } => Self::new("not-ready", Exit::NotStarted, message).hint(hint),
             ServiceError::NotSent(_) => Self::new("not-sent", Exit::Errors, message),
+            ServiceError::Busy(_) => {
+                Self::new("busy", Exit::NotStarted, message).hint("wait for it (--wait SECONDS), or ask it to end: `syncline cycle stop`")
+            }
             ServiceError::NotFound(_) => Self::new("not-found", Exit::Errors, message),
             ServiceError::Usage(_) => Self::usage(message),
         }

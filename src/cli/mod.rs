@@ -1,21 +1,27 @@
 //! The command line: reads arguments, calls the service, renders what comes back. Decides nothing about identities.
 
 mod args;
+mod attached;
 mod calls;
 mod commands;
+mod console;
 mod damage;
 mod error;
 mod output;
 mod progress;
 mod quiet;
 
+use crate::context::Context;
+use crate::server::Station;
 use args::{Arguments, Command};
 use clap::Parser;
 use clap::error::ErrorKind;
 use error::{CommandError, Exit};
 use output::Output;
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::Subscriber;
 use tracing::field::{Field, Visit};
@@ -26,13 +32,27 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// What every command gets.
 pub(crate) struct App {
     /// The configuration folder.
-    config: std::path::PathBuf,
+    config: PathBuf,
     /// The store's file, when it was named.
-    store: Option<std::path::PathBuf>,
+    store: Option<PathBuf>,
     /// How long to wait for a store that another command uses.
     wait: Duration,
     /// Where results go.
     output: Output,
+    /// The clock, and the wish to stop.
+    cx: Context,
+    /// Where paths of the caller begin.
+    folder: PathBuf,
+    /// Where the command is done.
+    place: Place,
+}
+
+/// Where a command is done.
+enum Place {
+    /// In a process of its own, which opens the store.
+    Here,
+    /// In a running service, which has it open.
+    Service(Arc<Station>),
 }
 
 /// Runs the program with the arguments of this process. Gives what the process ends with.
@@ -40,9 +60,9 @@ pub fn main() -> ExitCode {
     keep_memory_private();
     let (output, exit) = match Arguments::try_parse() {
         Ok(arguments) => {
-            let output = Output { json: arguments.json };
+            let output = Output::standard(arguments.json);
             calls::remember(&arguments.config, arguments.store.as_deref());
-            let ended = start_logging(&arguments).and_then(|()| damage::caught(|| run(arguments, output)));
+            let ended = start_logging(&arguments).and_then(|()| damage::caught(|| run(arguments, output.clone())));
             let exit = ended.unwrap_or_else(|error| {
                 output.error(&error);
                 error.exit
@@ -54,7 +74,7 @@ pub fn main() -> ExitCode {
     match output.unwritten() {
         Some(error) => {
             // Standard output takes nothing, so this goes to standard error whatever was asked for.
-            Output { json: false }.error(&error);
+            output.for_people().error(&error);
             exit.max(error.exit).into()
         }
         None => exit.into(),
@@ -77,11 +97,11 @@ fn refuse(error: &clap::Error) -> (Output, Exit) {
     // What was asked for is not known yet when arguments cannot be read.
     let json = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let output = Output { json: false };
+        let output = Output::standard(false);
         output.line(text.ansi().to_string().trim_end());
         return (output, Exit::Ok);
     }
-    let output = Output { json };
+    let output = Output::standard(json);
     if json {
         output.error(&usage(&text.to_string()));
     } else {
@@ -141,31 +161,49 @@ impl Visit for EventNumber {
 
 fn run(arguments: Arguments, output: Output) -> Result<Exit, CommandError> {
     if arguments.version {
-        return Ok(commands::version::run(output));
+        return Ok(commands::version::run(&output));
     }
-    let app = App { config: arguments.config, store: arguments.store, wait: Duration::from_secs(arguments.wait), output };
+    let cx = Context::system();
+    if let Some(done) = attached::by_service(&arguments, &output, &cx) {
+        return done;
+    }
+    let app = App {
+        config: arguments.config,
+        store: arguments.store,
+        wait: Duration::from_secs(arguments.wait),
+        output,
+        cx,
+        folder: PathBuf::new(),
+        place: Place::Here,
+    };
     let Some(command) = arguments.command else {
         return Err(CommandError::usage("no command given").hint("syncline demo shows everything once; syncline --help lists the commands"));
     };
+    execute(&app, command)
+}
+
+fn execute(app: &App, command: Command) -> Result<Exit, CommandError> {
     match command {
-        Command::Demo(arguments) => commands::demo::run(&app, &arguments),
-        Command::Init(arguments) => commands::init::run(&app, &arguments),
-        Command::Run(command) => commands::run::run(&app, &command),
-        Command::Cycle(command) => commands::cycle::run(&app, &command),
-        Command::Export(arguments) => commands::export::run(&app, &arguments),
-        Command::Phs(command) => commands::phs::run(&app, &command),
-        Command::Events(command) => commands::events::run(&app, &command),
-        Command::Errors(arguments) => commands::errors::run(&app, &arguments),
-        Command::Cs(command) => commands::cs::run(&app, &command),
-        Command::Mv(command) => commands::mv::run(&app, &command),
-        Command::Object(command) => commands::object::run(&app, &command),
-        Command::Connector(command) => commands::connector::run(&app, &command),
-        Command::Preview(arguments) => commands::preview::run(&app, &arguments),
-        Command::Rule(command) => commands::rule::run(&app, &command),
-        Command::Expr(command) => commands::expr::run(&app, &command),
-        Command::Config(command) => commands::config::run(&app, &command),
-        Command::Store(command) => commands::store::run(&app, &command),
-        Command::Anchor(command) => commands::anchor::run(&app, &command),
-        Command::Tenant(command) => commands::tenant::run(&app, &command),
+        Command::Serve(arguments) => commands::serve::run(app, &arguments),
+        Command::Scheduler(command) => commands::scheduler::run(app, &command),
+        Command::Demo(arguments) => commands::demo::run(app, &arguments),
+        Command::Init(arguments) => commands::init::run(app, &arguments),
+        Command::Run(command) => commands::run::run(app, &command),
+        Command::Cycle(command) => commands::cycle::run(app, &command),
+        Command::Export(arguments) => commands::export::run(app, &arguments),
+        Command::Phs(command) => commands::phs::run(app, &command),
+        Command::Events(command) => commands::events::run(app, &command),
+        Command::Errors(arguments) => commands::errors::run(app, &arguments),
+        Command::Cs(command) => commands::cs::run(app, &command),
+        Command::Mv(command) => commands::mv::run(app, &command),
+        Command::Object(command) => commands::object::run(app, &command),
+        Command::Connector(command) => commands::connector::run(app, &command),
+        Command::Preview(arguments) => commands::preview::run(app, &arguments),
+        Command::Rule(command) => commands::rule::run(app, &command),
+        Command::Expr(command) => commands::expr::run(app, &command),
+        Command::Config(command) => commands::config::run(app, &command),
+        Command::Store(command) => commands::store::run(app, &command),
+        Command::Anchor(command) => commands::anchor::run(app, &command),
+        Command::Tenant(command) => commands::tenant::run(app, &command),
     }
 }

@@ -1,40 +1,74 @@
 //! Where commands write to: data to standard output, everything else to standard error.
 
 use super::calls::completed;
+use super::console::{Console, Standard};
 use super::error::{CommandError, Exit};
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table as Grid, Width, presets};
 use serde::Serialize;
-use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::Arc;
 
-/// The way results leave the program.
-#[derive(Clone, Copy, Debug)]
+/// The way results leave a command.
+#[derive(Clone)]
 pub(crate) struct Output {
     /// One JSON document instead of text.
     pub json: bool,
+    console: Arc<dyn Console>,
 }
 
-/// Why a result could not be written, the first time that this happened.
-static UNWRITTEN: Mutex<Option<io::Error>> = Mutex::new(None);
-
-#[expect(clippy::unused_self, reason = "where results go is decided by the value, and may one day not be the terminal")]
 impl Output {
-    /// Prints a line of a result. A reader that went away is no error; any other failure is told by [`Self::unwritten`].
-    pub(crate) fn line(self, text: impl AsRef<str>) {
-        let mut stdout = anstream::stdout().lock();
-        note_failure(writeln!(stdout, "{}", text.as_ref()));
+    /// Results for a console.
+    pub(crate) fn new(json: bool, console: Arc<dyn Console>) -> Self {
+        Self { json, console }
     }
 
-    /// Why results could not be written, if so. For the end of the program.
-    pub(crate) fn unwritten(self) -> Option<CommandError> {
-        note_failure(io::stdout().flush());
-        let error = UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    /// Results for standard output.
+    pub(crate) fn standard(json: bool) -> Self {
+        Self::new(json, Arc::new(Standard::default()))
+    }
+
+    /// The same place, for people.
+    pub(crate) fn for_people(&self) -> Self {
+        Self { json: false, console: Arc::clone(&self.console) }
+    }
+
+    /// Where progress bars are drawn; `None` where lines fit better.
+    pub(crate) fn progress_target(&self) -> Option<indicatif::ProgressDrawTarget> {
+        self.console.progress()
+    }
+
+    /// Prints a line of a result. A reader that went away is no error; any other failure is told by [`Self::unwritten`].
+    pub(crate) fn line(&self, text: impl AsRef<str>) {
+        self.console.result(&format!("{}\n", text.as_ref()));
+    }
+
+    /// Characters in a line of the terminal that results go to.
+    pub(crate) fn width(&self) -> Option<u16> {
+        self.console.width()
+    }
+
+    /// A piece of a result that was laid out elsewhere.
+    pub(crate) fn raw_result(&self, text: &str) {
+        self.console.result(text);
+    }
+
+    /// A piece of something else that was laid out elsewhere.
+    pub(crate) fn raw_note(&self, text: &str) {
+        self.console.note(text);
+    }
+
+    /// Prints a table, as wide as the terminal allows.
+    pub(crate) fn table(&self, table: Table) {
+        self.line(table.laid_out(self.console.width()));
+    }
+
+    /// Why results could not be written, if so. For the end of the command.
+    pub(crate) fn unwritten(&self) -> Option<CommandError> {
+        let error = self.console.failure()?;
         Some(CommandError::new("output", Exit::Stopped, format!("the result could not be written to standard output: {error}")))
     }
 
     /// Prints the one document.
-    pub(crate) fn document<T: Serialize>(self, value: &T) {
+    pub(crate) fn document<T: Serialize>(&self, value: &T) {
         match serde_json::to_string_pretty(value) {
             Ok(text) => self.line(text),
             Err(error) => self.note(format!("the result cannot be written as JSON: {error}")),
@@ -42,19 +76,17 @@ impl Output {
     }
 
     /// Tells people something that is no result.
-    pub(crate) fn note(self, text: impl AsRef<str>) {
-        let mut stderr = anstream::stderr().lock();
-        // Nobody could be told that there is nobody to tell.
-        drop(writeln!(stderr, "{}", text.as_ref()));
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
+        self.console.note(&format!("{}\n", text.as_ref()));
     }
 
     /// Prints a result as a document or by a function.
-    pub(crate) fn result<T: Serialize>(self, value: &T, text: impl FnOnce(&T)) {
+    pub(crate) fn result<T: Serialize>(&self, value: &T, text: impl FnOnce(&T)) {
         if self.json { self.document(value) } else { text(value) }
     }
 
     /// Prints an error: as a document on standard output with `--json`, else with its hints on standard error.
-    pub(crate) fn error(self, error: &CommandError) {
+    pub(crate) fn error(&self, error: &CommandError) {
         let message = completed(&error.message);
         let hints: Vec<String> = error.hints.iter().map(|hint| completed(hint)).collect();
         if self.json {
@@ -80,22 +112,20 @@ impl Output {
     }
 }
 
-fn note_failure(written: io::Result<()>) {
-    // A closed pipe (`| head`) means that nobody wants more.
-    if let Err(error) = written
-        && error.kind() != ErrorKind::BrokenPipe
-    {
-        UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-    }
+/// Rows and columns; how wide they are shown is decided where they are shown.
+pub(crate) struct Table {
+    grid: Grid,
+    /// The longest word of each column, in characters.
+    widest: Vec<u16>,
 }
 
 /// A table for people; columns named in `right` are numbers.
-pub(crate) fn table<const N: usize>(header: [&str; N], right: &[&str], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
+pub(crate) fn table<const N: usize>(header: [&str; N], right: &[&str], rows: impl IntoIterator<Item = [String; N]>) -> Table {
+    let mut grid = Grid::new();
+    grid.load_style(presets::NOTHING).set_header(header);
     for (index, name) in header.iter().enumerate() {
         if right.contains(name)
-            && let Some(column) = table.column_mut(index)
+            && let Some(column) = grid.column_mut(index)
         {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -106,23 +136,29 @@ pub(crate) fn table<const N: usize>(header: [&str; N], right: &[&str], rows: imp
         for (widest, cell) in widest.iter_mut().zip(&row) {
             *widest = (*widest).max(longest_word(cell));
         }
-        table.add_row(row);
+        grid.add_row(row);
     }
-    // Lines break at blanks only, or names could be neither read nor copied: where that does not fit, the terminal breaks
-    // them. Some terminals say that they are 0 wide: they do not know.
-    let least = widest.iter().fold(0_u16, |sum, width| sum.saturating_add(*width).saturating_add(PADDING));
-    let room = if io::stdout().is_terminal() { table.width().unwrap_or(0) } else { 0 };
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    if least <= room {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        for (index, width) in widest.into_iter().enumerate() {
-            if let Some(column) = table.column_mut(index) {
-                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(PADDING))));
+    Table { grid, widest: widest.to_vec() }
+}
+
+impl Table {
+    /// Lines break at blanks only, or names could be neither read nor copied: where that does not fit, the terminal
+    /// breaks them.
+    fn laid_out(self, width: Option<u16>) -> String {
+        let Self { mut grid, widest } = self;
+        let least = widest.iter().fold(0_u16, |sum, width| sum.saturating_add(*width).saturating_add(PADDING));
+        grid.set_content_arrangement(ContentArrangement::Disabled);
+        if let Some(width) = width.filter(|width| least <= *width) {
+            grid.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
+            for (index, widest) in widest.into_iter().enumerate() {
+                if let Some(column) = grid.column_mut(index) {
+                    column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(widest.saturating_add(PADDING))));
+                }
             }
         }
+        let lines: Vec<String> = grid.lines().map(|line| line.trim_end().to_owned()).collect();
+        lines.join("\n")
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
 }
 
 /// Blanks around the cells of a column.
@@ -203,7 +239,8 @@ mod tests {
 
     #[test]
     fn tables_cannot_steer_a_terminal() {
-        let text = table(["name", "count"], &["count"], [["a\u{1b}[2J".to_owned(), "1".to_owned()], ["b".to_owned(), "1000".to_owned()]]);
+        let text = table(["name", "count"], &["count"], [["a\u{1b}[2J".to_owned(), "1".to_owned()], ["b".to_owned(), "1000".to_owned()]])
+            .laid_out(None);
         assert!(!text.contains('\u{1b}') && text.contains("1000"), "{text}");
     }
 }

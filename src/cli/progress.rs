@@ -3,22 +3,22 @@
 use super::output::{Output, thousands};
 use crate::engine::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
 use std::time::Duration;
 
 /// Progress in the form that fits where standard error goes.
-pub(crate) fn progress(output: Output) -> Box<dyn Progress> {
+pub(crate) fn progress(output: &Output) -> Box<dyn Progress> {
     if output.json {
         Box::new(crate::engine::Silent)
-    } else if std::io::stderr().is_terminal() {
-        Box::new(Bars { bar: None, title: String::new() })
+    } else if output.progress_target().is_some() {
+        Box::new(Bars { output: output.clone(), bar: None, title: String::new() })
     } else {
-        Box::new(Lines { output, title: String::new(), done: 0 })
+        Box::new(Lines { output: output.clone(), title: String::new(), done: 0 })
     }
 }
 
 /// A bar for the step that runs.
 struct Bars {
+    output: Output,
     bar: Option<ProgressBar>,
     title: String,
 }
@@ -26,7 +26,7 @@ struct Bars {
 impl Progress for Bars {
     fn step_started(&mut self, step: &str, connector: &str) {
         self.title = format!("{connector}: {step}");
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(None, self.output.progress_target().unwrap_or_else(ProgressDrawTarget::hidden));
         bar.set_style(spinner());
         bar.set_message(self.title.clone());
         bar.enable_steady_tick(Duration::from_millis(120));
@@ -49,7 +49,7 @@ impl Progress for Bars {
         if let Some(bar) = self.bar.take() {
             let done = bar.position();
             bar.finish_and_clear();
-            Output { json: false }.note(format!("{}: {result}, {} objects", self.title, thousands(done)));
+            self.output.note(format!("{}: {result}, {} objects", self.title, thousands(done)));
         }
     }
 }

@@ -5,13 +5,22 @@ use super::file;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{DocumentMut, Item, Table, Value};
 
 /// Sets a flag in a table of a file, and writes the file whole or not at all. False: it had that value already.
 ///
 /// # Errors
 /// The file cannot be read or written, is no TOML, or has something else in the table's place.
 pub fn set_flag(folder: &Path, path: &Path, table: &str, key: &str, flag: bool) -> Result<bool, ConfigProblem> {
+    set_key(folder, path, table, key, flag)
+}
+
+/// Sets a key in a table of a file, as [`set_flag`] does.
+///
+/// # Errors
+/// As [`set_flag`].
+pub fn set_key(folder: &Path, path: &Path, table: &str, key: &str, wanted: impl Into<Value>) -> Result<bool, ConfigProblem> {
+    let wanted = wanted.into();
     let problem = |message: String| ConfigProblem::of_file(path.strip_prefix(folder).unwrap_or(path), message);
     let text = file::read_text(path)?;
     let mut document: DocumentMut = text.parse().map_err(|error| problem(format!("is no TOML any more: {error}")))?;
@@ -19,10 +28,11 @@ pub fn set_flag(folder: &Path, path: &Path, table: &str, key: &str, flag: bool) 
     let Some(keys) = entry.as_table_like_mut() else {
         return Err(problem(format!("{table} is no table")));
     };
-    if keys.get(key).and_then(Item::as_bool) == Some(flag) {
+    let shown = |value: &Value| value.clone().decorated("", "").to_string();
+    if keys.get(key).and_then(Item::as_value).is_some_and(|known| shown(known) == shown(&wanted)) {
         return Ok(false);
     }
-    keys.insert(key, value(flag));
+    keys.insert(key, Item::Value(wanted));
     let folder = path.parent().unwrap_or(folder);
     let unwritten = |error: &std::io::Error| problem(format!("cannot be written: {error}"));
     let mut file = tempfile::Builder::new().prefix(".connector-").tempfile_in(folder).map_err(|error| unwritten(&error))?;

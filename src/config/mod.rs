@@ -11,16 +11,18 @@ mod error;
 mod file;
 mod password;
 mod secrets;
+mod service;
 mod template;
 
 pub use connector::{
     AdFile, ConnectorConfig, ConnectorKind, ConnectorSettings, EmbeddedTenant, EntraFile, LdapFile, LdifFile, LdifShape, ParametersTable,
     SelectionTable, SignIn, check_server,
 };
-pub use edit::set_flag;
+pub use edit::{set_flag, set_key};
 pub use error::{ConfigError, ConfigProblem};
 pub use password::{AdPasswordTable, LdifPasswordTable, PasswordReader, PasswordServer, PasswordServerPlace, PasswordSignIn};
 pub use secrets::{CredentialReference, Secrets};
+pub use service::{SchedulerTable, ServiceTable};
 pub use template::{ConfigTemplate, TemplateError, TemplateSource, TemplateTenant, take_back, write_secret};
 
 use crate::engine::import::SHRINK_PERCENT_MAX;
@@ -28,6 +30,7 @@ use crate::rules::{CloudService, RuleProfile};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
+use xxhash_rust::xxh3::Xxh3Default;
 
 /// The version of the configuration format that this program reads.
 pub const CONFIG_VERSION: i64 = 1;
@@ -48,6 +51,10 @@ pub struct Config {
     pub limits: LimitsTable,
     /// What the built-in rules ask for.
     pub rules: RulesTable,
+    /// When cycles run by themselves.
+    pub scheduler: SchedulerTable,
+    /// Where a running service can be reached.
+    pub service: ServiceTable,
     /// The connectors in the order of their file names.
     pub connectors: Vec<ConnectorConfig>,
     /// Rule files beside the built-in rules, in the order of their file names.
@@ -83,6 +90,12 @@ pub struct MainFile {
     /// What the built-in rules ask for.
     #[serde(default)]
     pub rules: RulesTable,
+    /// When cycles run by themselves.
+    #[serde(default)]
+    pub scheduler: SchedulerTable,
+    /// Where a running service can be reached.
+    #[serde(default)]
+    pub service: ServiceTable,
 }
 
 /// `[guard]`: protection against deleting by accident (specification: sync engine, section 5.5).
@@ -212,12 +225,42 @@ impl Config {
                 guard: main.guard,
                 limits: main.limits,
                 rules: main.rules,
+                scheduler: main.scheduler,
+                service: main.service,
                 connectors,
                 rule_files,
                 secrets,
             })
         } else {
             Err(ConfigError::new(problems))
+        }
+    }
+
+    /// Stands for all files of the folder that [`Self::load`] reads: another number means that something was changed.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn fingerprint(folder: &Path) -> std::io::Result<u64> {
+        let mut problems = Vec::new();
+        let mut paths = vec![folder.join(MAIN_FILE)];
+        paths.extend(["connectors", "rules"].into_iter().flat_map(|name| toml_files(&folder.join(name), &mut problems)));
+        let mut hasher = Xxh3Default::new();
+        for path in paths {
+            // The lengths keep apart what stands side by side.
+            let content = std::fs::read(&path)?;
+            for part in [path.as_os_str().as_encoded_bytes(), &content] {
+                hasher.update(&part.len().to_le_bytes());
+                hasher.update(part);
+            }
+        }
+        Ok(hasher.digest())
+    }
+
+    /// The socket on which a running service takes commands.
+    pub fn socket(&self, store: &Path) -> PathBuf {
+        match &self.service.socket {
+            Some(socket) => self.folder.join(socket),
+            None => store.with_extension("sock"),
         }
     }
 
@@ -250,6 +293,10 @@ fn read_main(folder: &Path) -> Result<MainFile, ConfigProblem> {
             let at = text.find(name).map_or(0..0, |start| start..start + name.len());
             return Err(problem(at, format!("{name} is a share in percent and cannot be above 100")));
         }
+    }
+    if let Err(message) = main.scheduler.check() {
+        let at = text.find("interval").map_or(0..0, |start| start..start + "interval".len());
+        return Err(problem(at, message));
     }
     Ok(main)
 }
@@ -408,6 +455,8 @@ mod tests {
         keys.extend(file::known_keys::<GuardTable>());
         keys.extend(file::known_keys::<LimitsTable>());
         keys.extend(file::known_keys::<RulesTable>());
+        keys.extend(file::known_keys::<SchedulerTable>());
+        keys.extend(file::known_keys::<ServiceTable>());
         keys.extend(file::known_keys::<LdifFile>());
         keys.extend(file::known_keys::<AdFile>());
         keys.extend(file::known_keys::<LdapFile>());

@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Value, ValueKind};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use std::time::Duration;
 
 pub mod ad;
 pub mod directory;
@@ -290,6 +291,8 @@ pub struct ExportTerms {
     pub deletes_max: Option<u64>,
     /// The target's own limit of deletes, as a share of its objects in percent.
     pub delete_percent_max: Option<u32>,
+    /// The shortest time from one cycle to the next that the target wants, in whole seconds.
+    pub interval: Option<Duration>,
 }
 
 /// The numbers of an export step.

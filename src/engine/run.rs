@@ -23,8 +23,12 @@ use xxhash_rust::xxh3::xxh3_64;
 pub(super) const SYNCHRONIZED: &str = "synchronized-with";
 /// Under this name a connector keeps what its last complete import read.
 pub(super) const READ_WITH: &str = "read-completely";
-/// How many runs one look asks for.
-const PAGE: usize = 1_000;
+/// Under this name a connector keeps that somebody asked for a full import, and when (microseconds since 1970).
+pub const FULL_IMPORT_ASKED: &str = "full-import-asked";
+/// The same for a full synchronization.
+pub const FULL_SYNC_ASKED: &str = "full-synchronization-asked";
+/// How many old runs one look asks for.
+const OLD_TOGETHER: usize = 16;
 /// The result of a run whose process ended under it.
 const INTERRUPTED: &str = "stopped-server";
 
@@ -171,7 +175,8 @@ impl Engine<'_> {
     pub fn recover(&self) -> Result<(), StoreError> {
         let now = self.cx.now();
         let mut changes = ChangeSet::new();
-        for mut record in self.store.snapshot()?.runs(None, PAGE)? {
+        // Runs follow each other: only the newest of a process can be open.
+        for mut record in self.store.snapshot()?.runs(None, OLD_TOGETHER)? {
             if record.ended.is_some() {
                 continue;
             }
@@ -337,6 +342,8 @@ impl Engine<'_> {
                 let connector = self.participants.get(&id).and_then(|participant| participant.connector.as_ref());
                 if connector.is_some_and(|connector| !connector.capabilities().delta_import) {
                     (Profile::FullImport, None)
+                } else if snapshot.state(id, FULL_IMPORT_ASKED)?.is_some() {
+                    (Profile::FullImport, Some("somebody asked for it"))
                 } else if snapshot.state(id, WATERMARK)?.is_none() {
                     (Profile::FullImport, Some("no earlier import left a place to go on from"))
                 } else if snapshot.state(id, READ_WITH)?.is_none_or(|known| known != self.reads(id).to_le_bytes()) {
@@ -355,6 +362,7 @@ impl Engine<'_> {
                 Some(known) if known != self.rules_and_parameters().to_le_bytes() => {
                     (Profile::FullSynchronization, Some("the rules or their parameters changed since the last one"))
                 }
+                Some(_) if snapshot.state(id, FULL_SYNC_ASKED)?.is_some() => (Profile::FullSynchronization, Some("somebody asked for it")),
                 Some(_) => (profile, None),
             },
             other => (other, None),
@@ -391,6 +399,7 @@ impl Engine<'_> {
     ) -> Result<&'static str, EngineError> {
         self.refuse_the_abandoned()?;
         let connector = self.connector(id)?;
+        let asked = self.store.snapshot()?.state(id, FULL_IMPORT_ASKED)?;
         let attributes = self.attributes(id);
         let full = watermark.is_none();
         let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
@@ -417,6 +426,7 @@ impl Engine<'_> {
         let result = import::import_asking(self.store, self.bridge.pages(stream), &mut ask_again, &options, &self.cx, recorder)?;
         if full {
             self.remember(id, READ_WITH, self.reads(id).to_le_bytes().to_vec())?;
+            self.done_as_asked(id, FULL_IMPORT_ASKED, asked)?;
         }
         Ok(result)
     }
@@ -431,6 +441,7 @@ impl Engine<'_> {
         self.refuse_the_abandoned()?;
         self.refuse_missing_pilots()?;
         self.forget_what_other_rules_made()?;
+        let asked = self.store.snapshot()?.state(id, FULL_SYNC_ASKED)?;
         let request = SyncRequest {
             connector: id,
             full,
@@ -443,6 +454,7 @@ impl Engine<'_> {
         self.drop_moot_errors()?;
         if full {
             self.remember(id, SYNCHRONIZED, self.rules_and_parameters().to_le_bytes().to_vec())?;
+            self.done_as_asked(id, FULL_SYNC_ASKED, asked)?;
         }
         Ok(if outcome.failed > 0 { "completed-sync-errors" } else { "success" })
     }
@@ -574,6 +586,16 @@ impl Engine<'_> {
         self.store.apply(changes)
     }
 
+    /// A full step that somebody asked for is done. Whoever asked again meanwhile gets another one.
+    fn done_as_asked(&self, id: ConnectorId, name: &str, asked: Option<Vec<u8>>) -> Result<(), StoreError> {
+        if asked.is_none() || self.store.snapshot()?.state(id, name)? != asked {
+            return Ok(());
+        }
+        let mut changes = ChangeSet::new();
+        changes.states.push((id, name.to_owned(), None));
+        self.store.apply(changes)
+    }
+
     fn forget_watermark(&self, id: ConnectorId) -> Result<(), StoreError> {
         let mut changes = ChangeSet::new();
         changes.states.push((id, WATERMARK.to_owned(), None));
@@ -589,23 +611,7 @@ impl Engine<'_> {
     /// Removes history that is older than it is kept.
     pub(super) fn forget_old_runs(&self) -> Result<(), StoreError> {
         let kept = i64::from(self.caution.history_days.max(1)) * 86_400_000_000;
-        let oldest = Timestamp(self.cx.now().0.saturating_sub(kept));
-        let snapshot = self.store.snapshot()?;
-        let (mut before, mut old) = (None, Vec::new());
-        loop {
-            let runs = snapshot.runs(before, PAGE)?;
-            let Some(last) = runs.last() else { break };
-            before = Some(last.id);
-            old.extend(runs.iter().filter(|run| run.started < oldest).map(|run| run.id));
-        }
-        drop(snapshot);
-        // One by one: a run may have as many rows as the directory has objects.
-        for run in old {
-            let mut changes = ChangeSet::new();
-            changes.runs_delete.push(run);
-            self.store.apply(changes)?;
-        }
-        Ok(())
+        forget_runs_before(self.store, Timestamp(self.cx.now().0.saturating_sub(kept))).map(drop)
     }
 
     pub(super) fn tell(&self, event: Event) {
@@ -616,6 +622,29 @@ impl Engine<'_> {
 impl std::fmt::Debug for Engine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("participants", &self.participants.keys()).finish_non_exhaustive()
+    }
+}
+
+/// Removes the history of runs that began before a point in time. Gives how many there were. Costs what is removed.
+///
+/// # Errors
+/// When the store refuses.
+pub fn forget_runs_before(store: &Store, oldest: Timestamp) -> Result<u64, StoreError> {
+    let mut forgotten = 0;
+    loop {
+        let runs = store.snapshot()?.oldest_runs(OLD_TOGETHER)?;
+        let old: Vec<RunId> = runs.iter().take_while(|run| run.started < oldest).map(|run| run.id).collect();
+        let over = old.len() < runs.len() || runs.is_empty();
+        // One by one: a run may have as many rows as the directory has objects.
+        for run in old {
+            let mut changes = ChangeSet::new();
+            changes.runs_delete.push(run);
+            store.apply(changes)?;
+            forgotten += 1;
+        }
+        if over {
+            return Ok(forgotten);
+        }
     }
 }
 

@@ -165,6 +165,16 @@ const CATALOGUE: &[Explanation] = &[
         "The tenant refuses the password of an account again and again",
         "It goes on trying every half hour. `syncline phs status --object ACCOUNT` shows the tenant's answer.",
     ),
+    kind(7060, Information, "The service begins its work", "Nothing to do."),
+    kind(7061, Information, "The service ends its work", "Nothing to do: it goes on where it was when it is started again."),
+    kind(7062, Information, "A changed configuration counts", "It counts from the next step on."),
+    kind(
+        7063,
+        Error,
+        "A changed configuration cannot be used",
+        "The service goes on with the one before, until it is restarted. Mend what the text names; the service looks again by itself.",
+    ),
+    kind(7064, Error, "A cycle could not begin", "It is tried again when the next one is due. The text says what is missing."),
 ];
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The pseudo-connector that keeps states of the installation itself.
-const INSTALLATION: ConnectorId = ConnectorId(0);
+pub(super) const INSTALLATION: ConnectorId = ConnectorId(0);
 /// Under this name the installation keeps the next number.
 const NEXT: &str = "connector-next";
 /// Under this name the installation keeps the attribute that ties its people to their cloud objects.

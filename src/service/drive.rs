@@ -1,8 +1,9 @@
 //! Runs profiles and cycles: starts what they need, lends it to the engine, and gives back what was recorded.
 
+use super::facilities::TenantLease;
 use super::journal::Journal;
 use super::parameters::kept_extensions;
-use super::tenant::{RunningTenant, TenantPlace};
+use super::tenant::TenantPlace;
 use super::views::RunView;
 use super::wiring::Wired;
 use super::{Service, ServiceError, compile_rules};
@@ -15,6 +16,8 @@ use crate::engine::run::{Caution, Engine, Participant, Profile, Standing};
 use crate::model::{ConnectorId, CsId};
 use crate::store::RunRecord;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What to run.
@@ -50,30 +53,40 @@ pub struct DriveOptions {
     pub allow_deletes: Option<DeleteSet>,
     /// Where the embedded tenant runs.
     pub tenant: TenantPlace,
+    /// How long to wait for work that runs already in this process.
+    pub patience: Duration,
 }
 
 /// Connectors made for some work, and the tenants that run for them.
 #[derive(Default)]
 struct Crew {
     wired: BTreeMap<ConnectorId, Wired>,
-    tenants: Vec<RunningTenant>,
+    tenants: Vec<TenantLease>,
+}
+
+/// Threads for connections: those of this process, or some for a single piece of work.
+enum Threads {
+    Lent(Handle),
+    Own(Runtime),
+}
+
+impl Threads {
+    fn handle(&self) -> &Handle {
+        match self {
+            Self::Lent(handle) => handle,
+            Self::Own(runtime) => runtime.handle(),
+        }
+    }
 }
 
 impl Service {
-    /// Does work, one piece after the other. Gives the runs in the order in which they began. An interrupt or a
-    /// request to terminate lets the running step end at its next border; a second one ends the process.
+    /// Does work, one piece after the other. Gives the runs in the order in which they began. Where the process does
+    /// nothing else, an interrupt or a request to terminate lets the running step end at its next border, and a second
+    /// one ends the process.
     ///
     /// # Errors
     /// When nothing could be begun. What goes wrong within a run is the run's result.
-    pub fn drive(&self, work: &[Work], options: DriveOptions, progress: &mut dyn Progress) -> Result<Vec<RunView>, ServiceError> {
-        self.drive_in(&Context::system(), work, options, progress)
-    }
-
-    /// As [`Self::drive`], with a clock and a wish to stop from outside.
-    ///
-    /// # Errors
-    /// As [`Self::drive`].
-    pub fn drive_in(
+    pub fn drive(
         &self,
         cx: &Context,
         work: &[Work],
@@ -81,24 +94,29 @@ impl Service {
         progress: &mut dyn Progress,
     ) -> Result<Vec<RunView>, ServiceError> {
         self.rules()?;
+        let turn = self.facilities.turn.take(&self.title(work), &cx.cancel, options.patience)?;
         self.keep_source_anchor()?;
-        let runtime = self.threads()?;
-        let watcher = runtime.spawn(stop_on_signal(cx.clone()));
+        let threads = self.threads()?;
+        let runtime = threads.handle();
+        let watcher = self.watch_signals(&threads, cx);
         let mut crew = Crew::default();
         let done = runtime
             .block_on(self.gather(work, options, cx, &mut crew))
-            .and_then(|()| self.work(cx, work, options, &crew, Bridge::new(runtime.handle().clone()), progress));
+            .and_then(|()| self.work(cx, work, options, &crew, Bridge::new(runtime.clone()), progress));
+        drop(turn);
         if done.is_ok() && work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) {
             // Passwords go their own way: what becomes of them is told by events and `phs status`, not by the runs.
-            if let Err(error) = runtime.block_on(self.passwords_behind_cycle(cx, crew.tenants.first())) {
+            if let Err(error) = runtime.block_on(self.passwords_behind_cycle(cx)) {
                 tracing::warn!("passwords were not synchronized: {error}");
             }
         }
-        watcher.abort();
+        if let Some(watcher) = watcher {
+            watcher.abort();
+        }
         crew.wired.clear();
         runtime.block_on(async {
-            for tenant in crew.tenants.drain(..) {
-                tenant.stop().await;
+            for lease in crew.tenants.drain(..) {
+                self.facilities.tenants.give_back(lease).await;
             }
         });
         if done.is_ok() {
@@ -107,20 +125,46 @@ impl Service {
         done.map(|records| records.iter().map(RunView::of).collect())
     }
 
-    /// Threads for computing, once in a process, and for connections.
-    fn threads(&self) -> Result<tokio::runtime::Runtime, ServiceError> {
-        // Later calls change nothing.
-        drop(rayon::ThreadPoolBuilder::new().num_threads(self.config.limits.threads).build_global());
-        let failed = |error| ServiceError::Usage(format!("no threads for connections can be started: {error}"));
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)
+    /// Work in a few words, for others who want the turn meanwhile.
+    fn title(&self, work: &[Work]) -> String {
+        match work.first() {
+            Some(Work::Cycle { initial: true }) => "an initial cycle".to_owned(),
+            Some(Work::Cycle { initial: false }) => "a cycle".to_owned(),
+            Some(Work::Profile { connector, profile }) => {
+                format!("{} of {}", profile.as_str(), self.connectors.get(connector).map_or("?", String::as_str))
+            }
+            Some(Work::Object { object, .. }) => format!("the synchronization of object {object}"),
+            None => "nothing".to_owned(),
+        }
     }
 
-    /// Does asynchronous work on threads of its own; an interrupt or a request to terminate asks it to end.
+    /// Threads for computing, once in a process, and for connections.
+    fn threads(&self) -> Result<Threads, ServiceError> {
+        // Later calls change nothing.
+        drop(rayon::ThreadPoolBuilder::new().num_threads(self.config.limits.threads).build_global());
+        if let Some(handle) = &self.facilities.runtime {
+            return Ok(Threads::Lent(handle.clone()));
+        }
+        let failed = |error| ServiceError::Usage(format!("no threads for connections can be started: {error}"));
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map(Threads::Own).map_err(failed)
+    }
+
+    /// A process that goes on hears signals itself.
+    fn watch_signals(&self, threads: &Threads, cx: &Context) -> Option<tokio::task::JoinHandle<()>> {
+        match threads {
+            Threads::Lent(_) => None,
+            Threads::Own(runtime) => Some(runtime.spawn(stop_on_signal(cx.clone()))),
+        }
+    }
+
+    /// Does asynchronous work on threads for connections; an interrupt or a request to terminate asks it to end.
     pub(super) fn with_runtime<T>(&self, cx: &Context, work: impl AsyncFnOnce() -> Result<T, ServiceError>) -> Result<T, ServiceError> {
-        let runtime = self.threads()?;
-        let watcher = runtime.spawn(stop_on_signal(cx.clone()));
-        let done = runtime.block_on(work());
-        watcher.abort();
+        let threads = self.threads()?;
+        let watcher = self.watch_signals(&threads, cx);
+        let done = threads.handle().block_on(work());
+        if let Some(watcher) = watcher {
+            watcher.abort();
+        }
         done
     }
 
@@ -140,11 +184,11 @@ impl Service {
             let Some(config) = self.connectors.get(&id).and_then(|name| self.config.connector(name)) else { continue };
             let tenant = match &config.settings {
                 ConnectorSettings::Entra(file) if file.is_embedded() => {
-                    Some(RunningTenant::start(&config.name, file, self.password_only(), options.tenant, cx).await?)
+                    Some(self.facilities.tenants.take(&config.name, file, self.password_only(), options.tenant, cx).await?)
                 }
                 _ => None,
             };
-            let wired = self.wire(config, tenant.as_ref(), cx).await;
+            let wired = self.wire(config, tenant.as_ref().map(TenantLease::tenant), cx).await;
             crew.tenants.extend(tenant);
             let wired = wired?;
             if let Some(facts) = &wired.facts {

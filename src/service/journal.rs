@@ -65,6 +65,13 @@ impl EventSink for Journal {
     }
 }
 
+impl Service {
+    /// Tells of something that is no part of a run: to the log, and to the journal in the store.
+    pub fn tell(&self, at: Timestamp, event: &Event) {
+        Journal::new(&self.store, self.config.limits.history_days).event(at, event);
+    }
+}
+
 impl Drop for Journal {
     fn drop(&mut self) {
         self.flush();

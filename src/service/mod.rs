@@ -11,15 +11,20 @@ mod drive;
 mod entry;
 mod explain;
 mod expression;
+mod facilities;
+mod health;
 mod history;
 mod journal;
+mod maintenance;
 mod parameters;
 mod passwords;
 mod preview;
 mod rule_book;
 mod rule_edit;
+mod scheduler;
 mod tenant;
 mod views;
+mod watch;
 mod what_if;
 mod why;
 mod wiring;
@@ -33,12 +38,15 @@ pub use connectors::ConnectorLine;
 pub use drive::{DriveOptions, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};
 pub use expression::{ExpressionTrial, ExpressionView};
+pub use facilities::TenantLease;
+pub use health::{ConnectorFacts, HealthFacts};
 pub use history::History;
 pub use journal::{EventQuery, EventView, level_name};
 pub use passwords::{PasswordDiagnosis, PasswordSwitch};
 pub use preview::{JoinLine, PreviewAttribute, PreviewProblem, PreviewTargetView, PreviewView, RuleLine, SourcedFlow, TargetAttribute};
 pub use rule_book::{FlowView, PrecedenceLine, PrecedenceView, RuleDetail, RuleFilter};
 pub use rule_edit::{DISABLED_FILE, RuleChange};
+pub use scheduler::{OverrideView, SchedulerView, SuspensionView};
 pub use tenant::TenantPlace;
 pub use views::{
     AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, DeltaView, KnownAs, LineageView, MvLine, MvObjectView, ProblemView,
@@ -55,6 +63,7 @@ use crate::rules::{
     SchemaExtensions, Severity, UserMatching,
 };
 use crate::store::{Store, StoreError, StoreOptions};
+use facilities::Facilities;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,6 +78,7 @@ pub struct Service {
     /// What the rules were compiled for.
     extensions: BTreeMap<ConnectorId, SchemaExtensions>,
     rules: Result<Arc<RuleSet>, Vec<RuleProblem>>,
+    facilities: Arc<Facilities>,
 }
 
 /// What the service may do to the store when it is opened.
@@ -148,6 +158,9 @@ pub enum ServiceError {
     /// The password of an account could not be sent.
     #[error("{0}")]
     NotSent(String),
+    /// Something else runs, and runs follow each other.
+    #[error("{0} is running, and runs follow each other")]
+    Busy(String),
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
@@ -178,10 +191,44 @@ impl Service {
             return Err(ServiceError::NoStore(store_path));
         }
         let store = Store::open(&store_path, StoreOptions { cache_octets: config.limits.cache_mib.max(1) << 20 })?;
+        Self::with_store(config, store, store_path, Arc::default())
+    }
+
+    /// As [`Self::open`], for a process that does many things at once: connections use its runtime, and signals are its
+    /// own affair.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_in(config: Config, store: Option<&Path>, runtime: tokio::runtime::Handle) -> Result<Self, ServiceError> {
+        let opened = Self::open(config, store, Access::Create)?;
+        let facilities = Arc::new(Facilities { runtime: Some(runtime), ..Facilities::default() });
+        Ok(Self { facilities, ..opened })
+    }
+
+    /// The same store under another configuration. Work that runs goes on with the old one.
+    ///
+    /// # Errors
+    /// When the store refuses, or the configuration names another one.
+    pub fn reconfigured(&self, config: Config) -> Result<Self, ServiceError> {
+        if config.store != self.config.store {
+            return Err(ServiceError::Usage(format!(
+                "[store] path was changed to {}: a running service keeps its store. Restart it to use another one",
+                config.store.display()
+            )));
+        }
+        Self::with_store(config, self.store.clone(), self.store_path.clone(), Arc::clone(&self.facilities))
+    }
+
+    /// What runs now in this process.
+    pub fn running(&self) -> Option<String> {
+        self.facilities.turn.running()
+    }
+
+    fn with_store(config: Config, store: Store, store_path: PathBuf, facilities: Arc<Facilities>) -> Result<Self, ServiceError> {
         let connectors = connectors::number(&config, &store)?;
         let extensions = parameters::kept_extensions(&store, connectors.keys())?;
         let rules = compile_rules(&config, store.names(), &connectors, &extensions).map(Arc::new);
-        Ok(Self { config, store, store_path, connectors, extensions, rules })
+        Ok(Self { config, store, store_path, connectors, extensions, rules, facilities })
     }
 
     /// The configuration.

@@ -1,7 +1,8 @@
 //! Password hash synchronization: which directories take part, the agent between them and the tenant, and its switch.
 
+use super::facilities::{TenantLease, TenantPool};
 use super::journal::Journal;
-use super::tenant::{RunningTenant, TenantPlace};
+use super::tenant::TenantPlace;
 use super::wiring::password_source;
 use super::{Service, ServiceError, cloud};
 use crate::config::{ConnectorConfig, ConnectorSettings, set_flag};
@@ -15,7 +16,6 @@ use crate::rules::RuleProfile;
 use crate::store::{PasswordStatus, StoreError};
 use serde::Serialize;
 use std::sync::Arc;
-use tokio::sync::Notify;
 
 /// The table of a connector's file that the switch is in, and its key.
 const TABLE: &str = "password_hash_sync";
@@ -26,17 +26,17 @@ pub(super) struct PasswordCrew {
     agent: Agent,
     journal: Arc<Journal>,
     target: Arc<dyn PasswordTarget>,
-    tenant: Option<RunningTenant>,
+    tenant: Option<TenantLease>,
 }
 
 impl PasswordCrew {
-    /// Writes what was told, and stops the tenant that was started for the agent.
-    async fn dismiss(self) {
+    /// Writes what was told, and gives the tenant back.
+    async fn dismiss(self, tenants: &TenantPool) {
         let Self { agent, journal, target, tenant } = self;
         drop((agent, target));
         journal.flush();
         if let Some(tenant) = tenant {
-            tenant.stop().await;
+            tenants.give_back(tenant).await;
         }
     }
 }
@@ -121,27 +121,22 @@ impl Service {
         self.connectors.get(&id).cloned().unwrap_or_default()
     }
 
-    /// Starts the tenant, unless one runs already, and makes an agent for directories.
-    pub(super) async fn password_crew(
-        &self,
-        cx: &Context,
-        sources: &[ConnectorId],
-        running: Option<&RunningTenant>,
-        place: TenantPlace,
-    ) -> Result<PasswordCrew, ServiceError> {
+    /// Starts the tenant, unless it runs already, and makes an agent for directories.
+    pub(super) async fn password_crew(&self, cx: &Context, sources: &[ConnectorId]) -> Result<PasswordCrew, ServiceError> {
         let rules = self.shared_rules()?;
         let target = self.password_target()?;
         let config = self.config_of(target).ok_or_else(|| ServiceError::NotFound("the tenant is not configured".to_owned()))?;
         let ConnectorSettings::Entra(file) = &config.settings else {
             return Err(ServiceError::Usage(format!("{} is no tenant", config.name)));
         };
-        let started = match running {
-            None if file.is_embedded() => Some(RunningTenant::start(&config.name, file, self.password_only(), place, cx).await?),
-            _ => None,
+        let started = if file.is_embedded() {
+            Some(self.facilities.tenants.take(&config.name, file, self.password_only(), TenantPlace::Here, cx).await?)
+        } else {
+            None
         };
         let names = Arc::clone(self.store.names());
         let sender: Arc<dyn PasswordTarget> =
-            Arc::new(cloud::entra(config, file, running.or(started.as_ref()), &self.config.secrets, names)?);
+            Arc::new(cloud::entra(config, file, started.as_ref().map(TenantLease::tenant), &self.config.secrets, names)?);
         let mut pairs = Vec::with_capacity(sources.len());
         for source in sources {
             let Some(config) = self.config_of(*source) else { continue };
@@ -174,9 +169,9 @@ impl Service {
         work: impl AsyncFnOnce(&PasswordCrew) -> Result<T, ServiceError>,
     ) -> Result<T, ServiceError> {
         self.with_runtime(cx, async || {
-            let crew = self.password_crew(cx, sources, None, TenantPlace::Here).await?;
+            let crew = self.password_crew(cx, sources).await?;
             let done = work(&crew).await;
-            crew.dismiss().await;
+            crew.dismiss(&self.facilities.tenants).await;
             done
         })
     }
@@ -198,18 +193,14 @@ impl Service {
     }
 
     /// The end of a cycle of runs: passwords of accounts that it brought to the tenant. Nothing when no directory takes part.
-    pub(super) async fn passwords_behind_cycle(
-        &self,
-        cx: &Context,
-        running: Option<&RunningTenant>,
-    ) -> Result<Option<CycleReport>, ServiceError> {
+    pub(super) async fn passwords_behind_cycle(&self, cx: &Context) -> Result<Option<CycleReport>, ServiceError> {
         let sources = self.password_sources();
-        if sources.is_empty() || cx.cancelled() {
+        if sources.is_empty() || cx.cancelled() || self.facilities.passwords.wake() {
             return Ok(None);
         }
-        let crew = self.password_crew(cx, &sources, running, TenantPlace::Here).await?;
+        let crew = self.password_crew(cx, &sources).await?;
         let report = crew.agent.cycle(cx, CycleKind::Changes).await;
-        crew.dismiss().await;
+        crew.dismiss(&self.facilities.tenants).await;
         Ok(Some(report?))
     }
 
@@ -220,8 +211,8 @@ impl Service {
     pub fn run_password_agent(&self, cx: &Context) -> Result<(), ServiceError> {
         let sources = self.enabled_sources()?;
         self.with_agent(cx, &sources, async |crew| {
-            // Nobody wakes it: directory runs of other processes wait until this one ends.
-            crew.agent.run(cx, &Notify::new()).await;
+            // Cycles of this process wake it; those of others wait until this one ends.
+            self.facilities.passwords.run(async |wake| crew.agent.run(cx, wake).await).await;
             Ok(())
         })
     }

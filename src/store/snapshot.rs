@@ -494,6 +494,20 @@ impl Snapshot {
         })
     }
 
+    /// The oldest runs first.
+    pub fn oldest_runs(&self, limit: usize) -> Result<Vec<RunRecord>, StoreError> {
+        self.guarded("read runs", || {
+            let mut found = Vec::new();
+            for row in self.tables.run.range::<u64>(..)?.take(limit) {
+                let (id, bytes) = row?;
+                let id = RunId(id.value());
+                found.push(record::decode_run(id, bytes.value()).map_err(|flaw| flawed("run", id, flaw))?);
+            }
+            self.read(found.len());
+            Ok(found)
+        })
+    }
+
     /// Events of the journal behind a place in it, the oldest first.
     pub fn events(&self, after: Option<u64>, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
         let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);

@@ -12,6 +12,7 @@ mod guide;
 mod help;
 mod object_errors;
 mod passwords;
+mod serve;
 mod wrong_rules;
 
 use serde_json::Value;

@@ -91,9 +91,9 @@ fn too_many_deletes_stop_everything_before_the_first_call() {
     // The target's own terms count when they are stricter.
     scene.options.allow_deletes = None;
     scene.options.deletes_max = Some(100);
-    scene.script.terms(ExportTerms { deletes_max: Some(2), delete_percent_max: None });
+    scene.script.terms(ExportTerms { deletes_max: Some(2), ..ExportTerms::default() });
     stopped(&scene, 2);
-    scene.script.terms(ExportTerms { deletes_max: None, delete_percent_max: Some(50) });
+    scene.script.terms(ExportTerms { delete_percent_max: Some(50), ..ExportTerms::default() });
     stopped(&scene, 3);
     scene.options.allow_deletes = Some(waiting);
     scene.export().unwrap();

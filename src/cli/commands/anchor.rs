@@ -11,7 +11,7 @@ pub(in crate::cli) fn run(app: &App, command: &AnchorCommand) -> Result<Exit, Co
     let forms = convert_anchor(anchor).map_err(|error| CommandError::usage(error.to_string()))?;
     app.output.result(&forms, |forms| {
         facts(
-            app.output,
+            &app.output,
             &format!("given as {}", forms.given_as),
             &[
                 ("source anchor (base64)", forms.base64.clone()),

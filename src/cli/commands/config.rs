@@ -113,11 +113,11 @@ fn import_entra(app: &App, from: &Path, into: &Path, tenant: Option<&String>) ->
         (0, _) => Exit::Warnings,
         _ => Exit::Errors,
     };
-    app.output.result(&result, |result| show(app.output, into, result));
+    app.output.result(&result, |result| show(&app.output, into, result));
     Ok(exit)
 }
 
-fn show(output: Output, into: &Path, result: &ImportResult) {
+fn show(output: &Output, into: &Path, result: &ImportResult) {
     for outcome in [Outcome::Taken, Outcome::Changed, Outcome::NotTaken, Outcome::Failed] {
         let lines: Vec<&ReportLine> = result.report.report.iter().filter(|line| line.outcome == outcome).collect();
         if lines.is_empty() {
@@ -127,7 +127,7 @@ fn show(output: Output, into: &Path, result: &ImportResult) {
             let times = if line.count > 1 { format!(" ({} times)", thousands(line.count)) } else { String::new() };
             [line.subject.clone(), format!("{}{times}", line.note), line.place()]
         });
-        output.line(table([outcome.as_str(), "", "where"], &[], rows));
+        output.table(table([outcome.as_str(), "", "where"], &[], rows));
         output.line("");
     }
     if result.report.lines_left_out > 0 {

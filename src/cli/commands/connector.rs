@@ -55,7 +55,7 @@ fn list(app: &App, service: &Service) -> Result<Exit, CommandError> {
                 thousands(connector.objects),
             ]
         });
-        app.output.line(table(["number", "name", "kind", "role", "state", "objects"], &["number", "objects"], rows));
+        app.output.table(table(["number", "name", "kind", "role", "state", "objects"], &["number", "objects"], rows));
         if abandoned {
             app.output.note(completed(
                 "\nAn abandoned connector stops synchronization: put its file back into connectors/, or see `syncline connector rename --help` and `syncline connector remove --help`.",

@@ -4,7 +4,7 @@ use crate::cli::App;
 use crate::cli::args::{CsCommand, CsSearchArguments, PendingKind};
 use crate::cli::commands::{attribute_table, facts, more, only_object};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, moment, table};
+use crate::cli::output::{Table, clean, moment, table};
 use crate::model::{DeltaKind, ErrorSide};
 use crate::service::{Access, AttributeFilter, CsLine, CsObjectView, CsQuery, KnownAs};
 use serde::Serialize;
@@ -32,14 +32,14 @@ fn search(app: &App, arguments: &CsSearchArguments) -> Result<Exit, CommandError
             app.output.note("Nothing fits.");
             return;
         }
-        app.output.line(line_table(&found.objects));
-        more(app.output, found.more, found.objects.len());
+        app.output.table(line_table(&found.objects));
+        more(&app.output, found.more, found.objects.len());
     });
     Ok(Exit::Ok)
 }
 
 /// Objects of connector spaces, one in each line.
-pub(in crate::cli) fn line_table(lines: &[CsLine]) -> String {
+pub(in crate::cli) fn line_table(lines: &[CsLine]) -> Table {
     let mv = |line: &CsLine| line.metaverse.map(|mv| mv.to_string()).unwrap_or_default();
     if lines.iter().all(|line| line.known_as == KnownAs::default()) {
         let row = |line: &CsLine| {
@@ -100,7 +100,7 @@ fn show(app: &App, text: &str, limit: usize) -> Result<Exit, CommandError> {
 fn print(app: &App, view: &CsObjectView) {
     let anchor = view.anchor.as_ref().map(|anchor| anchor.guid.clone().unwrap_or_else(|| anchor.text.clone())).unwrap_or_default();
     facts(
-        app.output,
+        &app.output,
         &view.dn,
         &[
             ("id", view.id.clone()),
@@ -114,7 +114,7 @@ fn print(app: &App, view: &CsObjectView) {
         ],
     );
     app.output.line(format!("\n{} attributes:", view.image));
-    app.output.line(attribute_table(&view.attributes));
+    app.output.table(attribute_table(&view.attributes));
     for stage in &view.stages {
         app.output.line(format!("\n{}: {}", stage.stage, stage.operation));
         if let Some(rename) = &stage.rename {

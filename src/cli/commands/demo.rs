@@ -52,8 +52,8 @@ pub(in crate::cli) fn run(app: &App, arguments: &DemoArguments) -> Result<Exit, 
     let service = app.patiently(|| Ok(Service::open(config.clone(), None, Access::Create)?))?;
     let place = if arguments.tenant_process { TenantPlace::OwnProcess } else { TenantPlace::Here };
     let options = DriveOptions { tenant: place, ..DriveOptions::default() };
-    let mut bars = progress(app.output);
-    let runs = service.drive(&[Work::Cycle { initial: first_run }], options, bars.as_mut())?;
+    let mut bars = progress(&app.output);
+    let runs = service.drive(&cx, &[Work::Cycle { initial: first_run }], options, bars.as_mut())?;
     drop(bars);
     let exit = exit_of(&runs);
     let done = Demonstration {
@@ -153,7 +153,7 @@ fn write_directory(folder: &Path, recipe: &DirectoryRecipe) -> std::io::Result<(
 }
 
 fn summary(app: &App, service: &Service, done: &Demonstration) {
-    let output = app.output;
+    let output = &app.output;
     let folder = &done.folder;
     output.line(format!(
         "\nIn the tenant, confirmed by import: {}, {}, {}. Exported now: {}. Took {}.",

@@ -34,7 +34,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &ErrorsArguments) -> Result<Exit
                 app.output.line(format!("  {}", clean(line)));
             }
         }
-        more(app.output, found.more, found.problems.len());
+        more(&app.output, found.more, found.problems.len());
     });
     Ok(Exit::Ok)
 }

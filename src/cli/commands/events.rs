@@ -37,9 +37,9 @@ fn list(app: &App, filter: &EventFilter, limit: usize) -> Result<Exit, CommandEr
         } else {
             let rows =
                 found.events.iter().map(|event| [moment(&event.at), event.id.to_string(), event.level.to_owned(), event.text.clone()]);
-            app.output.line(table(["time", "id", "level", "event"], &["id"], rows));
+            app.output.table(table(["time", "id", "level", "event"], &["id"], rows));
         }
-        more(app.output, found.more, found.events.len());
+        more(&app.output, found.more, found.events.len());
     });
     Ok(Exit::Ok)
 }
@@ -83,7 +83,7 @@ fn explain(app: &App, id: Option<u32>) -> Result<Exit, CommandError> {
         let all: Vec<Explained> = catalogue().iter().map(Explained::of).collect();
         app.output.result(&all, |all| {
             let rows = all.iter().map(|known| [known.id.to_string(), known.level.to_owned(), known.title.to_owned()]);
-            app.output.line(table(["id", "level", "event"], &["id"], rows));
+            app.output.table(table(["id", "level", "event"], &["id"], rows));
         });
         return Ok(Exit::Ok);
     };

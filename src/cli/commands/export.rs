@@ -63,7 +63,7 @@ fn print(app: &App, view: &WhatIfView) {
             app.output.line(clean(format!("  name: {rename}")));
         }
         if !object.would_be_emptied.is_empty() {
-            print_wrapped(app.output, "  would be emptied: ", &object.would_be_emptied.join(", "));
+            print_wrapped(&app.output, "  would be emptied: ", &object.would_be_emptied.join(", "));
         }
         for change in &object.changes {
             for value in &change.removed {
@@ -74,7 +74,7 @@ fn print(app: &App, view: &WhatIfView) {
             }
         }
     }
-    more(app.output, view.more, view.objects.len());
+    more(&app.output, view.more, view.objects.len());
     app.output.line(format!(
         "{}: {} adds, {} updates, {} renames, {} deletes",
         clean(&view.connector),
@@ -86,7 +86,7 @@ fn print(app: &App, view: &WhatIfView) {
     if !view.would_be_emptied.is_empty() {
         app.output.line(format!("\nwould be emptied in {}:", clean(&view.connector)));
         let rows = view.would_be_emptied.iter().map(|(attribute, objects)| [attribute.clone(), thousands(*objects)]);
-        app.output.line(table(["attribute", "objects"], &["objects"], rows));
+        app.output.table(table(["attribute", "objects"], &["objects"], rows));
     }
     if view.staging {
         app.output.note("This installation is in staging mode: nothing would be sent.");

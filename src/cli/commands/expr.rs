@@ -23,7 +23,7 @@ pub(in crate::cli) fn run(app: &App, command: &ExprCommand) -> Result<Exit, Comm
         ExprCommand::Functions { name: None } => {
             app.output.result(&Functions { functions: functions() }, |found| {
                 let rows = found.functions.iter().map(|function| [function.name.to_owned(), function.about.to_owned()]);
-                app.output.line(table(["function", "what it does"], &[], rows));
+                app.output.table(table(["function", "what it does"], &[], rows));
             });
             Ok(Exit::Ok)
         }
@@ -48,7 +48,7 @@ fn show(app: &App, name: &str) -> Result<Exit, CommandError> {
             vec![("does", function.about.to_owned()), ("gives", function.gives.to_owned()), ("group", function.group.to_owned())];
         let parameters = function.parameters.iter().map(|(name, takes)| format!("{name}: {takes}")).collect::<Vec<_>>().join("; ");
         told.push(("takes", parameters));
-        facts(app.output, &function.signature, &told);
+        facts(&app.output, &function.signature, &told);
     });
     Ok(Exit::Ok)
 }
@@ -78,7 +78,7 @@ fn evaluate(app: &App, arguments: &ExprArguments) -> Result<Exit, CommandError> 
 
 fn print(app: &App, view: &ExpressionView) {
     for input in &view.inputs {
-        print_wrapped(app.output, "reads ", &format!("{} = {}", input.attribute, input.found));
+        print_wrapped(&app.output, "reads ", &format!("{} = {}", input.attribute, input.found));
     }
     match &view.outcome {
         FlowOutcome::Values(found) => {

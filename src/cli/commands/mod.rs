@@ -19,27 +19,39 @@ pub(super) mod phs;
 pub(super) mod preview;
 pub(super) mod rule;
 pub(super) mod run;
+pub(super) mod scheduler;
+pub(super) mod serve;
 pub(super) mod store;
 pub(super) mod tenant;
 mod trace;
 pub(super) mod version;
 mod why;
 
-use super::App;
 use super::error::{CommandError, Exit};
-use super::output::{Output, clean, table};
+use super::output::{Output, Table, clean, table};
+use super::{App, Place};
 use crate::config::Config;
 use crate::context::{Clock as _, SystemClock};
 use crate::model::CsId;
 use crate::service::{Access, AttributeView, Browser, Found, Service};
 use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl App {
     /// Opens what the configuration names.
-    pub(super) fn service(&self, access: Access) -> Result<Service, CommandError> {
+    pub(super) fn service(&self, access: Access) -> Result<Arc<Service>, CommandError> {
+        if let Place::Service(station) = &self.place {
+            return Ok(station.service());
+        }
         let config = Config::load(&self.config)?;
-        self.patiently(|| Ok(Service::open(config.clone(), self.store.as_deref(), access)?))
+        self.patiently(|| Ok(Arc::new(Service::open(config.clone(), self.store.as_deref(), access)?)))
+    }
+
+    /// A path as the caller meant it.
+    pub(super) fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
     }
 
     /// Does something with the store as soon as no other command uses it, or gives up after the time that was allowed.
@@ -93,14 +105,14 @@ pub(super) fn only_object(browser: &Browser<'_>, found: Found<CsId>, text: &str)
 }
 
 /// Says that there is more than was shown.
-pub(super) fn more(output: Output, more: bool, shown: usize) {
+pub(super) fn more(output: &Output, more: bool, shown: usize) {
     if more {
         output.note(format!("(the first {shown}; --limit shows more)"));
     }
 }
 
 /// Attributes as lines: name, and a value in each line.
-pub(super) fn attribute_table(attributes: &[AttributeView]) -> String {
+pub(super) fn attribute_table(attributes: &[AttributeView]) -> Table {
     let mut rows = Vec::new();
     for attribute in attributes {
         let mut name = attribute.name.clone();
@@ -116,7 +128,7 @@ pub(super) fn attribute_table(attributes: &[AttributeView]) -> String {
 }
 
 /// A heading and the facts below it, one in each line.
-pub(super) fn facts(output: Output, heading: &str, facts: &[(&str, String)]) {
+pub(super) fn facts(output: &Output, heading: &str, facts: &[(&str, String)]) {
     output.line(clean(heading));
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {

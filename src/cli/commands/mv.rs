@@ -29,8 +29,8 @@ pub(in crate::cli) fn run(app: &App, command: &MvCommand) -> Result<Exit, Comman
                 let rows = found.objects.iter().map(|line| {
                     [line.id.to_string(), line.object_type.clone(), line.name.clone(), line.account.clone(), line.connectors.join(", ")]
                 });
-                app.output.line(table(["id", "type", "name", "account", "linked to"], &["id"], rows));
-                more(app.output, found.more, found.objects.len());
+                app.output.table(table(["id", "type", "name", "account", "linked to"], &["id"], rows));
+                more(&app.output, found.more, found.objects.len());
             });
         }
         MvCommand::Why { object, attribute } => return super::why::run(app, object, attribute),
@@ -48,7 +48,7 @@ pub(in crate::cli) fn run(app: &App, command: &MvCommand) -> Result<Exit, Comman
 }
 
 fn print(app: &App, view: &MvObjectView) {
-    facts(app.output, &format!("metaverse object {}", view.id), &[("type", view.object_type.clone())]);
+    facts(&app.output, &format!("metaverse object {}", view.id), &[("type", view.object_type.clone())]);
     let mut rows = Vec::new();
     for attribute in &view.attributes {
         let mut name = attribute.name.clone();
@@ -68,6 +68,8 @@ fn print(app: &App, view: &MvObjectView) {
             rows.push([String::new(), rest, String::new(), String::new(), String::new()]);
         }
     }
-    app.output.line(format!("\n{}", table(["attribute", "value", "rule", "object", "since"], &[], rows)));
-    app.output.line(format!("\nlinked to:\n{}", line_table(&view.links)));
+    app.output.line("");
+    app.output.table(table(["attribute", "value", "rule", "object", "since"], &[], rows));
+    app.output.line("\nlinked to:");
+    app.output.table(line_table(&view.links));
 }

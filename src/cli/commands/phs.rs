@@ -72,7 +72,7 @@ fn cycle(app: &App, cx: &Context, connector: Option<&str>, full: bool) -> Result
                 ]);
             }
         }
-        app.output.line(table(["directory", "domain", "read", "sent", "failed", "state"], &["read", "sent", "failed"], rows));
+        app.output.table(table(["directory", "domain", "read", "sent", "failed", "state"], &["read", "sent", "failed"], rows));
     });
     Ok(exit)
 }
@@ -150,7 +150,7 @@ fn status(app: &App, cx: &Context) -> Result<Exit, CommandError> {
             let asked = status.full_requested.as_deref().map(|at| format!("asked for at {}", moment(at))).unwrap_or_default();
             let flagged = if status.flagged > 0 { thousands(status.flagged) } else { String::new() };
             facts(
-                app.output,
+                &app.output,
                 name,
                 &[
                     ("state", state),
@@ -188,7 +188,7 @@ fn account(app: &App, cx: &Context, text: &str) -> Result<Exit, CommandError> {
             None => "never tried".to_owned(),
         };
         facts(
-            app.output,
+            &app.output,
             &format!("{} ({})", status.dn, status.id),
             &[
                 ("takes part", part),
@@ -226,7 +226,7 @@ fn policy(app: &App, cx: &Context) -> Result<Exit, CommandError> {
             "off: each password that is sent is set to never expire in the cloud"
         };
         facts(
-            app.output,
+            &app.output,
             "The tenant",
             &[
                 ("directory synchronization", word(synchronization).to_owned()),
@@ -262,7 +262,7 @@ fn coverage(app: &App, cx: &Context, domain: Option<&str>) -> Result<Exit, Comma
         }
         if !found.missing.is_empty() {
             let rows = found.missing.iter().map(|(reason, count)| [reason.clone(), thousands(*count)]);
-            app.output.line(table(["missing", "accounts"], &["accounts"], rows));
+            app.output.table(table(["missing", "accounts"], &["accounts"], rows));
         }
     });
     Ok(if coverage.missing.is_empty() { Exit::Ok } else { Exit::Warnings })
@@ -292,7 +292,7 @@ fn preview(app: &App, cx: &Context, connector: Option<&str>) -> Result<Exit, Com
         app.output.line(format!("The cloud password of these {count} people would be overwritten by that of {}:", switch.source));
         let before = |sent: bool| if sent { "yes" } else { "no" }.to_owned();
         let rows = found.overwritten.iter().map(|one| [one.id.clone(), one.sign_in_name.clone(), before(one.sent_before), one.dn.clone()]);
-        app.output.line(table(["object", "signs in as", "sent before", "account"], &[], rows));
+        app.output.table(table(["object", "signs in as", "sent before", "account"], &[], rows));
     });
     Ok(Exit::Ok)
 }

@@ -32,7 +32,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &PreviewArguments) -> Result<Exi
     let mut committed = None;
     if arguments.commit {
         let work = [Work::Object { object: id, full: arguments.full }];
-        committed = service.drive(&work, DriveOptions::default(), &mut Silent)?.pop();
+        committed = service.drive(&app.cx, &work, DriveOptions { patience: app.wait, ..DriveOptions::default() }, &mut Silent)?.pop();
         exit = committed.as_ref().map_or(Exit::NotStarted, |run| Exit::of_result(&run.result));
     }
     app.output.result(&Document { preview, committed }, |document| print(app, document, arguments));
@@ -44,7 +44,7 @@ fn print(app: &App, document: &Document, arguments: &PreviewArguments) {
     app.output.line(clean(&view.dn));
     app.output.line(clean(format!("  {} {} of {}, {}", view.object_type, view.id, view.connector, view.state)));
     let by = view.linked_by.as_ref().map(|rule| format!(", by \"{rule}\"")).unwrap_or_default();
-    print_wrapped(app.output, "  ", &format!("{}{by}", decision(view)));
+    print_wrapped(&app.output, "  ", &format!("{}{by}", decision(view)));
     if let Some(problem) = &view.problem {
         app.output.line(format!("\nproblem: {}", problem.code));
         problem.detail.lines().for_each(|line| app.output.line(clean(format!("  {line}"))));
@@ -54,7 +54,7 @@ fn print(app: &App, document: &Document, arguments: &PreviewArguments) {
         for join in &view.joins {
             app.output.line("");
             app.output.line(clean(format!("\"{}\" looks for a partner by", join.rule)));
-            print_join(app.output, &join.groups);
+            print_join(&app.output, &join.groups);
         }
     }
     print_attributes(app, &view.attributes, arguments.all);
@@ -63,7 +63,7 @@ fn print(app: &App, document: &Document, arguments: &PreviewArguments) {
     }
     for target in view.targets.iter().filter(|target| !target.would_be_emptied.is_empty()) {
         app.output.line("");
-        print_wrapped(app.output, &format!("would be emptied in {}: ", clean(&target.connector)), &target.would_be_emptied.join(", "));
+        print_wrapped(&app.output, &format!("would be emptied in {}: ", clean(&target.connector)), &target.would_be_emptied.join(", "));
     }
     if !view.consequences.is_empty() {
         let shown: Vec<&str> = view.consequences.iter().take(10).map(String::as_str).collect();
@@ -101,7 +101,8 @@ fn print_rules(app: &App, view: &PreviewView, all: bool) {
         app.output.line("\nNo rule is in scope.");
     } else {
         let rows = view.in_scope.iter().map(row);
-        app.output.line(format!("\nin scope:\n{}", table(["precedence", "rule", "direction", "link"], &["precedence"], rows)));
+        app.output.line("\nin scope:");
+        app.output.table(table(["precedence", "rule", "direction", "link"], &["precedence"], rows));
     }
     // Whom no inbound rule wants is told why without being asked.
     let unwanted = !view.in_scope.iter().any(|rule| rule.direction == "inbound");
@@ -109,8 +110,8 @@ fn print_rules(app: &App, view: &PreviewView, all: bool) {
     if !shown.is_empty() {
         app.output.line("\nnot in scope:");
         for rule in shown {
-            print_wrapped(app.output, &format!("  {:>4} ", rule.precedence), &rule.rule);
-            print_wrapped(app.output, "       ", &because(&rule.failing));
+            print_wrapped(&app.output, &format!("  {:>4} ", rule.precedence), &rule.rule);
+            print_wrapped(&app.output, "       ", &because(&rule.failing));
         }
     } else if !view.out_of_scope.is_empty() {
         app.output.note(format!("({} rules for its type are not in scope; --all says why)", view.out_of_scope.len()));
@@ -126,8 +127,8 @@ fn print_attributes(app: &App, attributes: &[PreviewAttribute], all: bool) {
     for attribute in loud {
         let values =
             if attribute.changed { format!("{} → {}", told(&attribute.before), told(&attribute.after)) } else { told(&attribute.after) };
-        print_wrapped(app.output, &format!("{}: ", clean(&attribute.attribute)), &values);
-        attribute.flows.iter().for_each(|flow| print_flow(app.output, &flow.flow, origin(flow).as_deref()));
+        print_wrapped(&app.output, &format!("{}: ", clean(&attribute.attribute)), &values);
+        attribute.flows.iter().for_each(|flow| print_flow(&app.output, &flow.flow, origin(flow).as_deref()));
     }
     if !quiet.is_empty() {
         let winner = |attribute: &PreviewAttribute| {
@@ -138,7 +139,8 @@ fn print_attributes(app: &App, attributes: &[PreviewAttribute], all: bool) {
             attribute.flows.iter().find(decided).map(|flow| flow.flow.rule.clone()).unwrap_or_default()
         };
         let rows = quiet.into_iter().map(|attribute| [attribute.attribute.clone(), short(&told(&attribute.after)), winner(attribute)]);
-        app.output.line(format!("\nmetaverse attributes that stay:\n{}", table(["attribute", "value", "rule"], &[], rows)));
+        app.output.line("\nmetaverse attributes that stay:");
+        app.output.table(table(["attribute", "value", "rule"], &[], rows));
     }
 }
 

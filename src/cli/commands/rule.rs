@@ -112,7 +112,7 @@ fn list(app: &App, service: &Service, filter: &RuleFilter) -> Result<(), Command
                 if rule.enabled { String::new() } else { "disabled".to_owned() },
             ]
         });
-        app.output.line(table(["precedence", "rule", "connector", "types", "link", "flows", ""], &["precedence", "flows"], rows));
+        app.output.table(table(["precedence", "rule", "connector", "types", "link", "flows", ""], &["precedence", "flows"], rows));
     });
     Ok(())
 }
@@ -151,7 +151,7 @@ fn print_detail(app: &App, detail: &RuleDetail) {
     let rule = &detail.summary;
     let arrow = if rule.direction == "inbound" { "→" } else { "←" };
     facts(
-        app.output,
+        &app.output,
         &rule.name,
         &[
             ("description", detail.description.clone()),
@@ -180,7 +180,7 @@ fn print_detail(app: &App, detail: &RuleDetail) {
         for flow in &detail.flows {
             let options = if flow.options.is_empty() { String::new() } else { format!("  ({})", flow.options.join(", ")) };
             let source = flow.source.split_whitespace().collect::<Vec<_>>().join(" ");
-            print_wrapped(app.output, &format!("  {:<width$} ← ", flow.target), &format!("{source}{options}"));
+            print_wrapped(&app.output, &format!("  {:<width$} ← ", flow.target), &format!("{source}{options}"));
         }
     }
 }
@@ -194,7 +194,7 @@ fn print_groups(app: &App, groups: &[Vec<String>], none: &str) {
             app.output.line("  or");
         }
         for line in group {
-            print_wrapped(app.output, "  ", line);
+            print_wrapped(&app.output, "  ", line);
         }
     }
 }
@@ -209,7 +209,7 @@ fn print_precedence(app: &App, sides: &[PrecedenceView]) {
         for line in &side.flows {
             let options = if line.flow.options.is_empty() { String::new() } else { format!("  ({})", line.flow.options.join(", ")) };
             let source = line.flow.source.split_whitespace().collect::<Vec<_>>().join(" ");
-            print_wrapped(app.output, &format!("  {:>4}  {:<width$}  ", line.precedence, line.rule), &format!("{source}{options}"));
+            print_wrapped(&app.output, &format!("  {:>4}  {:<width$}  ", line.precedence, line.rule), &format!("{source}{options}"));
         }
     }
 }
@@ -223,7 +223,7 @@ fn test(app: &App, service: &Service, rule: &str, object: Option<&str>, entry: O
             let id = only_object(&browser, browser.find_for_rule(object, rule.connector, rule.direction)?, object)?;
             service.test_rule(rule, id, now)?
         }
-        (None, Some(file)) => service.test_rule_with_entry(rule, file, now)?,
+        (None, Some(file)) => service.test_rule_with_entry(rule, &app.path(file), now)?,
         (None, None) => return Err(CommandError::usage("name an object, or a file by --entry")),
     };
     let fails = trace.in_scope && trace.flows.iter().any(|flow| matches!(flow.outcome, crate::rules::FlowOutcome::Failed { .. }));
@@ -239,10 +239,10 @@ fn print_trace(app: &App, trace: &RuleTrace) {
     let fits = trace.wanted_type == "*" || trace.wanted_type.eq_ignore_ascii_case(&trace.found_type);
     app.output.line(format!("\nscope: {}", if trace.in_scope { "in scope" } else { "NOT in scope" }));
     app.output.line(format!("  {} type {} (it is {})", if fits { "✓" } else { "✗" }, clean(&trace.wanted_type), clean(&trace.found_type)));
-    print_scope(app.output, &trace.scope);
+    print_scope(&app.output, &trace.scope);
     if !trace.join.is_empty() {
         app.output.line("\njoin: the first group that finds exactly one partner decides");
-        print_join(app.output, &trace.join);
+        print_join(&app.output, &trace.join);
     }
     let heading = if trace.in_scope { "flows, each by itself:" } else { "flows, if it were in scope:" };
     if !trace.flows.is_empty() {
@@ -252,7 +252,7 @@ fn print_trace(app: &App, trace: &RuleTrace) {
     flows.sort_by_key(|flow| flow.target.to_lowercase());
     for flow in flows {
         app.output.line(clean(format!("  {}", flow.target)));
-        print_outcome(app.output, flow, "    ");
+        print_outcome(&app.output, flow, "    ");
     }
 }
 

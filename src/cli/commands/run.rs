@@ -5,10 +5,12 @@ use crate::cli::args::{Profile, RunCommand};
 use crate::cli::calls::{call, completed};
 use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, duration, moment, table, thousands};
+use crate::cli::output::{Table, clean, duration, moment, table, thousands};
 use crate::cli::progress::progress;
+use crate::model::Timestamp;
 use crate::service::{Access, DeleteSet, DriveOptions, History, RunView, Service, StepObjectsView, Work};
 use serde::Serialize;
+use serde_json::json;
 use std::fmt::Write as _;
 
 #[derive(Serialize)]
@@ -24,6 +26,8 @@ pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, Comma
         RunCommand::Start { connector, profile, allow_shrink, allow_deletes } => {
             start(app, connector, *profile, *allow_shrink, *allow_deletes)
         }
+        RunCommand::Stop => super::cycle::stop(app),
+        RunCommand::Purge { older_than, all } => purge(app, older_than.as_deref(), *all),
         RunCommand::List { limit } => {
             let runs = app.service(Access::Existing)?.history()?.runs(*limit)?;
             app.output.result(&Runs { runs: &runs, warnings: &[] }, |found| {
@@ -31,7 +35,7 @@ pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, Comma
                     app.output.note("Nothing ran yet.");
                     return;
                 }
-                app.output.line(run_table(found.runs));
+                app.output.table(run_table(found.runs));
             });
             Ok(Exit::Ok)
         }
@@ -55,8 +59,22 @@ pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, Comma
     }
 }
 
+fn purge(app: &App, older_than: Option<&str>, all: bool) -> Result<Exit, CommandError> {
+    let age = match older_than {
+        Some(text) => text.parse::<jiff::SignedDuration>().map_err(|error| {
+            CommandError::usage(format!("--older-than {text}: {error}")).hint("write a duration: 12h, 7d, 1h 30m (a day has 24 hours)")
+        })?,
+        None => jiff::SignedDuration::ZERO,
+    };
+    let micros = i64::try_from(age.unsigned_abs().as_micros()).unwrap_or(i64::MAX);
+    let before = if all { app.cx.now() } else { Timestamp(app.cx.now().0.saturating_sub(micros)) };
+    let purged = app.service(Access::Existing)?.purge_before(before)?;
+    app.output.result(&json!({ "purged": purged }), |_| app.output.line(format!("{} runs forgotten.", thousands(purged))));
+    Ok(Exit::Ok)
+}
+
 /// Runs, one in each line.
-fn run_table(runs: &[RunView]) -> String {
+fn run_table(runs: &[RunView]) -> Table {
     table(
         ["run", "cycle", "connector", "profile", "started", "took", "result", "counted"],
         &["run", "cycle", "took"],
@@ -107,7 +125,7 @@ pub(in crate::cli) fn print_results(app: &App, runs: &[RunView]) {
             ]
         })
     });
-    app.output.line(table(["run", "connector", "step", "took", "result", "counted"], &["run", "took"], rows));
+    app.output.table(table(["run", "connector", "step", "took", "result", "counted"], &["run", "took"], rows));
     for (run, step) in runs.iter().flat_map(|run| run.steps.iter().map(move |step| (run, step))) {
         if let Some(message) = &step.message {
             app.output.line(format!(
@@ -127,7 +145,7 @@ pub(in crate::cli) fn exit_of(runs: &[RunView]) -> Exit {
 
 fn print_run(app: &App, run: &RunView) {
     super::facts(
-        app.output,
+        &app.output,
         &format!("run {}: {} on {}", run.number, run.profile, run.connector),
         &[
             ("started", run.started.clone()),
@@ -147,7 +165,7 @@ fn print_run(app: &App, run: &RunView) {
         }
         if !step.counters.is_empty() {
             let rows = step.counters.iter().map(|(name, count)| [format!("  {name}"), thousands(*count)]);
-            app.output.line(table(["  counter", "objects"], &["objects"], rows));
+            app.output.table(table(["  counter", "objects"], &["objects"], rows));
         }
     }
     if let Some(name) = run.steps.iter().flat_map(|step| step.counters.iter()).find(|(_, count)| **count > 0).map(|(name, _)| name) {
@@ -168,7 +186,7 @@ fn print_objects(app: &App, view: &StepObjectsView) {
             }
         }
     }
-    more(app.output, view.more, view.objects.len());
+    more(&app.output, view.more, view.objects.len());
 }
 
 fn start(app: &App, connector: &str, profile: Profile, allow_shrink: bool, allow_deletes: Option<DeleteSet>) -> Result<Exit, CommandError> {
@@ -204,8 +222,8 @@ pub(in crate::cli) fn drive_warned(
     options: DriveOptions,
     warnings: Vec<String>,
 ) -> Result<Exit, CommandError> {
-    let mut progress = progress(app.output);
-    let runs = service.drive(work, options, progress.as_mut())?;
+    let mut progress = progress(&app.output);
+    let runs = service.drive(&app.cx, work, options, progress.as_mut())?;
     drop(progress);
     let mut warnings = warnings;
     warnings.extend(runs.iter().filter_map(|run| all_filtered(service, run)));

@@ -1,11 +1,11 @@
 //! `store check|stats|compact|backup`: care for the store.
 
-use crate::cli::App;
 use crate::cli::args::StoreCommand;
 use crate::cli::calls::call;
 use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, octets, table, thousands};
+use crate::cli::{App, Place};
 use crate::config::Config;
 use crate::service::Access;
 use crate::store::{CheckReport, RecordSizes, Store, StoreOptions, StoreStats};
@@ -93,7 +93,8 @@ pub(in crate::cli) fn run(app: &App, command: &StoreCommand) -> Result<Exit, Com
         }
         StoreCommand::Backup { to } => {
             let service = app.service(Access::Existing)?;
-            service.store().backup(to)?;
+            let to = app.path(to);
+            service.store().backup(&to)?;
             let copied = Copied { copy: to.display().to_string() };
             app.output
                 .result(&copied, |done| app.output.line(format!("copied to {}; it holds the same data, so guard it likewise", done.copy)));
@@ -114,14 +115,26 @@ fn place(app: &App) -> Result<(PathBuf, StoreOptions), CommandError> {
 }
 
 fn check(app: &App, rebuild: bool) -> Result<Exit, CommandError> {
+    if let Place::Service(station) = &app.place {
+        // The sums of its pages are looked at when a store is opened, and it is open.
+        let service = station.service();
+        let store = service.store();
+        let report =
+            service.between_runs("a check of the store", app.wait, || Ok(if rebuild { store.rebuild()? } else { store.check()? }))?;
+        return Ok(told(app, report, rebuild));
+    }
     let (path, options) = place(app)?;
     // Sums of pages first: what the disk lost cannot be understood by reading records.
     app.patiently(|| Ok(Store::verify(&path)?))?;
     let store = app.patiently(|| Ok(Store::open(&path, options)?))?;
     let report = if rebuild { store.rebuild()? } else { store.check()? };
+    Ok(told(app, report, rebuild))
+}
+
+fn told(app: &App, report: CheckReport, rebuild: bool) -> Exit {
     let exit = if report.is_clean() { Exit::Ok } else { Exit::Errors };
     app.output.result(&view(report), |report| print_check(app, report, rebuild));
-    Ok(exit)
+    exit
 }
 
 fn view(report: CheckReport) -> Check {
@@ -193,7 +206,7 @@ fn print_stats(app: &App, stats: &Stats) {
         format!("{} records, {} on average, the largest {}", thousands(sizes.records), octets(mean), octets(sizes.largest))
     };
     facts(
-        app.output,
+        &app.output,
         &stats.file,
         &[
             ("file", stats.file_octets.map(octets).unwrap_or_default()),
@@ -212,5 +225,6 @@ fn print_stats(app: &App, stats: &Stats) {
         ]
     });
     let header = ["table", "rows", "stored", "tree", "unused", "levels"];
-    app.output.line(format!("\n{}", table(header, &["rows", "stored", "tree", "unused", "levels"], rows)));
+    app.output.line("");
+    app.output.table(table(header, &["rows", "stored", "tree", "unused", "levels"], rows));
 }

@@ -11,7 +11,7 @@ const UNASKED: usize = 60;
 const INDENT: usize = 20;
 
 /// A scope, clause by clause.
-pub(super) fn print_scope(output: Output, groups: &[GroupTrace]) {
+pub(super) fn print_scope(output: &Output, groups: &[GroupTrace]) {
     if groups.is_empty() {
         output.line("  ✓ every object of its type");
     }
@@ -26,7 +26,7 @@ pub(super) fn print_scope(output: Output, groups: &[GroupTrace]) {
 }
 
 /// What a join looks up, group by group.
-pub(super) fn print_join(output: Output, groups: &[JoinGroupTrace]) {
+pub(super) fn print_join(output: &Output, groups: &[JoinGroupTrace]) {
     for (index, group) in groups.iter().enumerate() {
         if index > 0 {
             output.line("  or");
@@ -43,7 +43,7 @@ pub(super) fn print_join(output: Output, groups: &[JoinGroupTrace]) {
 }
 
 /// One flow among others: verdict, rule, what it gives, what it reads.
-pub(super) fn print_flow(output: Output, flow: &FlowTrace, object: Option<&str>) {
+pub(super) fn print_flow(output: &Output, flow: &FlowTrace, object: Option<&str>) {
     let verdict = verdict_name(flow.verdict);
     let object = object.map(|object| format!(" ({object})")).unwrap_or_default();
     print_wrapped(output, &format!("  {verdict:<12} {:>4} ", flow.precedence), &format!("{}{object}", flow.rule));
@@ -51,7 +51,7 @@ pub(super) fn print_flow(output: Output, flow: &FlowTrace, object: Option<&str>)
 }
 
 /// What a flow gives, and what it reads.
-pub(super) fn print_outcome(output: Output, flow: &FlowTrace, indent: &str) {
+pub(super) fn print_outcome(output: &Output, flow: &FlowTrace, indent: &str) {
     let asked = !matches!(flow.verdict, Verdict::NotAsked | Verdict::NotNow);
     let once = if flow.once { " once" } else { "" };
     let mut source = flow.source.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -85,7 +85,7 @@ pub(super) fn print_outcome(output: Output, flow: &FlowTrace, indent: &str) {
 }
 
 /// Text behind a beginning, broken at blanks, its further lines below its first.
-pub(super) fn print_wrapped(output: Output, beginning: &str, text: &str) {
+pub(super) fn print_wrapped(output: &Output, beginning: &str, text: &str) {
     let width = beginning.chars().count();
     let mut line = beginning.to_owned();
     let mut empty = true;

@@ -13,7 +13,7 @@ struct Build {
     features: &'static [&'static str],
 }
 
-pub(in crate::cli) fn run(output: Output) -> Exit {
+pub(in crate::cli) fn run(output: &Output) -> Exit {
     let build = Build {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),

@@ -34,8 +34,8 @@ fn print(app: &App, view: &WhyView) {
     }
     for origin in &view.origins {
         app.output.line("");
-        print_wrapped(app.output, "from ", &format!("\"{}\", object {} of {}", origin.rule, origin.source_id, origin.connector));
-        print_wrapped(app.output, "     ", &origin.dn);
+        print_wrapped(&app.output, "from ", &format!("\"{}\", object {} of {}", origin.rule, origin.source_id, origin.connector));
+        print_wrapped(&app.output, "     ", &origin.dn);
         let run = match &origin.run {
             Some(run) => format!("run {}, {} of {}", run.number, run.profile, run.connector),
             None => "by a run that the history no longer has".to_owned(),
@@ -48,7 +48,7 @@ fn print(app: &App, view: &WhyView) {
         app.output.line("\nasked in this order, with the values of now:");
         for flow in &view.flows {
             let object = flow.source_id.as_ref().map(|id| format!("{id} of {}", flow.connector.as_deref().unwrap_or("?")));
-            print_flow(app.output, &flow.flow, object.as_deref());
+            print_flow(&app.output, &flow.flow, object.as_deref());
         }
     }
     if view.outdated {
@@ -57,8 +57,8 @@ fn print(app: &App, view: &WhyView) {
     if !view.out_of_scope.is_empty() {
         app.output.line("\nrules that flow into it, too, and do not apply:");
         for rule in &view.out_of_scope {
-            print_wrapped(app.output, "  ", &format!("{} ({})", rule.rule, rule.source_id));
-            print_wrapped(app.output, "      ", &because(&rule.failing));
+            print_wrapped(&app.output, "  ", &format!("{} ({})", rule.rule, rule.source_id));
+            print_wrapped(&app.output, "      ", &because(&rule.failing));
         }
     }
     for target in &view.targets {
@@ -81,7 +81,7 @@ fn print_target(app: &App, target: &WhyTarget) {
                 if attribute.from_this { String::new() } else { format!("from \"{}\"", attribute.rule.as_deref().unwrap_or("nobody")) };
             [attribute.attribute.clone(), value, attribute.state.to_owned(), told(&attribute.sent), told(&attribute.confirmed), by]
         });
-        app.output.line(table(["attribute", "value", "state", "sent", "confirmed", ""], &[], rows));
+        app.output.table(table(["attribute", "value", "state", "sent", "confirmed", ""], &[], rows));
     }
     if let Some(problem) = &target.problem {
         app.output.line(format!("  refused: {}, since {}", clean(&problem.code), moment(&problem.first_seen)));

@@ -161,6 +161,7 @@ impl Connector for EntraConnector {
             delete_percent_max: positive(company.threshold_percentage)
                 .filter(|_| prevention.eq_ignore_ascii_case("EnabledForPercentage"))
                 .and_then(|percent| u32::try_from(percent).ok()),
+            interval: company.interval.parse::<jiff::SignedDuration>().ok().and_then(|interval| interval.try_into().ok()),
         })
     }
 

@@ -25,6 +25,7 @@ use prepare::{Batch, Sent, Waiting};
 use queue::Queue;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The state that tells that something was exported to a connector before.
 const EXPORTED: &str = "exported";
@@ -206,8 +207,13 @@ pub fn export(
 /// When the store cannot be read.
 pub fn known_terms(snapshot: &Snapshot, connector: ConnectorId) -> Result<ExportTerms, StoreError> {
     let kept = snapshot.state(connector, TERMS)?.and_then(|octets| String::from_utf8(octets).ok()).unwrap_or_default();
-    let (most, percent) = kept.split_once(' ').unwrap_or_default();
-    Ok(ExportTerms { deletes_max: most.parse().ok(), delete_percent_max: percent.parse().ok() })
+    let mut words = kept.split(' ');
+    let mut next = || words.next().unwrap_or_default();
+    Ok(ExportTerms {
+        deletes_max: next().parse().ok(),
+        delete_percent_max: next().parse().ok(),
+        interval: next().parse().ok().map(Duration::from_secs),
+    })
 }
 
 fn remember_terms(store: &Store, connector: ConnectorId, terms: ExportTerms) -> Result<(), StoreError> {
@@ -215,7 +221,8 @@ fn remember_terms(store: &Store, connector: ConnectorId, terms: ExportTerms) -> 
         return Ok(());
     }
     let shown = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-    let kept = format!("{} {}", shown(terms.deletes_max), shown(terms.delete_percent_max.map(u64::from)));
+    let (percent, interval) = (terms.delete_percent_max.map(u64::from), terms.interval.map(|interval| interval.as_secs()));
+    let kept = format!("{} {} {}", shown(terms.deletes_max), shown(percent), shown(interval));
     let mut changes = ChangeSet::new();
     changes.states.push((connector, TERMS.to_owned(), Some(kept.into_bytes())));
     store.apply(changes)

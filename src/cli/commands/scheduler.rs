@@ -1,0 +1,95 @@
+//! `scheduler …`: when cycles run by themselves, and what the next one does.
+
+use crate::cli::App;
+use crate::cli::args::SchedulerCommand;
+use crate::cli::commands::facts;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::output::{duration, moment};
+use crate::schedule::{Policy, Suspension};
+use crate::service::{Access, SchedulerView};
+use std::time::Duration;
+
+pub(in crate::cli) fn run(app: &App, command: &SchedulerCommand) -> Result<Exit, CommandError> {
+    let service = app.service(Access::Create)?;
+    match command {
+        SchedulerCommand::Show => {}
+        SchedulerCommand::Set(settings) => {
+            let changed =
+                service.set_schedule(settings.enabled, settings.interval.as_deref(), settings.maintenance, settings.near_real_time)?;
+            if changed.is_empty() {
+                return Err(CommandError::usage("nothing to set").hint("give --interval, --enabled, --maintenance or --near-real-time"));
+            }
+            // What was written counts in this answer, too.
+            let config = crate::config::Config::load(&app.config)?;
+            let view = service.reconfigured(config)?.scheduler(&app.cx)?;
+            app.output.result(&view, |view| print(app, view));
+            return Ok(Exit::Ok);
+        }
+        SchedulerCommand::Suspend { reason } => {
+            let suspension = Suspension { since: app.cx.now().0, by: account(), reason: reason.clone().unwrap_or_default() };
+            service.remember_schedule(|memory| memory.suspended = Some(suspension))?;
+        }
+        SchedulerCommand::Resume => service.remember_schedule(|memory| memory.suspended = None)?,
+        SchedulerCommand::Override { connector, full_import, full_sync, clear } => {
+            if !(*full_import || *full_sync || *clear) {
+                return Err(CommandError::usage("nothing to override").hint("give --full-import, --full-sync or --clear"));
+            }
+            service.override_steps(service.connector_id(connector)?, *full_import, *full_sync, app.cx.now())?;
+        }
+    }
+    let view = service.scheduler(&app.cx)?;
+    app.output.result(&view, |view| print(app, view));
+    Ok(Exit::Ok)
+}
+
+/// The account of this process, for the record.
+pub(in crate::cli) fn account() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    std::env::var("USER").ok().filter(|name| !name.is_empty()).map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
+}
+
+fn print(app: &App, view: &SchedulerView) {
+    let seconds = |seconds: u64| duration(Duration::from_secs(seconds).as_secs_f64());
+    let time = |time: &Option<String>| time.as_deref().map(moment).unwrap_or_default();
+    let suspended = view.suspended.as_ref().map(|suspension| {
+        let reason = if suspension.reason.is_empty() { String::new() } else { format!(": {}", suspension.reason) };
+        format!("since {} by {}{reason}", moment(&suspension.since), suspension.by)
+    });
+    let word = |on: bool| if on { "on" } else { "off" }.to_owned();
+    let policy = match view.next_policy {
+        Policy::Unspecified => "changes, unless more is necessary",
+        Policy::Delta => "changes",
+        Policy::Initial => "everything",
+    };
+    let overrides: Vec<String> = view
+        .overrides
+        .iter()
+        .map(|one| {
+            let steps = [(one.full_import, "full import"), (one.full_synchronization, "full synchronization")];
+            let steps: Vec<&str> = steps.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect();
+            format!("{}: {}", one.connector, steps.join(" and "))
+        })
+        .collect();
+    let floor = if view.allowed_interval_seconds > 0 { seconds(view.allowed_interval_seconds) } else { "not known yet".to_owned() };
+    facts(
+        &app.output,
+        "Scheduler",
+        &[
+            ("cycles by themselves", word(view.cycle_enabled)),
+            ("interval", seconds(view.effective_interval_seconds)),
+            ("configured", seconds(view.customized_interval_seconds)),
+            ("the tenant allows", floor),
+            ("suspended", suspended.unwrap_or_default()),
+            ("running now", view.running.clone().unwrap_or_default()),
+            ("next cycle", time(&view.next_cycle)),
+            ("it reads", policy.to_owned()),
+            ("full steps asked for", overrides.join(", ")),
+            ("last cycle", time(&view.last_cycle)),
+            ("last that succeeded", time(&view.last_success)),
+            ("maintenance", word(view.maintenance_enabled)),
+            ("last maintenance", time(&view.last_maintenance)),
+            ("history is kept", format!("{} days", view.history_days)),
+            ("staging mode", word(view.staging)),
+        ],
+    );
+}

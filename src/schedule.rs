@@ -1,0 +1,332 @@
+//! When a service does what: settings, what was done and what somebody asked for in, the next piece of work out. Without a
+//! clock and without effects, so that a year of it takes no time to try (specification: sync engine, section 5.4).
+
+use crate::model::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What an administrator configured, and what the tenant allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Cycles run by themselves.
+    pub enabled: bool,
+    /// From the beginning of one cycle to that of the next.
+    pub interval: Duration,
+    /// The shortest interval that the target allows; a shorter one is not used.
+    pub floor: Duration,
+    /// History is purged and the store is looked after.
+    pub maintenance: bool,
+    /// From one maintenance to the next.
+    pub maintenance_interval: Duration,
+    /// When no cycle has succeeded for so long, deltas are believed no longer.
+    pub delta_age_max: Duration,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval: Duration::from_mins(30),
+            floor: Duration::ZERO,
+            maintenance: true,
+            maintenance_interval: Duration::from_hours(24),
+            delta_age_max: Duration::from_hours(7 * 24),
+        }
+    }
+}
+
+/// Changes that come within this time are read together.
+const BURST: Duration = Duration::from_millis(500);
+/// So long after a cycle none begins because of changes.
+const BREATH: Duration = Duration::from_secs(1);
+
+/// What was done, and what somebody asked for. Kept across restarts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// When the last cycle began, in microseconds since 1970.
+    pub cycle_began: Option<i64>,
+    /// When the last cycle ended.
+    pub cycle_ended: Option<i64>,
+    /// When the last cycle began whose imports and synchronizations all came to their end.
+    pub cycle_succeeded: Option<i64>,
+    /// When maintenance was done.
+    pub maintained: Option<i64>,
+    /// What the next cycle shall be; used up by it.
+    pub next_cycle: Policy,
+    /// Somebody wants a cycle now.
+    pub asked: bool,
+    /// Nothing runs by itself, because somebody said so.
+    pub suspended: Option<Suspension>,
+    /// When a directory told first that something changed which no cycle has read since. Not kept: who starts again reads
+    /// everything that changed anyway.
+    #[serde(skip)]
+    pub changed: Option<i64>,
+}
+
+/// What a cycle reads and evaluates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// What the engine finds right: changes, unless something makes more necessary.
+    #[default]
+    Unspecified,
+    /// Changes.
+    Delta,
+    /// Everything.
+    Initial,
+}
+
+/// Why nothing runs by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Since when, in microseconds since 1970.
+    pub since: i64,
+    /// Who asked for it.
+    pub by: String,
+    /// What they gave as the reason.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// A piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// A cycle, with full steps or without, and why it is due.
+    Cycle {
+        /// With full steps.
+        initial: bool,
+        /// Why.
+        reason: CycleReason,
+    },
+    /// Purging of history, and what else the store needs.
+    Maintenance,
+}
+
+/// Why a cycle is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CycleReason {
+    /// The interval is over.
+    Interval,
+    /// Somebody asked for it.
+    Asked,
+    /// The last one that succeeded is too old for deltas.
+    TooOld,
+    /// A directory told that something changed.
+    Changed,
+}
+
+impl Schedule {
+    /// The interval that counts.
+    pub fn effective_interval(&self) -> Duration {
+        self.interval.max(self.floor)
+    }
+
+    /// What is due next, and when; nothing when nothing runs by itself. What should have been done in the past is due
+    /// now, once, however often it was missed. A time that is noted and lies in the future is that of a clock which was
+    /// set back since: it counts as now, so that nothing waits for a clock to catch up.
+    pub fn next(&self, memory: &Memory, now: Timestamp) -> Option<(Timestamp, Due)> {
+        let cycle = self.next_cycle(memory, now);
+        let maintenance = self.next_maintenance(memory, now);
+        match (cycle, maintenance) {
+            // A cycle goes first: people wait for it.
+            (Some(cycle), Some(maintenance)) => Some(if maintenance.0 < cycle.0 { maintenance } else { cycle }),
+            (cycle, maintenance) => cycle.or(maintenance),
+        }
+    }
+
+    fn next_cycle(&self, memory: &Memory, now: Timestamp) -> Option<(Timestamp, Due)> {
+        let too_old = memory.cycle_succeeded.is_some_and(|at| since(at, now) >= self.delta_age_max);
+        let initial = memory.next_cycle == Policy::Initial || (too_old && memory.next_cycle == Policy::Unspecified);
+        if memory.asked {
+            return Some((now, Due::Cycle { initial, reason: CycleReason::Asked }));
+        }
+        if !self.enabled || memory.suspended.is_some() {
+            return None;
+        }
+        let at = memory.cycle_began.map_or(now, |began| later(began, self.effective_interval(), now));
+        let reason = if too_old { CycleReason::TooOld } else { CycleReason::Interval };
+        // Changes come in bursts, and a cycle that follows another at once has company in what it waits for.
+        let told = memory.changed.map(|changed| {
+            let rested = memory.cycle_ended.map_or(now, |ended| later(ended, BREATH, now));
+            later(changed, BURST, now).max(rested)
+        });
+        Some(match told {
+            Some(told) if told < at => (told, Due::Cycle { initial, reason: CycleReason::Changed }),
+            _ => (at, Due::Cycle { initial, reason }),
+        })
+    }
+
+    fn next_maintenance(&self, memory: &Memory, now: Timestamp) -> Option<(Timestamp, Due)> {
+        if !self.maintenance {
+            return None;
+        }
+        // A new installation has nothing to purge yet.
+        let last = memory.maintained.or(memory.cycle_began)?;
+        Some((later(last, self.maintenance_interval, now), Due::Maintenance))
+    }
+}
+
+impl Memory {
+    /// Notes that a cycle begins. What was asked for is used up by it.
+    pub fn begin_cycle(&mut self, now: Timestamp) {
+        self.cycle_began = Some(now.0);
+        self.changed = None;
+        self.asked = false;
+        self.next_cycle = Policy::Unspecified;
+    }
+
+    /// Notes that the cycle did not begin after all. What was asked for since stays.
+    pub fn take_back(&mut self, before: &Self) {
+        self.cycle_began = before.cycle_began;
+        self.asked |= before.asked;
+        self.changed = before.changed.or(self.changed);
+        if self.next_cycle == Policy::Unspecified {
+            self.next_cycle = before.next_cycle;
+        }
+    }
+
+    /// Notes that the cycle ended.
+    pub fn end_cycle(&mut self, now: Timestamp, succeeded: bool) {
+        self.cycle_ended = Some(now.0);
+        if succeeded {
+            // From its beginning on changes are missing in it.
+            self.cycle_succeeded = self.cycle_began;
+        }
+    }
+
+    /// Notes that maintenance was done.
+    pub fn end_maintenance(&mut self, now: Timestamp) {
+        self.maintained = Some(now.0);
+    }
+}
+
+/// How long ago a noted time is; nothing for one in the future.
+fn since(noted: i64, now: Timestamp) -> Duration {
+    Duration::from_micros(u64::try_from(now.0.saturating_sub(noted)).unwrap_or(0))
+}
+
+/// A noted time and an interval behind it, at the earliest now.
+fn later(noted: i64, interval: Duration, now: Timestamp) -> Timestamp {
+    let from = noted.min(now.0);
+    let interval = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX);
+    Timestamp(from.saturating_add(interval).max(now.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000_000;
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp(1_000_000 * MINUTE + minutes * MINUTE)
+    }
+
+    fn ran(minutes: i64) -> Memory {
+        let mut memory = Memory::default();
+        memory.begin_cycle(at(minutes));
+        memory.end_cycle(at(minutes + 1), true);
+        memory.end_maintenance(at(minutes));
+        memory
+    }
+
+    fn delta(reason: CycleReason) -> Due {
+        Due::Cycle { initial: false, reason }
+    }
+
+    #[test]
+    fn the_first_cycle_is_due_at_once_and_the_others_by_interval() {
+        let schedule = Schedule::default();
+        assert_eq!(schedule.next(&Memory::default(), at(0)), Some((at(0), delta(CycleReason::Interval))));
+        assert_eq!(schedule.next(&ran(0), at(5)), Some((at(30), delta(CycleReason::Interval))));
+        let hurried = Schedule { interval: Duration::from_mins(1), floor: Duration::from_mins(30), ..schedule };
+        assert_eq!(hurried.next(&ran(0), at(5)), Some((at(30), delta(CycleReason::Interval))));
+    }
+
+    #[test]
+    fn what_was_missed_is_done_once() {
+        let schedule = Schedule::default();
+        assert_eq!(schedule.next(&ran(0), at(600)), Some((at(600), delta(CycleReason::Interval))));
+        assert_eq!(schedule.next(&ran(600), at(601)), Some((at(630), delta(CycleReason::Interval))));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_nothing_up() {
+        let schedule = Schedule::default();
+        assert_eq!(schedule.next(&ran(100_000), at(0)), Some((at(30), delta(CycleReason::Interval))));
+    }
+
+    #[test]
+    fn suspended_means_only_what_is_asked_for() {
+        let schedule = Schedule { maintenance: false, ..Schedule::default() };
+        let mut memory = ran(0);
+        memory.suspended = Some(Suspension { since: at(0).0, by: "somebody".to_owned(), reason: String::new() });
+        assert_eq!(schedule.next(&memory, at(500)), None);
+        memory.asked = true;
+        assert_eq!(schedule.next(&memory, at(500)), Some((at(500), delta(CycleReason::Asked))));
+        assert_eq!(Schedule { enabled: false, ..schedule }.next(&ran(0), at(500)), None);
+    }
+
+    #[test]
+    fn an_initial_cycle_is_used_up_by_itself() {
+        let schedule = Schedule::default();
+        let mut memory = ran(0);
+        memory.next_cycle = Policy::Initial;
+        assert_eq!(schedule.next(&memory, at(5)), Some((at(30), Due::Cycle { initial: true, reason: CycleReason::Interval })));
+        memory.begin_cycle(at(30));
+        assert_eq!(memory.next_cycle, Policy::Unspecified);
+    }
+
+    #[test]
+    fn changes_that_a_directory_tells_of_come_at_once_and_together() {
+        let schedule = Schedule::default();
+        let mut memory = ran(0);
+        let told = at(5);
+        memory.changed = Some(told.0);
+        let due = Some((Timestamp(told.0 + 500_000), delta(CycleReason::Changed)));
+        assert_eq!(schedule.next(&memory, told), due);
+        // Not on the heels of the cycle before.
+        memory.cycle_ended = Some(told.0);
+        assert_eq!(schedule.next(&memory, told), Some((Timestamp(told.0 + 1_000_000), delta(CycleReason::Changed))));
+        memory.begin_cycle(at(6));
+        assert_eq!(schedule.next(&memory, at(7)), Some((at(36), delta(CycleReason::Interval))));
+        memory.changed = Some(at(7).0);
+        memory.suspended = Some(Suspension { since: 0, by: String::new(), reason: String::new() });
+        assert!(!matches!(schedule.next(&memory, at(8)), Some((_, Due::Cycle { .. }))));
+    }
+
+    #[test]
+    fn deltas_are_believed_for_a_week() {
+        let schedule = Schedule { maintenance: false, ..Schedule::default() };
+        let week = 7 * 24 * 60;
+        let mut memory = ran(0);
+        // Cycles went on and none of them succeeded.
+        memory.begin_cycle(at(week - 10));
+        memory.end_cycle(at(week - 9), false);
+        assert_eq!(schedule.next(&memory, at(week)), Some((at(week + 20), Due::Cycle { initial: true, reason: CycleReason::TooOld })));
+        // Somebody who says delta gets it.
+        memory.next_cycle = Policy::Delta;
+        assert_eq!(schedule.next(&memory, at(week)), Some((at(week + 20), delta(CycleReason::TooOld))));
+    }
+
+    #[test]
+    fn maintenance_comes_daily_and_never_before_a_cycle_that_is_due() {
+        let schedule = Schedule::default();
+        let day = 24 * 60;
+        let mut memory = ran(0);
+        memory.begin_cycle(at(day - 10));
+        assert_eq!(schedule.next(&memory, at(day - 5)), Some((at(day), Due::Maintenance)));
+        memory.begin_cycle(at(day - 30));
+        assert_eq!(schedule.next(&memory, at(day)), Some((at(day), delta(CycleReason::Interval))));
+    }
+
+    #[test]
+    fn what_is_kept_is_read_again() {
+        let mut memory = ran(3);
+        memory.suspended = Some(Suspension { since: 1, by: "root".to_owned(), reason: "move".to_owned() });
+        let text = serde_json::to_string(&memory).unwrap();
+        assert_eq!(serde_json::from_str::<Memory>(&text).unwrap(), memory);
+        assert_eq!(serde_json::from_str::<Memory>("{}").unwrap(), Memory::default());
+    }
+}

@@ -1,0 +1,78 @@
+//! The caller's side of the control socket.
+
+use super::wire::{Answer, Call, Further, receive, send};
+use std::io::{self, BufReader};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use tokio_util::sync::CancellationToken;
+
+/// A running service that answers.
+#[derive(Debug)]
+pub struct RunningService {
+    stream: UnixStream,
+}
+
+/// What a command prints in the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'t> {
+    /// For standard output.
+    Result(&'t str),
+    /// For standard error.
+    Note(&'t str),
+}
+
+impl RunningService {
+    /// The service that listens at a socket. `None` when none does, which is no error: a command then works by itself.
+    ///
+    /// # Errors
+    /// When there is a service that this user may not talk to.
+    pub fn at(socket: &Path) -> io::Result<Option<Self>> {
+        match UnixStream::connect(socket) {
+            Ok(stream) => Ok(Some(Self { stream })),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+            // No such file, or one that a killed service left behind.
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Lets the service do a command, and hands on what it prints. Gives the exit code. When `stop` is cancelled the
+    /// service is asked to end the command at its next border.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the service refuses; the error says why.
+    pub fn call(self, call: &Call, stop: &CancellationToken, mut print: impl FnMut(Piece<'_>)) -> io::Result<u8> {
+        send(&self.stream, call)?;
+        let writer = self.stream.try_clone()?;
+        let mut reader = BufReader::new(self.stream);
+        std::thread::scope(|scope| {
+            let over = CancellationToken::new();
+            let asker = over.clone();
+            let waiting = scope.spawn(move || {
+                while !asker.is_cancelled() {
+                    if stop.is_cancelled() {
+                        // A service that went away is noticed by the reader.
+                        drop(send(&writer, &Further::Stop));
+                        return;
+                    }
+                    std::thread::park_timeout(STOP_NOTICED);
+                }
+            });
+            let ended = loop {
+                match receive::<Answer>(&mut reader) {
+                    Ok(Some(Answer::Result(text))) => print(Piece::Result(&text)),
+                    Ok(Some(Answer::Note(text))) => print(Piece::Note(&text)),
+                    Ok(Some(Answer::Ended(code))) => break Ok(code),
+                    Ok(Some(Answer::Refused(reason))) => break Err(io::Error::other(reason)),
+                    Ok(None) => break Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the service ended under the command")),
+                    Err(error) => break Err(error),
+                }
+            };
+            over.cancel();
+            waiting.thread().unpark();
+            ended
+        })
+    }
+}
+
+/// How soon a wish to stop is passed on.
+const STOP_NOTICED: std::time::Duration = std::time::Duration::from_millis(100);

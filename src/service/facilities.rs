@@ -1,0 +1,250 @@
+//! What several pieces of work of one process share: threads for connections, running tenants, and the turn to run.
+
+use super::scheduler::Remembered;
+use super::tenant::{RunningTenant, TenantPlace};
+use super::{Service, ServiceError};
+use crate::config::{ConnectorSettings, EntraFile};
+use crate::context::{Clock as _, Context, SystemClock};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Outlives a [`super::Service`] when its configuration is read again.
+#[derive(Debug, Default)]
+pub(super) struct Facilities {
+    /// The runtime of a process that goes on; a command makes one for itself.
+    pub(super) runtime: Option<Handle>,
+    pub(super) tenants: TenantPool,
+    pub(super) turn: Turn,
+    pub(super) passwords: PasswordLoop,
+    pub(super) scheduler: Remembered,
+}
+
+/// The password agent of this process, if it has one.
+#[derive(Debug, Default)]
+pub(super) struct PasswordLoop {
+    runs: AtomicBool,
+    wake: Notify,
+}
+
+impl PasswordLoop {
+    /// Lets an agent run that looks whenever it is woken.
+    pub(super) async fn run(&self, agent: impl AsyncFnOnce(&Notify)) {
+        self.runs.store(true, Ordering::Release);
+        agent(&self.wake).await;
+        self.runs.store(false, Ordering::Release);
+    }
+
+    /// Asks the agent to look now. False when none runs.
+    pub(super) fn wake(&self) -> bool {
+        let runs = self.runs.load(Ordering::Acquire);
+        if runs {
+            self.wake.notify_one();
+        }
+        runs
+    }
+}
+
+/// Embedded tenants that are being served, by connector. A tenant's file has one user at a time, so whoever needs it at the
+/// same time shares it.
+#[derive(Debug, Default)]
+pub(super) struct TenantPool {
+    running: tokio::sync::Mutex<BTreeMap<String, Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tenant: Arc<RunningTenant>,
+    users: usize,
+}
+
+/// The right to use a running tenant; given back by [`TenantPool::give_back`].
+#[derive(Debug)]
+#[must_use = "the tenant runs until its lease is given back"]
+pub struct TenantLease {
+    connector: String,
+    tenant: Arc<RunningTenant>,
+}
+
+impl TenantLease {
+    pub(super) fn tenant(&self) -> &RunningTenant {
+        &self.tenant
+    }
+}
+
+impl TenantPool {
+    /// The tenant of a connector, started unless it runs.
+    pub(super) async fn take(
+        &self,
+        connector: &str,
+        file: &EntraFile,
+        password_only: bool,
+        place: TenantPlace,
+        cx: &Context,
+    ) -> Result<TenantLease, ServiceError> {
+        let mut running = self.running.lock().await;
+        let tenant = match running.get_mut(connector) {
+            Some(shared) => {
+                shared.users += 1;
+                Arc::clone(&shared.tenant)
+            }
+            None => {
+                let tenant = Arc::new(RunningTenant::start(connector, file, password_only, place, cx).await?);
+                running.insert(connector.to_owned(), Shared { tenant: Arc::clone(&tenant), users: 1 });
+                tenant
+            }
+        };
+        Ok(TenantLease { connector: connector.to_owned(), tenant })
+    }
+
+    /// Takes a lease back; with the last one the tenant ends.
+    pub(super) async fn give_back(&self, lease: TenantLease) {
+        let mut running = self.running.lock().await;
+        let TenantLease { connector, tenant } = lease;
+        drop(tenant);
+        let Some(shared) = running.get_mut(&connector) else { return };
+        shared.users = shared.users.saturating_sub(1);
+        if shared.users == 0
+            && let Some(shared) = running.remove(&connector)
+            && let Ok(tenant) = Arc::try_unwrap(shared.tenant)
+        {
+            tenant.stop().await;
+        }
+    }
+}
+
+impl Service {
+    /// Starts the embedded tenants that connectors name, for as long as the leases are held.
+    ///
+    /// # Errors
+    /// When one of them cannot be started.
+    pub async fn hold_tenants(&self, cx: &Context) -> Result<Vec<TenantLease>, ServiceError> {
+        let mut leases = Vec::new();
+        for config in &self.config.connectors {
+            if let ConnectorSettings::Entra(file) = &config.settings
+                && file.is_embedded()
+            {
+                let tenants = &self.facilities.tenants;
+                leases.push(tenants.take(&config.name, file, self.password_only(), TenantPlace::Here, cx).await?);
+            }
+        }
+        Ok(leases)
+    }
+
+    /// Gives leases back.
+    pub async fn release_tenants(&self, leases: Vec<TenantLease>) {
+        for lease in leases {
+            self.facilities.tenants.give_back(lease).await;
+        }
+    }
+
+    /// Does something that no run may meet.
+    ///
+    /// # Errors
+    /// When something runs for longer than `patience`, or as the work fails.
+    pub fn between_runs<T>(
+        &self,
+        what: &str,
+        patience: Duration,
+        work: impl FnOnce() -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        let _turn = self.facilities.turn.take(what, &CancellationToken::new(), patience)?;
+        work()
+    }
+
+    /// Asks what runs now in this process to end at its next border. Gives what it is.
+    pub fn stop_running(&self) -> Option<String> {
+        self.facilities.turn.stop()
+    }
+}
+
+/// Runs follow each other: whoever runs has the turn. Reading and password synchronization need none.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    held: Mutex<Option<Running>>,
+    free: Condvar,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    work: String,
+    stop: CancellationToken,
+}
+
+/// The turn, until it is dropped.
+#[derive(Debug)]
+pub(super) struct TurnHeld<'t> {
+    turn: &'t Turn,
+}
+
+impl Turn {
+    /// Takes the turn for some work, as soon as it is free and at most after `patience`. Whoever wants the work to end
+    /// cancels `stop`.
+    pub(super) fn take(&self, work: &str, stop: &CancellationToken, patience: Duration) -> Result<TurnHeld<'_>, ServiceError> {
+        let clock = SystemClock::new();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(other) = held.as_ref() {
+            let left = patience.saturating_sub(clock.elapsed());
+            if left.is_zero() {
+                return Err(ServiceError::Busy(other.work.clone()));
+            }
+            held = self.free.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *held = Some(Running { work: work.to_owned(), stop: stop.clone() });
+        Ok(TurnHeld { turn: self })
+    }
+
+    /// What runs now.
+    pub(super) fn running(&self) -> Option<String> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|running| running.work.clone())
+    }
+
+    /// Asks what runs now to end at its next border. Gives what it is.
+    pub(super) fn stop(&self) -> Option<String> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = held.as_ref()?;
+        running.stop.cancel();
+        Some(running.work.clone())
+    }
+}
+
+impl Drop for TurnHeld<'_> {
+    fn drop(&mut self) {
+        *self.turn.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.turn.free.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_has_the_turn_and_the_others_are_told_who() {
+        let (turn, stop) = (Turn::default(), CancellationToken::new());
+        let first = turn.take("a cycle", &stop, Duration::ZERO).unwrap();
+        let refused = turn.take("an export", &stop, Duration::ZERO).unwrap_err();
+        assert!(refused.to_string().contains("a cycle"), "{refused}");
+        assert_eq!(turn.running().as_deref(), Some("a cycle"));
+        assert_eq!(turn.stop().as_deref(), Some("a cycle"));
+        assert!(stop.is_cancelled());
+        drop(first);
+        assert_eq!(turn.running(), None);
+        turn.take("an export", &stop, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn who_waits_gets_the_turn_when_it_is_free() {
+        let (turn, stop) = (Turn::default(), CancellationToken::new());
+        let first = turn.take("a cycle", &stop, Duration::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| turn.take("an export", &stop, Duration::from_secs(60)).map(drop));
+            drop(first);
+            second.join().unwrap().unwrap();
+        });
+    }
+}
