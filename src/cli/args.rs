@@ -57,6 +57,11 @@ pub(crate) enum Command {
     /// Run whole cycles: import, synchronize, export, confirm.
     #[command(subcommand)]
     Cycle(CycleCommand),
+    /// Show how everything stands, and what needs somebody.
+    Status,
+    /// List what administrators did.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Run as a service: cycles on schedule, passwords beside them, commands by a socket.
     Serve(ServeArguments),
     /// Show and change when cycles run by themselves.
@@ -323,6 +328,17 @@ pub(crate) enum NextPolicy {
     Delta,
     /// Changes, unless more is necessary.
     Unspecified,
+}
+
+/// Commands about what administrators did.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// List acts, the newest first.
+    List {
+        /// At most so many.
+        #[arg(long, default_value_t = 30, value_parser = at_least_one)]
+        limit: usize,
+    },
 }
 
 /// Options of `serve`.

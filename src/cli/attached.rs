@@ -5,7 +5,8 @@ use super::args::{Arguments, Command, StoreCommand};
 use super::console::Console;
 use super::error::{CommandError, Exit};
 use super::output::Output;
-use super::{App, Place, calls, execute};
+use super::audited::{account_of, recorded};
+use super::{App, Place, calls};
 use crate::config::Config;
 use crate::context::Context;
 use crate::server::{Call, Caller, Commands, Piece, RunningService, Station};
@@ -21,7 +22,7 @@ impl Command {
     /// Needs the store, which a running service has for itself.
     fn belongs_to_service(&self) -> bool {
         match self {
-            Self::Demo(_) | Self::Init(_) | Self::Config(_) | Self::Anchor(_) | Self::Tenant(_) | Self::Serve(_) => false,
+            Self::Demo(_) | Self::Init(_) | Self::Config(_) | Self::Anchor(_) | Self::Tenant(_) | Self::Serve(_) | Self::Audit(_) => false,
             // The file itself is looked at, which its owner cannot do while it is open.
             Self::Store(StoreCommand::Compact) => false,
             _ => true,
@@ -50,7 +51,8 @@ pub(super) fn by_service(arguments: &Arguments, output: &Output, cx: &Context) -
     };
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let folder = std::env::current_dir().unwrap_or_default();
-    let call = Call { width: output.width(), bars: output.progress_target().is_some(), ..Call::new(words, folder) };
+    let user_name = std::env::var("USER").ok();
+    let call = Call { user_name, width: output.width(), bars: output.progress_target().is_some(), ..Call::new(words, folder) };
     let stopping = stop_on_interrupt(&cx.cancel);
     let done = service.call(&call, &cx.cancel, |piece| match piece {
         Piece::Result(text) => output.raw_result(text),
@@ -89,6 +91,7 @@ pub(super) struct Desk {
 impl Commands for Desk {
     fn run(&self, call: &Call, caller: Arc<Caller>, stop: &CancellationToken) -> u8 {
         let words = std::iter::once("syncline".to_owned()).chain(call.arguments.iter().cloned());
+        let user = caller.user();
         let console = Arc::new(Remote { caller, width: call.width, bars: call.bars });
         let arguments = match Arguments::try_parse_from(words) {
             Ok(arguments) => arguments,
@@ -109,10 +112,11 @@ impl Commands for Desk {
             cx,
             folder: call.folder.clone(),
             place: Place::Service(Arc::clone(&self.station)),
+            by: account_of(user, call.user_name.as_deref()),
         };
         let refused = || CommandError::usage("a running service does not do this command");
         let done = match arguments.command {
-            Some(command) if command.belongs_to_service() => execute(&app, command),
+            Some(command) if command.belongs_to_service() => recorded(&app, call.arguments.clone(), command),
             _ => Err(refused()),
         };
         // Whatever the command changed is looked at at once.

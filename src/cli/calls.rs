@@ -32,6 +32,12 @@ pub(crate) fn completed(message: &str) -> String {
     BEGINNING.with_borrow(|beginning| message.replace("`syncline ", &format!("`{beginning} ")))
 }
 
+/// A proposed command, with the options of this call.
+pub(crate) fn shown(command: &str) -> String {
+    let rest = command.strip_prefix("syncline ").unwrap_or(command);
+    BEGINNING.with_borrow(|beginning| format!("{beginning} {rest}"))
+}
+
 /// A word as a shell reads it.
 pub(crate) fn quoted(text: &str) -> String {
     let plain = text.chars().all(|character| character.is_ascii_alphanumeric() || "-_./:@+,=".contains(character));

@@ -2,6 +2,7 @@
 
 mod args;
 mod attached;
+mod audited;
 mod calls;
 mod commands;
 mod console;
@@ -45,6 +46,8 @@ pub(crate) struct App {
     folder: PathBuf,
     /// Where the command is done.
     place: Place,
+    /// Who wants it.
+    by: String,
 }
 
 /// Where a command is done.
@@ -175,16 +178,20 @@ fn run(arguments: Arguments, output: Output) -> Result<Exit, CommandError> {
         cx,
         folder: PathBuf::new(),
         place: Place::Here,
+        by: audited::account(),
     };
     let Some(command) = arguments.command else {
         return Err(CommandError::usage("no command given").hint("syncline demo shows everything once; syncline --help lists the commands"));
     };
-    execute(&app, command)
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    audited::recorded(&app, words, command)
 }
 
 fn execute(app: &App, command: Command) -> Result<Exit, CommandError> {
     match command {
         Command::Serve(arguments) => commands::serve::run(app, &arguments),
+        Command::Status => commands::status::run(app),
+        Command::Audit(command) => commands::audit::run(app, &command),
         Command::Scheduler(command) => commands::scheduler::run(app, &command),
         Command::Demo(arguments) => commands::demo::run(app, &arguments),
         Command::Init(arguments) => commands::init::run(app, &arguments),

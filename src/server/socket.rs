@@ -22,9 +22,15 @@ pub trait Commands: Send + Sync {
 pub struct Caller {
     stream: Mutex<BlockingStream>,
     stop: CancellationToken,
+    user: Option<u32>,
 }
 
 impl Caller {
+    /// The number of the caller's account, which the system vouches for.
+    pub fn user(&self) -> Option<u32> {
+        self.user
+    }
+
     /// A piece for the caller's standard output.
     pub fn result(&self, text: &str) {
         self.send(&Answer::Result(text.to_owned()));
@@ -88,8 +94,9 @@ impl ControlSocket {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let (commands, stop) = (Arc::clone(&commands), stop.child_token());
+                        let user = stream.peer_cred().ok().map(|peer| peer.uid());
                         under_way.spawn_blocking(move || {
-                            if let Err(error) = stream.into_std().and_then(|stream| answer(stream, &*commands, &stop)) {
+                            if let Err(error) = stream.into_std().and_then(|stream| answer(stream, user, &*commands, &stop)) {
                                 tracing::debug!("a caller on the control socket: {error}");
                             }
                         });
@@ -114,7 +121,7 @@ impl Drop for ControlSocket {
 }
 
 /// Does the command of one caller.
-fn answer(stream: BlockingStream, commands: &dyn Commands, service_stops: &CancellationToken) -> io::Result<()> {
+fn answer(stream: BlockingStream, user: Option<u32>, commands: &dyn Commands, service_stops: &CancellationToken) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -127,7 +134,7 @@ fn answer(stream: BlockingStream, commands: &dyn Commands, service_stops: &Cance
     }
     stream.set_read_timeout(None)?;
     let stop = service_stops.clone();
-    let caller = Arc::new(Caller { stream: Mutex::new(writer), stop: stop.clone() });
+    let caller = Arc::new(Caller { stream: Mutex::new(writer), stop: stop.clone(), user });
     let listening = std::thread::spawn({
         let stop = stop.clone();
         move || {

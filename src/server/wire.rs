@@ -24,6 +24,8 @@ pub struct Call {
     pub width: Option<u16>,
     /// Progress bars can be drawn.
     pub bars: bool,
+    /// The name that the caller goes by. The number of the account comes from the system.
+    pub user_name: Option<String>,
 }
 
 /// What the caller says after the command.
@@ -51,7 +53,7 @@ pub(crate) enum Answer {
 impl Call {
     /// A call of this release.
     pub fn new(arguments: Vec<String>, folder: PathBuf) -> Self {
-        Self { version: VERSION, arguments, folder, width: None, bars: false }
+        Self { version: VERSION, arguments, folder, width: None, bars: false, user_name: None }
     }
 }
 

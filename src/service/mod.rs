@@ -3,6 +3,7 @@
 //! Nothing here decides anything about identities, and nothing here knows a terminal.
 
 mod anchors;
+mod audit;
 mod browse;
 mod cloud;
 mod compare;
@@ -22,6 +23,7 @@ mod preview;
 mod rule_book;
 mod rule_edit;
 mod scheduler;
+mod status;
 mod tenant;
 mod views;
 mod watch;
@@ -32,6 +34,7 @@ mod wiring;
 pub use crate::engine::export::DeleteSet;
 pub use crate::engine::run::{Profile, Standing};
 pub use anchors::{AnchorForms, NoAnchor, convert_anchor};
+pub use audit::{Act, AuditLog};
 pub use browse::{AttributeFilter, Browser, CsQuery, Found, MvQuery};
 pub use compare::{CompareError, compare};
 pub use connectors::ConnectorLine;
@@ -47,6 +50,7 @@ pub use preview::{JoinLine, PreviewAttribute, PreviewProblem, PreviewTargetView,
 pub use rule_book::{FlowView, PrecedenceLine, PrecedenceView, RuleDetail, RuleFilter};
 pub use rule_edit::{DISABLED_FILE, RuleChange};
 pub use scheduler::{OverrideView, SchedulerView, SuspensionView};
+pub use status::{Attention, ConnectorStatus, Health, LastRun, PasswordStatusLine, PendingView, StatusView};
 pub use tenant::TenantPlace;
 pub use views::{
     AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, DeltaView, KnownAs, LineageView, MvLine, MvObjectView, ProblemView,

@@ -186,3 +186,84 @@ fn a_second_service_is_refused() {
     assert!(stderr(&second).contains("is used by"), "{}", stderr(&second));
     service.stop();
 }
+
+#[test]
+fn what_administrators_did_is_kept_whoever_did_it_and_wherever() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let service = Served::start(&config);
+    service.json(&["scheduler", "set", "--interval", "3h"], 0);
+    service.json(&["scheduler", "show"], 0);
+    service.stop();
+    let acts = document(&with_config(&config, &["--json", "audit", "list"]));
+    let acts = acts["acts"].as_array().expect("acts");
+    let words = |act: &Value| act["command"].as_array().expect("words").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+    let told: Vec<String> = acts.iter().map(words).collect();
+    // Looking is no act, and the newest stands first.
+    let order: Vec<usize> =
+        ["serve", "scheduler set", "cycle start", "init"].iter().map(|part| told.iter().position(|act| act.contains(part)).expect(part)).collect();
+    assert!(told.len() == 4 && order == [0, 1, 2, 3], "{told:?}");
+    let set = &acts[1];
+    assert_eq!((&set["in_service"], &set["exit_code"]), (&true.into(), &0.into()), "{set:#}");
+    assert_ne!(set["configuration_before"], set["configuration_after"], "{set:#}");
+    assert!(set["by"].as_str().is_some_and(|by| by.contains("uid")), "{set:#}");
+    assert!(stdout(&with_config(&config, &["audit", "list"])).contains("scheduler set --interval 3h"));
+}
+
+#[test]
+fn status_says_what_needs_somebody() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let alone = document(&with_config(&config, &["--json", "status"]));
+    assert_eq!((&alone["health"], &alone["served"]), (&"well".into(), &false.into()), "{alone:#}");
+    let service = Served::start(&config);
+    service.cycles(2);
+    let well = service.until("a good state", &["status"], |view| view["health"] == "well");
+    assert!(well["served"] == true && well["metaverse"].as_u64() > Some(0), "{well:#}");
+    service.json(&["scheduler", "suspend", "--reason", "move"], 0);
+    let suspended = service.json(&["status"], 1);
+    assert!(suspended["attention"][0]["what"].as_str().is_some_and(|what| what.contains("suspended")), "{suspended:#}");
+    service.json(&["scheduler", "resume"], 0);
+    // A directory that went away is the worst that one screen can tell.
+    fs::remove_file(world.path().join("people.ldif")).expect("it is ours");
+    let cycle = with_config(&config, &["cycle", "start"]);
+    assert_ne!(cycle.status.code(), Some(0));
+    let trouble = service.json(&["status"], 2);
+    assert_eq!(trouble["health"], "trouble", "{trouble:#}");
+    let shown = stdout(&with_config(&config, &["status"]));
+    assert!(shown.contains("Something does not work.") && shown.contains("run show"), "{shown}");
+    service.stop();
+}
+
+#[test]
+fn machines_can_ask_how_it_is() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let main = config.join("syncline.toml");
+    let text = fs::read_to_string(&main).expect("text");
+    fs::write(&main, format!("{text}\n[service]\nhealth = \"{free}\"\n")).expect("the folder can be written");
+    let service = Served::start(&config);
+    service.cycles(1);
+    assert!(asked(free, "/healthz").starts_with("HTTP/1.1 200"));
+    service.until("a cycle that counts", &["scheduler", "show"], |view| view["last_success"].is_string());
+    assert!(asked(free, "/readyz").starts_with("HTTP/1.1 200"));
+    let metrics = asked(free, "/metrics");
+    assert!(metrics.contains("syncline_cycle_suspended 0") && metrics.contains("syncline_objects{connector="), "{metrics}");
+    assert!(!metrics.contains("corp.example\\") && !metrics.contains("ada"), "names of people are nobody's business here: {metrics}");
+    service.json(&["scheduler", "suspend"], 0);
+    assert!(asked(free, "/readyz").starts_with("HTTP/1.1 503"));
+    service.stop();
+}
+
+/// A plain question over HTTP, and the whole answer.
+fn asked(address: std::net::SocketAddr, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("it takes questions");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(super) mod anchor;
+pub(super) mod audit;
 pub(super) mod config;
 mod config_diff;
 mod config_page;
@@ -21,6 +22,7 @@ pub(super) mod rule;
 pub(super) mod run;
 pub(super) mod scheduler;
 pub(super) mod serve;
+pub(super) mod status;
 pub(super) mod store;
 pub(super) mod tenant;
 mod trace;

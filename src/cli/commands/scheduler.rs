@@ -26,7 +26,7 @@ pub(in crate::cli) fn run(app: &App, command: &SchedulerCommand) -> Result<Exit,
             return Ok(Exit::Ok);
         }
         SchedulerCommand::Suspend { reason } => {
-            let suspension = Suspension { since: app.cx.now().0, by: account(), reason: reason.clone().unwrap_or_default() };
+            let suspension = Suspension { since: app.cx.now().0, by: app.by.clone(), reason: reason.clone().unwrap_or_default() };
             service.remember_schedule(|memory| memory.suspended = Some(suspension))?;
         }
         SchedulerCommand::Resume => service.remember_schedule(|memory| memory.suspended = None)?,
@@ -40,12 +40,6 @@ pub(in crate::cli) fn run(app: &App, command: &SchedulerCommand) -> Result<Exit,
     let view = service.scheduler(&app.cx)?;
     app.output.result(&view, |view| print(app, view));
     Ok(Exit::Ok)
-}
-
-/// The account of this process, for the record.
-pub(in crate::cli) fn account() -> String {
-    let uid = rustix::process::getuid().as_raw();
-    std::env::var("USER").ok().filter(|name| !name.is_empty()).map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
 }
 
 fn print(app: &App, view: &SchedulerView) {

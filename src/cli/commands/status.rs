@@ -1,0 +1,83 @@
+//! `status`: how everything stands, on one screen.
+
+use crate::cli::calls::shown;
+use crate::cli::commands::facts;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::output::{clean, moment, table, thousands};
+use crate::cli::{App, Place};
+use crate::service::{Access, Health, StatusView};
+
+pub(in crate::cli) fn run(app: &App) -> Result<Exit, CommandError> {
+    let served = matches!(app.place, Place::Service(_));
+    let view = app.service(Access::Existing)?.status(&app.cx, served)?;
+    app.output.result(&view, |view| print(app, view));
+    Ok(match view.health {
+        Health::Well => Exit::Ok,
+        Health::Attention => Exit::Warnings,
+        Health::Trouble => Exit::Errors,
+    })
+}
+
+fn print(app: &App, view: &StatusView) {
+    let health = match view.health {
+        Health::Well => "All is well.",
+        Health::Attention => "Something is worth a look.",
+        Health::Trouble => "Something does not work.",
+    };
+    let scheduler = &view.scheduler;
+    let time = |time: &Option<String>| time.as_deref().map_or_else(|| "never".to_owned(), moment);
+    let next = match (&scheduler.next_cycle, view.served) {
+        (_, false) => "when somebody starts it: no service runs".to_owned(),
+        (Some(at), true) => moment(at),
+        (None, true) => "not by itself".to_owned(),
+    };
+    facts(
+        &app.output,
+        health,
+        &[
+            ("running now", scheduler.running.clone().unwrap_or_default()),
+            ("last cycle that succeeded", time(&scheduler.last_success)),
+            ("next cycle", next),
+            ("people, groups and others", thousands(view.metaverse)),
+        ],
+    );
+    let rows = view.connectors.iter().map(|connector| {
+        let last = if connector.target { &connector.last_export } else { &connector.last_import };
+        let waits = [
+            (connector.pending.adds, "adds"),
+            (connector.pending.updates, "updates"),
+            (connector.pending.renames, "renames"),
+            (connector.pending.deletes, "deletes"),
+        ];
+        let waits: Vec<String> =
+            waits.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{} {name}", thousands(*count))).collect();
+        [
+            connector.name.clone(),
+            if connector.target { "target" } else { "source" }.to_owned(),
+            thousands(connector.objects),
+            if connector.errors > 0 { thousands(connector.errors) } else { String::new() },
+            waits.join(", "),
+            last.as_ref().map_or_else(|| "never".to_owned(), |run| moment(&run.started)),
+            last.as_ref().map(|run| run.result.clone()).unwrap_or_default(),
+        ]
+    });
+    app.output.line("");
+    let header = ["connector", "role", "objects", "problems", "waits for export", "last run", "result"];
+    app.output.table(table(header, &["objects", "problems"], rows));
+    if !view.passwords.is_empty() {
+        app.output.line("");
+        let rows = view.passwords.iter().map(|line| {
+            let state = line.held.clone().unwrap_or_else(|| "on".to_owned());
+            [line.directory.clone(), state, time(&line.last_sent), time(&line.last_heartbeat)]
+        });
+        app.output.table(table(["passwords of", "state", "last sent", "last sign of life"], &[], rows));
+    }
+    for attention in &view.attention {
+        let mark = if attention.level == Health::Trouble { "!!" } else { " !" };
+        let mut lines = attention.what.lines();
+        app.output.line("");
+        app.output.line(clean(format!("{mark} {}", lines.next().unwrap_or_default())));
+        lines.for_each(|line| app.output.line(clean(format!("   {line}"))));
+        app.output.line(format!("   {}", shown(&attention.command)));
+    }
+}

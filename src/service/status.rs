@@ -1,0 +1,263 @@
+//! How everything stands, for one screen: what runs, what waits, what needs somebody.
+
+use super::scheduler::SchedulerView;
+use super::views::RunView;
+use super::{Service, ServiceError};
+use crate::context::Context;
+use crate::engine::export::{ExportSummary, known_terms};
+use crate::engine::run::{Profile, severity};
+use crate::model::{CsId, ErrorSide, ObjectError};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How everything stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusView {
+    /// `well`, `attention` or `trouble`: the worst of what needs somebody.
+    pub health: Health,
+    /// What needs somebody, the worst first.
+    pub attention: Vec<Attention>,
+    /// The scheduler.
+    pub scheduler: SchedulerView,
+    /// A service answers; otherwise this is what the store tells.
+    pub served: bool,
+    /// The connectors.
+    pub connectors: Vec<ConnectorStatus>,
+    /// Objects of the metaverse.
+    pub metaverse: u64,
+    /// Password synchronization, by directory.
+    pub passwords: Vec<PasswordStatusLine>,
+}
+
+/// How well things are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Nothing needs anybody.
+    Well,
+    /// Somebody should look in the next days.
+    Attention,
+    /// Something does not work.
+    Trouble,
+}
+
+/// Something that needs somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Attention {
+    /// How bad it is.
+    pub level: Health,
+    /// What it is.
+    pub what: String,
+    /// The command that shows more, or helps.
+    pub command: String,
+}
+
+/// How a connector stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectorStatus {
+    /// Its name.
+    pub name: String,
+    /// Rules write to it.
+    pub target: bool,
+    /// Objects of its space.
+    pub objects: u64,
+    /// Objects with a problem.
+    pub errors: u64,
+    /// What waits for export.
+    pub pending: PendingView,
+    /// Its last import.
+    pub last_import: Option<LastRun>,
+    /// Its last export.
+    pub last_export: Option<LastRun>,
+}
+
+/// What waits for export, in objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PendingView {
+    /// To be created.
+    pub adds: u64,
+    /// To be changed.
+    pub updates: u64,
+    /// To be renamed.
+    pub renames: u64,
+    /// To be removed.
+    pub deletes: u64,
+}
+
+/// A run in short.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastRun {
+    /// Its number.
+    pub run: u64,
+    /// When it began.
+    pub started: String,
+    /// How it ended.
+    pub result: String,
+}
+
+/// How the passwords of a directory stand.
+#[derive(Clone, Debug, Serialize)]
+pub struct PasswordStatusLine {
+    /// The directory.
+    pub directory: String,
+    /// Why nothing is sent, if so.
+    pub held: Option<String>,
+    /// When a password was last sent.
+    pub last_sent: Option<String>,
+    /// The tenant's last sign of life.
+    pub last_heartbeat: Option<String>,
+    /// Accounts that are refused again and again.
+    pub flagged: u64,
+}
+
+/// The newest runs that are looked at.
+const RUNS: usize = 200;
+/// Problems are counted so far.
+const PROBLEMS: usize = 5_000;
+
+impl Service {
+    /// How everything stands.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn status(&self, cx: &Context, served: bool) -> Result<StatusView, ServiceError> {
+        let snapshot = self.store.snapshot()?;
+        let runs = self.history()?.runs(RUNS)?;
+        let targets = self.rules.as_ref().map_or(&[][..], |rules| rules.targets());
+        let mut attention = Vec::new();
+        let mut connectors = Vec::new();
+        for (id, name) in &self.connectors {
+            let problems = snapshot.errors(*id, None, PROBLEMS)?;
+            let target = targets.contains(id);
+            let mut pending = PendingView::default();
+            if target {
+                let summary = ExportSummary::of(&snapshot, *id)?;
+                pending = PendingView { adds: summary.adds, updates: summary.updates, renames: summary.renames, deletes: summary.deletes };
+                let guard = &self.config.guard;
+                let limit = summary.delete_limit(Some(guard.max_deletes), guard.max_delete_percent, known_terms(&snapshot, *id)?);
+                if let Some(limit) = limit.filter(|limit| summary.deletes > *limit) {
+                    let what = format!("{} deletes wait for {name}, and {limit} are allowed: nothing is exported", summary.deletes);
+                    attention.push(Attention::trouble(what, format!("syncline export {name} --what-if")));
+                }
+            }
+            count_problems(name, &problems, &mut attention);
+            let last = |export: bool| last_run(&runs, name, export);
+            let (last_import, last_export) = (last(false), last(true));
+            for run in [&last_import, &last_export].into_iter().flatten().filter(|run| severity(&run.result) >= 3) {
+                let what = format!("the last {} of {name} ended: {}", self.profile_of(&runs, run.run), run.result);
+                attention.push(Attention::trouble(what, format!("syncline run show {}", run.run)));
+            }
+            connectors.push(ConnectorStatus {
+                name: name.clone(),
+                target,
+                objects: snapshot.cs_count(*id)?,
+                errors: problems.len() as u64,
+                pending,
+                last_import,
+                last_export,
+            });
+        }
+        let scheduler = self.scheduler(cx)?;
+        self.look_at_schedule(cx, &scheduler, served, &mut attention)?;
+        let passwords = self.look_at_passwords(cx, &mut attention)?;
+        if let Err(problem) = self.rules() {
+            attention.push(Attention::trouble(format!("the rules do not compile, so nothing runs: {problem}"), "syncline rule lint".to_owned()));
+        }
+        for (name, standing) in self.former_connectors()?.into_values() {
+            if standing == super::Standing::Abandoned {
+                let what = format!("the store holds objects of '{name}', which is not configured any more: nothing is synchronized");
+                attention.push(Attention::trouble(what, "syncline connector list".to_owned()));
+            }
+        }
+        attention.sort_by_key(|found| std::cmp::Reverse(found.level));
+        let health = attention.iter().map(|found| found.level).max().unwrap_or(Health::Well);
+        Ok(StatusView { health, attention, scheduler, served, connectors, metaverse: snapshot.mv_count()?, passwords })
+    }
+
+    fn profile_of(&self, runs: &[RunView], number: u64) -> String {
+        runs.iter().find(|run| run.number == number).map_or_else(|| "run".to_owned(), |run| run.profile.clone())
+    }
+
+    fn look_at_schedule(&self, cx: &Context, view: &SchedulerView, served: bool, found: &mut Vec<Attention>) -> Result<(), ServiceError> {
+        if let Some(suspension) = &view.suspended {
+            let what = format!("nothing runs by itself: suspended by {}", suspension.by);
+            found.push(Attention::new(Health::Attention, what, "syncline scheduler resume".to_owned()));
+        } else if served && !view.cycle_enabled {
+            let what = "nothing runs by itself: [scheduler] enabled is false".to_owned();
+            found.push(Attention::new(Health::Attention, what, "syncline scheduler set --enabled true".to_owned()));
+        } else if served && let Some(reason) = self.health_facts(cx)?.unready() {
+            found.push(Attention::trouble(reason, "syncline run list".to_owned()));
+        }
+        if view.staging {
+            let what = "staging mode: nothing is exported".to_owned();
+            found.push(Attention::new(Health::Attention, what, "syncline export --what-if".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn look_at_passwords(&self, cx: &Context, found: &mut Vec<Attention>) -> Result<Vec<PasswordStatusLine>, ServiceError> {
+        if self.rules.is_err() || self.password_sources().is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut lines = Vec::new();
+        for (directory, status) in self.password_status(cx)? {
+            let held = status.held_detail.clone().or_else(|| status.failure.clone());
+            if let Some(reason) = &held {
+                found.push(Attention::trouble(format!("passwords of {directory} are not sent: {reason}"), "syncline phs doctor".to_owned()));
+            }
+            for domain in status.domains.iter().filter_map(|domain| domain.failure.as_ref().map(|failure| (&domain.domain, failure))) {
+                let what = format!("passwords of {} cannot be read: {}", domain.0, domain.1);
+                found.push(Attention::trouble(what, "syncline phs doctor".to_owned()));
+            }
+            if status.flagged > 0 {
+                let what = format!("the tenant refuses the passwords of {} accounts again and again", status.flagged);
+                found.push(Attention::new(Health::Attention, what, "syncline phs coverage".to_owned()));
+            }
+            lines.push(PasswordStatusLine {
+                directory,
+                held,
+                last_sent: status.last_sent.clone(),
+                last_heartbeat: status.last_heartbeat.clone(),
+                flagged: status.flagged,
+            });
+        }
+        Ok(lines)
+    }
+}
+
+impl Attention {
+    fn new(level: Health, what: String, command: String) -> Self {
+        Self { level, what, command }
+    }
+
+    fn trouble(what: String, command: String) -> Self {
+        Self::new(Health::Trouble, what, command)
+    }
+}
+
+fn count_problems(connector: &str, problems: &[(CsId, ErrorSide, ObjectError)], found: &mut Vec<Attention>) {
+    let mut by_side: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for (_, side, _) in problems {
+        let name = match side {
+            ErrorSide::Import => "import",
+            ErrorSide::Sync => "synchronization",
+            ErrorSide::Export => "export",
+        };
+        *by_side.entry(name).or_default() += 1;
+    }
+    for (side, count) in by_side {
+        let plural = if count == 1 { "object has a problem" } else { "objects have problems" };
+        let what = format!("{count} {plural} with {side} of {connector}");
+        found.push(Attention::new(Health::Attention, what, format!("syncline errors {connector}")));
+    }
+}
+
+/// The newest run of a connector that read it, or wrote it.
+fn last_run(runs: &[RunView], connector: &str, export: bool) -> Option<LastRun> {
+    let reads = [Profile::FullImport.as_str(), Profile::DeltaImport.as_str()];
+    let fits = |run: &&RunView| {
+        run.connector == connector && if export { run.profile == Profile::Export.as_str() } else { reads.contains(&run.profile.as_str()) }
+    };
+    let run = runs.iter().find(fits)?;
+    Some(LastRun { run: run.number, started: run.started.clone(), result: run.result.clone() })
+}
