@@ -42,10 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("src/schedule.rs", &["model"]),
-    (
-        "src/server/",
-        &["model", "context", "events", "store", "engine", "config", "schedule", "service", "password", "connector", "rules"],
-    ),
+    ("src/server/", &["model", "context", "events", "store", "engine", "config", "schedule", "service", "password", "connector", "rules"]),
     ("src/migration/", &["model", "rules", "config"]),
     (
         "src/cli/",

@@ -2,12 +2,12 @@
 //! here.
 
 use super::args::{Arguments, Command, StoreCommand};
+use super::audited::{account_of, recorded};
 use super::console::Console;
 use super::error::{CommandError, Exit};
 use super::output::Output;
-use super::audited::{account_of, recorded};
 use super::{App, Place, calls};
-use crate::config::Config;
+use crate::config::{Config, caller_name};
 use crate::context::Context;
 use crate::server::{Call, Caller, Commands, Piece, RunningService, Station};
 use clap::Parser as _;
@@ -22,9 +22,9 @@ impl Command {
     /// Needs the store, which a running service has for itself.
     fn belongs_to_service(&self) -> bool {
         match self {
-            Self::Demo(_) | Self::Init(_) | Self::Config(_) | Self::Anchor(_) | Self::Tenant(_) | Self::Serve(_) | Self::Audit(_) => false,
+            Self::Demo(_) | Self::Init(_) | Self::Config(_) | Self::Anchor(_) | Self::Tenant(_) | Self::Serve(_) | Self::Audit(_)
             // The file itself is looked at, which its owner cannot do while it is open.
-            Self::Store(StoreCommand::Compact) => false,
+            | Self::Store(StoreCommand::Compact) => false,
             _ => true,
         }
     }
@@ -51,7 +51,7 @@ pub(super) fn by_service(arguments: &Arguments, output: &Output, cx: &Context) -
     };
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let folder = std::env::current_dir().unwrap_or_default();
-    let user_name = std::env::var("USER").ok();
+    let user_name = caller_name();
     let call = Call { user_name, width: output.width(), bars: output.progress_target().is_some(), ..Call::new(words, folder) };
     let stopping = stop_on_interrupt(&cx.cancel);
     let done = service.call(&call, &cx.cancel, |piece| match piece {

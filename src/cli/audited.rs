@@ -6,7 +6,7 @@ use super::args::{
 use super::commands::audit::log_of;
 use super::error::{CommandError, Exit};
 use super::{App, Place};
-use crate::config::Config;
+use crate::config::{Config, caller_name};
 use crate::service::Act;
 
 impl Command {
@@ -74,7 +74,7 @@ pub(super) fn recorded(app: &App, words: Vec<String>, command: Command) -> Resul
 
 /// The account of this process, for the record.
 pub(super) fn account() -> String {
-    account_of(Some(rustix::process::getuid().as_raw()), std::env::var("USER").ok().as_deref())
+    account_of(Some(rustix::process::getuid().as_raw()), caller_name().as_deref())
 }
 
 /// An account by its number, which the system vouches for, and the name that it goes by.

@@ -270,6 +270,12 @@ impl Config {
     }
 }
 
+/// The name that the account of this process goes by, as its environment says.
+#[expect(clippy::disallowed_methods, reason = "the environment is read in this module")]
+pub fn caller_name() -> Option<String> {
+    std::env::var("USER").ok()
+}
+
 fn read_main(folder: &Path) -> Result<MainFile, ConfigProblem> {
     if folder.is_file() {
         let around = folder.parent().filter(|around| !around.as_os_str().is_empty()).unwrap_or(Path::new("."));

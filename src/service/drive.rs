@@ -77,6 +77,14 @@ impl Threads {
             Self::Own(runtime) => runtime.handle(),
         }
     }
+
+    /// A process that goes on hears signals itself.
+    fn watch_signals(&self, cx: &Context) -> Option<tokio::task::JoinHandle<()>> {
+        match self {
+            Self::Lent(_) => None,
+            Self::Own(runtime) => Some(runtime.spawn(stop_on_signal(cx.clone()))),
+        }
+    }
 }
 
 impl Service {
@@ -98,7 +106,7 @@ impl Service {
         self.keep_source_anchor()?;
         let threads = self.threads()?;
         let runtime = threads.handle();
-        let watcher = self.watch_signals(&threads, cx);
+        let watcher = threads.watch_signals(cx);
         let mut crew = Crew::default();
         let done = runtime
             .block_on(self.gather(work, options, cx, &mut crew))
@@ -149,18 +157,10 @@ impl Service {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map(Threads::Own).map_err(failed)
     }
 
-    /// A process that goes on hears signals itself.
-    fn watch_signals(&self, threads: &Threads, cx: &Context) -> Option<tokio::task::JoinHandle<()>> {
-        match threads {
-            Threads::Lent(_) => None,
-            Threads::Own(runtime) => Some(runtime.spawn(stop_on_signal(cx.clone()))),
-        }
-    }
-
     /// Does asynchronous work on threads for connections; an interrupt or a request to terminate asks it to end.
     pub(super) fn with_runtime<T>(&self, cx: &Context, work: impl AsyncFnOnce() -> Result<T, ServiceError>) -> Result<T, ServiceError> {
         let threads = self.threads()?;
-        let watcher = self.watch_signals(&threads, cx);
+        let watcher = threads.watch_signals(cx);
         let done = threads.handle().block_on(work());
         if let Some(watcher) = watcher {
             watcher.abort();

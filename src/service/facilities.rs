@@ -87,16 +87,13 @@ impl TenantPool {
         cx: &Context,
     ) -> Result<TenantLease, ServiceError> {
         let mut running = self.running.lock().await;
-        let tenant = match running.get_mut(connector) {
-            Some(shared) => {
-                shared.users += 1;
-                Arc::clone(&shared.tenant)
-            }
-            None => {
-                let tenant = Arc::new(RunningTenant::start(connector, file, password_only, place, cx).await?);
-                running.insert(connector.to_owned(), Shared { tenant: Arc::clone(&tenant), users: 1 });
-                tenant
-            }
+        let tenant = if let Some(shared) = running.get_mut(connector) {
+            shared.users += 1;
+            Arc::clone(&shared.tenant)
+        } else {
+            let tenant = Arc::new(RunningTenant::start(connector, file, password_only, place, cx).await?);
+            running.insert(connector.to_owned(), Shared { tenant: Arc::clone(&tenant), users: 1 });
+            tenant
         };
         Ok(TenantLease { connector: connector.to_owned(), tenant })
     }

@@ -144,7 +144,7 @@ impl Service {
             let last = |export: bool| last_run(&runs, name, export);
             let (last_import, last_export) = (last(false), last(true));
             for run in [&last_import, &last_export].into_iter().flatten().filter(|run| severity(&run.result) >= 3) {
-                let what = format!("the last {} of {name} ended: {}", self.profile_of(&runs, run.run), run.result);
+                let what = format!("the last {} of {name} ended: {}", profile_of(&runs, run.run), run.result);
                 attention.push(Attention::trouble(what, format!("syncline run show {}", run.run)));
             }
             connectors.push(ConnectorStatus {
@@ -161,7 +161,8 @@ impl Service {
         self.look_at_schedule(cx, &scheduler, served, &mut attention)?;
         let passwords = self.look_at_passwords(cx, &mut attention)?;
         if let Err(problem) = self.rules() {
-            attention.push(Attention::trouble(format!("the rules do not compile, so nothing runs: {problem}"), "syncline rule lint".to_owned()));
+            attention
+                .push(Attention::trouble(format!("the rules do not compile, so nothing runs: {problem}"), "syncline rule lint".to_owned()));
         }
         for (name, standing) in self.former_connectors()?.into_values() {
             if standing == super::Standing::Abandoned {
@@ -172,10 +173,6 @@ impl Service {
         attention.sort_by_key(|found| std::cmp::Reverse(found.level));
         let health = attention.iter().map(|found| found.level).max().unwrap_or(Health::Well);
         Ok(StatusView { health, attention, scheduler, served, connectors, metaverse: snapshot.mv_count()?, passwords })
-    }
-
-    fn profile_of(&self, runs: &[RunView], number: u64) -> String {
-        runs.iter().find(|run| run.number == number).map_or_else(|| "run".to_owned(), |run| run.profile.clone())
     }
 
     fn look_at_schedule(&self, cx: &Context, view: &SchedulerView, served: bool, found: &mut Vec<Attention>) -> Result<(), ServiceError> {
@@ -203,7 +200,8 @@ impl Service {
         for (directory, status) in self.password_status(cx)? {
             let held = status.held_detail.clone().or_else(|| status.failure.clone());
             if let Some(reason) = &held {
-                found.push(Attention::trouble(format!("passwords of {directory} are not sent: {reason}"), "syncline phs doctor".to_owned()));
+                found
+                    .push(Attention::trouble(format!("passwords of {directory} are not sent: {reason}"), "syncline phs doctor".to_owned()));
             }
             for domain in status.domains.iter().filter_map(|domain| domain.failure.as_ref().map(|failure| (&domain.domain, failure))) {
                 let what = format!("passwords of {} cannot be read: {}", domain.0, domain.1);
@@ -250,6 +248,10 @@ fn count_problems(connector: &str, problems: &[(CsId, ErrorSide, ObjectError)], 
         let what = format!("{count} {plural} with {side} of {connector}");
         found.push(Attention::new(Health::Attention, what, format!("syncline errors {connector}")));
     }
+}
+
+fn profile_of(runs: &[RunView], number: u64) -> String {
+    runs.iter().find(|run| run.number == number).map_or_else(|| "run".to_owned(), |run| run.profile.clone())
 }
 
 /// The newest run of a connector that read it, or wrote it.
