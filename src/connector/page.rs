@@ -38,6 +38,9 @@ pub enum PageItem<'a> {
     Change(EntryRef<'a>),
     /// The object is gone.
     Gone(EntryRef<'a>),
+    /// The object is there and unchanged. It is known by its anchor alone, and matters only where whatever is not named
+    /// is gone ([`Completion::answered_in_full`]).
+    Present(EntryRef<'a>),
     /// Not understood.
     Rejected(&'a DiscoveryError),
 }
@@ -47,6 +50,7 @@ enum ItemKind {
     Entry,
     Change,
     Gone,
+    Present,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +81,8 @@ pub struct ImportPage {
     items: Vec<Item>,
     /// Entries that the connector saw and dropped because they are out of scope.
     pub filtered: u64,
+    /// Sentences for people about the import as a whole: what it could not do, and how it could.
+    pub notes: Vec<String>,
     /// Set on the last page of a complete stream.
     pub completion: Option<Completion>,
 }
@@ -112,6 +118,7 @@ impl ImportPage {
                     ItemKind::Entry => PageItem::Entry(entry),
                     ItemKind::Change => PageItem::Change(entry),
                     ItemKind::Gone => PageItem::Gone(entry),
+                    ItemKind::Present => PageItem::Present(entry),
                 }
             }
         }
@@ -231,6 +238,11 @@ impl PageBuilder {
     /// Opens a tombstone.
     pub fn begin_gone(&mut self, dn: &str) {
         self.begin(ItemKind::Gone, dn);
+    }
+
+    /// Opens an object that is there and unchanged; only its anchor counts.
+    pub fn begin_present(&mut self, dn: &str) {
+        self.begin(ItemKind::Present, dn);
     }
 
     /// Sets the anchor of the open entry.

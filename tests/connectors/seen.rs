@@ -3,7 +3,7 @@
 use futures_util::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use syncline::connector::{Connector, ConnectorError, DiscoveryError, ImportKind, ImportRequest, PageItem};
+use syncline::connector::{Completion, Connector, ConnectorError, DiscoveryError, ImportKind, ImportRequest, PageItem};
 use syncline::context::Context;
 use syncline::model::{Names, ValueKind};
 
@@ -32,6 +32,9 @@ pub(crate) struct Seen {
     pub(crate) entries: BTreeMap<String, SeenEntry>,
     pub(crate) changes: Vec<String>,
     pub(crate) gone: Vec<String>,
+    pub(crate) present: usize,
+    pub(crate) notes: Vec<String>,
+    pub(crate) completion: Option<Completion>,
     pub(crate) rejected: Vec<DiscoveryError>,
     pub(crate) filtered: u64,
     pub(crate) pages: usize,
@@ -66,10 +69,13 @@ pub(crate) async fn run(connector: &dyn Connector, names: &Names, attributes: &[
         seen.largest_page = seen.largest_page.max(page.len());
         seen.filtered += page.filtered;
         seen.completed = page.completion.is_some();
+        seen.notes.extend(page.notes.iter().cloned());
+        seen.completion.clone_from(&page.completion);
         for item in page.items() {
             match item {
                 PageItem::Rejected(error) => seen.rejected.push(error.clone()),
                 PageItem::Gone(entry) => seen.gone.push(entry.dn().to_owned()),
+                PageItem::Present(_) => seen.present += 1,
                 PageItem::Change(entry) => seen.changes.push(format!("{}: {}", entry.dn(), described(entry, names))),
                 PageItem::Entry(entry) => {
                     let mut kept = SeenEntry {

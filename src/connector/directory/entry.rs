@@ -66,6 +66,12 @@ impl<'a> Gathered<'a> {
             self.classes.push(octets);
         }
     }
+
+    fn clear(&mut self) {
+        self.values.clear();
+        self.anchors.clear();
+        self.classes.clear();
+    }
 }
 
 impl ImportPlan {
@@ -165,11 +171,40 @@ impl ImportPlan {
     /// Adds a whole entry to a page: as an entry, as filtered, or as a problem. `place` says where the entry was read
     /// ("file, line 7"), for problems; `gathered` is empty afterwards.
     pub fn entry(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>, place: &dyn Fn() -> String) {
+        self.place_entry(builder, dn_octets, gathered, place);
+        gathered.clear();
+    }
+
+    /// As [`Self::entry`], for an entry of which nothing is known but that it changed: one that is not wanted may have been
+    /// wanted before, under another name or as another type, and is gone now.
+    pub fn changed_entry(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>, place: &dyn Fn() -> String) {
+        if !self.place_entry(builder, dn_octets, gathered, place)
+            && let Ok(anchor) = self.anchor(gathered)
+        {
+            // Without its name: another object may have that by now.
+            builder.begin_gone("");
+            builder.anchor(anchor);
+            builder.finish();
+        }
+        gathered.clear();
+    }
+
+    /// False when the entry is not wanted.
+    fn place_entry(
+        &self,
+        builder: &mut PageBuilder,
+        dn_octets: &[u8],
+        gathered: &mut Gathered<'_>,
+        place: &dyn Fn() -> String,
+    ) -> bool {
         // Opened with its name before the name is judged, so that every way out closes the same entry.
         builder.begin_entry(std::str::from_utf8(dn_octets).map_or("", strip_extended));
         match self.fill(builder, dn_octets, gathered) {
             Ok(true) => builder.finish(),
-            Ok(false) => builder.filter(),
+            Ok(false) => {
+                builder.filter();
+                return false;
+            }
             Err((code, detail)) => {
                 let dn = std::str::from_utf8(dn_octets).ok().filter(|dn| Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0));
                 let anchor = self.anchor(gathered).ok().map(Anchor::new);
@@ -178,9 +213,7 @@ impl ImportPlan {
                 builder.reject(DiscoveryError { code, detail, dn: dn.map(str::to_owned), anchor });
             }
         }
-        gathered.values.clear();
-        gathered.anchors.clear();
-        gathered.classes.clear();
+        true
     }
 
     fn fill(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>) -> Result<bool, Problem> {

@@ -64,7 +64,7 @@ impl LdapSettings {
 
 /// A bound connection.
 pub(crate) struct Client {
-    ldap: Ldap,
+    pub(super) ldap: Ldap,
     pub(super) settings: Arc<LdapSettings>,
     driver: tokio::task::JoinHandle<()>,
     pages: bool,
@@ -200,16 +200,43 @@ impl Client {
         attributes: &[&str],
         cookie: &[u8],
     ) -> Result<Found, ConnectorError> {
+        let (found, result) = self.page_of(base, scope, filter, attributes, cookie).await?;
+        if result.rc != 0 {
+            return Err(self.search_error(base, &result));
+        }
+        Ok(found)
+    }
+
+    /// One page of a search whose base may be gone: nothing is found there then.
+    pub(crate) async fn page_if_there(
+        &mut self,
+        base: &str,
+        filter: &str,
+        attributes: &[&str],
+        cookie: &[u8],
+    ) -> Result<Option<Found>, ConnectorError> {
+        let (found, result) = self.page_of(base, Scope::Subtree, filter, attributes, cookie).await?;
+        match result.rc {
+            0 => Ok(Some(found)),
+            32 | 10 => Ok(None),
+            _ => Err(self.search_error(base, &result)),
+        }
+    }
+
+    async fn page_of(
+        &mut self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+        attributes: &[&str],
+        cookie: &[u8],
+    ) -> Result<(Found, LdapResult), ConnectorError> {
         let control = self.pages.then(|| RawControl {
             ctype: PAGED_RESULTS.to_owned(),
             crit: true,
             val: Some(paged_request(self.settings.page_size.max(1), cookie)),
         });
-        let (found, result) = self.search_once(base, scope, filter, attributes, control).await?;
-        if result.rc != 0 {
-            return Err(self.search_error(base, &result));
-        }
-        Ok(found)
+        self.search_once(base, scope, filter, attributes, control).await
     }
 
     /// Makes sure that a container exists and can be read: an empty answer about what cannot be seen would look like
@@ -351,7 +378,7 @@ fn check(settings: &LdapSettings) -> Result<bool, ConnectorError> {
     Ok(secure || settings.start_tls)
 }
 
-fn said(result: &LdapResult) -> String {
+pub(super) fn said(result: &LdapResult) -> String {
     // Samba ends its texts with an octet 0, others with line breaks.
     let text = result.text.trim_matches(|character: char| character.is_control() || character == ' ');
     let name = code_name(result.rc);
@@ -424,7 +451,7 @@ fn explain(error: &rustls::Error) -> String {
 }
 
 /// What a broken conversation means.
-fn lost(settings: &LdapSettings, error: &LdapError, during: &str) -> ConnectorError {
+pub(super) fn lost(settings: &LdapSettings, error: &LdapError, during: &str) -> ConnectorError {
     let url = &settings.url;
     match error {
         LdapError::Timeout { .. } => ConnectorError::new(

@@ -4,6 +4,7 @@ mod client;
 mod openldap;
 mod raw;
 mod stream;
+mod sync;
 
 pub use client::{LdapSettings, PLAIN_REFUSED};
 pub use openldap::{LdapConnector, LdapConnectorSettings};

@@ -2,10 +2,11 @@
 
 use super::client::{Client, LdapSettings};
 use super::raw::RawEntry;
-use super::stream::{Question, SearchRoot, StreamPlan, find, stream};
+use super::stream::{Question, SearchRoot, StreamPlan, find, stream_noting};
+use super::sync::{self, Ability, Content, Delta, Watermark, ability, position};
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
 use crate::connector::{
-    AttributeSchema, Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind,
+    AttributeSchema, Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind,
     ImportPage, ImportRequest, ImportStream, Schema,
 };
 use crate::context::Context;
@@ -56,8 +57,7 @@ impl LdapConnector {
         Ok(Self { names, settings, connection, base, scope })
     }
 
-    async fn kinds(client: &mut Client) -> Result<(KindTable, Vec<AttributeSchema>), ConnectorError> {
-        let root = client.root(&["subschemaSubentry"]).await?;
+    async fn kinds(client: &mut Client, root: &RawEntry) -> Result<(KindTable, Vec<AttributeSchema>), ConnectorError> {
         let mut table = KindTable::built_in();
         let Some(place) = root.text("subschemaSubentry") else { return Ok((table, Vec::new())) };
         let Some(subschema) = client.read(place, &["attributeTypes"]).await? else { return Ok((table, Vec::new())) };
@@ -65,15 +65,27 @@ impl LdapConnector {
         Ok((table, attributes))
     }
 
-    async fn prepare(&self, request: &ImportRequest) -> Result<(Client, StreamPlan), ConnectorError> {
+    /// A bound connection, and what the server says of itself.
+    async fn connect(&self) -> Result<(Client, RawEntry), ConnectorError> {
         let mut client = Client::connect(self.connection.clone()).await?;
-        let (kinds, _) = Self::kinds(&mut client).await?;
+        let root = client.root(&["subschemaSubentry", "namingContexts"]).await?;
+        Ok((client, root))
+    }
+
+    async fn roots(&self, client: &mut Client) -> Result<Vec<SearchRoot>, ConnectorError> {
         let mut roots = Vec::new();
         let filter = class_filter(&self.settings.selection.object_types);
         for base in roots_below(&self.scope, std::slice::from_ref(&self.base))? {
             client.check_base(&base).await?;
             roots.push(SearchRoot { base, filter: filter.clone() });
         }
+        Ok(roots)
+    }
+
+    async fn prepare(&self, request: &ImportRequest) -> Result<(Client, RawEntry, StreamPlan), ConnectorError> {
+        let (mut client, root) = self.connect().await?;
+        let (kinds, _) = Self::kinds(&mut client, &root).await?;
+        let roots = self.roots(&mut client).await?;
         let attributes: Vec<AttrId> = request
             .attributes
             .iter()
@@ -85,7 +97,57 @@ impl LdapConnector {
         let plan = ImportPlan::new(&self.names, &attributes, &kinds, &anchors, types, self.scope.clone());
         let completion = Completion { watermark: None, answered_in_full: false };
         // OpenLDAP knows no value ranges; asking for them would be asking for another attribute.
-        Ok((client, StreamPlan { roots, attributes: plan.requested(None), plan, completion }))
+        Ok((client, root, StreamPlan { roots, attributes: plan.requested(None), plan, completion }))
+    }
+
+    /// Deletes are told by `entryUUID` and nothing else. With another anchor nobody would know whose they are, and a table
+    /// of both, kept beside the space, would be a second truth about who is who.
+    fn is_told(&self) -> bool {
+        self.settings.anchor.eq_ignore_ascii_case("entryUUID")
+    }
+
+    async fn ability(&self, client: &mut Client, root: &RawEntry, roots: &[SearchRoot]) -> Result<Ability, ConnectorError> {
+        ability(client, root, &self.base, roots, &class_filter(&self.settings.selection.object_types)).await
+    }
+
+    async fn full(&self, cx: &Context, request: &ImportRequest) -> Result<ImportStream, ConnectorError> {
+        let (client, plan, notes) = Client::unless_cancelled(cx, async {
+            let (mut client, root, mut plan) = self.prepare(request).await?;
+            let mut notes = Vec::new();
+            if self.is_told() {
+                let place = match self.ability(&mut client, &root, &plan.roots).await? {
+                    Ability::Able(content) => position(&mut client, &content).await?,
+                    Ability::Unable(why) => Err(why),
+                };
+                match place {
+                    Ok(watermark) => plan.completion.watermark = Some(watermark.write()),
+                    Err(why) => notes.push(format!("{}: {why}", self.connection.url)),
+                }
+            }
+            Ok((client, plan, notes))
+        })
+        .await?;
+        Ok(stream_noting(client, cx.clone(), plan, notes))
+    }
+
+    async fn delta(&self, cx: &Context, request: &ImportRequest, since: &[u8]) -> Result<ImportStream, ConnectorError> {
+        let lost = |why: &str| {
+            let message = format!("{}: {why}; everything is read anew", self.connection.url);
+            ConnectorError::new(ConnectorErrorKind::WatermarkLost, message).unsent()
+        };
+        let since = Watermark::read(since).ok_or_else(|| lost("the place where the last import ended cannot be read"))?;
+        let (client, content, plan) = Client::unless_cancelled(cx, async {
+            let (mut client, root, plan) = self.prepare(request).await?;
+            match self.ability(&mut client, &root, &plan.roots).await? {
+                Ability::Able(content) if content.owns(&since) => Ok((client, content, plan)),
+                Ability::Able(_) => Err(lost("the last import read another directory, or asked it for something else")),
+                Ability::Unable(why) => Err(lost(&why)),
+            }
+        })
+        .await?;
+        let StreamPlan { attributes, plan, .. } = plan;
+        let class_filter = class_filter(&self.settings.selection.object_types);
+        Ok(sync::delta(client, cx.clone(), plan, Delta { content, since, class_filter, attributes }))
     }
 }
 
@@ -158,7 +220,7 @@ impl Connector for LdapConnector {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             full_import: true,
-            delta_import: false,
+            delta_import: self.is_told(),
             export: false,
             batch_objects: 1,
             batch_references: 1,
@@ -169,8 +231,8 @@ impl Connector for LdapConnector {
 
     async fn schema(&self, cx: &Context) -> Result<Schema, ConnectorError> {
         Client::unless_cancelled(cx, async {
-            let mut client = Client::connect(self.connection.clone()).await?;
-            let (_, attributes) = Self::kinds(&mut client).await?;
+            let (mut client, root) = self.connect().await?;
+            let (_, attributes) = Self::kinds(&mut client, &root).await?;
             client.close().await;
             Ok(Schema { object_types: self.settings.selection.object_types.clone(), attributes })
         })
@@ -178,19 +240,44 @@ impl Connector for LdapConnector {
     }
 
     async fn import(&self, cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
-        if request.kind != ImportKind::Full {
-            return Err(ConnectorError::new(
+        match &request.kind {
+            ImportKind::Full => self.full(cx, &request).await,
+            ImportKind::Delta { since } if self.is_told() => self.delta(cx, &request, since).await,
+            ImportKind::Delta { .. } => Err(ConnectorError::new(
                 ConnectorErrorKind::Configuration,
-                format!("{}: delta imports are not available for this directory; run a full import", self.connection.url),
-            ));
+                format!(
+                    "{}: delta imports need the anchor entryUUID, by which the server names what is gone; run a full import",
+                    self.connection.url
+                ),
+            )),
         }
-        let (client, plan) = Client::unless_cancelled(cx, self.prepare(&request)).await?;
-        Ok(stream(client, cx.clone(), plan))
+    }
+
+    async fn watch(&self, cx: &Context) -> Result<Option<ChangeStream>, ConnectorError> {
+        if !self.is_told() {
+            return Ok(None);
+        }
+        let ready: Option<(Client, Content)> = Client::unless_cancelled(cx, async {
+            let (mut client, root) = self.connect().await?;
+            let roots = self.roots(&mut client).await?;
+            match self.ability(&mut client, &root, &roots).await? {
+                Ability::Able(content) => Ok(Some((client, content))),
+                Ability::Unable(_) => {
+                    client.close().await;
+                    Ok(None)
+                }
+            }
+        })
+        .await?;
+        match ready {
+            Some((client, content)) => Client::unless_cancelled(cx, sync::watch(client, cx.clone(), content)).await,
+            None => Ok(None),
+        }
     }
 
     async fn find(&self, cx: &Context, request: &ImportRequest, anchors: &[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> {
         Client::unless_cancelled(cx, async {
-            let (client, plan) = self.prepare(request).await?;
+            let (client, _, plan) = self.prepare(request).await?;
             let filter = anchor_filter(&self.settings.anchor, anchors);
             let question = |root: &SearchRoot| Question {
                 base: root.base.clone(),

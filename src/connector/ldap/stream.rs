@@ -29,9 +29,17 @@ pub(crate) struct StreamPlan {
 }
 
 /// What the reading task hands to the decoding thread.
-enum Step {
+pub(super) enum Step {
+    /// Entries of a full import.
     Page(Vec<RawEntry>),
-    Done,
+    /// Entries that changed: one that is not wanted is gone, if it was wanted before.
+    Changed(Vec<RawEntry>),
+    /// Anchors of objects that are gone.
+    Gone(Vec<String>),
+    /// Anchors of objects that are there and unchanged.
+    Present(Vec<String>),
+    /// The end, with what people should know.
+    Done(Completion, Vec<String>),
     Failed(ConnectorError),
 }
 
@@ -43,19 +51,40 @@ const RANGES_MAX: usize = 100_000;
 
 /// Starts an import on a bound connection.
 pub(crate) fn stream(client: Client, cx: Context, plan: StreamPlan) -> ImportStream {
-    let (raw_sender, raw_receiver) = mpsc::channel(1);
-    let (sender, mut receiver) = mpsc::channel(PAGES_AHEAD);
+    stream_noting(client, cx, plan, Vec::new())
+}
+
+/// As [`stream`]; the last page says what people should know.
+pub(super) fn stream_noting(client: Client, cx: Context, plan: StreamPlan, notes: Vec<String>) -> ImportStream {
     let StreamPlan { roots, attributes, plan, completion } = plan;
     let place = client.settings.url.clone();
+    pipeline(cx, plan, place, move |sender| async move {
+        read(client, &roots, &attributes, &sender).await?;
+        Ok((completion, notes))
+    })
+}
+
+/// Runs `read` as a task that hands steps to a decoding thread; what it comes to is the end of the stream.
+pub(super) fn pipeline<F>(
+    cx: Context,
+    plan: ImportPlan,
+    place: String,
+    read: impl FnOnce(mpsc::Sender<Step>) -> F + Send + 'static,
+) -> ImportStream
+where
+    F: Future<Output = Result<(Completion, Vec<String>), ConnectorError>> + Send,
+{
+    let (raw_sender, raw_receiver) = mpsc::channel(1);
+    let (sender, mut receiver) = mpsc::channel(PAGES_AHEAD);
     tokio::spawn(async move {
-        let last = match Client::unless_cancelled(&cx, read(client, &roots, &attributes, &raw_sender)).await {
-            Ok(()) => Step::Done,
+        let last = match Client::unless_cancelled(&cx, read(raw_sender.clone())).await {
+            Ok((completion, notes)) => Step::Done(completion, notes),
             Err(error) => Step::Failed(error),
         };
         // Nobody listening any more is the same end.
         let _ = raw_sender.send(last).await;
     });
-    tokio::task::spawn_blocking(move || decode(&plan, &place, completion, raw_receiver, &sender));
+    tokio::task::spawn_blocking(move || decode(&plan, &place, raw_receiver, &sender));
     futures_util::stream::poll_fn(move |task| receiver.poll_recv(task)).boxed()
 }
 
@@ -98,7 +127,7 @@ pub(crate) async fn find(mut client: Client, plan: &StreamPlan, questions: &[Que
     for question in questions {
         for mut entry in client.find(&question.base, question.scope, &question.filter, &wanted).await? {
             complete(&mut client, &mut entry).await?;
-            decode_entry(&plan.plan, &place, &entry, &mut Gathered::default(), &mut builder);
+            decode_entry(&plan.plan, &place, &entry, false, &mut Gathered::default(), &mut builder);
         }
     }
     client.close().await;
@@ -106,7 +135,7 @@ pub(crate) async fn find(mut client: Client, plan: &StreamPlan, questions: &[Que
 }
 
 /// Fetches what is missing of attributes that came in part.
-async fn complete(client: &mut Client, entry: &mut RawEntry) -> Result<(), ConnectorError> {
+pub(super) async fn complete(client: &mut Client, entry: &mut RawEntry) -> Result<(), ConnectorError> {
     let mut partial = Vec::new();
     for (description, _) in entry.attributes().into_iter().flatten() {
         if let Some((name, _, Some(last))) = range_of(description) {
@@ -165,22 +194,31 @@ fn changed(client: &Client, dn: &str, name: &str) -> ConnectorError {
 fn decode(
     plan: &ImportPlan,
     place: &str,
-    completion: Completion,
     mut receiver: mpsc::Receiver<Step>,
     sender: &mpsc::Sender<Result<ImportPage, ConnectorError>>,
 ) {
-    let mut completion = Some(completion);
     while let Some(step) = receiver.blocking_recv() {
         let sent = match step {
             Step::Failed(error) => {
                 let _ = sender.blocking_send(Err(error));
                 return;
             }
-            Step::Done => {
-                let _ = sender.blocking_send(Ok(ImportPage::last(completion.take().unwrap_or_default())));
+            Step::Done(completion, notes) => {
+                let mut last = ImportPage::last(completion);
+                last.notes = notes;
+                let _ = sender.blocking_send(Ok(last));
                 return;
             }
-            Step::Page(entries) => decode_page(plan, place, &entries, sender),
+            Step::Page(entries) => decode_page(plan, place, &entries, false, sender),
+            Step::Changed(entries) => decode_page(plan, place, &entries, true, sender),
+            Step::Gone(anchors) => {
+                let page = of_anchors(&anchors, PageBuilder::begin_gone);
+                sender.blocking_send(Ok(page)).is_ok()
+            }
+            Step::Present(anchors) => {
+                let page = of_anchors(&anchors, PageBuilder::begin_present);
+                sender.blocking_send(Ok(page)).is_ok()
+            }
         };
         if !sent {
             return;
@@ -189,12 +227,29 @@ fn decode(
     // The reading task ended without a word: the stream ends without completion, which is how a cut looks.
 }
 
+/// A page about objects of which nothing but the anchor is known.
+fn of_anchors(anchors: &[String], begin: impl Fn(&mut PageBuilder, &str)) -> ImportPage {
+    let mut builder = PageBuilder::new();
+    for anchor in anchors {
+        begin(&mut builder, "");
+        builder.anchor(anchor.as_bytes());
+        builder.finish();
+    }
+    builder.build(None)
+}
+
 /// False when nobody takes pages any more.
-fn decode_page(plan: &ImportPlan, place: &str, entries: &[RawEntry], sender: &mpsc::Sender<Result<ImportPage, ConnectorError>>) -> bool {
+fn decode_page(
+    plan: &ImportPlan,
+    place: &str,
+    entries: &[RawEntry],
+    changed: bool,
+    sender: &mpsc::Sender<Result<ImportPage, ConnectorError>>,
+) -> bool {
     let mut builder = PageBuilder::new();
     let mut gathered = Gathered::default();
     for entry in entries {
-        decode_entry(plan, place, entry, &mut gathered, &mut builder);
+        decode_entry(plan, place, entry, changed, &mut gathered, &mut builder);
         if (builder.len() >= PAGE_ENTRIES || builder.octets() >= PAGE_OCTETS)
             && sender.blocking_send(Ok(std::mem::take(&mut builder).build(None))).is_err()
         {
@@ -205,7 +260,14 @@ fn decode_page(plan: &ImportPlan, place: &str, entries: &[RawEntry], sender: &mp
     (page.is_empty() && page.filtered == 0) || sender.blocking_send(Ok(page)).is_ok()
 }
 
-fn decode_entry<'e>(plan: &ImportPlan, place: &str, entry: &'e RawEntry, gathered: &mut Gathered<'e>, builder: &mut PageBuilder) {
+fn decode_entry<'e>(
+    plan: &ImportPlan,
+    place: &str,
+    entry: &'e RawEntry,
+    changed: bool,
+    gathered: &mut Gathered<'e>,
+    builder: &mut PageBuilder,
+) {
     match (entry.dn(), entry.attributes()) {
         (Some(dn), Some(attributes)) => {
             for (description, values) in attributes {
@@ -222,7 +284,12 @@ fn decode_entry<'e>(plan: &ImportPlan, place: &str, entry: &'e RawEntry, gathere
                     }
                 }
             }
-            plan.entry(builder, dn, gathered, &|| place.to_owned());
+            let place = || place.to_owned();
+            if changed {
+                plan.changed_entry(builder, dn, gathered, &place);
+            } else {
+                plan.entry(builder, dn, gathered, &place);
+            }
         }
         (dn, _) => {
             let dn = dn.and_then(|dn| std::str::from_utf8(dn).ok()).map(str::to_owned);

@@ -122,6 +122,7 @@ pub fn import_asking(
         }
         import.page(&page, recorder)?;
         recorder.advance(page.len() as u64);
+        page.notes.iter().for_each(|note| recorder.note(note.clone()));
         if import.problems > options.errors_max {
             let message = format!("more than {} entries could not be read; see `syncline errors`", options.errors_max);
             return Err(EngineError::Guard { result: "stopped-error-limit", message });

@@ -141,7 +141,7 @@ impl Import<'_> {
             .with_min_len(PER_TASK)
             .map(|index| match page.item(index) {
                 PageItem::Entry(entry) => (hash::entry(&entry, self.secret), entry.anchor().map(anchor_key)),
-                PageItem::Change(entry) | PageItem::Gone(entry) => (0, entry.anchor().map(anchor_key)),
+                PageItem::Change(entry) | PageItem::Gone(entry) | PageItem::Present(entry) => (0, entry.anchor().map(anchor_key)),
                 PageItem::Rejected(_) => (0, None),
             })
             .collect();
@@ -171,7 +171,7 @@ impl Import<'_> {
             let (entry, whole) = match page.item(index) {
                 PageItem::Entry(entry) => (entry, true),
                 PageItem::Change(entry) => (entry, false),
-                PageItem::Gone(_) | PageItem::Rejected(_) => return Ok(None),
+                PageItem::Gone(_) | PageItem::Present(_) | PageItem::Rejected(_) => return Ok(None),
             };
             let known = self.by_anchor(&entry, anchor, snapshot)?;
             if whole && known.is_some_and(|id| self.lookup.unchanged(id, hash)) {
@@ -215,6 +215,13 @@ impl Import<'_> {
             PageItem::Entry(entry) => (entry, true),
             PageItem::Change(entry) => (entry, false),
             PageItem::Gone(entry) => return self.gone(entry, anchor, segment, recorder),
+            PageItem::Present(entry) => {
+                if let Some(id) = self.by_anchor(entry, anchor, &segment.snapshot)? {
+                    self.see_known(id);
+                    recorder.count("stage-no-change", 1);
+                }
+                return Ok(true);
+            }
             PageItem::Rejected(error) => return self.rejected(error, segment, recorder),
         };
         let known = self.by_anchor(entry, anchor, &segment.snapshot)?;

@@ -1,5 +1,5 @@
 //! The value of the paged results control (RFC 2696), written and read by hand: what a server sends must not be able
-//! to stop us.
+//! to stop us. The elements of ASN.1 it is made of serve other controls, too.
 
 /// Object identifier of the paged results control.
 pub const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
@@ -34,7 +34,7 @@ impl PagedReply {
     }
 }
 
-fn push(target: &mut Vec<u8>, tag: u8, content: &[u8]) {
+pub(super) fn push(target: &mut Vec<u8>, tag: u8, content: &[u8]) {
     target.push(tag);
     match u8::try_from(content.len()) {
         Ok(short) if short < 0x80 => target.push(short),
@@ -50,7 +50,7 @@ fn push(target: &mut Vec<u8>, tag: u8, content: &[u8]) {
 }
 
 /// The first element: its tag, its content, and what follows it.
-fn element(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn element(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = octets.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, rest) = if *first < 0x80 {

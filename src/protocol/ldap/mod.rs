@@ -3,7 +3,11 @@
 mod controls;
 mod diagnostics;
 mod schema;
+mod sync;
 
 pub use controls::{PAGED_RESULTS, PagedReply, paged_request};
 pub use diagnostics::{bind_detail, code_name, range_of};
 pub use schema::{AttributeType, parse_attribute_type};
+pub use sync::{
+    EntryState, SYNC_DONE, SYNC_INFO, SYNC_REQUEST, SYNC_STATE, SyncDone, SyncInfo, SyncMode, SyncState, SyncUuid, sync_request,
+};

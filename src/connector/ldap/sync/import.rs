@@ -1,0 +1,126 @@
+//! A delta import: one refresh, the entries that changed, and those that moved with them.
+
+use super::content::Content;
+use super::refresh::{Changes, refresh};
+use super::uuid_text;
+use super::watermark::Watermark;
+use crate::connector::directory::{ImportPlan, PAGE_ENTRIES};
+use crate::connector::ldap::client::Client;
+use crate::connector::ldap::raw::RawEntry;
+use crate::connector::ldap::stream::{Step, complete, pipeline};
+use crate::connector::{Completion, ConnectorError, ImportStream};
+use crate::context::Context;
+use crate::protocol::ldap::SyncUuid;
+use ldap3::Scope;
+use tokio::sync::mpsc;
+
+/// Entries to ask for at once: fewer than the smallest limit that servers have by default.
+const AT_ONCE: usize = 200;
+
+/// What a delta import needs besides the connection.
+pub(in crate::connector::ldap) struct Delta {
+    pub(in crate::connector::ldap) content: Content,
+    pub(in crate::connector::ldap) since: Watermark,
+    /// The object types that are wanted.
+    pub(in crate::connector::ldap) class_filter: String,
+    /// Attribute descriptions to ask for.
+    pub(in crate::connector::ldap) attributes: Vec<String>,
+}
+
+/// Where steps go; the error says that nobody takes them any more.
+struct Taker(mpsc::Sender<Step>);
+
+/// The engine has ended the import.
+struct Ended;
+
+impl Taker {
+    async fn give(&self, step: Step) -> Result<(), Ended> {
+        self.0.send(step).await.map_err(|_| Ended)
+    }
+
+    async fn give_anchors(&self, uuids: &[SyncUuid], step: impl Fn(Vec<String>) -> Step) -> Result<(), Ended> {
+        for chunk in uuids.chunks(PAGE_ENTRIES) {
+            self.give(step(chunk.iter().copied().map(uuid_text).collect())).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Why reading ended early.
+enum Stop {
+    Ended,
+    Failed(ConnectorError),
+}
+
+impl From<Ended> for Stop {
+    fn from(_: Ended) -> Self {
+        Self::Ended
+    }
+}
+
+impl From<ConnectorError> for Stop {
+    fn from(error: ConnectorError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Starts a delta import on a bound connection.
+pub(in crate::connector::ldap) fn delta(mut client: Client, cx: Context, plan: ImportPlan, delta: Delta) -> ImportStream {
+    let place = client.settings.url.clone();
+    pipeline(cx, plan, place, move |sender| async move {
+        let result = read(&mut client, delta, &Taker(sender)).await;
+        match result {
+            Ok(completion) => {
+                client.close().await;
+                Ok((completion, Vec::new()))
+            }
+            Err(Stop::Ended) => {
+                client.close().await;
+                Ok((Completion::default(), Vec::new()))
+            }
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    })
+}
+
+async fn read(client: &mut Client, delta: Delta, taker: &Taker) -> Result<Completion, Stop> {
+    let Delta { content, since, class_filter, attributes } = delta;
+    let wanted: Vec<&str> = attributes.iter().map(String::as_str).collect();
+    let Changes { changed, gone, present, whole, containers, cookie } = refresh(client, &content, &since.cookie).await?;
+    taker.give_anchors(&gone, Step::Gone).await?;
+    for chunk in changed.chunks(AT_ONCE) {
+        let filter: String = chunk.iter().map(|uuid| format!("(entryUUID={})", uuid_text(*uuid))).collect();
+        let mut cookie = Vec::new();
+        loop {
+            // Whoever is not found went after the refresh, which the next one tells.
+            let found = client.page(&content.context, Scope::Subtree, &format!("(|{filter})"), &wanted, &cookie).await?;
+            give_entries(client, found.entries, taker).await?;
+            if found.cookie.is_empty() {
+                break;
+            }
+            cookie = found.cookie;
+        }
+    }
+    for container in containers {
+        let mut cookie = Vec::new();
+        // A container that is renamed again or gone meanwhile is told by the next refresh.
+        while let Some(found) = client.page_if_there(&container, &class_filter, &wanted, &cookie).await? {
+            give_entries(client, found.entries, taker).await?;
+            if found.cookie.is_empty() {
+                break;
+            }
+            cookie = found.cookie;
+        }
+    }
+    taker.give_anchors(&present, Step::Present).await?;
+    let watermark = cookie.map_or(since, |cookie| content.watermark(cookie));
+    Ok(Completion { watermark: Some(watermark.write()), answered_in_full: whole })
+}
+
+async fn give_entries(client: &mut Client, mut entries: Vec<RawEntry>, taker: &Taker) -> Result<(), Stop> {
+    for entry in &mut entries {
+        complete(client, entry).await?;
+    }
+    taker.give(Step::Changed(entries)).await?;
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! A search that never ends, as a bell: it rings when something changed, and says nothing of what.
+
+use super::content::{Content, position};
+use super::search::{Refusal, SyncError, SyncMessage, SyncQuestion, SyncSearch};
+use crate::connector::ldap::client::Client;
+use crate::connector::{ChangeStream, ConnectorError, ConnectorErrorKind};
+use crate::context::Context;
+use crate::protocol::ldap::{SyncInfo, SyncMode};
+use futures_util::StreamExt as _;
+use ldap3::Scope;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Changes that follow each other faster than this are one.
+const QUIET: Duration = Duration::from_millis(500);
+/// A series of changes that does not end is told after this time nevertheless.
+const BURST_MAX: Duration = Duration::from_secs(5);
+/// How often the server is asked for a sign of life: a firewall that forgot the connection tells nobody.
+const HEARTBEAT: Duration = Duration::from_mins(1);
+
+/// Listens on a bound connection. `None` when the server does not say where it stands.
+///
+/// # Errors
+/// When the server does not answer.
+pub(in crate::connector::ldap) async fn watch(
+    mut client: Client,
+    cx: Context,
+    content: Content,
+) -> Result<Option<ChangeStream>, ConnectorError> {
+    let Ok(watermark) = position(&mut client, &content).await? else {
+        client.close().await;
+        return Ok(None);
+    };
+    let question = SyncQuestion {
+        base: &content.context,
+        scope: Scope::Subtree,
+        filter: &content.filter,
+        attributes: &["1.1"],
+        mode: SyncMode::RefreshAndPersist,
+        cookie: Some(&watermark.cookie),
+    };
+    let search = client.synchronize(&question).await.map_err(|error| ended(&client, error))?;
+    let (sender, mut receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let listening = listen(&mut client, search, &cx, &sender);
+        let end = tokio::select! {
+            () = sender.closed() => None,
+            () = cx.cancel.cancelled() => Some(ConnectorError::new(ConnectorErrorKind::Cancelled, "listening was told to stop")),
+            error = listening => Some(error),
+        };
+        match end {
+            Some(error) => drop(sender.send(Err(error)).await),
+            None => client.close().await,
+        }
+    });
+    Ok(Some(futures_util::stream::poll_fn(move |task| receiver.poll_recv(task)).boxed()))
+}
+
+/// Rings until the connection is lost.
+async fn listen(
+    client: &mut Client,
+    mut search: SyncSearch,
+    cx: &Context,
+    sender: &mpsc::Sender<Result<(), ConnectorError>>,
+) -> ConnectorError {
+    loop {
+        let changed = tokio::select! {
+            message = search.next() => match message {
+                Ok(message) => tells_of_change(&message),
+                Err(error) => return ended(client, error),
+            },
+            () = cx.clock.sleep(HEARTBEAT) => {
+                if let Err(error) = client.read("", &["1.1"]).await {
+                    return error;
+                }
+                false
+            }
+        };
+        if !changed {
+            continue;
+        }
+        let begun = cx.clock.elapsed();
+        while cx.clock.elapsed().saturating_sub(begun) < BURST_MAX {
+            tokio::select! {
+                message = search.next() => if let Err(error) = message {
+                    return ended(client, error);
+                },
+                () = cx.clock.sleep(QUIET) => break,
+            }
+        }
+        // When the last one was not taken yet, it tells of these changes as well.
+        let _ = sender.try_send(Ok(()));
+    }
+}
+
+/// The end of the first phase rings, too: nobody knows what happened between the last import and now.
+fn tells_of_change(message: &SyncMessage) -> bool {
+    match message {
+        SyncMessage::Entry { .. } | SyncMessage::Done(_) => true,
+        SyncMessage::Info(SyncInfo::NewCookie(_)) => false,
+        SyncMessage::Info(SyncInfo::IdSet { .. } | SyncInfo::RefreshDelete { .. } | SyncInfo::RefreshPresent { .. }) => true,
+    }
+}
+
+fn ended(client: &Client, error: SyncError) -> ConnectorError {
+    match error {
+        SyncError::Failed(error) => error,
+        SyncError::Refused(Refusal { said, .. }) => {
+            let message = format!("{}: the server no longer tells what changes ({said})", client.settings.url);
+            ConnectorError::new(ConnectorErrorKind::Dropped, message)
+        }
+    }
+}
