@@ -44,6 +44,11 @@ pub trait Connector: Send + Sync {
     async fn find(&self, _cx: &Context, _request: &ImportRequest, _anchors: &[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> {
         Ok(None)
     }
+    /// True when references keep a name that nobody has any more, or change without being told: when an object is renamed
+    /// or goes, a delta import asks once more for those that refer to it. Active Directory's follow by themselves.
+    fn references_stay(&self) -> bool {
+        false
+    }
     /// Tells when something may have changed, as far as the directory can tell: each item is the advice to run a delta
     /// import now, and says nothing of what changed, so that there is one way by which changes come in. Items may be
     /// too many and never stand for more than advice; the schedule goes on beside them. The stream ends with an error

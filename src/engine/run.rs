@@ -409,6 +409,7 @@ impl Engine<'_> {
         options.shrink_percent_max = self.caution.shrink_percent_max;
         options.allow_shrink = self.caution.allow_shrink;
         options.errors_max = self.caution.errors_max;
+        options.references_stay = connector.references_stay();
         if connector.capabilities().export {
             let schema = self.bridge.wait(connector.schema(&self.cx))?;
             let names = self.store.names();

@@ -21,3 +21,4 @@ mod replication;
 mod replication_scripted;
 mod scripted;
 mod seen;
+mod syncrepl;

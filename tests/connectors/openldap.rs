@@ -31,7 +31,7 @@ const ATTRIBUTES: &[&str] = &[
     "noSuchAttribute",
 ];
 
-fn settings(lab: &Lab) -> LdapConnectorSettings {
+pub(crate) fn settings(lab: &Lab) -> LdapConnectorSettings {
     let mut connection = LdapSettings::new(lab.text("ldaps"), lab.text("bind_name"), SecretString::from(lab.text("password")));
     connection.ca_file = Some(PathBuf::from(lab.text("ca")));
     LdapConnectorSettings { connection, base: lab.text("base").into(), anchor: "entryUUID".into(), selection: Selection::default() }

@@ -52,7 +52,7 @@ enum Step {
 
 type Script = Arc<dyn Fn(&Search) -> Vec<Step> + Send + Sync>;
 
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut octets = vec![tag];
     if content.len() < 0x80 {
         octets.push(u8::try_from(content.len()).unwrap());
@@ -64,18 +64,18 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     octets
 }
 
-fn message(id: u8, operation: &[u8], controls: Option<Vec<u8>>) -> Vec<u8> {
+pub(crate) fn message(id: u8, operation: &[u8], controls: Option<Vec<u8>>) -> Vec<u8> {
     let mut body = element(2, &[id]);
     body.extend_from_slice(operation);
     body.extend(controls.into_iter().flat_map(|controls| element(0xa0, &controls)));
     element(0x30, &body)
 }
 
-fn result(tag: u8, code: u8) -> Vec<u8> {
+pub(crate) fn result(tag: u8, code: u8) -> Vec<u8> {
     element(tag, &[element(10, &[code]), element(4, b""), element(4, b"scripted")].concat())
 }
 
-fn entry(dn: &str, attributes: &[(String, Vec<Vec<u8>>)]) -> Vec<u8> {
+pub(crate) fn entry(dn: &str, attributes: &[(String, Vec<Vec<u8>>)]) -> Vec<u8> {
     let list: Vec<u8> = attributes
         .iter()
         .flat_map(|(name, values)| {
@@ -87,7 +87,7 @@ fn entry(dn: &str, attributes: &[(String, Vec<Vec<u8>>)]) -> Vec<u8> {
 }
 
 /// The first element: tag, content, rest.
-fn split(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn split(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, first) = (*octets.first()?, *octets.get(1)?);
     let (length, start) = if first < 0x80 {
         (usize::from(first), 2)

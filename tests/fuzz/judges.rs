@@ -26,6 +26,7 @@ pub(crate) const TARGETS: &[(&str, Judge)] = &[
     ("migration", migration),
     ("drsuapi_reply", drsuapi_reply),
     ("dcerpc_pdu", dcerpc_pdu),
+    ("directory_sync", directory_sync),
 ];
 
 /// Text as an expression: it is refused inside the text, or it compiles and gives a value or an error of the object.
@@ -150,6 +151,26 @@ pub(crate) fn directory_text(data: &[u8]) {
         if let Some(parent) = dn.parent() {
             assert!(dn.key().is_within(&parent.key()), "{text:?} lies in {:?}", parent.as_str());
         }
+    }
+}
+
+/// Octets as what a directory says while it is synchronized: read or refused, and nothing is made of more than was there.
+pub(crate) fn directory_sync(data: &[u8]) {
+    let within = |cookie: &Option<Vec<u8>>| assert!(cookie.as_ref().is_none_or(|cookie| cookie.len() < data.len()));
+    if let Some(state) = ldap::SyncState::parse(data) {
+        within(&state.cookie);
+    }
+    if let Some(done) = ldap::SyncDone::parse(data) {
+        within(&done.cookie);
+    }
+    match ldap::SyncInfo::parse(data) {
+        Some(ldap::SyncInfo::NewCookie(cookie)) => assert!(cookie.len() < data.len()),
+        Some(ldap::SyncInfo::RefreshDelete { cookie, .. } | ldap::SyncInfo::RefreshPresent { cookie, .. }) => within(&cookie),
+        Some(ldap::SyncInfo::IdSet { cookie, uuids, .. }) => {
+            within(&cookie);
+            assert!(uuids.len() * 18 <= data.len());
+        }
+        None => {}
     }
 }
 

@@ -75,3 +75,8 @@ fn every_target_has_its_program_and_its_corpus() {
         assert!(root.join("fixtures/fuzz").join(name).is_dir(), "{name} has no corpus");
     }
 }
+
+#[test]
+fn controls_of_synchronization() {
+    replay("directory_sync");
+}

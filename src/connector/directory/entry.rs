@@ -3,6 +3,7 @@
 use super::{KindTable, Scope, most_derived};
 use crate::connector::{DiscoveryError, Operation, PageBuilder};
 use crate::model::{Anchor, AttrId, Dn, Names, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Entries in a page.
@@ -43,6 +44,8 @@ pub struct ImportPlan {
     types: HashMap<Box<str>, ObjectType>,
     scope: Scope,
     anchors: Vec<Box<str>>,
+    /// The anchor is a text without regard to case.
+    folds: bool,
 }
 
 /// What was found in one entry, borrowed from where it was read. Reused between entries by its owner.
@@ -83,6 +86,7 @@ impl ImportPlan {
             types: HashMap::new(),
             scope,
             anchors: anchors.iter().map(|anchor| (*anchor).into()).collect(),
+            folds: false,
         };
         for attr in attributes {
             if *attr == AttrId::DN {
@@ -109,6 +113,14 @@ impl ImportPlan {
             plan.types.insert(name.to_ascii_lowercase().into(), names.object_type(name));
         }
         plan
+    }
+
+    /// Takes anchors that differ in case for the same one: servers keep an `entryUUID` as it was loaded, and name it in
+    /// small letters, or as octets, elsewhere (RFC 4530 section 2.1).
+    #[must_use]
+    pub fn folding_anchors(mut self) -> Self {
+        self.folds = true;
+        self
     }
 
     /// Descriptions to ask a server for, each attribute once; with a `portion` references in ranges of that many.
@@ -183,20 +195,14 @@ impl ImportPlan {
         {
             // Without its name: another object may have that by now.
             builder.begin_gone("");
-            builder.anchor(anchor);
+            builder.anchor(&anchor);
             builder.finish();
         }
         gathered.clear();
     }
 
     /// False when the entry is not wanted.
-    fn place_entry(
-        &self,
-        builder: &mut PageBuilder,
-        dn_octets: &[u8],
-        gathered: &mut Gathered<'_>,
-        place: &dyn Fn() -> String,
-    ) -> bool {
+    fn place_entry(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>, place: &dyn Fn() -> String) -> bool {
         // Opened with its name before the name is judged, so that every way out closes the same entry.
         builder.begin_entry(std::str::from_utf8(dn_octets).map_or("", strip_extended));
         match self.fill(builder, dn_octets, gathered) {
@@ -232,7 +238,7 @@ impl ImportPlan {
         };
         let anchor = self.anchor(gathered)?;
         builder.object_type(object_type);
-        builder.anchor(anchor);
+        builder.anchor(&anchor);
         if !gathered.values.is_sorted_by_key(|(slot, _)| *slot) {
             gathered.values.sort_by_key(|(slot, _)| *slot);
         }
@@ -252,7 +258,7 @@ impl ImportPlan {
         self.types.get(class).or_else(|| self.types.get(class.to_ascii_lowercase().as_str())).copied()
     }
 
-    fn anchor<'a>(&self, gathered: &Gathered<'a>) -> Result<&'a [u8], Problem> {
+    fn anchor<'a>(&self, gathered: &Gathered<'a>) -> Result<Cow<'a, [u8]>, Problem> {
         let Some(position) = gathered.anchors.iter().map(|(position, _)| *position).min() else {
             return Err((ObjectErrorCode::MISSING_ANCHOR_COMPONENT, format!("the entry has no {}", self.anchor_names())));
         };
@@ -263,7 +269,8 @@ impl ImportPlan {
             (Some(value), None) if value.len() > ANCHOR_MAX => {
                 Err((ObjectErrorCode::ANCHOR_TOO_LONG, format!("{name} has {} octets, {ANCHOR_MAX} are allowed", value.len())))
             }
-            (Some(value), None) => Ok(value),
+            (Some(value), None) if self.folds && value.iter().any(u8::is_ascii_uppercase) => Ok(value.to_ascii_lowercase().into()),
+            (Some(value), None) => Ok(value.into()),
             _ => {
                 Err((ObjectErrorCode::MULTI_VALUED_ANCHOR_COMPONENT, format!("{name} has several values; choose another anchor attribute")))
             }

@@ -6,8 +6,8 @@ use super::stream::{Question, SearchRoot, StreamPlan, find, stream_noting};
 use super::sync::{self, Ability, Content, Delta, Watermark, ability, position};
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
 use crate::connector::{
-    AttributeSchema, Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind,
-    ImportPage, ImportRequest, ImportStream, Schema,
+    AttributeSchema, Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply,
+    ImportKind, ImportPage, ImportRequest, ImportStream, Schema,
 };
 use crate::context::Context;
 use crate::model::{Anchor, AttrId, Dn, Names, ValueKind};
@@ -94,7 +94,10 @@ impl LdapConnector {
             .collect();
         let anchors = [self.settings.anchor.as_str()];
         let types = &self.settings.selection.object_types;
-        let plan = ImportPlan::new(&self.names, &attributes, &kinds, &anchors, types, self.scope.clone());
+        let mut plan = ImportPlan::new(&self.names, &attributes, &kinds, &anchors, types, self.scope.clone());
+        if self.is_told() {
+            plan = plan.folding_anchors();
+        }
         let completion = Completion { watermark: None, answered_in_full: false };
         // OpenLDAP knows no value ranges; asking for them would be asking for another attribute.
         Ok((client, root, StreamPlan { roots, attributes: plan.requested(None), plan, completion }))
@@ -251,6 +254,10 @@ impl Connector for LdapConnector {
                 ),
             )),
         }
+    }
+
+    fn references_stay(&self) -> bool {
+        true
     }
 
     async fn watch(&self, cx: &Context) -> Result<Option<ChangeStream>, ConnectorError> {

@@ -191,12 +191,7 @@ fn changed(client: &Client, dn: &str, name: &str) -> ConnectorError {
     )
 }
 
-fn decode(
-    plan: &ImportPlan,
-    place: &str,
-    mut receiver: mpsc::Receiver<Step>,
-    sender: &mpsc::Sender<Result<ImportPage, ConnectorError>>,
-) {
+fn decode(plan: &ImportPlan, place: &str, mut receiver: mpsc::Receiver<Step>, sender: &mpsc::Sender<Result<ImportPage, ConnectorError>>) {
     while let Some(step) = receiver.blocking_recv() {
         let sent = match step {
             Step::Failed(error) => {

@@ -23,6 +23,7 @@ impl Import<'_> {
         if whole && self.unidentified == 0 {
             self.obsolete(ask_again, recorder)?;
         }
+        self.renew_referrers(ask_again, recorder)?;
         let nameless = self.nameless(recorder)?;
         // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is
         // not, if only what it said was wrong for us.
@@ -88,6 +89,27 @@ impl Import<'_> {
         Ok(())
     }
 
+    /// Reads those once more whose references may mean somebody else now, and who were not told as changed.
+    fn renew_referrers(&mut self, ask_again: &mut AskAgain<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let outdated = std::mem::take(&mut self.outdated);
+        let snapshot = self.store.snapshot()?;
+        let mut anchors = Vec::new();
+        for id in outdated {
+            anchors.extend(snapshot.cs_object(id)?.filter(CsObject::imported).and_then(|object| object.anchor));
+        }
+        drop(snapshot);
+        for asked in anchors.chunks(ASKED_AT_ONCE) {
+            if self.cx.cancelled() {
+                return Err(EngineError::Cancelled);
+            }
+            let Some(pages) = ask_again(asked)? else { break };
+            for page in &pages {
+                self.page(page, recorder)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Names the objects whose name another one took and that were reported neither under a new name nor as gone. True
     /// when there are any.
     fn nameless(&self, recorder: &mut StepRecorder<'_>) -> Result<bool, EngineError> {
@@ -148,6 +170,7 @@ impl Import<'_> {
         }
         if object.imported() {
             self.notice_gone(&object, recorder);
+            self.note_outdated(&snapshot.cs_referrers(object.id)?);
             super::page::stage_delete(object, changes, recorder);
             return Ok(());
         }

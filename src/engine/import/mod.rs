@@ -49,6 +49,8 @@ pub struct ImportOptions {
     pub unreadable: BTreeSet<AttrId>,
     /// Attributes that our rules write: changed by others, they are drift.
     pub managed: BTreeSet<AttrId>,
+    /// References keep names that nobody has any more ([`Connector::references_stay`](crate::connector::Connector)).
+    pub references_stay: bool,
     /// Compare every body, whatever the hashes say.
     pub verify: bool,
     /// A full import that misses more than this share of the known objects is not believed, in percent; one that
@@ -72,6 +74,7 @@ impl ImportOptions {
             attributes,
             unreadable: BTreeSet::new(),
             managed: BTreeSet::new(),
+            references_stay: false,
             verify: false,
             shrink_percent_max: SHRINK_PERCENT_MAX,
             allow_shrink: false,
@@ -161,6 +164,8 @@ struct Import<'a> {
     held: HashSet<CsId>,
     /// Objects whose name another one took and that were not reported under a new one since.
     displaced: BTreeSet<CsId>,
+    /// Objects that refer to one which was renamed or went, and that a delta import has not met since.
+    outdated: BTreeSet<CsId>,
     surprises: Surprises,
 }
 
@@ -191,6 +196,7 @@ impl<'a> Import<'a> {
             kept: 0,
             held: HashSet::new(),
             displaced: BTreeSet::new(),
+            outdated: BTreeSet::new(),
             surprises: Surprises::default(),
         })
     }

@@ -285,6 +285,9 @@ impl Import<'_> {
         self.lookup.mark_seen(id);
         segment.placeholders.remove(&id);
         segment.entries.insert(id);
+        if whole {
+            self.outdated.remove(&id);
+        }
         let mut renamed_from = None;
         if let (Some(_), Some((object, _))) = (renamed, &stored) {
             renamed_from = Some(object.dn.clone());
@@ -414,6 +417,14 @@ impl Import<'_> {
         for (_, owner) in referrers {
             self.lookup.forget_hash(*owner);
             segment.changes.cs_hash.push((*owner, None));
+        }
+        self.note_outdated(referrers);
+    }
+
+    /// Notes whom a delta import has to ask for once more, if the directory's references do not follow by themselves.
+    pub(super) fn note_outdated(&mut self, referrers: &[(AttrId, CsId)]) {
+        if self.options.references_stay && !self.options.full {
+            self.outdated.extend(referrers.iter().map(|(_, owner)| *owner));
         }
     }
 
@@ -616,6 +627,8 @@ impl Import<'_> {
             return Ok(true);
         };
         self.notice_gone(&object, recorder);
+        let referrers = segment.snapshot.cs_referrers(object.id)?;
+        self.note_outdated(&referrers);
         segment.entries.insert(object.id);
         stage_delete(object, &mut segment.changes, recorder);
         Ok(true)

@@ -121,7 +121,7 @@ impl SyncState {
             _ => return None,
         };
         let uuid = parts.take(OCTETS)?.try_into().ok()?;
-        let cookie = parts.cookie()?;
+        let cookie = parts.cookie().ok()?;
         parts.end(Self { state, uuid, cookie })
     }
 }
@@ -130,7 +130,7 @@ impl SyncDone {
     /// Reads the control's value; `None` when it is no such value.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let mut parts = Parts::of(value, SEQUENCE)?;
-        let cookie = parts.cookie()?;
+        let cookie = parts.cookie().ok()?;
         let refresh_deletes = parts.flag(false)?;
         parts.end(Self { cookie, refresh_deletes })
     }
@@ -147,12 +147,12 @@ impl SyncInfo {
         match tag {
             0x80 => Some(Self::NewCookie(content.to_vec())),
             0xa1 | 0xa2 => {
-                let cookie = parts.cookie()?;
+                let cookie = parts.cookie().ok()?;
                 let done = parts.flag(true)?;
                 parts.end(if tag == 0xa1 { Self::RefreshDelete { cookie, done } } else { Self::RefreshPresent { cookie, done } })
             }
             0xa3 => {
-                let cookie = parts.cookie()?;
+                let cookie = parts.cookie().ok()?;
                 let deletes = parts.flag(false)?;
                 let mut set = Parts { rest: parts.take(SET)? };
                 // Each takes eighteen octets of what was received, so that the message bounds the list.
@@ -166,6 +166,9 @@ impl SyncInfo {
         }
     }
 }
+
+/// An element that is not what its tag says.
+struct Malformed;
 
 /// The elements of a sequence, one after the other.
 struct Parts<'a> {
@@ -188,11 +191,12 @@ impl<'a> Parts<'a> {
         Some(content)
     }
 
-    fn cookie(&mut self) -> Option<Option<Vec<u8>>> {
+    /// An element that may be absent; the end of parsing when it is there and broken.
+    fn cookie(&mut self) -> Result<Option<Vec<u8>>, Malformed> {
         if self.rest.first() != Some(&OCTETS) {
-            return Some(None);
+            return Ok(None);
         }
-        self.take(OCTETS).map(|cookie| Some(cookie.to_vec()))
+        self.take(OCTETS).map(|cookie| Some(cookie.to_vec())).ok_or(Malformed)
     }
 
     fn flag(&mut self, absent: bool) -> Option<bool> {
@@ -229,10 +233,7 @@ mod tests {
     #[test]
     fn requests_have_the_form_of_the_standard() {
         assert_eq!(sync_request(SyncMode::RefreshOnly, None, false), [0x30, 3, 10, 1, 1]);
-        assert_eq!(
-            sync_request(SyncMode::RefreshAndPersist, Some(b"ab"), true),
-            [0x30, 10, 10, 1, 3, 4, 2, b'a', b'b', 1, 1, 0xff]
-        );
+        assert_eq!(sync_request(SyncMode::RefreshAndPersist, Some(b"ab"), true), [0x30, 10, 10, 1, 3, 4, 2, b'a', b'b', 1, 1, 0xff]);
     }
 
     #[test]

@@ -100,7 +100,10 @@ pub(in crate::connector::ldap) async fn ability(
 ///
 /// # Errors
 /// When the server does not answer.
-pub(in crate::connector::ldap) async fn position(client: &mut Client, content: &Content) -> Result<Result<Watermark, String>, ConnectorError> {
+pub(in crate::connector::ldap) async fn position(
+    client: &mut Client,
+    content: &Content,
+) -> Result<Result<Watermark, String>, ConnectorError> {
     let question = SyncQuestion {
         base: &content.context,
         scope: Scope::Base,

@@ -89,11 +89,11 @@ async fn read(client: &mut Client, delta: Delta, taker: &Taker) -> Result<Comple
     let Changes { changed, gone, present, whole, containers, cookie } = refresh(client, &content, &since.cookie).await?;
     taker.give_anchors(&gone, Step::Gone).await?;
     for chunk in changed.chunks(AT_ONCE) {
-        let filter: String = chunk.iter().map(|uuid| format!("(entryUUID={})", uuid_text(*uuid))).collect();
+        let filter = uuid_filter(chunk);
         let mut cookie = Vec::new();
         loop {
             // Whoever is not found went after the refresh, which the next one tells.
-            let found = client.page(&content.context, Scope::Subtree, &format!("(|{filter})"), &wanted, &cookie).await?;
+            let found = client.page(&content.context, Scope::Subtree, &filter, &wanted, &cookie).await?;
             give_entries(client, found.entries, taker).await?;
             if found.cookie.is_empty() {
                 break;
@@ -115,6 +115,18 @@ async fn read(client: &mut Client, delta: Delta, taker: &Taker) -> Result<Comple
     taker.give_anchors(&present, Step::Present).await?;
     let watermark = cookie.map_or(since, |cookie| content.watermark(cookie));
     Ok(Completion { watermark: Some(watermark.write()), answered_in_full: whole })
+}
+
+/// A filter (RFC 4515) for the entries with one of these identifiers.
+fn uuid_filter(uuids: &[SyncUuid]) -> String {
+    let mut filter = "(|".to_owned();
+    for uuid in uuids {
+        filter.push_str("(entryUUID=");
+        filter.push_str(&uuid_text(*uuid));
+        filter.push(')');
+    }
+    filter.push(')');
+    filter
 }
 
 async fn give_entries(client: &mut Client, mut entries: Vec<RawEntry>, taker: &Taker) -> Result<(), Stop> {

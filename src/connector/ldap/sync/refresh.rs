@@ -88,7 +88,8 @@ impl Gathering {
             EntryState::Add | EntryState::Modify => {
                 if entry.values("entryUUID").first().is_some_and(|text| parse_uuid(text) != Some(uuid)) {
                     // What it tells as gone would be somebody else, or nobody.
-                    let message = format!("{url}: the server's names for synchronization are not its entryUUIDs; its changes cannot be used");
+                    let message =
+                        format!("{url}: the server's names for synchronization are not its entryUUIDs; its changes cannot be used");
                     return Err(ConnectorError::new(ConnectorErrorKind::WatermarkLost, message));
                 }
                 self.changes.changed.push(uuid);
@@ -145,13 +146,18 @@ impl Gathering {
 fn refused(url: &str, context: &str, Refusal { code, said }: &Refusal) -> ConnectorError {
     let (kind, advice) = match code {
         // e-syncRefreshRequired (RFC 4533 section 2.6).
-        4096 => (ConnectorErrorKind::WatermarkLost, "the server no longer knows what changed since the last import; everything is read anew"),
+        4096 => {
+            (ConnectorErrorKind::WatermarkLost, "the server no longer knows what changed since the last import; everything is read anew")
+        }
         3 | 4 | 11 => (
             ConnectorErrorKind::WatermarkLost,
             "more changed than the server's limits let this account have at once, so everything is read anew; raise them (for OpenLDAP: \
              limits dn.exact=\"…\" size=unlimited time=unlimited)",
         ),
-        12 => (ConnectorErrorKind::WatermarkLost, "the server does not tell what changes any more (overlay syncprov); everything is read anew"),
+        12 => (
+            ConnectorErrorKind::WatermarkLost,
+            "the server does not tell what changes any more (overlay syncprov); everything is read anew",
+        ),
         53 => (
             ConnectorErrorKind::Search,
             "the server is older than what was read from it: it lags behind another one, or was restored from a backup. Wait until it has \

@@ -95,11 +95,7 @@ async fn listen(
 
 /// The end of the first phase rings, too: nobody knows what happened between the last import and now.
 fn tells_of_change(message: &SyncMessage) -> bool {
-    match message {
-        SyncMessage::Entry { .. } | SyncMessage::Done(_) => true,
-        SyncMessage::Info(SyncInfo::NewCookie(_)) => false,
-        SyncMessage::Info(SyncInfo::IdSet { .. } | SyncInfo::RefreshDelete { .. } | SyncInfo::RefreshPresent { .. }) => true,
-    }
+    !matches!(message, SyncMessage::Info(SyncInfo::NewCookie(_)))
 }
 
 fn ended(client: &Client, error: SyncError) -> ConnectorError {
