@@ -62,6 +62,16 @@ pub(crate) enum Command {
     /// List what administrators did.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Show and set the protection against deleting by accident.
+    #[command(subcommand)]
+    Guard(GuardCommand),
+    /// Make what somebody who helps needs to know.
+    #[command(subcommand)]
+    Support(SupportCommand),
+    /// Print what a shell needs to complete commands.
+    Completions(CompletionsArguments),
+    /// Write manual pages.
+    Man(ManArguments),
     /// Run as a service: cycles on schedule, passwords beside them, commands by a socket.
     Serve(ServeArguments),
     /// Show and change when cycles run by themselves.
@@ -339,6 +349,55 @@ pub(crate) enum AuditCommand {
         #[arg(long, default_value_t = 30, value_parser = at_least_one)]
         limit: usize,
     },
+}
+
+/// Commands about guards.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GuardCommand {
+    /// Show the guards, the tenant's own, and what waits.
+    Show,
+    /// Change [guard] in syncline.toml.
+    Set(GuardSettings),
+}
+
+/// Settings of `guard set`.
+#[derive(Debug, Args)]
+pub(crate) struct GuardSettings {
+    /// The most deletes of one export.
+    #[arg(long, value_name = "N")]
+    pub max_deletes: Option<u64>,
+    /// The most deletes as a share of what the target holds, in percent.
+    #[arg(long, value_name = "PERCENT")]
+    pub max_delete_percent: Option<u32>,
+    /// The share of known objects that a full import may miss and still be believed, in percent.
+    #[arg(long, value_name = "PERCENT")]
+    pub shrink_percent: Option<u32>,
+}
+
+/// Commands for whoever helps.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SupportCommand {
+    /// Print one JSON document: configuration, state, runs, events, problems. No secrets, and no names of people.
+    Bundle {
+        /// With names of people, and the sentences that may hold them.
+        #[arg(long)]
+        with_names: bool,
+    },
+}
+
+/// Options of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// Options of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArguments {
+    /// The folder for the pages.
+    pub to: PathBuf,
 }
 
 /// Options of `serve`.

@@ -22,7 +22,7 @@ impl Command {
     /// Needs the store, which a running service has for itself.
     fn belongs_to_service(&self) -> bool {
         match self {
-            Self::Demo(_) | Self::Init(_) | Self::Config(_) | Self::Anchor(_) | Self::Tenant(_) | Self::Serve(_) | Self::Audit(_)
+            Self::Completions(_) | Self::Man(_) | Self::Demo(_) | Self::Init(_) | Self::Config(_) | Self::Anchor(_) | Self::Tenant(_) | Self::Serve(_) | Self::Audit(_)
             // The file itself is looked at, which its owner cannot do while it is open.
             | Self::Store(StoreCommand::Compact) => false,
             _ => true,

@@ -1,7 +1,8 @@
 //! Commands that change something leave a line in the record of administrative acts.
 
 use super::args::{
-    AuditCommand, Command, ConfigCommand, ConnectorCommand, PhsCommand, RuleCommand, RunCommand, SchedulerCommand, StoreCommand,
+    AuditCommand, Command, ConfigCommand, ConnectorCommand, GuardCommand, PhsCommand, RuleCommand, RunCommand, SchedulerCommand,
+    StoreCommand,
 };
 use super::commands::audit::log_of;
 use super::error::{CommandError, Exit};
@@ -29,6 +30,7 @@ impl Command {
             },
             Self::Config(command) => matches!(command, ConfigCommand::ImportEntra { .. }),
             Self::Store(command) => matches!(command, StoreCommand::Check { rebuild: true } | StoreCommand::Compact),
+            Self::Guard(command) => !matches!(command, GuardCommand::Show),
             Self::Scheduler(command) => !matches!(command, SchedulerCommand::Show),
             Self::Audit(AuditCommand::List { .. })
             | Self::Demo(_)
@@ -40,6 +42,9 @@ impl Command {
             | Self::Expr(_)
             | Self::Anchor(_)
             | Self::Tenant(_)
+            | Self::Support(_)
+            | Self::Completions(_)
+            | Self::Man(_)
             | Self::Status => false,
         }
     }

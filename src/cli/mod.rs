@@ -191,6 +191,10 @@ fn execute(app: &App, command: Command) -> Result<Exit, CommandError> {
     match command {
         Command::Serve(arguments) => commands::serve::run(app, &arguments),
         Command::Status => commands::status::run(app),
+        Command::Guard(command) => commands::guard::run(app, &command),
+        Command::Support(command) => commands::support::run(app, &command),
+        Command::Completions(arguments) => Ok(commands::complete::completions(app, &arguments)),
+        Command::Man(arguments) => commands::complete::man(app, &arguments),
         Command::Audit(command) => commands::audit::run(app, &command),
         Command::Scheduler(command) => commands::scheduler::run(app, &command),
         Command::Demo(arguments) => commands::demo::run(app, &arguments),

@@ -13,6 +13,7 @@ mod entry;
 mod explain;
 mod expression;
 mod facilities;
+mod guard;
 mod health;
 mod history;
 mod journal;
@@ -24,6 +25,7 @@ mod rule_book;
 mod rule_edit;
 mod scheduler;
 mod status;
+mod support;
 mod tenant;
 mod views;
 mod watch;
@@ -42,6 +44,7 @@ pub use drive::{DriveOptions, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};
 pub use expression::{ExpressionTrial, ExpressionView};
 pub use facilities::TenantLease;
+pub use guard::{GuardChange, GuardView, GuardedTarget};
 pub use health::{ConnectorFacts, HealthFacts};
 pub use history::History;
 pub use journal::{EventQuery, EventView, level_name};
@@ -51,6 +54,7 @@ pub use rule_book::{FlowView, PrecedenceLine, PrecedenceView, RuleDetail, RuleFi
 pub use rule_edit::{DISABLED_FILE, RuleChange};
 pub use scheduler::{OverrideView, SchedulerView, SuspensionView};
 pub use status::{Attention, ConnectorStatus, Health, LastRun, PasswordStatusLine, PendingView, StatusView};
+pub use support::SupportBundle;
 pub use tenant::TenantPlace;
 pub use views::{
     AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, DeltaView, KnownAs, LineageView, MvLine, MvObjectView, ProblemView,

@@ -11,6 +11,7 @@ mod guards;
 mod guide;
 mod help;
 mod object_errors;
+mod operate;
 mod passwords;
 mod serve;
 mod wrong_rules;

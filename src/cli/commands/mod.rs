@@ -2,6 +2,7 @@
 
 pub(super) mod anchor;
 pub(super) mod audit;
+pub(super) mod complete;
 pub(super) mod config;
 mod config_diff;
 mod config_page;
@@ -13,6 +14,7 @@ pub(super) mod errors;
 pub(super) mod events;
 pub(super) mod export;
 pub(super) mod expr;
+pub(super) mod guard;
 pub(super) mod init;
 pub(super) mod mv;
 pub(super) mod object;
@@ -24,6 +26,7 @@ pub(super) mod scheduler;
 pub(super) mod serve;
 pub(super) mod status;
 pub(super) mod store;
+pub(super) mod support;
 pub(super) mod tenant;
 mod trace;
 pub(super) mod version;

@@ -1,0 +1,86 @@
+//! What operators ask for: guards, one document for whoever helps, completions and manual pages.
+
+use crate::{assert_code, document, small_world, stderr, stdout, syncline, with_config};
+use serde_json::Value;
+use std::fs;
+
+#[test]
+fn guards_are_shown_with_the_tenants_own_and_set_in_the_file() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let shown = document(&with_config(&config, &["--json", "guard", "show"]));
+    assert_eq!((&shown["max_deletes"], &shown["targets"][0]["waiting"]), (&500.into(), &0.into()), "{shown:#}");
+    assert_eq!(shown["targets"][0]["tenant_max_deletes"], 500, "the tenant has a limit of its own: {shown:#}");
+
+    let before = fs::read_to_string(config.join("syncline.toml")).expect("text");
+    let set = document(&with_config(&config, &["--json", "guard", "set", "--max-deletes", "1", "--max-delete-percent", "50"]));
+    assert_eq!((&set["max_deletes"], &set["targets"][0]["limit"]), (&1.into(), &1.into()), "{set:#}");
+    let after = fs::read_to_string(config.join("syncline.toml")).expect("text");
+    assert!(after.contains("max_deletes = 1") && after.len() > before.len(), "{after}");
+    assert_code(&with_config(&config, &["guard", "set"]), 64);
+    assert_code(&with_config(&config, &["guard", "set", "--shrink-percent", "101"]), 64);
+
+    // Two people go; one may.
+    let people = world.path().join("people.ldif");
+    let text = fs::read_to_string(&people).expect("text");
+    let kept: Vec<&str> =
+        text.split("\n\n").filter(|entry| !entry.contains("sAMAccountName: ada") && !entry.contains("sAMAccountName: emil")).collect();
+    fs::write(&people, kept.join("\n\n")).expect("the folder can be written");
+    assert_code(&with_config(&config, &["cycle", "start"]), 5);
+    let stopped = document(&with_config(&config, &["--json", "guard", "show"]));
+    assert_eq!((&stopped["targets"][0]["waiting"], &stopped["targets"][0]["stopped"]), (&2.into(), &true.into()), "{stopped:#}");
+    assert!(stdout(&with_config(&config, &["guard", "show"])).contains("would stop before its first object"));
+    let status = document(&with_config(&config, &["--json", "status"]));
+    assert!(status["attention"].to_string().contains("2 deletes wait"), "{status:#}");
+}
+
+#[test]
+fn a_support_bundle_tells_of_the_installation_and_of_nobody() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    assert_code(&with_config(&config, &["preview", "ada@corp.example", "--commit"]), 0);
+    let output = with_config(&config, &["support", "bundle"]);
+    assert_code(&output, 0);
+    assert!(stderr(&output).contains("left out"), "{}", stderr(&output));
+    let bundle: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    for part in ["made", "version", "machine", "configuration", "status", "store", "rule_problems", "runs", "events", "problems", "acts"] {
+        assert!(!bundle[part].is_null(), "{part}");
+    }
+    assert!(bundle["runs"].as_array().is_some_and(|runs| runs.len() > 5) && bundle["configuration"]["syncline.toml"].is_string());
+    let text = stdout(&output).to_lowercase();
+    for person in ["ada@", "emil@", "oldhand", "cn=ada", "cn=emil"] {
+        assert!(!text.contains(person), "{person}");
+    }
+    let named = with_config(&config, &["support", "bundle", "--with-names"]);
+    assert!(stdout(&named).contains("ada@corp.example"), "what was typed is in it when it is asked for");
+    for secret in fs::read_dir(config.join("tenant"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|file| file.path().extension().is_some_and(|end| end == "json"))
+    {
+        let credentials: Value = serde_json::from_slice(&fs::read(secret.path()).expect("ours")).expect("JSON");
+        for (name, value) in credentials.as_object().expect("fields") {
+            if let Some(value) = value.as_str().filter(|value| value.len() >= 16 && name.to_lowercase().contains("secret")) {
+                assert!(!stdout(&named).contains(value), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn shells_and_pagers_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = syncline(["completions", shell]);
+        assert_code(&output, 0);
+        assert!(stdout(&output).contains("scheduler"), "{shell}");
+    }
+    assert_code(&syncline(["completions", "nu-such-shell"]), 64);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let pages = folder.path().join("man");
+    assert_code(&syncline(["man", pages.to_str().expect("a plain path")]), 0);
+    let page = fs::read_to_string(pages.join("syncline-scheduler-set.1")).expect("a page for each command");
+    assert!(page.contains(".TH") && page.contains("interval"), "{page}");
+}
