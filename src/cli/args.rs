@@ -464,6 +464,16 @@ pub(crate) struct ExportArguments {
     /// any other the export stops.
     #[arg(long, value_name = "SET", conflicts_with = "what_if")]
     pub allow_deletes: Option<DeleteSet>,
+    /// Send exactly this plan, as --what-if names it, or the document that --what-if --json printed; stop when anything
+    /// else waits.
+    #[arg(long, value_name = "PLAN|FILE", conflicts_with = "what_if")]
+    pub plan: Option<String>,
+    /// Let the first export to a tenant go from now on: what waits is exactly this plan, and you have looked at it.
+    #[arg(long, value_name = "PLAN|FILE", conflicts_with_all = ["what_if", "plan", "allow_deletes"])]
+    pub approve: Option<String>,
+    /// With --what-if: also write everything that waits as one HTML page that needs nothing else.
+    #[arg(long, value_name = "FILE", requires = "what_if")]
+    pub html: Option<PathBuf>,
     /// With --what-if: at most so many objects.
     #[arg(long, default_value_t = 50, value_parser = at_least_one)]
     pub limit: usize,

@@ -58,13 +58,8 @@ impl Exit {
     pub(crate) fn of_result(result: &str) -> Self {
         match result {
             "success" | "completed-no-objects" | "completed-skipped-already-completed" => Self::Ok,
-            "in-progress" | "stopped-deletion-threshold-exceeded" | "stopped-shrink-guard" => {
-                if result == "in-progress" {
-                    Self::Stopped
-                } else {
-                    Self::Guard
-                }
-            }
+            "in-progress" => Self::Stopped,
+            "stopped-deletion-threshold-exceeded" | "stopped-shrink-guard" | "stopped-by-review" => Self::Guard,
             _ if result.starts_with("no-start") || result == "access-denied" => Self::NotStarted,
             _ if result.starts_with("completed") && result.ends_with("errors") => Self::Errors,
             _ if result.starts_with("completed") => Self::Warnings,

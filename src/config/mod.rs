@@ -108,6 +108,8 @@ pub struct GuardTable {
     pub max_delete_percent: Option<u32>,
     /// Staging mode: everything is imported and synchronized, nothing is exported.
     pub staging: bool,
+    /// Whether the first export to a tenant waits for somebody who has looked at it. The embedded tenant never does.
+    pub first_export: FirstExport,
     /// A full import that would lose more than this share of the known objects, in percent, stops before it stages
     /// deletes; one that would lose all of them always does.
     pub shrink_percent: u32,
@@ -115,8 +117,25 @@ pub struct GuardTable {
 
 impl Default for GuardTable {
     fn default() -> Self {
-        Self { max_deletes: 500, max_delete_percent: None, staging: false, shrink_percent: SHRINK_PERCENT_MAX }
+        Self {
+            max_deletes: 500,
+            max_delete_percent: None,
+            staging: false,
+            first_export: FirstExport::Approved,
+            shrink_percent: SHRINK_PERCENT_MAX,
+        }
     }
+}
+
+/// Who lets the first export to a tenant go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirstExport {
+    /// Somebody who has looked at what would be sent.
+    #[default]
+    Approved,
+    /// Nobody: it goes as soon as there is something to send.
+    Free,
 }
 
 /// `[limits]`: bounds on memory, time and history.

@@ -656,7 +656,7 @@ pub fn severity(result: &str) -> u8 {
         _ if result.starts_with("completed-") && !result.ends_with("errors") => 1,
         _ if result.starts_with("completed-") => 2,
         _ if result.starts_with("no-start-") => 4,
-        "stopped-deletion-threshold-exceeded" | "stopped-shrink-guard" => 5,
+        "stopped-deletion-threshold-exceeded" | "stopped-shrink-guard" | "stopped-by-review" => 5,
         _ => 3,
     }
 }

@@ -7,8 +7,9 @@ use super::model::{CLOUD_CONNECTOR, EntraConnector, EntraConnectorKind, EntraExp
 use super::read_rule::without_twins;
 use super::report::{Outcome, Report};
 use super::words::{boolean, short};
-use crate::config::{CONFIG_VERSION, MAIN_FILE};
+use crate::config::{CONFIG_VERSION, MAIN_FILE, SchedulerTable};
 use crate::rules::{AnchorAttribute, Direction, LinkType, RuleFile, RuleSettings, UserMatching};
+use jiff::SignedDuration;
 
 /// What somebody who imports may choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,11 +94,8 @@ fn stands_alone(export: &EntraExport) -> bool {
 /// Settings that have no counterpart, and why.
 const NO_COUNTERPART: &[(&str, &str)] = &[
     ("Microsoft.Synchronize.SynchronizationPolicy", "the server chose between delta and initial; `syncline cycle start` does by itself"),
-    ("Microsoft.Synchronize.TimeInterval", "cycles are started from outside, by a timer of the system for example"),
-    ("Microsoft.Synchronize.SynchronizationSchedule", "cycles are started from outside, by a timer of the system for example"),
     ("Microsoft.Synchronize.SchedulerSuspended", "bookkeeping of the server that exported it"),
     ("Microsoft.Synchronize.NextStartTime", "bookkeeping of the server that exported it"),
-    ("Microsoft.Synchronize.MaintenanceEnabled", "the store needs no maintenance"),
     ("Microsoft.Synchronize.ServerConfigurationVersion", "bookkeeping of the server that exported it"),
     ("Microsoft.Version.SynchronizationRuleImmutableTag", "bookkeeping of the server that exported it"),
     ("Microsoft.SynchronizationOption.UPNAttribute", "the rules say where sign-in names come from"),
@@ -135,9 +133,6 @@ fn main_file(export: &EntraExport, by_itself: bool, embedded: bool, report: &mut
     let parameters = &export.metaverse.parameters;
     let own = parameters.iter().any(|parameter| parameter.name == OWN_EXPORT);
     let find = |name: &str| parameters.iter().find(|parameter| parameter.name == name);
-    let taken = |report: &mut Report, parameter: &EntraParameter, key: &str, value: &str| {
-        report.add(Outcome::Taken, &parameter.place, format!("setting {}", parameter.name), format!("{key} = {value}"));
-    };
     if let Some(parameter) = find("Microsoft.OptionalFeature.ExportDeletionThresholdValue") {
         let number = parameter.value.trim().parse::<i64>().ok().filter(|number| *number >= 0);
         let on = find("Microsoft.OptionalFeature.ExportDeletionThreshold").is_none_or(|on| boolean(&on.value).unwrap_or(true));
@@ -174,6 +169,7 @@ fn main_file(export: &EntraExport, by_itself: bool, embedded: bool, report: &mut
             report.add(Outcome::Changed, &parameter.place, format!("setting {}", parameter.name), note);
         }
     }
+    scheduler_table(&mut keys, export, report);
     rules_table(&mut keys, export, by_itself, report);
     keys.take_parameters(parameters, report);
     keys.set("version", CONFIG_VERSION);
@@ -183,12 +179,57 @@ fn main_file(export: &EntraExport, by_itself: bool, embedded: bool, report: &mut
     keys
 }
 
+/// Notes a setting that counts here, too.
+fn taken(report: &mut Report, parameter: &EntraParameter, key: &str, value: &str) {
+    report.add(Outcome::Taken, &parameter.place, format!("setting {}", parameter.name), format!("{key} = {value}"));
+}
+
 /// `7.00:00:00` as days.
 fn days(text: &str) -> Option<i64> {
     let text = text.trim();
     let (days, rest) = text.split_once('.').unwrap_or(("0", text));
     let whole = rest.split(':').all(|part| part.bytes().all(|octet| octet == b'0') && !part.is_empty());
     days.parse::<i64>().ok().filter(|days| whole && (1..=100_000).contains(days))
+}
+
+fn scheduler_table(keys: &mut Keys, export: &EntraExport, report: &mut Report) {
+    let find = |name: &str| export.metaverse.parameters.iter().find(|parameter| parameter.name == name);
+    if let Some(parameter) = find("Microsoft.Synchronize.TimeInterval").filter(|parameter| !parameter.value.trim().is_empty()) {
+        let interval = duration(&parameter.value).map(|interval| SchedulerTable { interval, ..SchedulerTable::default() });
+        if let Some(table) = interval.filter(|table| table.check().is_ok()) {
+            let shown = format!("{:#}", table.interval);
+            keys.set("scheduler.interval", shown.as_str());
+            taken(report, parameter, "scheduler.interval", &shown);
+        } else {
+            let note =
+                format!("\"{}\" is no interval between 1 minute and 6 days; the default of 30 minutes counts", short(&parameter.value));
+            report.add(Outcome::Changed, &parameter.place, format!("setting {}", parameter.name), note);
+        }
+    }
+    for (name, key) in [
+        ("Microsoft.Synchronize.SynchronizationSchedule", "scheduler.enabled"),
+        ("Microsoft.Synchronize.MaintenanceEnabled", "scheduler.maintenance"),
+    ] {
+        let Some(parameter) = find(name) else { continue };
+        if let Ok(wanted) = boolean(&parameter.value) {
+            keys.set(key, wanted);
+            taken(report, parameter, key, &wanted.to_string());
+        } else {
+            let note = format!("\"{}\" is neither True nor False; {key} = true counts", short(&parameter.value));
+            report.add(Outcome::Changed, &parameter.place, format!("setting {name}"), note);
+        }
+    }
+}
+
+/// `00:30:00` or `1.02:00:00` (.NET's TimeSpan) as a duration.
+fn duration(text: &str) -> Option<SignedDuration> {
+    let text = text.trim();
+    let (days, rest) = text.split_once('.').unwrap_or(("0", text));
+    let parts: Vec<i64> = rest.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
+    let [hours, minutes, seconds] = parts[..] else { return None };
+    let days: i64 = days.parse().ok()?;
+    let whole = [days.checked_mul(86_400)?, hours.checked_mul(3_600)?, minutes.checked_mul(60)?, seconds];
+    whole.into_iter().try_fold(0_i64, i64::checked_add).map(SignedDuration::from_secs)
 }
 
 fn rules_table(keys: &mut Keys, export: &EntraExport, by_itself: bool, report: &mut Report) {
@@ -234,6 +275,9 @@ const READ: &[&str] = &[
     "Microsoft.OptionalFeature.ExportDeletionThresholdValue",
     "Microsoft.Synchronize.StagingMode",
     "Microsoft.Synchronize.RunHistoryPurgeInterval",
+    "Microsoft.Synchronize.TimeInterval",
+    "Microsoft.Synchronize.SynchronizationSchedule",
+    "Microsoft.Synchronize.MaintenanceEnabled",
     "Microsoft.SynchronizationOption.AnchorAttribute",
     "Microsoft.SynchronizationOption.JoinCriteria",
     "Microsoft.SynchronizationOption.CustomAttribute",

@@ -13,10 +13,12 @@ use super::model::{
 use super::words::attributes_of;
 use crate::config::{
     AdFile, AdPasswordTable, CONFIG_VERSION, Config, ConnectorConfig, ConnectorSettings, CredentialReference, EmbeddedTenant, EntraFile,
-    GuardTable, LdapFile, LdifFile, LdifPasswordTable, LdifShape, LimitsTable, ParametersTable, RulesTable, SelectionTable, SignIn,
+    FirstExport, GuardTable, LdapFile, LdifFile, LdifPasswordTable, LdifShape, LimitsTable, ParametersTable, RulesTable, SchedulerTable,
+    SelectionTable, ServiceTable, SignIn,
 };
 use crate::model::{ConnectorId, Dn, ValueKind};
 use crate::rules::{Direction, KnownSchema, PlainRule, PlainSource, RuleSet, known_attributes};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
 use std::collections::{BTreeMap, BTreeSet};
@@ -429,8 +431,18 @@ struct AddedAttribute {
     indexed: bool,
 }
 
+/// A duration as .NET writes it: `00:30:00`, `1.02:00:00`.
+fn span(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    let days = if days > 0 { format!("{days}.") } else { String::new() };
+    format!("{days}{hours:02}:{minutes:02}:{:02}", seconds % 60)
+}
+
 fn settings(config: &Config) -> Vec<EntraParameter> {
-    let GuardTable { max_deletes, max_delete_percent, staging, shrink_percent } = &config.guard;
+    let GuardTable { max_deletes, max_delete_percent, staging, first_export, shrink_percent } = &config.guard;
+    let SchedulerTable { enabled, interval, maintenance, near_real_time } = &config.scheduler;
+    let ServiceTable { socket, health } = &config.service;
     let LimitsTable { cache_mib, threads, object_errors, history_days } = &config.limits;
     // The rest chooses among the built-in rules, and rules are exported as they apply.
     let RulesTable { source_anchor, user_matching, group_members_max, .. } = &config.rules;
@@ -444,6 +456,9 @@ fn settings(config: &Config) -> Vec<EntraParameter> {
         named("Microsoft.SynchronizationOption.JoinCriteria", matching.unwrap_or("Custom")),
         named("Microsoft.Synchronize.RunHistoryPurgeInterval", &format!("{history_days}.00:00:00")),
         named("Microsoft.Synchronize.StagingMode", truth(*staging)),
+        named("Microsoft.Synchronize.TimeInterval", &span(*interval)),
+        named("Microsoft.Synchronize.SynchronizationSchedule", truth(*enabled)),
+        named("Microsoft.Synchronize.MaintenanceEnabled", truth(*maintenance)),
     ];
     let mut keys = Described { keys: Keys::default() };
     keys.keys.set("version", CONFIG_VERSION);
@@ -452,6 +467,14 @@ fn settings(config: &Config) -> Vec<EntraParameter> {
     }
     keys.keys.set_some("guard.max_delete_percent", max_delete_percent.map(i64::from));
     keys.number("guard.shrink_percent", u64::from(*shrink_percent), u64::from(GuardTable::default().shrink_percent));
+    if *first_export != FirstExport::default() {
+        keys.keys.set("guard.first_export", "free");
+    }
+    if !near_real_time {
+        keys.keys.set("scheduler.near_real_time", false);
+    }
+    keys.path(config, "service.socket", socket.as_deref());
+    keys.keys.set_some("service.health", health.map(|address| address.to_string()));
     let limits = LimitsTable::default();
     keys.number("limits.cache_mib", *cache_mib as u64, limits.cache_mib as u64);
     keys.number("limits.threads", *threads as u64, limits.threads as u64);

@@ -11,7 +11,7 @@ use crate::config::ConnectorSettings;
 use crate::context::Context;
 use crate::engine::Progress;
 use crate::engine::bridge::Bridge;
-use crate::engine::export::DeleteSet;
+use crate::engine::export::{DeleteSet, ExportPlan};
 use crate::engine::run::{Caution, Engine, Participant, Profile, Standing};
 use crate::model::{ConnectorId, CsId};
 use crate::store::RunRecord;
@@ -51,6 +51,8 @@ pub struct DriveOptions {
     pub allow_shrink: bool,
     /// Send exactly these waiting deletes, whatever the threshold says.
     pub allow_deletes: Option<DeleteSet>,
+    /// Send this plan and nothing else.
+    pub plan: Option<ExportPlan>,
     /// Where the embedded tenant runs.
     pub tenant: TenantPlace,
     /// How long to wait for work that runs already in this process.
@@ -248,7 +250,7 @@ impl Service {
                 shrink_percent_max: guard.shrink_percent,
                 allow_shrink: options.allow_shrink,
                 history_days: self.config.limits.history_days,
-                ..Caution::default()
+                review: Some(self.reviewer(options.plan)?),
             },
             cx: cx.clone(),
             events: &journal,

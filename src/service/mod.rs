@@ -20,6 +20,7 @@ mod journal;
 mod maintenance;
 mod parameters;
 mod passwords;
+mod plan;
 mod preview;
 mod rule_book;
 mod rule_edit;
@@ -33,7 +34,7 @@ mod what_if;
 mod why;
 mod wiring;
 
-pub use crate::engine::export::DeleteSet;
+pub use crate::engine::export::{DeleteSet, ExportPlan};
 pub use crate::engine::run::{Profile, Standing};
 pub use anchors::{AnchorForms, NoAnchor, convert_anchor};
 pub use audit::{Act, AuditLog};

@@ -4,7 +4,7 @@ use super::browse::known_as;
 use super::views::{DeltaView, KnownAs};
 use super::{Service, ServiceError};
 use crate::connector::ExportKind;
-use crate::engine::export::{known_terms, plan_export};
+use crate::engine::export::{ExportPlan, known_terms, plan_export};
 use crate::model::ConnectorId;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub struct WhatIfView {
     pub delete_limit: Option<u64>,
     /// The name of exactly this set of deletes, for `--allow-deletes`.
     pub delete_set: String,
+    /// The name of exactly what waits, for `--plan` and `--approve`.
+    pub plan: String,
     /// The export would stop before the first object.
     pub stopped_by_threshold: bool,
     /// Staging mode: nothing would be sent.
@@ -102,6 +104,7 @@ impl Service {
             deletes: summary.deletes,
             delete_limit,
             delete_set: summary.delete_set().to_string(),
+            plan: ExportPlan::of(&snapshot, self.store.names(), connector)?.to_string(),
             stopped_by_threshold: delete_limit.is_some_and(|limit| summary.deletes > limit),
             staging: guard.staging,
             would_be_emptied: plan.emptied,

@@ -109,6 +109,10 @@ impl World {
             EXCLUDED,
         ]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Everything that waits is looked at by the judge, who approves nothing.
+        let main = self.config().join("syncline.toml");
+        let text = std::fs::read_to_string(&main).unwrap().replace("[guard]", "[guard]\nfirst_export = \"free\"");
+        std::fs::write(main, text).unwrap();
         let cloud = self.config().join("connectors/90-entra.toml");
         let text = format!(
             "kind = \"entra\"\nname = \"Entra\"\ntenant = \"{}\"\nclient_id = \"{}\"\nclient_secret = {{ credential = \"entra\" }}\n\

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bad_server;
 mod faults;
+mod first_export;
 mod killed;
 #[path = "../connectors/labs.rs"]
 #[allow(dead_code, reason = "the tests of connectors use the rest")]

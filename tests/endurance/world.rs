@@ -87,6 +87,16 @@ impl World {
         let cloud = self.config().join("connectors/90-entra.toml");
         let text = std::fs::read_to_string(&cloud).unwrap();
         std::fs::write(cloud, format!("batch_objects = {BATCH}\n{text}")).unwrap();
+        self.set_first_export("free");
+    }
+
+    /// Whether the first export waits for an approval.
+    pub(crate) fn set_first_export(&self, who: &str) {
+        let main = self.config().join("syncline.toml");
+        let text = std::fs::read_to_string(&main).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("first_export")).collect();
+        let text = lines.join("\n").replace("[guard]", &format!("[guard]\nfirst_export = \"{who}\""));
+        std::fs::write(main, text + "\n").unwrap();
     }
 
     /// Sends this many objects in one call from now on.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Text and background of each kind have a contrast above 7:1, in light and in dark; signs and words tell the same
 /// without colour.
-const STYLE: &str = "
+pub(super) const STYLE: &str = "
 :root { color-scheme: light dark; --text: #1b1b1b; --page: #ffffff; --line: #767676; --quiet: #595959;
   --added: #0b4f1c; --added-page: #e6f4ea; --removed: #7a1712; --removed-page: #fdecea; --changed: #4d3800; --changed-page: #fff4d6; }
 @media (prefers-color-scheme: dark) { :root { --text: #f2f2f2; --page: #161616; --line: #8c8c8c; --quiet: #bdbdbd;

@@ -3,14 +3,22 @@
 use crate::cli::App;
 use crate::cli::args::ExportArguments;
 use crate::cli::calls::call;
-use crate::cli::commands::more;
 use crate::cli::commands::run::drive;
 use crate::cli::commands::trace::print_wrapped;
+use crate::cli::commands::{export_page, more};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, table, thousands};
 use crate::model::ConnectorId;
-use crate::service::{Access, DriveOptions, Profile, Service, WhatIfView, Work};
+use crate::service::{Access, DriveOptions, ExportPlan, Profile, Service, WhatIfView, Work};
 use serde::Serialize;
+use serde_json::{Value, json};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// More objects than these nobody looks at one by one, and a page of them would be too large to open.
+const ON_PAGE: usize = 10_000;
 
 #[derive(Serialize)]
 struct Targets {
@@ -21,13 +29,56 @@ pub(in crate::cli) fn run(app: &App, arguments: &ExportArguments) -> Result<Exit
     let service = app.service(Access::Existing)?;
     let targets = targets(&service, arguments.connector.as_deref())?;
     if arguments.what_if {
-        return what_if(app, &service, &targets, arguments.limit);
+        return what_if(app, &service, &targets, arguments);
+    }
+    if let Some(plan) = &arguments.approve {
+        let target = only_target(&targets, "--approve")?;
+        let plan = plan_of(app, &service, target, plan)?;
+        service.approve_first_export(target, plan)?;
+        app.output.result(&json!({ "approved": plan.to_string() }), |_| {
+            app.output.line("Approved: the next cycle exports, and so do all that follow.");
+        });
+        return Ok(Exit::Ok);
+    }
+    if let Some(plan) = &arguments.plan {
+        let target = only_target(&targets, "--plan")?;
+        let options = DriveOptions {
+            allow_deletes: arguments.allow_deletes,
+            plan: Some(plan_of(app, &service, target, plan)?),
+            patience: app.wait,
+            ..DriveOptions::default()
+        };
+        return drive(app, &service, &[Work::Profile { connector: target, profile: Profile::Export }], options);
     }
     if arguments.allow_deletes.is_some() && targets.len() > 1 {
         return Err(CommandError::usage("--allow-deletes needs the target's name: there are several targets"));
     }
     let work: Vec<Work> = targets.into_iter().map(|connector| Work::Profile { connector, profile: Profile::Export }).collect();
-    drive(app, &service, &work, DriveOptions { allow_deletes: arguments.allow_deletes, ..DriveOptions::default() })
+    drive(app, &service, &work, DriveOptions { allow_deletes: arguments.allow_deletes, patience: app.wait, ..DriveOptions::default() })
+}
+
+fn only_target(targets: &[ConnectorId], option: &str) -> Result<ConnectorId, CommandError> {
+    match targets {
+        [target] => Ok(*target),
+        _ => Err(CommandError::usage(format!("{option} needs the target's name: there are several targets"))),
+    }
+}
+
+/// A plan by its name, or by the document of a what-if.
+fn plan_of(app: &App, service: &Service, target: ConnectorId, text: &str) -> Result<ExportPlan, CommandError> {
+    if let Ok(plan) = text.parse() {
+        return Ok(plan);
+    }
+    let path = app.path(Path::new(text));
+    let unread = |reason: String| CommandError::usage(format!("--plan {text}: {reason}"));
+    let content =
+        std::fs::read(&path).map_err(|error| unread(format!("neither the name of a plan nor a file that can be read: {error}")))?;
+    let document: Value = serde_json::from_slice(&content).map_err(|error| unread(format!("no document of --what-if --json: {error}")))?;
+    let name = service.connectors().get(&target).cloned().unwrap_or_default();
+    let views = document["targets"].as_array().cloned().unwrap_or_default();
+    let view = views.iter().find(|view| view["connector"] == name.as_str());
+    let plan = view.and_then(|view| view["plan"].as_str()).ok_or_else(|| unread(format!("it has no plan for {name}")))?;
+    plan.parse().map_err(CommandError::usage)
 }
 
 fn targets(service: &Service, name: Option<&str>) -> Result<Vec<ConnectorId>, CommandError> {
@@ -41,10 +92,17 @@ fn targets(service: &Service, name: Option<&str>) -> Result<Vec<ConnectorId>, Co
     Ok(targets)
 }
 
-fn what_if(app: &App, service: &Service, targets: &[ConnectorId], limit: usize) -> Result<Exit, CommandError> {
+fn what_if(app: &App, service: &Service, targets: &[ConnectorId], arguments: &ExportArguments) -> Result<Exit, CommandError> {
     let mut views = Vec::new();
     for target in targets {
-        views.push(service.what_if(*target, limit)?);
+        views.push(service.what_if(*target, arguments.limit)?);
+    }
+    if let Some(file) = &arguments.html {
+        let whole = targets.iter().map(|target| service.what_if(*target, ON_PAGE)).collect::<Result<Vec<_>, _>>()?;
+        let path = app.path(file);
+        let failed = |error: std::io::Error| CommandError::new("unwritten", Exit::Stopped, format!("{}: {error}", path.display()));
+        write_private(&path, export_page::page(&whole, &app.cx.now().to_string()).as_bytes()).map_err(failed)?;
+        app.output.note(format!("Everything that waits: {}", path.display()));
     }
     let exit = if views.iter().any(|view| view.stopped_by_threshold) { Exit::Guard } else { Exit::Ok };
     app.output.result(&Targets { targets: views }, |found| {
@@ -88,6 +146,9 @@ fn print(app: &App, view: &WhatIfView) {
         let rows = view.would_be_emptied.iter().map(|(attribute, objects)| [attribute.clone(), thousands(*objects)]);
         app.output.table(table(["attribute", "objects"], &["objects"], rows));
     }
+    if view.adds + view.updates + view.renames + view.deletes > 0 {
+        app.output.note(format!("To send exactly this and nothing else:\n  {}", call(&["export", &view.connector, "--plan", &view.plan])));
+    }
     if view.staging {
         app.output.note("This installation is in staging mode: nothing would be sent.");
     }
@@ -99,4 +160,11 @@ fn print(app: &App, view: &WhatIfView) {
             call(&["export", &view.connector, "--allow-deletes", &view.delete_set])
         ));
     }
+}
+
+/// Writes a file that only this user may read: it holds values of people.
+fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
 }

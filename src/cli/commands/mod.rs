@@ -13,6 +13,7 @@ pub(super) mod demo;
 pub(super) mod errors;
 pub(super) mod events;
 pub(super) mod export;
+mod export_page;
 pub(super) mod expr;
 pub(super) mod guard;
 pub(super) mod init;

@@ -7,10 +7,12 @@
 
 mod answer;
 mod deltas;
+mod plan;
 mod prepare;
 mod preview;
 mod queue;
 
+pub use plan::ExportPlan;
 pub use preview::{ExportPreview, PlannedExport, plan_export};
 pub use queue::ExportSummary;
 
@@ -64,8 +66,11 @@ impl std::str::FromStr for DeleteSet {
 
 /// Has the last word before anything is sent.
 pub trait ExportReview: Send + Sync {
-    /// Lets the export go on, or says why not and what to do. `first`: nothing was ever exported to this target.
-    fn allow(&self, summary: &ExportSummary, first: bool) -> Result<(), String>;
+    /// Lets the export to a target go on, or says why not and what to do. `first`: nothing was ever exported to it.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    fn allow(&self, connector: ConnectorId, summary: &ExportSummary, first: bool) -> Result<(), String>;
 }
 
 /// How careful to be.
@@ -173,7 +178,8 @@ pub fn export(
     }
     guard(&queue.summary, options, terms, recorder)?;
     if let Some(review) = &options.review {
-        review.allow(&queue.summary, first).map_err(|message| EngineError::Guard { result: "stopped-by-review", message })?;
+        let stopped = |message| EngineError::Guard { result: "stopped-by-review", message };
+        review.allow(options.connector, &queue.summary, first).map_err(stopped)?;
     }
     recorder.expect(Some(queue.len()));
     let mut run = Run {
