@@ -50,7 +50,7 @@ pub struct Memory {
     pub cycle_ended: Option<i64>,
     /// When the last cycle began whose imports and synchronizations all came to their end.
     pub cycle_succeeded: Option<i64>,
-    /// When maintenance was done.
+    /// When maintenance was done, or the first cycle began.
     pub maintained: Option<i64>,
     /// What the next cycle shall be; used up by it.
     pub next_cycle: Policy,
@@ -124,7 +124,7 @@ impl Schedule {
 
     /// What is due next, and when; nothing when nothing runs by itself. What should have been done in the past is due
     /// now, once, however often it was missed. A time that is noted and lies in the future is that of a clock which was
-    /// set back since: it counts as now, so that nothing waits for a clock to catch up.
+    /// set back since: what it was noted for is due now, so that nothing waits for a clock to catch up.
     pub fn next(&self, memory: &Memory, now: Timestamp) -> Option<(Timestamp, Due)> {
         let cycle = self.next_cycle(memory, now);
         let maintenance = self.next_maintenance(memory, now);
@@ -162,7 +162,7 @@ impl Schedule {
             return None;
         }
         // A new installation has nothing to purge yet.
-        let last = memory.maintained.or(memory.cycle_began)?;
+        let last = memory.maintained?;
         Some((later(last, self.maintenance_interval, now), Due::Maintenance))
     }
 }
@@ -171,6 +171,7 @@ impl Memory {
     /// Notes that a cycle begins. What was asked for is used up by it.
     pub fn begin_cycle(&mut self, now: Timestamp) {
         self.cycle_began = Some(now.0);
+        self.maintained.get_or_insert(now.0);
         self.changed = None;
         self.asked = false;
         self.next_cycle = Policy::Unspecified;
@@ -206,11 +207,13 @@ fn since(noted: i64, now: Timestamp) -> Duration {
     Duration::from_micros(u64::try_from(now.0.saturating_sub(noted)).unwrap_or(0))
 }
 
-/// A noted time and an interval behind it, at the earliest now.
+/// A noted time and an interval behind it, at the earliest now; now when the noted time lies in the future.
 fn later(noted: i64, interval: Duration, now: Timestamp) -> Timestamp {
-    let from = noted.min(now.0);
+    if noted > now.0 {
+        return now;
+    }
     let interval = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX);
-    Timestamp(from.saturating_add(interval).max(now.0))
+    Timestamp(noted.saturating_add(interval).max(now.0))
 }
 
 #[cfg(test)]
@@ -254,7 +257,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_holds_nothing_up() {
         let schedule = Schedule::default();
-        assert_eq!(schedule.next(&ran(100_000), at(0)), Some((at(30), delta(CycleReason::Interval))));
+        assert_eq!(schedule.next(&ran(100_000), at(0)), Some((at(0), delta(CycleReason::Interval))));
     }
 
     #[test]

@@ -26,6 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_mins(1);
 pub async fn supervise(cx: &Context, duties: &dyn Duties, wake: &Notify) {
     while !cx.cancelled() {
         duties.refresh().await;
+        if cx.cancelled() {
+            break;
+        }
         let (schedule, memory) = duties.plan();
         let now = cx.now();
         match schedule.next(&memory, now) {

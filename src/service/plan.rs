@@ -2,7 +2,7 @@
 
 use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, FirstExport};
-use crate::engine::export::{ExportPlan, ExportReview, ExportSummary};
+use crate::engine::export::{ExportPlan, ExportReview, ExportSummary, was_exported};
 use crate::model::{ConnectorId, Names};
 use crate::store::{ChangeSet, Store};
 use std::collections::BTreeSet;
@@ -50,18 +50,24 @@ impl ExportReview for Reviewer {
 impl Service {
     /// Who has the last word before exports.
     pub(super) fn reviewer(&self, pinned: Option<ExportPlan>) -> Result<Arc<Reviewer>, ServiceError> {
-        let snapshot = self.store.snapshot()?;
         let mut unapproved = BTreeSet::new();
-        for (id, name) in &self.connectors {
-            let cloud = self
-                .config
-                .connector(name)
-                .is_some_and(|connector| matches!(&connector.settings, ConnectorSettings::Entra(file) if !file.is_embedded()));
-            if cloud && self.config.guard.first_export == FirstExport::Approved && snapshot.state(*id, APPROVED)?.is_none() {
+        for id in self.connectors.keys() {
+            if self.awaits_approval(*id)? {
                 unapproved.insert(*id);
             }
         }
         Ok(Arc::new(Reviewer { store: self.store.clone(), names: Arc::clone(self.store.names()), pinned, unapproved }))
+    }
+
+    /// True for a tenant that nothing was exported to, until somebody approves it.
+    pub(super) fn awaits_approval(&self, connector: ConnectorId) -> Result<bool, ServiceError> {
+        let config = self.connectors.get(&connector).and_then(|name| self.config.connector(name));
+        let real = config.is_some_and(|config| matches!(&config.settings, ConnectorSettings::Entra(file) if !file.is_embedded()));
+        let snapshot = self.store.snapshot()?;
+        Ok(real
+            && self.config.guard.first_export == FirstExport::Approved
+            && snapshot.state(connector, APPROVED)?.is_none()
+            && !was_exported(&snapshot, connector)?)
     }
 
     /// Approves the first export to a target by somebody who has looked at the plan that waits now.

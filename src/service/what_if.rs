@@ -28,6 +28,8 @@ pub struct WhatIfView {
     pub delete_set: String,
     /// The name of exactly what waits, for `--plan` and `--approve`.
     pub plan: String,
+    /// Nothing was exported to the target yet, and the first export waits for an approval.
+    pub awaits_approval: bool,
     /// The export would stop before the first object.
     pub stopped_by_threshold: bool,
     /// Staging mode: nothing would be sent.
@@ -105,6 +107,7 @@ impl Service {
             delete_limit,
             delete_set: summary.delete_set().to_string(),
             plan: ExportPlan::of(&snapshot, self.store.names(), connector)?.to_string(),
+            awaits_approval: self.awaits_approval(connector)?,
             stopped_by_threshold: delete_limit.is_some_and(|limit| summary.deletes > limit),
             staging: guard.staging,
             would_be_emptied: plan.emptied,

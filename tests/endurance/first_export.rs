@@ -26,7 +26,9 @@ fn plan(world: &World) -> String {
 fn the_first_export_waits_for_somebody_who_has_looked_at_it() {
     let world = waiting();
     assert_eq!(world.json(2, &["status"])["health"], "trouble");
+    let shown = String::from_utf8(world.syncline(&["export", "--what-if", "--limit", "1"]).stderr).unwrap();
     let looked_at = plan(&world);
+    assert!(shown.contains(&format!("--approve {looked_at}")), "{shown}");
     world.json(4, &["export", "--approve", "35-0000000000000000"]);
     world.json(64, &["export", "--approve", "no plan"]);
     assert_eq!(world.json(0, &["export", "--approve", &looked_at])["approved"], looked_at.as_str());

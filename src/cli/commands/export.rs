@@ -146,8 +146,12 @@ fn print(app: &App, view: &WhatIfView) {
         let rows = view.would_be_emptied.iter().map(|(attribute, objects)| [attribute.clone(), thousands(*objects)]);
         app.output.table(table(["attribute", "objects"], &["objects"], rows));
     }
-    if view.adds + view.updates + view.renames + view.deletes > 0 {
-        app.output.note(format!("To send exactly this and nothing else:\n  {}", call(&["export", &view.connector, "--plan", &view.plan])));
+    if view.awaits_approval {
+        app.output.note(format!(
+            "Nothing was exported there yet, and the first export waits for you. To let exports go from now on, or to send exactly this:\n  {}\n  {}",
+            call(&["export", &view.connector, "--approve", &view.plan]),
+            call(&["export", &view.connector, "--plan", &view.plan])
+        ));
     }
     if view.staging {
         app.output.note("This installation is in staging mode: nothing would be sent.");

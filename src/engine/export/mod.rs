@@ -169,7 +169,7 @@ pub fn export(
     if queue.is_empty() {
         return Ok((if held.is_some() { "completed-warnings" } else { "success" }, ExportOutcome::default()));
     }
-    let first = snapshot.state(options.connector, EXPORTED)?.is_none();
+    let first = !was_exported(&snapshot, options.connector)?;
     drop(snapshot);
     let terms = bridge.wait(connector.begin_export(cx))?;
     remember_terms(store, options.connector, terms)?;
@@ -205,6 +205,14 @@ pub fn export(
     run.all(queue, recorder)?;
     let (result, outcome) = run.finish(recorder)?;
     Ok((if held.is_some() && result == "success" { "completed-warnings" } else { result }, outcome))
+}
+
+/// True when something was exported to a target before.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn was_exported(snapshot: &Snapshot, connector: ConnectorId) -> Result<bool, StoreError> {
+    Ok(snapshot.state(connector, EXPORTED)?.is_some())
 }
 
 /// The terms that a target named when an export last began.
