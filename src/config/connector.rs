@@ -4,6 +4,7 @@ use super::error::ConfigProblem;
 use super::file;
 use super::password::{AdPasswordTable, LdifPasswordTable};
 use super::secrets::CredentialReference;
+use crate::connector::ad::DeltaMode;
 use crate::model::Dn;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -152,12 +153,52 @@ pub struct AdFile {
     /// Which objects are wanted.
     #[serde(default)]
     pub selection: SelectionTable,
+    /// How changes are asked for.
+    #[serde(default)]
+    pub delta: AdDeltaTable,
     /// What rules know as parameters; what is absent is read from the directory.
     #[serde(default)]
     pub parameters: ParametersTable,
     /// Whether password hashes are synchronized, and where they are read.
     #[serde(default)]
     pub password_hash_sync: AdPasswordTable,
+}
+
+/// `[delta]` of Active Directory: how changes are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdDeltaTable {
+    /// The way.
+    pub mode: AdDeltaMode,
+}
+
+/// How a domain controller is asked for changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdDeltaMode {
+    /// By the best way that server and rights allow.
+    #[default]
+    Auto,
+    /// By the DirSync control with the right to replicate.
+    Dirsync,
+    /// By the DirSync control, of what the account may see.
+    DirsyncObjectSecurity,
+    /// By the numbers of changes on one domain controller.
+    Usn,
+    /// Not at all.
+    Off,
+}
+
+impl From<AdDeltaMode> for DeltaMode {
+    fn from(mode: AdDeltaMode) -> Self {
+        match mode {
+            AdDeltaMode::Auto => Self::Auto,
+            AdDeltaMode::Dirsync => Self::DirSync,
+            AdDeltaMode::DirsyncObjectSecurity => Self::DirSyncVisible,
+            AdDeltaMode::Usn => Self::Usn,
+            AdDeltaMode::Off => Self::Off,
+        }
+    }
 }
 
 /// A connector file of kind `ldap`.

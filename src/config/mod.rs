@@ -15,8 +15,8 @@ mod service;
 mod template;
 
 pub use connector::{
-    AdFile, ConnectorConfig, ConnectorKind, ConnectorSettings, EmbeddedTenant, EntraFile, LdapFile, LdifFile, LdifShape, ParametersTable,
-    SelectionTable, SignIn, check_server,
+    AdDeltaMode, AdDeltaTable, AdFile, ConnectorConfig, ConnectorKind, ConnectorSettings, EmbeddedTenant, EntraFile, LdapFile, LdifFile,
+    LdifShape, ParametersTable, SelectionTable, SignIn, check_server,
 };
 pub use edit::{set_flag, set_key};
 pub use error::{ConfigError, ConfigProblem};

@@ -18,7 +18,7 @@ mod page;
 mod password;
 mod tls;
 
-pub use page::{DiscoveryError, EntryRef, EntryValues, ImportPage, Operation, PageBuilder, PageItem};
+pub use page::{Departure, DiscoveryError, EntryRef, EntryValues, ImportPage, Operation, PageBuilder, PageItem};
 pub use password::{
     Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PasswordChange, PasswordCheck, PasswordCompletion,
     PasswordFeatures, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, PasswordTarget, Wanted,

@@ -36,7 +36,7 @@ pub enum PageItem<'a> {
     Entry(EntryRef<'a>),
     /// Only what changed.
     Change(EntryRef<'a>),
-    /// The object is gone.
+    /// The object is gone; [`EntryRef::departure`] says in which way.
     Gone(EntryRef<'a>),
     /// The object is there and unchanged. It is known by its anchor alone, and matters only where whatever is not named
     /// is gone ([`Completion::answered_in_full`]).
@@ -45,11 +45,23 @@ pub enum PageItem<'a> {
     Rejected(&'a DiscoveryError),
 }
 
+/// In which way an object is gone, and what that means for those who refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It is gone; whether others still refer to it is told with them.
+    Plain,
+    /// It was deleted, and the directory takes references to a deleted object away without telling so of those who
+    /// refer to it. The name, if given, is the one it had; whoever refers to that name refers to it no more.
+    Deleted,
+    /// It is still there, under the name given, and no longer in scope. References to it stay.
+    Left,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ItemKind {
     Entry,
     Change,
-    Gone,
+    Gone(Departure),
     Present,
 }
 
@@ -79,10 +91,14 @@ pub struct ImportPage {
     values: Vec<PlacedValue>,
     attributes: Vec<Attribute>,
     items: Vec<Item>,
+    /// Anchors of objects that values refer to, by the position of the value; few, and only in changes.
+    targets: Vec<(u32, (u32, u32))>,
     /// Entries that the connector saw and dropped because they are out of scope.
     pub filtered: u64,
     /// Sentences for people about the import as a whole: what it could not do, and how it could.
     pub notes: Vec<String>,
+    /// The same where somebody should do something: the step ends with warnings.
+    pub warnings: Vec<String>,
     /// Set on the last page of a complete stream.
     pub completion: Option<Completion>,
 }
@@ -91,6 +107,11 @@ impl ImportPage {
     /// A page without items that ends a stream.
     pub fn last(completion: Completion) -> Self {
         Self { completion: Some(completion), ..Self::default() }
+    }
+
+    /// A page without items that tells people something.
+    pub fn warning(warnings: Vec<String>) -> Self {
+        Self { warnings, ..Self::default() }
     }
 
     /// How many items the page has.
@@ -117,7 +138,7 @@ impl ImportPage {
                 match kind {
                     ItemKind::Entry => PageItem::Entry(entry),
                     ItemKind::Change => PageItem::Change(entry),
-                    ItemKind::Gone => PageItem::Gone(entry),
+                    ItemKind::Gone(_) => PageItem::Gone(entry),
                     ItemKind::Present => PageItem::Present(entry),
                 }
             }
@@ -171,6 +192,19 @@ impl<'a> EntryRef<'a> {
         }
     }
 
+    /// In which way the object is gone; `None` for one that is not.
+    pub fn departure(&self) -> Option<Departure> {
+        match &self.page.items[self.index] {
+            Item::Known { kind: ItemKind::Gone(departure), .. } => Some(*departure),
+            _ => None,
+        }
+    }
+
+    /// True when the entry says something about references.
+    pub fn has_references(&self) -> bool {
+        self.attributes().any(|(_, _, mut values)| values.any(|(kind, ..)| kind == ValueKind::Reference))
+    }
+
     /// Attributes in the order in which they came: what happens, to which, with which values. A value of kind
     /// `Reference` is given as [`ValueRef::Text`] with `ValueKind::Reference`: the name of the other object.
     pub fn attributes(&self) -> impl Iterator<Item = (AttrId, Operation, EntryValues<'a>)> + use<'a> {
@@ -190,6 +224,16 @@ impl<'a> EntryRef<'a> {
 pub struct EntryValues<'a> {
     page: &'a ImportPage,
     range: Range<usize>,
+}
+
+impl<'a> EntryValues<'a> {
+    /// The anchor of the object that the next value refers to, where the directory gave it beside the name.
+    pub fn next_target(&self) -> Option<&'a [u8]> {
+        let next = u32::try_from(self.range.start).ok()?;
+        let page = self.page;
+        let found = page.targets.binary_search_by_key(&next, |(value, _)| *value).ok()?;
+        Some(page.slice(page.targets[found].1))
+    }
 }
 
 impl<'a> Iterator for EntryValues<'a> {
@@ -237,7 +281,12 @@ impl PageBuilder {
 
     /// Opens a tombstone.
     pub fn begin_gone(&mut self, dn: &str) {
-        self.begin(ItemKind::Gone, dn);
+        self.begin(ItemKind::Gone(Departure::Plain), dn);
+    }
+
+    /// Opens a tombstone of a directory that says in which way objects go.
+    pub fn begin_departure(&mut self, dn: &str, departure: Departure) {
+        self.begin(ItemKind::Gone(departure), dn);
     }
 
     /// Opens an object that is there and unchanged; only its anchor counts.
@@ -285,6 +334,14 @@ impl PageBuilder {
     /// Adds a reference, by the name of the other object, to the attribute begun last.
     pub fn reference(&mut self, dn: &str) {
         self.push(ValueKind::Reference, dn.as_bytes());
+    }
+
+    /// Adds a reference, by name and anchor of the other object, to the attribute begun last. In a change the anchor
+    /// decides: the name may be one that the object had when it was referred to.
+    pub fn reference_to(&mut self, dn: &str, anchor: &[u8]) {
+        let target = self.place(anchor);
+        self.page.targets.push((offset(self.page.values.len()), target));
+        self.reference(dn);
     }
 
     /// Closes the open entry.
@@ -336,6 +393,8 @@ impl PageBuilder {
             self.page.heap.truncate(heap);
             self.page.values.truncate(values);
             self.page.attributes.truncate(attributes);
+            let kept = self.page.targets.partition_point(|(value, _)| (*value as usize) < values);
+            self.page.targets.truncate(kept);
             self.page.items.pop();
         }
     }

@@ -12,7 +12,7 @@ use super::model::{
 };
 use super::words::attributes_of;
 use crate::config::{
-    AdFile, AdPasswordTable, CONFIG_VERSION, Config, ConnectorConfig, ConnectorSettings, CredentialReference, EmbeddedTenant, EntraFile,
+    AdDeltaTable, AdFile, AdPasswordTable, CONFIG_VERSION, Config, ConnectorConfig, ConnectorSettings, CredentialReference, EmbeddedTenant, EntraFile,
     FirstExport, GuardTable, LdapFile, LdifFile, LdifPasswordTable, LdifShape, LimitsTable, ParametersTable, RulesTable, SchedulerTable,
     SelectionTable, ServiceTable, SignIn,
 };
@@ -202,6 +202,7 @@ fn active_directory(config: &Config, connector: &ConnectorConfig, file: &AdFile,
         connect_timeout_seconds,
         answer_timeout_seconds,
         selection,
+        delta,
         parameters,
         password_hash_sync,
     } = file;
@@ -222,6 +223,7 @@ fn active_directory(config: &Config, connector: &ConnectorConfig, file: &AdFile,
         keys.number("page_size", u64::from(*page_size), 1_000);
     }
     keys.keys.set_list("selection.groups", &selection.groups);
+    keys.table("delta", delta, &AdDeltaTable::default());
     keys.table("password_hash_sync", password_hash_sync, &AdPasswordTable::default());
     let host = url.split("://").nth(1).unwrap_or_default().split([':', '/']).next().unwrap_or_default();
     export.forest = Some(named("forest-name", parameters.forest_fqdn.as_deref().unwrap_or(host)));

@@ -38,6 +38,7 @@ impl Service {
                     connection: ad_connection(file, &self.config.secrets)?,
                     partitions: file.partitions.clone(),
                     selection: selection(config, &file.selection),
+                    delta: file.delta.mode.into(),
                 };
                 let connector = AdConnector::new(settings, names).map_err(failed)?;
                 let facts = connector.facts(cx).await;

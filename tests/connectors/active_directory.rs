@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use syncline::connector::ad::{AdConnector, AdSettings, DirectoryFacts, ForestExtensions};
+use syncline::connector::ad::{AdConnector, AdSettings, DeltaMode, DirectoryFacts, ForestExtensions};
 use syncline::connector::directory::Selection;
 use syncline::connector::ldap::LdapSettings;
 use syncline::connector::{Connector as _, ConnectorError, ConnectorErrorKind};
@@ -42,7 +42,7 @@ const ATTRIBUTES: &[&str] = &[
 fn settings(lab: &Lab) -> AdSettings {
     let mut connection = LdapSettings::new(lab.text("ldaps"), lab.text("bind_name"), SecretString::from(lab.text("password")));
     connection.ca_file = Some(PathBuf::from(lab.text("ca")));
-    AdSettings { connection, partitions: Vec::new(), selection: Selection::default() }
+    AdSettings { connection, partitions: Vec::new(), selection: Selection::default(), delta: DeltaMode::Auto }
 }
 
 fn connector(settings: AdSettings, names: &Arc<Names>) -> AdConnector {

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
 mod active_directory;
+mod ad_delta;
 mod contract;
 mod entra;
 mod entra_passwords;
@@ -20,5 +21,6 @@ mod openldap;
 mod replication;
 mod replication_scripted;
 mod scripted;
+mod scripted_delta;
 mod seen;
 mod syncrepl;

@@ -4,10 +4,11 @@
 use crate::seen::{self, Seen, names};
 use futures_util::StreamExt as _;
 use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use syncline::connector::ad::{AdConnector, AdSettings};
+use syncline::connector::ad::{AdConnector, AdSettings, DeltaMode};
 use syncline::connector::directory::Selection;
 use syncline::connector::ldap::{LdapConnector, LdapConnectorSettings, LdapSettings};
 use syncline::connector::{Connector, ConnectorError, ConnectorErrorKind, ImportKind, ImportRequest};
@@ -19,38 +20,58 @@ use syncline::store::Store;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-const BASE: &str = "DC=x";
-const PAGED: &str = "1.2.840.113556.1.4.319";
+pub(crate) const BASE: &str = "DC=x";
+pub(crate) const PAGED: &str = "1.2.840.113556.1.4.319";
 
 /// A search as the client asked for it.
-struct Search {
-    base: String,
-    whole_subtree: bool,
+pub(crate) struct Search {
+    pub(crate) base: String,
+    pub(crate) whole_subtree: bool,
     /// As it came: an element of ASN.1.
-    filter: Vec<u8>,
-    attributes: Vec<String>,
-    cookie: Option<Vec<u8>>,
+    pub(crate) filter: Vec<u8>,
+    pub(crate) attributes: Vec<String>,
+    /// Of a page.
+    pub(crate) cookie: Option<Vec<u8>>,
+    /// Values of controls by name.
+    pub(crate) controls: BTreeMap<String, Vec<u8>>,
 }
 
 impl Search {
     /// True when the filter has this text somewhere.
-    fn asks_for(&self, text: &str) -> bool {
+    pub(crate) fn asks_for(&self, text: &str) -> bool {
         self.filter.windows(text.len()).any(|part| part == text.as_bytes())
+    }
+
+    /// Flags and cookie of the DirSync control.
+    pub(crate) fn dirsync(&self) -> Option<(i64, Vec<u8>)> {
+        let (_, sequence, _) = split(self.controls.get(DIRSYNC)?)?;
+        let (_, flags, rest) = split(sequence)?;
+        let (_, _, rest) = split(rest)?;
+        let flags = flags.iter().fold(if flags[0] < 0x80 { 0 } else { -1 }, |number, octet| number << 8 | i64::from(*octet));
+        Some((flags, split(rest)?.1.to_vec()))
     }
 }
 
+/// Object identifiers of controls of Active Directory.
+pub(crate) const DIRSYNC: &str = "1.2.840.113556.1.4.841";
+pub(crate) const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
+pub(crate) const NOTIFICATION: &str = "1.2.840.113556.1.4.528";
+
 /// What the server does next.
-enum Step {
+pub(crate) enum Step {
     Entry(String, Vec<(String, Vec<Vec<u8>>)>),
     Reference,
     /// Result code and, for paged searches, the cookie.
     Done(u8, Option<Vec<u8>>),
+    /// Success with a DirSync control: whether there is more, and the cookie.
+    Changes(bool, &'static str),
+    Wait(Duration),
     Raw(Vec<u8>),
     Close,
     Silence,
 }
 
-type Script = Arc<dyn Fn(&Search) -> Vec<Step> + Send + Sync>;
+pub(crate) type Script = Arc<dyn Fn(&Search) -> Vec<Step> + Send + Sync>;
 
 pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut octets = vec![tag];
@@ -111,33 +132,44 @@ fn parse_search(body: &[u8], controls: &[u8]) -> Search {
         attributes.push(String::from_utf8(name.to_vec()).unwrap());
         list = behind;
     }
-    let cookie = split(controls).and_then(|(_, list, _)| {
-        let (_, control, _) = split(list)?;
-        let (_, name, mut rest) = split(control)?;
-        assert_eq!(name, PAGED.as_bytes());
-        if let (1, _, behind) = split(rest)? {
-            rest = behind;
+    let mut found = BTreeMap::new();
+    let mut rest = split(controls).map_or(&[][..], |(_, list, _)| list);
+    while let Some((_, control, behind)) = split(rest) {
+        let (_, name, mut parts) = split(control).unwrap();
+        if let Some((1, _, behind)) = split(parts) {
+            parts = behind;
         }
-        let (_, value, _) = split(rest)?;
+        let value = split(parts).map(|(_, value, _)| value.to_vec()).unwrap_or_default();
+        found.insert(String::from_utf8(name.to_vec()).unwrap(), value);
+        rest = behind;
+    }
+    let cookie = found.get(PAGED).and_then(|value| {
         let (_, sequence, _) = split(value)?;
         Some(split(split(sequence)?.2)?.1.to_vec())
     });
-    Search { base: String::from_utf8(base.to_vec()).unwrap(), whole_subtree: scope == [2], filter: filter.to_vec(), attributes, cookie }
+    Search {
+        base: String::from_utf8(base.to_vec()).unwrap(),
+        whole_subtree: scope == [2],
+        filter: filter.to_vec(),
+        attributes,
+        cookie,
+        controls: found,
+    }
 }
 
-async fn serve(mut stream: TcpStream, script: Script) {
+async fn serve(mut stream: TcpStream, script: Script, controls: &'static [&'static str]) {
     let mut buffer = Vec::new();
     loop {
         while let Some((_, body, rest)) = split(&buffer) {
             let used = buffer.len() - rest.len();
             let (_, id, behind) = split(body).unwrap();
             let id = id[0];
-            let (tag, request, controls) = split(behind).unwrap();
+            let (tag, request, sent) = split(behind).unwrap();
             let steps = match tag {
                 0x60 => vec![Step::Raw(message(id, &result(0x61, 0), None))],
                 0x63 => {
-                    let search = parse_search(request, controls);
-                    answer(&search).unwrap_or_else(|| script(&search))
+                    let search = parse_search(request, sent);
+                    answer(&search, controls).unwrap_or_else(|| script(&search))
                 }
                 _ => vec![Step::Close],
             };
@@ -151,6 +183,15 @@ async fn serve(mut stream: TcpStream, script: Script) {
                             element(0x30, &[element(4, PAGED.as_bytes()), element(4, &value)].concat())
                         });
                         message(id, &result(0x65, code), controls)
+                    }
+                    Step::Changes(more, cookie) => {
+                        let value = [element(2, &[u8::from(more)]), element(2, &[0]), element(4, cookie.as_bytes())].concat();
+                        let control = element(0x30, &[element(4, DIRSYNC.as_bytes()), element(4, &element(0x30, &value))].concat());
+                        message(id, &result(0x65, 0), Some(control))
+                    }
+                    Step::Wait(time) => {
+                        tokio::time::sleep(time).await;
+                        continue;
                     }
                     Step::Raw(octets) => octets,
                     Step::Close => return,
@@ -173,7 +214,7 @@ async fn serve(mut stream: TcpStream, script: Script) {
 }
 
 /// What every script has in common: root entry, schema without anything, bases that can be read.
-fn answer(search: &Search) -> Option<Vec<Step>> {
+fn answer(search: &Search, controls: &[&str]) -> Option<Vec<Step>> {
     let text = |name: &str, value: &str| (name.to_owned(), vec![value.as_bytes().to_vec()]);
     if search.base.is_empty() {
         let attributes = vec![
@@ -181,7 +222,10 @@ fn answer(search: &Search) -> Option<Vec<Step>> {
             text("rootDomainNamingContext", BASE),
             text("configurationNamingContext", "CN=Configuration,DC=x"),
             text("schemaNamingContext", "CN=Schema,CN=Configuration,DC=x"),
-            text("supportedControl", PAGED),
+            ("supportedControl".to_owned(), controls.iter().map(|control| control.as_bytes().to_vec()).collect()),
+            text("dnsHostName", "dc1.x"),
+            text("dsServiceName", "CN=NTDS Settings,DC=x"),
+            text("highestCommittedUSN", "1000"),
         ];
         return Some(vec![Step::Entry(String::new(), attributes), Step::Done(0, None)]);
     }
@@ -192,7 +236,7 @@ fn answer(search: &Search) -> Option<Vec<Step>> {
         .then(|| vec![Step::Entry(search.base.clone(), vec![text("objectClass", "domainDNS")]), Step::Done(0, None)])
 }
 
-fn object(class: &str, number: usize, more: Vec<(String, Vec<Vec<u8>>)>) -> Step {
+pub(crate) fn object(class: &str, number: usize, more: Vec<(String, Vec<Vec<u8>>)>) -> Step {
     let mut attributes = vec![
         ("objectClass".to_owned(), vec![b"top".to_vec(), class.as_bytes().to_vec()]),
         ("objectGUID".to_owned(), vec![number.to_be_bytes().to_vec()]),
@@ -201,25 +245,34 @@ fn object(class: &str, number: usize, more: Vec<(String, Vec<Vec<u8>>)>) -> Step
     Step::Entry(format!("CN=o{number},{BASE}"), attributes)
 }
 
-fn members(numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
+pub(crate) fn members(numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
     numbers.map(|number| format!("CN=m{number},{BASE}").into_bytes()).collect()
 }
 
 async fn import(script: impl Fn(&Search) -> Vec<Step> + Send + Sync + 'static) -> Result<Seen, ConnectorError> {
     let names = names();
-    let settings = AdSettings { connection: reach(script).await, partitions: Vec::new(), selection: Selection::default() };
+    let settings =
+        AdSettings { connection: reach(script).await, partitions: Vec::new(), selection: Selection::default(), delta: DeltaMode::Off };
     let connector = AdConnector::new(settings, names.clone()).unwrap();
     seen::import(&connector, &names, &["cn", "member", "manager"]).await
 }
 
 /// Starts a server with a script.
 async fn reach(script: impl Fn(&Search) -> Vec<Step> + Send + Sync + 'static) -> LdapSettings {
+    reach_with(&[PAGED], script).await
+}
+
+/// The same, with the controls that it says it knows.
+pub(crate) async fn reach_with(
+    controls: &'static [&'static str],
+    script: impl Fn(&Search) -> Vec<Step> + Send + Sync + 'static,
+) -> LdapSettings {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ldap://{}", listener.local_addr().unwrap());
     let script: Script = Arc::new(script);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, script.clone()));
+            tokio::spawn(serve(stream, script.clone(), controls));
         }
     });
     let mut connection = LdapSettings::new(url, "CN=reader,DC=x", SecretString::from("x"));
@@ -440,7 +493,8 @@ async fn whoever_moves_during_an_import_of_active_directory_stays() {
         }
     };
     let store = Store::in_memory().unwrap();
-    let settings = AdSettings { connection: reach(script).await, partitions: Vec::new(), selection: two_containers() };
+    let settings =
+        AdSettings { connection: reach(script).await, partitions: Vec::new(), selection: two_containers(), delta: DeltaMode::Off };
     let connector = AdConnector::new(settings, store.names().clone()).unwrap();
     import_while_somebody_moves(&connector, &store, &moving).await;
 }

@@ -27,6 +27,7 @@ pub(crate) const TARGETS: &[(&str, Judge)] = &[
     ("drsuapi_reply", drsuapi_reply),
     ("dcerpc_pdu", dcerpc_pdu),
     ("directory_sync", directory_sync),
+    ("directory_delta", directory_delta),
 ];
 
 /// Text as an expression: it is refused inside the text, or it compiles and gives a value or an error of the object.
@@ -171,6 +172,25 @@ pub(crate) fn directory_sync(data: &[u8]) {
             assert!(uuids.len() * 18 <= data.len());
         }
         None => {}
+    }
+}
+
+/// Octets as what a domain controller says of changes: the control behind an answer, the times of changes, extended names.
+pub(crate) fn directory_delta(data: &[u8]) {
+    if let Some(reply) = ldap::DirSyncReply::parse(data) {
+        assert!(reply.cookie.len() <= data.len() && reply.cookie.len() <= ldap::COOKIE_MAX);
+        let request = ldap::dirsync_request(ldap::INCREMENTAL_VALUES, 1 << 20, &reply.cookie);
+        // Both directions have the same form, and so a request is read as a reply with its cookie.
+        assert_eq!(ldap::DirSyncReply::parse(&request).map(|reply| reply.cookie), Some(reply.cookie));
+    }
+    if ldap::renamed_at(data).is_some() {
+        assert!(data.len() >= 64, "{} octets hold no record", data.len());
+    }
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Some(guid) = ldap::guid_of(text)
+    {
+        let plain = guid.map(|octet| format!("{octet:02x}")).concat();
+        assert_eq!(ldap::guid_of(&format!("<GUID={plain}>;CN=a")), Some(guid), "{text:?}");
     }
 }
 

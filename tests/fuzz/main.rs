@@ -66,6 +66,11 @@ fn packets_of_remote_procedure_calls() {
 }
 
 #[test]
+fn changes_that_domain_controllers_tell() {
+    replay("directory_delta");
+}
+
+#[test]
 fn every_target_has_its_program_and_its_corpus() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = std::fs::read_to_string(root.join("tools/fuzz/Cargo.toml")).unwrap();

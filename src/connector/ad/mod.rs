@@ -1,21 +1,30 @@
-//! The connector for Active Directory over LDAP: naming contexts, schema, domain parameters, full import. Password
-//! hashes come by replication.
+//! The connector for Active Directory over LDAP: naming contexts, schema, domain parameters, full and delta import,
+//! change notification. Password hashes come by replication.
 
+mod collect;
+mod delta;
+mod dirsync;
 pub mod ldapi;
+mod notification;
 pub mod replication;
+mod reread;
 mod schema;
+mod usn;
+mod watermark;
 
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
 use crate::connector::ldap::{Client, LdapSettings, Question, SearchRoot, StreamPlan, find, stream};
 use crate::connector::{
-    Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind, ImportPage,
-    ImportRequest, ImportStream, Schema,
+    Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind,
+    ImportPage, ImportRequest, ImportStream, Schema,
 };
 use crate::context::Context;
 use crate::model::{Anchor, Dn, Names};
 use async_trait::async_trait;
+use delta::Source;
+use futures_util::StreamExt as _;
 use ldap3::Scope as SearchScope;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Which parts of which forest to import.
@@ -27,6 +36,24 @@ pub struct AdSettings {
     pub partitions: Vec<String>,
     /// Which objects are wanted.
     pub selection: Selection,
+    /// How changes are asked for.
+    pub delta: DeltaMode,
+}
+
+/// How a domain controller is asked for changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeltaMode {
+    /// By the best way that the server and the account's rights allow.
+    #[default]
+    Auto,
+    /// By the DirSync control with the right to replicate (MS-ADTS 3.1.1.3.4.1.3).
+    DirSync,
+    /// By the DirSync control, of what the account may see.
+    DirSyncVisible,
+    /// By the numbers that the domain controller gives to changes.
+    Usn,
+    /// Not at all: every import reads everything.
+    Off,
 }
 
 /// A domain of Active Directory, or several of one forest.
@@ -45,6 +72,28 @@ struct Root {
     forest: String,
     configuration: String,
     schema: String,
+    /// Its DNS name.
+    host: Option<String>,
+    /// The object that stands for the server as a replica.
+    service: Option<String>,
+    /// It names a vendor, which Microsoft's does not.
+    vendor: bool,
+    /// The highest number that it gave to a change.
+    usn: Option<u64>,
+    /// The controls that it knows.
+    controls: BTreeSet<String>,
+}
+
+/// Everything an import needs.
+struct Prepared {
+    client: Client,
+    root: Root,
+    roots: Vec<SearchRoot>,
+    contexts: Vec<String>,
+    plan: ImportPlan,
+    attributes: Vec<String>,
+    /// Numbers of the wanted attributes that link objects.
+    links: Vec<u32>,
 }
 
 /// What a directory tells about itself.
@@ -121,7 +170,8 @@ impl AdConnector {
 
     async fn root(&self, client: &mut Client) -> Result<Root, ConnectorError> {
         let attributes = ["defaultNamingContext", "rootDomainNamingContext", "configurationNamingContext", "schemaNamingContext"];
-        let entry = client.root(&attributes).await?;
+        let facts = ["dnsHostName", "dsServiceName", "vendorName", "highestCommittedUSN"];
+        let entry = client.root(&[&attributes[..], &facts].concat()).await?;
         let value = |name: &str| {
             entry.text(name).map(str::to_owned).ok_or_else(|| {
                 ConnectorError::new(
@@ -134,7 +184,17 @@ impl AdConnector {
             })
         };
         let [domain, forest, configuration, schema] = attributes.map(value);
-        Ok(Root { domain: domain?, forest: forest?, configuration: configuration?, schema: schema? })
+        Ok(Root {
+            domain: domain?,
+            forest: forest?,
+            configuration: configuration?,
+            schema: schema?,
+            host: entry.text("dnsHostName").map(str::to_owned),
+            service: entry.text("dsServiceName").map(str::to_owned),
+            vendor: entry.text("vendorName").is_some(),
+            usn: entry.text("highestCommittedUSN").and_then(|number| number.parse().ok()),
+            controls: entry.texts("supportedControl").into_iter().map(str::to_owned).collect(),
+        })
     }
 
     async fn read_parameters(&self, client: &mut Client, root: &Root) -> Result<BTreeMap<String, String>, ConnectorError> {
@@ -161,9 +221,28 @@ impl AdConnector {
         Ok(parameters)
     }
 
-    async fn prepare(&self, request: &ImportRequest) -> Result<(Client, StreamPlan), ConnectorError> {
+    async fn prepare(&self, request: &ImportRequest) -> Result<Prepared, ConnectorError> {
         let mut client = Client::connect(self.connection.clone()).await?;
         let root = self.root(&mut client).await?;
+        let (scope, partitions) = self.extent(&root)?;
+        let wanted: Vec<Arc<str>> = request.attributes.iter().map(|attr| self.names.name(*attr)).collect();
+        let mut kinds = KindTable::built_in();
+        let links = schema::learn(&mut client, &root.schema, Some(&wanted), &mut kinds).await?.links;
+        let types = &self.settings.selection.object_types;
+        let filter = class_filter(types);
+        let mut roots = Vec::new();
+        for base in roots_below(&scope, &partitions)? {
+            client.check_base(&base).await?;
+            roots.push(SearchRoot { base, filter: filter.clone() });
+        }
+        let contexts = partitions.iter().map(|partition| partition.as_str().to_owned()).collect();
+        let plan = ImportPlan::new(&self.names, &request.attributes, &kinds, &["objectGUID"], types, scope);
+        let attributes = plan.requested(self.connection.value_range);
+        Ok(Prepared { client, root, roots, contexts, plan, attributes, links })
+    }
+
+    /// The containers and naming contexts to import from a server.
+    fn extent(&self, root: &Root) -> Result<(Scope, Vec<Dn>), ConnectorError> {
         let mut scope = self.scope.clone();
         let mut partitions = self.partitions.clone();
         if partitions.is_empty() {
@@ -173,19 +252,41 @@ impl AdConnector {
             exclude_deleted(&mut scope, &domain);
             partitions.push(domain);
         }
-        let wanted: Vec<Arc<str>> = request.attributes.iter().map(|attr| self.names.name(*attr)).collect();
-        let mut kinds = KindTable::built_in();
-        schema::learn(&mut client, &root.schema, Some(&wanted), &mut kinds).await?;
-        let types = &self.settings.selection.object_types;
-        let filter = class_filter(types);
-        let mut roots = Vec::new();
-        for base in roots_below(&scope, &partitions)? {
-            client.check_base(&base).await?;
-            roots.push(SearchRoot { base, filter: filter.clone() });
+        Ok((scope, partitions))
+    }
+
+    /// The connection and what to read for a delta.
+    async fn source(&self, request: &ImportRequest) -> Result<(Client, Root, Source), ConnectorError> {
+        let Prepared { mut client, root, contexts, plan, attributes, links, .. } = self.prepare(request).await?;
+        let links = schema::back_links(&mut client, &root.schema, &links).await?;
+        let filter = class_filter(&self.settings.selection.object_types);
+        Ok((client, root, Source { plan, attributes, filter, contexts, links }))
+    }
+
+    async fn full(&self, cx: &Context, request: &ImportRequest) -> Result<ImportStream, ConnectorError> {
+        let work = async {
+            let mut prepared = self.prepare(request).await?;
+            let beginning = delta::begin(&mut prepared.client, &prepared.root, &prepared.contexts, self.settings.delta).await?;
+            Ok((prepared, beginning))
+        };
+        let (Prepared { client, roots, plan, attributes, .. }, beginning) = Client::unless_cancelled(cx, work).await?;
+        let completion = Completion { watermark: beginning.watermark, answered_in_full: false };
+        let pages = stream(client, cx.clone(), StreamPlan { roots, attributes, plan, completion });
+        if beginning.warnings.is_empty() {
+            return Ok(pages);
         }
-        let plan = ImportPlan::new(&self.names, &request.attributes, &kinds, &["objectGUID"], types, scope);
-        let attributes = plan.requested(self.connection.value_range);
-        Ok((client, StreamPlan { roots, attributes, plan, completion: Completion { watermark: None, answered_in_full: false } }))
+        let first = ImportPage::warning(beginning.warnings);
+        Ok(futures_util::stream::once(async { Ok(first) }).chain(pages).boxed())
+    }
+
+    async fn changes(&self, cx: &Context, request: &ImportRequest, since: &[u8]) -> Result<ImportStream, ConnectorError> {
+        let work = async {
+            let (mut client, root, source) = self.source(request).await?;
+            let (from, to) = delta::resume(&mut client, &root, &source.contexts, self.settings.delta, since).await?;
+            Ok((client, source, from, to))
+        };
+        let (client, source, from, to) = Client::unless_cancelled(cx, work).await?;
+        Ok(delta::stream(client, cx.clone(), source, from, to))
     }
 }
 
@@ -210,7 +311,7 @@ impl Connector for AdConnector {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             full_import: true,
-            delta_import: false,
+            delta_import: self.settings.delta != DeltaMode::Off,
             export: false,
             batch_objects: 1,
             batch_references: 1,
@@ -224,7 +325,7 @@ impl Connector for AdConnector {
             let mut client = Client::connect(self.connection.clone()).await?;
             let root = self.root(&mut client).await?;
             let mut kinds = KindTable::default();
-            let attributes = schema::learn(&mut client, &root.schema, None, &mut kinds).await?;
+            let attributes = schema::learn(&mut client, &root.schema, None, &mut kinds).await?.attributes;
             client.close().await;
             Ok(Schema { object_types: self.settings.selection.object_types.clone(), attributes })
         })
@@ -232,19 +333,27 @@ impl Connector for AdConnector {
     }
 
     async fn import(&self, cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
-        if request.kind != ImportKind::Full {
-            return Err(ConnectorError::new(
+        match &request.kind {
+            ImportKind::Full => self.full(cx, &request).await,
+            ImportKind::Delta { since } if self.settings.delta != DeltaMode::Off => self.changes(cx, &request, since).await,
+            ImportKind::Delta { .. } => Err(ConnectorError::new(
                 ConnectorErrorKind::Configuration,
-                format!("{}: delta imports are not available for this directory; run a full import", self.connection.url),
-            ));
+                format!("{}: delta imports are switched off for this directory ([delta] mode); run a full import", self.connection.url),
+            )),
         }
-        let (client, plan) = Client::unless_cancelled(cx, self.prepare(&request)).await?;
-        Ok(stream(client, cx.clone(), plan))
     }
 
     async fn find(&self, cx: &Context, request: &ImportRequest, anchors: &[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> {
+        if let ImportKind::Delta { since } = &request.kind {
+            let work = async {
+                let (client, root, source) = self.source(request).await?;
+                delta::find(client, &source, root.host.as_deref(), since, anchors).await.map(Some)
+            };
+            return Client::unless_cancelled(cx, work).await;
+        }
         Client::unless_cancelled(cx, async {
-            let (client, plan) = self.prepare(request).await?;
+            let Prepared { client, roots, plan, attributes, .. } = self.prepare(request).await?;
+            let plan = StreamPlan { roots, attributes, plan, completion: Completion::default() };
             let filter = class_filter(&self.settings.selection.object_types);
             // MS-ADTS 3.1.1.3.1.2.4: the octets of the GUID as they are stored, in hexadecimal digits.
             let question = |anchor: &Anchor| Question {
@@ -256,6 +365,18 @@ impl Connector for AdConnector {
             find(client, &plan, &questions).await.map(Some)
         })
         .await
+    }
+
+    async fn watch(&self, cx: &Context) -> Result<Option<ChangeStream>, ConnectorError> {
+        let work = async {
+            let mut client = Client::connect(self.connection.clone()).await?;
+            let root = self.root(&mut client).await?;
+            let (_, partitions) = self.extent(&root)?;
+            let contexts = partitions.iter().map(|partition| partition.as_str().to_owned()).collect();
+            Ok((client, root, contexts))
+        };
+        let (client, root, contexts) = Client::unless_cancelled(cx, work).await?;
+        notification::watch(client, cx.clone(), &root.controls, contexts).await
     }
 
     async fn export(&self, _cx: &Context, _batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {

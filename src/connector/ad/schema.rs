@@ -18,23 +18,48 @@ pub(super) async fn learn(
     base: &str,
     wanted: Option<&[Arc<str>]>,
     table: &mut KindTable,
-) -> Result<Vec<AttributeSchema>, ConnectorError> {
+) -> Result<Learned, ConnectorError> {
     let filters: Vec<String> = match wanted {
         None => vec!["(objectClass=attributeSchema)".to_owned()],
         Some(names) => names.chunks(NAMES_AT_ONCE).map(filter).collect(),
     };
-    let mut attributes = Vec::new();
+    let mut learned = Learned::default();
     for filter in filters {
-        let asked = ["lDAPDisplayName", "attributeSyntax", "oMSyntax", "isSingleValued"];
+        let asked = ["lDAPDisplayName", "attributeSyntax", "oMSyntax", "isSingleValued", "linkID"];
         for entry in client.search(base, Scope::OneLevel, &filter, &asked).await? {
             let (Some(name), Some(syntax)) = (entry.text("lDAPDisplayName"), entry.text("attributeSyntax")) else { continue };
             let kind = if name.eq_ignore_ascii_case("distinguishedName") { ValueKind::Text } else { kind_of(syntax) };
             let multi_valued = !entry.text("isSingleValued").is_some_and(|value| value.eq_ignore_ascii_case("TRUE"));
             table.set(name, kind, multi_valued);
-            attributes.push(AttributeSchema { name: name.to_owned(), kind, multi_valued, readable: true });
+            learned.links.extend(entry.text("linkID").and_then(|link| link.parse::<u32>().ok()).filter(|link| link.is_multiple_of(2)));
+            learned.attributes.push(AttributeSchema { name: name.to_owned(), kind, multi_valued, readable: true });
         }
     }
-    Ok(attributes)
+    Ok(learned)
+}
+
+/// What was learned of attributes.
+#[derive(Debug, Default)]
+pub(super) struct Learned {
+    pub(super) attributes: Vec<AttributeSchema>,
+    /// The link numbers of those that link objects forwards: even ones (MS-ADTS 3.1.1.2.3.1).
+    pub(super) links: Vec<u32>,
+}
+
+/// The names of the attributes by which objects tell who links to them: the link numbers that follow those of the forward
+/// links.
+pub(super) async fn back_links(client: &mut Client, base: &str, links: &[u32]) -> Result<Vec<String>, ConnectorError> {
+    let mut names = Vec::new();
+    for links in links.chunks(NAMES_AT_ONCE) {
+        let mut filter = "(&(objectClass=attributeSchema)(|".to_owned();
+        for link in links {
+            let _ = write!(filter, "(linkID={})", u64::from(*link) + 1);
+        }
+        filter.push_str("))");
+        let found = client.search(base, Scope::OneLevel, &filter, &["lDAPDisplayName"]).await?;
+        names.extend(found.iter().filter_map(|entry| entry.text("lDAPDisplayName")).map(str::to_owned));
+    }
+    Ok(names)
 }
 
 fn filter(names: &[Arc<str>]) -> String {

@@ -162,6 +162,16 @@ impl ImportPlan {
         Some((slot.attr, slot.kind))
     }
 
+    /// The wanted type that an object with these classes is of.
+    pub(crate) fn wanted_type(&self, classes: &[&[u8]]) -> Option<ObjectType> {
+        most_derived(classes).and_then(|class| self.type_of(class))
+    }
+
+    /// True when an object of this name lies in a wanted container.
+    pub(crate) fn wants(&self, dn: &Dn) -> bool {
+        self.scope.is_everything() || self.scope.wants(&dn.key())
+    }
+
     /// The anchor's name, or all that it may have: `objectGUID nor entryUUID`.
     pub fn anchor_names(&self) -> String {
         self.anchors.join(" nor ")
@@ -326,7 +336,7 @@ pub(crate) fn add_value(builder: &mut PageBuilder, kind: ValueKind, name: &str, 
 }
 
 /// Cuts `<GUID=…>;<SID=…>;` off, which Active Directory puts before names of some attributes unasked.
-fn strip_extended(text: &str) -> &str {
+pub(crate) fn strip_extended(text: &str) -> &str {
     let mut rest = text;
     while rest.starts_with('<') {
         match rest.split_once(">;") {

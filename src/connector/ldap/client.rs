@@ -6,7 +6,7 @@ use crate::connector::{ConnectorError, ConnectorErrorKind};
 use crate::context::Context;
 use crate::protocol::ldap::{PAGED_RESULTS, PagedReply, bind_detail, code_name, paged_request};
 use ldap3::controls::RawControl;
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchStream};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl LdapSettings {
 /// A bound connection.
 pub(crate) struct Client {
     pub(super) ldap: Ldap,
-    pub(super) settings: Arc<LdapSettings>,
+    pub(crate) settings: Arc<LdapSettings>,
     driver: tokio::task::JoinHandle<()>,
     pages: bool,
 }
@@ -75,6 +75,47 @@ pub(crate) struct Found {
     pub(crate) entries: Vec<RawEntry>,
     /// For the next page; empty behind the last.
     pub(crate) cookie: Vec<u8>,
+}
+
+/// A search, for which the caller brings its own controls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Query<'a> {
+    pub(crate) base: &'a str,
+    pub(crate) scope: Scope,
+    pub(crate) filter: &'a str,
+    pub(crate) attributes: &'a [&'a str],
+}
+
+/// The answer to a search, as it comes in.
+pub(crate) struct Answer {
+    stream: SearchStream<'static, String, Vec<String>>,
+    settings: Arc<LdapSettings>,
+    /// What was asked, for messages.
+    during: String,
+}
+
+impl Answer {
+    /// The next entry; `None` behind the last. References to other servers are for those who follow them.
+    pub(crate) async fn next(&mut self) -> Result<Option<RawEntry>, ConnectorError> {
+        loop {
+            match self.stream.next().await {
+                Ok(Some(entry)) if entry.is_ref() || entry.is_intermediate() => {}
+                Ok(Some(entry)) => return Ok(Some(RawEntry::new(entry.0))),
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(lost(&self.settings, &error, &self.during)),
+            }
+        }
+    }
+
+    /// The result behind the last entry.
+    pub(crate) async fn finish(mut self) -> LdapResult {
+        self.stream.finish().await
+    }
+}
+
+/// The value of a control that came with a result.
+pub(crate) fn reply_control<'a>(result: &'a LdapResult, name: &str) -> Option<&'a [u8]> {
+    result.ctrls.iter().find(|control| control.1.ctype == name).and_then(|control| control.1.val.as_deref())
 }
 
 impl Client {
@@ -141,7 +182,7 @@ impl Client {
 
     /// Reads one object; `None` when the account cannot see it.
     pub(crate) async fn read(&mut self, dn: &str, attributes: &[&str]) -> Result<Option<RawEntry>, ConnectorError> {
-        let (found, result) = self.search_once(dn, Scope::Base, "(objectClass=*)", attributes, None).await?;
+        let (found, result) = self.search_once(dn, Scope::Base, "(objectClass=*)", attributes, Vec::new()).await?;
         match result.rc {
             0 => Ok(found.entries.into_iter().next()),
             _ => Err(self.search_error(dn, &result)),
@@ -179,7 +220,7 @@ impl Client {
         if scope != Scope::Base {
             return self.search(base, scope, filter, attributes).await;
         }
-        let (found, result) = self.search_once(base, scope, filter, attributes, None).await?;
+        let (found, result) = self.search_once(base, scope, filter, attributes, Vec::new()).await?;
         match result.rc {
             0 => Ok(found.entries),
             // No such object, or it is another server's now.
@@ -200,7 +241,7 @@ impl Client {
         attributes: &[&str],
         cookie: &[u8],
     ) -> Result<Found, ConnectorError> {
-        let (found, result) = self.page_of(base, scope, filter, attributes, cookie).await?;
+        let (found, result) = self.page_with(&Query { base, scope, filter, attributes }, cookie, Vec::new()).await?;
         if result.rc != 0 {
             return Err(self.search_error(base, &result));
         }
@@ -215,28 +256,28 @@ impl Client {
         attributes: &[&str],
         cookie: &[u8],
     ) -> Result<Option<Found>, ConnectorError> {
-        let (found, result) = self.page_of(base, Scope::Subtree, filter, attributes, cookie).await?;
+        let query = Query { base, scope: Scope::Subtree, filter, attributes };
+        let (found, result) = self.page_with(&query, cookie, Vec::new()).await?;
         match result.rc {
             0 => Ok(Some(found)),
             32 | 10 => Ok(None),
             _ => Err(self.search_error(base, &result)),
         }
     }
+    }
 
-    async fn page_of(
+    /// As [`Self::page`], with controls of the caller's own; what a result other than success means is the caller's to say.
+    pub(crate) async fn page_with(
         &mut self,
-        base: &str,
-        scope: Scope,
-        filter: &str,
-        attributes: &[&str],
+        query: &Query<'_>,
         cookie: &[u8],
+        mut controls: Vec<RawControl>,
     ) -> Result<(Found, LdapResult), ConnectorError> {
-        let control = self.pages.then(|| RawControl {
-            ctype: PAGED_RESULTS.to_owned(),
-            crit: true,
-            val: Some(paged_request(self.settings.page_size.max(1), cookie)),
-        });
-        self.search_once(base, scope, filter, attributes, control).await
+        if self.pages {
+            let value = paged_request(self.settings.page_size.max(1), cookie);
+            controls.push(RawControl { ctype: PAGED_RESULTS.to_owned(), crit: true, val: Some(value) });
+        }
+        self.search_once(query.base, query.scope, query.filter, query.attributes, controls).await
     }
 
     /// Makes sure that a container exists and can be read: an empty answer about what cannot be seen would look like
@@ -262,28 +303,42 @@ impl Client {
         let _ = self.ldap.unbind().await;
     }
 
+    /// Begins a search with controls of the caller's own; the answer is read entry by entry.
+    pub(crate) async fn begin(&mut self, query: &Query<'_>, controls: Vec<RawControl>) -> Result<Answer, ConnectorError> {
+        self.ldap.with_timeout(self.settings.answer_timeout);
+        self.start(query, controls).await
+    }
+
+    /// As [`Self::begin`], for a search whose answer never ends: there may be hours between two entries.
+    pub(crate) async fn listen(&mut self, query: &Query<'_>, controls: Vec<RawControl>) -> Result<Answer, ConnectorError> {
+        self.start(query, controls).await
+    }
+
+    async fn start(&mut self, query: &Query<'_>, controls: Vec<RawControl>) -> Result<Answer, ConnectorError> {
+        let settings = self.settings.clone();
+        let during = format!("the search below '{}'", query.base);
+        if !controls.is_empty() {
+            self.ldap.with_controls(controls);
+        }
+        let attributes: Vec<String> = query.attributes.iter().map(|name| (*name).to_owned()).collect();
+        let stream = self.ldap.streaming_search(query.base, query.scope, query.filter, attributes).await;
+        let stream = stream.map_err(|error| lost(&settings, &error, &during))?;
+        Ok(Answer { stream, settings, during })
+    }
+
     async fn search_once(
         &mut self,
         base: &str,
         scope: Scope,
         filter: &str,
         attributes: &[&str],
-        control: Option<RawControl>,
+        controls: Vec<RawControl>,
     ) -> Result<(Found, LdapResult), ConnectorError> {
         let settings = self.settings.clone();
-        let broken = |error: &LdapError| lost(&settings, error, &format!("the search below '{base}'"));
-        self.ldap.with_timeout(settings.answer_timeout);
-        if let Some(control) = control {
-            self.ldap.with_controls(vec![control]);
-        }
-        let mut stream = self.ldap.streaming_search(base, scope, filter, attributes.to_vec()).await.map_err(|error| broken(&error))?;
         let at_once = AT_ONCE.max(settings.page_size as usize);
+        let mut answer = self.begin(&Query { base, scope, filter, attributes }, controls).await?;
         let mut entries = Vec::new();
-        while let Some(entry) = stream.next().await.map_err(|error| broken(&error))? {
-            // References to other servers are for those who follow them.
-            if entry.is_ref() || entry.is_intermediate() {
-                continue;
-            }
+        while let Some(entry) = answer.next().await? {
             if entries.len() >= at_once {
                 return Err(ConnectorError::new(
                     ConnectorErrorKind::Search,
@@ -295,11 +350,10 @@ impl Client {
                     ),
                 ));
             }
-            entries.push(RawEntry::new(entry.0));
+            entries.push(entry);
         }
-        let result = stream.finish().await;
-        let reply = result.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS).and_then(|control| control.1.val.as_deref());
-        let cookie = match reply {
+        let result = answer.finish().await;
+        let cookie = match reply_control(&result, PAGED_RESULTS) {
             Some(value) => {
                 let reply = PagedReply::parse(value).ok_or_else(|| {
                     ConnectorError::new(ConnectorErrorKind::Protocol, format!("{}: the server's paging control is malformed", settings.url))
@@ -311,7 +365,8 @@ impl Client {
         Ok((Found { entries, cookie }, result))
     }
 
-    fn search_error(&self, base: &str, result: &LdapResult) -> ConnectorError {
+    /// What a result other than success means for a search.
+    pub(crate) fn search_error(&self, base: &str, result: &LdapResult) -> ConnectorError {
         let url = &self.settings.url;
         let said = said(result);
         let (kind, advice) = match result.rc {
@@ -378,7 +433,8 @@ fn check(settings: &LdapSettings) -> Result<bool, ConnectorError> {
     Ok(secure || settings.start_tls)
 }
 
-pub(super) fn said(result: &LdapResult) -> String {
+/// The server's own words, with the name of the code.
+pub(crate) fn said(result: &LdapResult) -> String {
     // Samba ends its texts with an octet 0, others with line breaks.
     let text = result.text.trim_matches(|character: char| character.is_control() || character == ' ');
     let name = code_name(result.rc);

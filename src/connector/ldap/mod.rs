@@ -9,6 +9,6 @@ mod sync;
 pub use client::{LdapSettings, PLAIN_REFUSED};
 pub use openldap::{LdapConnector, LdapConnectorSettings};
 
-pub(crate) use client::Client;
-pub(crate) use raw::RawEntry;
-pub(crate) use stream::{Question, SearchRoot, StreamPlan, find, stream};
+pub(crate) use client::{Answer, Client, Query, reply_control, said};
+pub(crate) use raw::{RawEntry, primitive};
+pub(crate) use stream::{Question, SearchRoot, StreamPlan, complete, decode_entry, find, stream};

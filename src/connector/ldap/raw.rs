@@ -8,7 +8,7 @@ use ldap3::asn1::{PL, StructureTag};
 pub(crate) struct RawEntry {
     tag: StructureTag,
     /// Values beyond the first range of an attribute, by its name.
-    pub(super) more: Vec<(String, Vec<Vec<u8>>)>,
+    pub(crate) more: Vec<(String, Vec<Vec<u8>>)>,
 }
 
 impl RawEntry {

@@ -3,7 +3,7 @@
 
 use super::client::{Client, Found};
 use super::raw::{RawEntry, primitive};
-use crate::connector::directory::{Gathered, ImportPlan, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD};
+use crate::connector::directory::{Gathered, ImportPlan, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD, strip_extended};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportPage, ImportStream, PageBuilder};
 use crate::context::Context;
 use crate::model::ObjectErrorCode;
@@ -135,14 +135,16 @@ pub(crate) async fn find(mut client: Client, plan: &StreamPlan, questions: &[Que
 }
 
 /// Fetches what is missing of attributes that came in part.
-pub(super) async fn complete(client: &mut Client, entry: &mut RawEntry) -> Result<(), ConnectorError> {
+pub(crate) async fn complete(client: &mut Client, entry: &mut RawEntry) -> Result<(), ConnectorError> {
     let mut partial = Vec::new();
     for (description, _) in entry.attributes().into_iter().flatten() {
         if let Some((name, _, Some(last))) = range_of(description) {
             partial.push((name.to_owned(), last));
         }
     }
-    let Some(dn) = entry.dn().and_then(|dn| std::str::from_utf8(dn).ok()).map(str::to_owned) else { return Ok(()) };
+    let Some(dn) = entry.dn().and_then(|dn| std::str::from_utf8(dn).ok()).map(|dn| strip_extended(dn).to_owned()) else {
+        return Ok(());
+    };
     for (name, last) in partial {
         let values = rest_of(client, &dn, &name, last).await?;
         entry.more.push((name, values));
@@ -255,7 +257,9 @@ fn decode_page(
     (page.is_empty() && page.filtered == 0) || sender.blocking_send(Ok(page)).is_ok()
 }
 
-fn decode_entry<'e>(
+/// One whole entry: as an item of a page, as filtered, or as a problem. With `changed` it was there before and may have
+/// left the scope.
+pub(crate) fn decode_entry<'e>(
     plan: &ImportPlan,
     place: &str,
     entry: &'e RawEntry,

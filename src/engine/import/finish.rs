@@ -19,6 +19,7 @@ impl Import<'_> {
         ask_again: &mut AskAgain<'_>,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
+        self.ask_for_unknown(ask_again, recorder)?;
         let whole = self.options.full || completion.answered_in_full;
         if whole && self.unidentified == 0 {
             self.obsolete(ask_again, recorder)?;
@@ -31,7 +32,7 @@ impl Import<'_> {
         let mut changes = ChangeSet::new();
         self.final_states(completion, lost || nameless, &mut changes);
         self.commit(changes, recorder)?;
-        let surprised = self.tell_surprises(recorder);
+        let surprised = self.tell_surprises(recorder) | self.warned;
         Ok(match (self.problems, nameless, surprised) {
             (0, false, false) => "success",
             (0, false, true) => "completed-warnings",
@@ -66,7 +67,7 @@ impl Import<'_> {
             }
             let Some(pages) = ask_again(asked)? else { break };
             for page in &pages {
-                self.page(page, recorder)?;
+                self.stage(page, recorder)?;
             }
         }
         if !anchors.is_empty() {
@@ -104,7 +105,7 @@ impl Import<'_> {
             }
             let Some(pages) = ask_again(asked)? else { break };
             for page in &pages {
-                self.page(page, recorder)?;
+                self.stage(page, recorder)?;
             }
         }
         Ok(())

@@ -2,8 +2,8 @@
 
 use crate::connector::{EntryRef, Operation};
 use crate::model::{
-    AttrId, Blob, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, FlatBuilder, FlatValues, INLINE_VALUE_MAX, Names, ObjectErrorCode,
-    Stage, StageMask, ValueKind, ValueRef, ValueState,
+    Anchor, AttrId, Blob, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, FlatBuilder, FlatValues, INLINE_VALUE_MAX, Names,
+    ObjectErrorCode, Stage, StageMask, ValueKind, ValueRef, ValueState,
 };
 use crate::store::AttributeDelta;
 use std::cmp::Ordering;
@@ -27,6 +27,8 @@ pub(super) struct Image {
 pub(super) struct Target {
     pub(super) key: DnKey,
     pub(super) dn: Box<str>,
+    /// Its key, where a change tells it: then the name is what it had when it was referred to.
+    pub(super) anchor: Option<Anchor>,
 }
 
 /// The image that a whole entry gives.
@@ -56,8 +58,13 @@ pub(super) fn of_change(entry: &EntryRef<'_>, names: &Names, object: &CsObject) 
     for (attr, operation, values) in entry.attributes() {
         let mut targets = Vec::new();
         let mut builder = FlatBuilder::new();
-        for value in values {
+        let mut values = values;
+        loop {
+            let anchor = values.next_target();
+            let Some(value) = values.next() else { break };
+            let before = targets.len();
             take(&mut image, &mut targets, &mut builder, names, attr, value);
+            targets[before..].iter_mut().for_each(|target| target.anchor = anchor.map(Anchor::new));
         }
         let told = builder.finish();
         let slot = kept.entry(attr).or_default();
@@ -90,7 +97,7 @@ fn take(
 ) {
     match value {
         ValueRef::Text(dn) if kind == ValueKind::Reference => match Dn::parse(dn) {
-            Ok(parsed) => targets.push(Target { key: parsed.key(), dn: parsed.as_str().into() }),
+            Ok(parsed) => targets.push(Target { key: parsed.key(), dn: parsed.as_str().into(), anchor: None }),
             Err(error) => {
                 let detail = format!("{}: {dn:?}: {error}", names.name(attr));
                 image.flaw.get_or_insert((ObjectErrorCode::INVALID_REFERENCE_VALUE, detail));

@@ -12,6 +12,7 @@ mod retire;
 mod surprise;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 use super::{EngineError, StepRecorder, hash};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage};
@@ -22,6 +23,7 @@ use lookup::Lookup;
 pub use retire::retire;
 use std::collections::{BTreeSet, HashSet};
 use surprise::Surprises;
+use unknown::Unknown;
 
 /// The name under which a connector's watermark is kept.
 pub const WATERMARK: &str = "watermark";
@@ -102,7 +104,8 @@ pub fn import(
 /// `None` when it cannot be asked.
 pub type AskAgain<'a> = dyn FnMut(&[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> + 'a;
 
-/// As [`import`]; before an object that a full import did not report is taken for gone, `ask_again` is asked for it.
+/// As [`import`]; before an object that a full import did not report is taken for gone, `ask_again` is asked for it, and
+/// so it is for an object of which a delta import tells only changes, and that is not known.
 ///
 /// # Errors
 /// As [`import`]; also when asking fails. Nothing is deleted then.
@@ -123,7 +126,9 @@ pub fn import_asking(
         if cx.cancelled() {
             return Err(EngineError::Cancelled);
         }
-        import.page(&page, recorder)?;
+        import.warned |= !page.warnings.is_empty();
+        page.warnings.iter().for_each(|warning| recorder.note(warning.clone()));
+        import.page(&page, ask_again, recorder)?;
         recorder.advance(page.len() as u64);
         page.notes.iter().for_each(|note| recorder.note(note.clone()));
         if import.problems > options.errors_max {
@@ -166,6 +171,10 @@ struct Import<'a> {
     displaced: BTreeSet<CsId>,
     /// Objects that refer to one which was renamed or went, and that a delta import has not met since.
     outdated: BTreeSet<CsId>,
+    /// Objects of which a delta import was told changes, and that nobody knows.
+    unknown: Unknown,
+    /// The connector had something to say to people.
+    warned: bool,
     surprises: Surprises,
 }
 
@@ -197,6 +206,8 @@ impl<'a> Import<'a> {
             held: HashSet::new(),
             displaced: BTreeSet::new(),
             outdated: BTreeSet::new(),
+            unknown: Unknown::default(),
+            warned: false,
             surprises: Surprises::default(),
         })
     }
@@ -222,10 +233,10 @@ impl<'a> Import<'a> {
         } else if self.options.full || completion.answered_in_full {
             changes.states.push((connector, FULL_NEEDED.to_owned(), None));
         }
-        if self.unidentified == 0
-            && let Some(watermark) = &completion.watermark
-        {
-            changes.states.push((connector, WATERMARK.to_owned(), Some(watermark.clone())));
+        let whole = self.options.full || completion.answered_in_full;
+        // A place that an earlier import left is of no use behind a full one, which saw all and left none.
+        if self.unidentified == 0 && (whole || completion.watermark.is_some()) {
+            changes.states.push((connector, WATERMARK.to_owned(), completion.watermark.clone()));
         }
     }
 }

@@ -6,8 +6,8 @@
 
 use super::image::{self, Comparison, Image, Target};
 use super::lookup::{Key, anchor_key};
-use super::{EngineError, Import, StepRecorder, hash};
-use crate::connector::{DiscoveryError, EntryRef, ImportPage, Operation, PageItem};
+use super::{AskAgain, EngineError, Import, StepRecorder, hash};
+use crate::connector::{Departure, DiscoveryError, EntryRef, ImportPage, Operation, PageItem};
 use crate::model::{
     Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageMask,
     ValueState,
@@ -63,7 +63,7 @@ struct Staged {
 }
 
 /// Entries that are written together.
-struct Segment<'p> {
+pub(super) struct Segment<'p> {
     snapshot: Snapshot,
     changes: ChangeSet,
     work: Vec<Work<'p>>,
@@ -101,7 +101,7 @@ struct Identity {
 }
 
 impl Segment<'_> {
-    fn new(snapshot: Snapshot) -> Self {
+    pub(super) fn new(snapshot: Snapshot) -> Self {
         Self {
             snapshot,
             changes: ChangeSet::new(),
@@ -134,7 +134,27 @@ impl Segment<'_> {
 }
 
 impl Import<'_> {
-    pub(super) fn page(&mut self, page: &ImportPage, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+    /// Stages a page of the stream; the directory is asked where that needs it.
+    pub(super) fn page(
+        &mut self,
+        page: &ImportPage,
+        ask_again: &mut AskAgain<'_>,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(), EngineError> {
+        self.stage_from(page, Some(ask_again), recorder)
+    }
+
+    /// Stages a page of answers, for which nothing is asked.
+    pub(super) fn stage(&mut self, page: &ImportPage, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        self.stage_from(page, None, recorder)
+    }
+
+    fn stage_from(
+        &mut self,
+        page: &ImportPage,
+        mut ask_again: Option<&mut AskAgain<'_>>,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(), EngineError> {
         recorder.count("filtered-objects", page.filtered);
         let digests: Vec<(u128, Option<Key>)> = (0..page.len())
             .into_par_iter()
@@ -149,14 +169,41 @@ impl Import<'_> {
         let mut ahead = self.read_ahead(page, &digests, &segment.snapshot)?;
         // Objects that earlier segments of this page have written.
         let mut stale: HashSet<CsId> = HashSet::new();
-        for ((item, digest), ahead) in page.items().zip(&digests).zip(&mut ahead) {
-            while !self.item(&item, *digest, ahead, &stale, &mut segment, recorder)? {
-                stale.extend(segment.entries.iter().chain(segment.others.keys()));
+        for (index, (item, digest)) in page.items().zip(&digests).enumerate() {
+            if let Some(ask_again) = ask_again.as_deref_mut().filter(|_| self.unknown.must_be_asked_before(&item)) {
                 self.flush(segment, recorder)?;
+                self.ask_for_unknown(ask_again, recorder)?;
                 segment = Segment::new(self.store.snapshot()?);
+                // The answers may have written anything.
+                ahead.iter_mut().for_each(|ahead| *ahead = None);
+            }
+            let first = self.renamed_first(&item, digest.1, &segment)?;
+            for item in first.iter().chain([&item]) {
+                while !self.item(item, *digest, &mut ahead[index], &stale, &mut segment, recorder)? {
+                    stale.extend(segment.entries.iter().chain(segment.others.keys()));
+                    self.flush(segment, recorder)?;
+                    segment = Segment::new(self.store.snapshot()?);
+                }
             }
         }
         self.flush(segment, recorder)
+    }
+
+    /// An object that left under another name takes that name before it goes: references to it stay, and are found
+    /// under this name when it comes back.
+    fn renamed_first<'p>(
+        &self,
+        item: &PageItem<'p>,
+        anchor: Option<Key>,
+        segment: &Segment<'_>,
+    ) -> Result<Option<PageItem<'p>>, EngineError> {
+        let PageItem::Gone(entry) = item else { return Ok(None) };
+        if entry.departure() != Some(Departure::Left) || entry.dn().is_empty() {
+            return Ok(None);
+        }
+        let Some(id) = self.by_anchor(entry, anchor, &segment.snapshot)? else { return Ok(None) };
+        let known = segment.entries.contains(&id) || segment.snapshot.cs_object(id)?.is_some_and(|object| object.imported());
+        Ok(known.then(|| PageItem::Change(*entry)))
     }
 
     /// Decodes, in parallel, the entries that probably say something new, and reads their objects.
@@ -265,7 +312,11 @@ impl Import<'_> {
         if !whole {
             let Some((object, _)) = stored.as_ref().filter(|(object, _)| object.imported()) else {
                 let detail = "a change for an object that is not known: run a full import";
-                return self.rejected(&problem_of(entry, ObjectErrorCode::NEED_FULL_OBJECT, detail), segment, recorder);
+                let problem = problem_of(entry, ObjectErrorCode::NEED_FULL_OBJECT, detail);
+                if self.unknown.note(&problem) {
+                    return Ok(true);
+                }
+                return self.rejected(&problem, segment, recorder);
             };
             image = image::of_change(entry, self.store.names(), object);
             if let Some((code, detail)) = &image.flaw {
@@ -307,7 +358,12 @@ impl Import<'_> {
             self.displaced.remove(&id);
         }
         let before = stored.as_ref().filter(|_| !whole).map_or(&[][..], |(_, rows)| rows.as_slice());
-        let shown = self.resolve(std::mem::take(&mut image.references), before, segment)?;
+        let (shown, unclear) = self.resolve(std::mem::take(&mut image.references), before, segment)?;
+        if unclear {
+            let detail = "a reference was taken away that is not known: run a full import";
+            // Where the directory cannot be asked, what is not there needs not be taken away.
+            self.unknown.note(&problem_of(entry, ObjectErrorCode::NEED_FULL_OBJECT, detail));
+        }
         segment.referred.extend(shown.iter().map(|(_, target)| *target));
         let named = own.dn.is_some();
         segment.work.push(Work { entry: *entry, whole, hash, named, image, shown, id, stored, renamed_from, adopted: identity.adopted });
@@ -428,24 +484,41 @@ impl Import<'_> {
         }
     }
 
-    /// Turns names of targets into objects, with placeholders for those nobody has reported.
+    /// Turns names of targets into objects, with placeholders for those nobody has reported. With it, whether something was
+    /// taken away under a name that leads nowhere, so that what is left is not sure.
     fn resolve(
         &mut self,
         told: Vec<(AttrId, Operation, Vec<Target>)>,
         before: &[CsReference],
         segment: &mut Segment<'_>,
-    ) -> Result<BTreeSet<(AttrId, CsId)>, EngineError> {
+    ) -> Result<(BTreeSet<(AttrId, CsId)>, bool), EngineError> {
         let imported = before.iter().filter(|row| row.state.present(StageMask::IMPORTED));
         let mut shown: Vec<(AttrId, CsId)> = imported.map(|row| (row.attr, row.target)).collect();
+        let mut unclear = false;
         for (attr, operation, targets) in told {
             if operation == Operation::Replace {
                 shown.retain(|(other, _)| *other != attr);
             }
+            let had: HashSet<CsId> = match operation {
+                Operation::Remove => shown.iter().filter(|(other, _)| *other == attr).map(|(_, target)| *target).collect(),
+                _ => HashSet::new(),
+            };
             let mut gone = HashSet::new();
             for target in targets {
-                match (self.lookup.by_name(&segment.snapshot, &target.key)?, operation) {
-                    (Some(id), Operation::Remove) => drop(gone.insert((attr, id))),
-                    (None, Operation::Remove) => {}
+                let by_anchor = match &target.anchor {
+                    Some(anchor) => self.lookup.by_anchor(&segment.snapshot, anchor_key(anchor.as_bytes()), anchor.as_bytes())?,
+                    None => None,
+                };
+                let found = match by_anchor {
+                    Some(id) => Some(id),
+                    None => self.lookup.by_name(&segment.snapshot, &target.key)?,
+                };
+                match (found, operation) {
+                    (Some(id), Operation::Remove) => {
+                        unclear |= by_anchor.is_none() && target.anchor.is_some() && !had.contains(&id);
+                        gone.insert((attr, id));
+                    }
+                    (None, Operation::Remove) => unclear |= target.anchor.is_some(),
                     (Some(id), _) => shown.push((attr, id)),
                     (None, _) => {
                         let id = self.lookup.allocate();
@@ -457,11 +530,11 @@ impl Import<'_> {
             }
             shown.retain(|row| !gone.contains(row));
         }
-        Ok(shown.into_iter().collect())
+        Ok((shown.into_iter().collect(), unclear))
     }
 
     /// Compares and writes what was gathered.
-    fn flush(&mut self, segment: Segment<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+    pub(super) fn flush(&mut self, segment: Segment<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         let Segment { snapshot, mut changes, work, mut others, referrers, placeholders, .. } = segment;
         let unreadable = &self.options.unreadable;
         let staged: Vec<Staged> = work.par_iter().with_min_len(PER_TASK).map(|work| compare(work, unreadable)).collect();
@@ -499,6 +572,9 @@ impl Import<'_> {
         }
         if work.whole {
             changes.cs_hash.push((id, Some(work.hash)));
+        } else if found.changed || renamed {
+            // What the last whole entry said is not what the object is any more.
+            changes.cs_hash.push((id, None));
         }
         if !found.not_reimported.is_empty() {
             let names: Vec<_> = found.not_reimported.iter().map(|attr| self.store.names().name(*attr).to_string()).collect();
@@ -533,7 +609,7 @@ impl Import<'_> {
 
     /// An entry that cannot be used: counted and noted, and seen if it can be told which object it is. False when that
     /// has to wait for the segment.
-    fn rejected(
+    pub(super) fn rejected(
         &mut self,
         error: &DiscoveryError,
         segment: &mut Segment<'_>,
@@ -617,11 +693,24 @@ impl Import<'_> {
         let mut known = self.by_anchor(entry, anchor, &segment.snapshot)?;
         if known.is_none() {
             known = self.by_name(entry.dn(), &segment.snapshot)?;
+            // Another object may have the name by now: one with a key of its own is not the one meant by another key.
+            if let (Some(id), Some(_)) = (known, entry.anchor())
+                && !segment.has(id)
+                && segment.snapshot.cs_object(id)?.is_some_and(|object| object.anchor.is_some())
+            {
+                known = None;
+            }
         }
-        if known.is_some_and(|id| segment.has(id)) {
+        if known.is_some_and(|id| segment.has(id) || segment.placeholders.contains_key(&id)) {
             return Ok(false);
         }
         let object = known.map(|id| segment.snapshot.cs_object(id)).transpose()?.flatten();
+        if let (Some(object), Some(Departure::Deleted)) = (&object, entry.departure()) {
+            if segment.refers_to(object.id)? {
+                return Ok(false);
+            }
+            drop_references(object.id, segment, recorder)?;
+        }
         let Some(object) = object.filter(|object| object.link != Link::Placeholder) else {
             recorder.count("filtered-deletes", 1);
             return Ok(true);
@@ -630,9 +719,29 @@ impl Import<'_> {
         let referrers = segment.snapshot.cs_referrers(object.id)?;
         self.note_outdated(&referrers);
         segment.entries.insert(object.id);
+        self.displaced.remove(&object.id);
         stage_delete(object, &mut segment.changes, recorder);
         Ok(true)
     }
+}
+
+/// The directory took the references to a deleted object away, and tells it of nobody.
+fn drop_references(target: CsId, segment: &mut Segment<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+    for (attr, owner) in segment.snapshot.cs_referrers(target)? {
+        let state = segment.snapshot.cs_reference(owner, attr, target)?;
+        if owner == target || !state.present(StageMask::IMPORTED) {
+            continue;
+        }
+        let Some(referrer) = segment.other(owner)? else { continue };
+        let state = state.with_target(StageMask::BASE, Stage::PendingImport, false);
+        segment.changes.cs_reference.push(CsReference { owner, attr, target, state });
+        segment.changes.cs_hash.push((owner, None));
+        if segment.referrers.insert(owner) {
+            recorder.object("stage-update", owner, &referrer.dn, Vec::new());
+        }
+        segment.others.insert(owner, referrer);
+    }
+    Ok(())
 }
 
 /// An object got a name under which others referred to it before it was reported: their references, which point to a

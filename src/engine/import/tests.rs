@@ -1,7 +1,7 @@
 //! Imports by hand-made pages: every rule of staging, one short scenario each.
 
 use super::{FULL_NEEDED, ImportOptions, import, import_asking};
-use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportPage, Operation, PageBuilder};
+use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, Departure, DiscoveryError, ImportPage, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{EngineError, Silent, StepRecorder};
 use crate::model::{
@@ -676,4 +676,108 @@ proptest! {
         prop_assert_eq!(&run(1), &whole);
         prop_assert_eq!(&run(2), &whole);
     }
+}
+
+/// A delta import of pages, with answers to what it asks; gives who was asked for.
+fn delta_asking(store: &Store, pages: Vec<ImportPage>, answers: &[Row<'_>]) -> (Outcome, Vec<String>) {
+    let mut options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
+    options.full = false;
+    let mut silent = Silent;
+    let mut recorder = StepRecorder::new(&mut silent);
+    let pages = pages.into_iter().chain([ImportPage::last(Completion { watermark: Some(vec![8]), answered_in_full: false })]).map(Ok);
+    let mut asked = Vec::new();
+    let mut ask = |anchors: &[Anchor]| {
+        asked.extend(anchors.iter().map(|anchor| String::from_utf8_lossy(anchor.as_bytes()).into_owned()));
+        let known: Vec<Row<'_>> = answers.iter().filter(|(_, key, _)| anchors.contains(&Anchor::new(key.as_bytes()))).copied().collect();
+        Ok(Some(vec![unfinished(page(store, &known))]))
+    };
+    let result = import_asking(store, pages, &mut ask, &options, &Context::system(), &mut recorder);
+    let result = result.map_or_else(|error| error.result().to_owned(), str::to_owned);
+    let counters = recorder.counters().iter().map(|(name, count)| (name.0.to_string(), *count)).collect();
+    ((result, counters, recorder.notes), asked)
+}
+
+fn managers(store: &Store, dn: &str) -> Vec<String> {
+    let owner = by_name(store, dn).id;
+    let snapshot = store.snapshot().unwrap();
+    let rows = snapshot.cs_references(owner).unwrap();
+    let shown = rows.iter().filter(|row| row.state.present(StageMask::IMPORTED));
+    shown.map(|row| snapshot.cs_object(row.target).unwrap().unwrap().dn.to_string()).collect()
+}
+
+#[test]
+fn whom_a_change_names_and_nobody_knows_is_asked_for_before_anybody_refers_to_it() {
+    let store = Store::in_memory().unwrap();
+    import_rows(&store, &[ANNA, BERT]);
+    consume(&store);
+    let manager = store.names().intern("manager");
+    let mut builder = PageBuilder::new();
+    builder.begin_departure("", Departure::Deleted);
+    builder.anchor(b"2");
+    builder.finish();
+    builder.begin_change("CN=Bert,DC=x");
+    builder.anchor(b"3");
+    builder.finish();
+    builder.begin_change("");
+    builder.anchor(b"1");
+    builder.attribute(manager, Operation::Add);
+    builder.reference_to("CN=Bert,DC=x", b"3");
+    builder.finish();
+    builder.begin_change("CN=Else,DC=x");
+    builder.anchor(b"9");
+    builder.finish();
+    let other: Row<'_> = ("CN=Bert,DC=x", "3", &[("mail", "other@x")]);
+    let ((result, counters, notes), asked) = delta_asking(&store, vec![builder.build(None)], &[other]);
+    assert_eq!(result, "success", "{notes:?}");
+    assert_eq!(asked, ["3", "9"]);
+    assert_eq!(counters.get("filtered-objects"), Some(&1), "who is not given is out of scope: {counters:?}");
+    assert_eq!(managers(&store, "CN=Anna,DC=x"), ["CN=Bert,DC=x"]);
+    assert_eq!(by_name(&store, "CN=Bert,DC=x").anchor, Some(Anchor::new(b"3")));
+}
+
+#[test]
+fn references_to_the_deleted_go_and_references_to_those_who_left_stay() {
+    for (departure, expected) in [(Departure::Deleted, None), (Departure::Left, Some("CN=Bert,OU=out,DC=x"))] {
+        let store = Store::in_memory().unwrap();
+        import_rows(&store, &[ANNA, BERT]);
+        consume(&store);
+        let mut builder = PageBuilder::new();
+        builder.begin_departure("CN=Bert,OU=out,DC=x", departure);
+        builder.anchor(b"2");
+        builder.finish();
+        let ((result, counters, _), _) = delta_asking(&store, vec![builder.build(None)], &[]);
+        assert_eq!((result.as_str(), counters.get("stage-delete")), ("success", Some(&1)));
+        consume(&store);
+        assert_eq!(managers(&store, "CN=Anna,DC=x").first().map(String::as_str), expected, "{departure:?}");
+    }
+}
+
+#[test]
+fn a_tombstone_with_another_key_is_not_that_of_the_object_with_the_name() {
+    let store = Store::in_memory().unwrap();
+    import_rows(&store, &[BERT]);
+    consume(&store);
+    let mut builder = PageBuilder::new();
+    builder.begin_departure("CN=Bert,DC=x", Departure::Deleted);
+    builder.anchor(b"7");
+    builder.finish();
+    let ((_, counters, _), _) = delta_asking(&store, vec![builder.build(None)], &[]);
+    assert_eq!(counters, counts(&[("filtered-deletes", 1)]));
+}
+
+#[test]
+fn a_reference_that_goes_under_an_unknown_name_has_its_owner_read_whole() {
+    let store = Store::in_memory().unwrap();
+    import_rows(&store, &[ANNA]);
+    consume(&store);
+    let mut builder = PageBuilder::new();
+    builder.begin_change("");
+    builder.anchor(b"1");
+    builder.attribute(store.names().intern("manager"), Operation::Remove);
+    builder.reference_to("CN=Formerly,DC=x", b"5");
+    builder.finish();
+    let whole: Row<'_> = ("CN=Anna,DC=x", "1", &[("mail", "anna@x")]);
+    let ((result, ..), asked) = delta_asking(&store, vec![builder.build(None)], &[whole]);
+    assert_eq!((result.as_str(), asked), ("success", vec!["1".to_owned()]));
+    assert_eq!(managers(&store, "CN=Anna,DC=x"), [""; 0]);
 }

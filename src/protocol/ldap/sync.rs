@@ -1,7 +1,7 @@
 //! The controls and the message of content synchronization (RFC 4533 section 2), written and read by hand: `ldap3` has
 //! parsers for them that end the program at a malformed value.
 
-use super::controls::{element, push};
+use super::ber::{element, push};
 
 /// Object identifier of the Sync Request control.
 pub const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
