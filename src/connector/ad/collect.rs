@@ -129,7 +129,9 @@ impl<'a> Collector<'a> {
         if !values.is_empty() || object_type.is_some() || told.named {
             self.open.begin_change(dn.as_str());
             self.open.anchor(told.guid);
-            object_type.into_iter().for_each(|object_type| self.open.object_type(object_type));
+            if let Some(object_type) = object_type {
+                self.open.object_type(object_type);
+            }
             let flaw = values.iter().find_map(|(attr, kind, name, values)| {
                 self.open.attribute(*attr, Operation::Replace);
                 values.iter().filter_map(primitive).find_map(|octets| add_value(&mut self.open, *kind, name, octets).err())
@@ -161,7 +163,9 @@ impl<'a> Collector<'a> {
         if wanted {
             self.open.begin_change(dn.as_str());
             self.open.anchor(told.guid);
-            object_type.into_iter().for_each(|object_type| self.open.object_type(object_type));
+            if let Some(object_type) = object_type {
+                self.open.object_type(object_type);
+            }
             for (description, values) in entry.attributes().into_iter().flatten() {
                 // Parts of the name are attributes, too, and these are told of by nobody.
                 if let Some((attr, kind)) = self.plan.known(description).and_then(|known| self.plan.attribute(known))

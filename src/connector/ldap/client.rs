@@ -264,7 +264,6 @@ impl Client {
             _ => Err(self.search_error(base, &result)),
         }
     }
-    }
 
     /// As [`Self::page`], with controls of the caller's own; what a result other than success means is the caller's to say.
     pub(crate) async fn page_with(

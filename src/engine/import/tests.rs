@@ -732,7 +732,7 @@ fn whom_a_change_names_and_nobody_knows_is_asked_for_before_anybody_refers_to_it
     assert_eq!(asked, ["3", "9"]);
     assert_eq!(counters.get("filtered-objects"), Some(&1), "who is not given is out of scope: {counters:?}");
     assert_eq!(managers(&store, "CN=Anna,DC=x"), ["CN=Bert,DC=x"]);
-    assert_eq!(by_name(&store, "CN=Bert,DC=x").anchor, Some(Anchor::new(b"3")));
+    assert_eq!(by_name(&store, "CN=Bert,DC=x").anchor, Some(Anchor::new(*b"3")));
 }
 
 #[test]
