@@ -3,6 +3,7 @@
 
 use crate::scripted::{BASE, DIRSYNC, NOTIFICATION, PAGED, SHOW_DELETED, Search, Step, members, reach_with};
 use futures_util::StreamExt as _;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use syncline::connector::ad::{AdConnector, AdSettings, DeltaMode};
@@ -76,12 +77,12 @@ impl Scene {
                 let number = entry.anchor().and_then(|anchor| anchor.last()).copied().unwrap_or_default();
                 let mut text = format!("{kind} {number} '{}'", entry.dn());
                 if let Some(departure) = entry.departure() {
-                    text += &format!(" {departure:?}");
+                    write!(text, " {departure:?}").unwrap();
                 }
                 for (attr, operation, values) in entry.attributes() {
                     let values: Vec<String> = values.map(|(_, _, raw)| String::from_utf8_lossy(raw).into_owned()).collect();
                     let values = if values.len() > 5 { format!("{} values", values.len()) } else { values.join("|") };
-                    text += &format!(" {operation:?} {}={values}", self.names.name(attr));
+                    write!(text, " {operation:?} {}={values}", self.names.name(attr)).unwrap();
                 }
                 told.items.push(text);
             }

@@ -175,7 +175,9 @@ impl Import<'_> {
                 self.ask_for_unknown(ask_again, recorder)?;
                 segment = Segment::new(self.store.snapshot()?);
                 // The answers may have written anything.
-                ahead.iter_mut().for_each(|ahead| *ahead = None);
+                for ahead in &mut ahead {
+                    *ahead = None;
+                }
             }
             let first = self.renamed_first(&item, digest.1, &segment)?;
             for item in first.iter().chain([&item]) {
@@ -203,7 +205,7 @@ impl Import<'_> {
         }
         let Some(id) = self.by_anchor(entry, anchor, &segment.snapshot)? else { return Ok(None) };
         let known = segment.entries.contains(&id) || segment.snapshot.cs_object(id)?.is_some_and(|object| object.imported());
-        Ok(known.then(|| PageItem::Change(*entry)))
+        Ok(known.then_some(PageItem::Change(*entry)))
     }
 
     /// Decodes, in parallel, the entries that probably say something new, and reads their objects.

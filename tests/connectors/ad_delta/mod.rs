@@ -39,13 +39,17 @@ fn user(dn: &str, account: &str) -> String {
 
 fn group(dn: &str, account: &str, members: &[&str]) -> String {
     let mut text = format!("dn: {dn}\nchangetype: add\nobjectClass: group\nsAMAccountName: {account}\n");
-    members.iter().for_each(|member| writeln!(text, "member: {member}").unwrap());
+    for member in members {
+        writeln!(text, "member: {member}").unwrap();
+    }
     text + "\n"
 }
 
 fn change(dn: &str, operation: &str, attribute: &str, values: &[&str]) -> String {
     let mut text = format!("dn: {dn}\nchangetype: modify\n{operation}: {attribute}\n");
-    values.iter().for_each(|value| writeln!(text, "{attribute}: {value}").unwrap());
+    for value in values {
+        writeln!(text, "{attribute}: {value}").unwrap();
+    }
     text + "\n"
 }
 
@@ -62,13 +66,17 @@ fn delete(dn: &str) -> String {
 fn every_kind(prefix: &str, mode: DeltaMode) {
     let (inside, outside) = containers(prefix);
     let world = World::new(domain(), &[&inside], mode);
-    let p = prefix.to_lowercase();
+    let stem = prefix.to_lowercase();
     let (a, b, c) = (format!("CN=A,{inside}"), format!("CN=B,{inside}"), format!("CN=C,{outside}"));
     let staff = format!("CN=Staff,{inside}");
     world.modify(
-        &(unit(&inside) + &unit(&outside) + &user(&a, &format!("{p}a")) + &user(&b, &format!("{p}b")) + &user(&c, &format!("{p}c"))),
+        &(unit(&inside)
+            + &unit(&outside)
+            + &user(&a, &format!("{stem}a"))
+            + &user(&b, &format!("{stem}b"))
+            + &user(&c, &format!("{stem}c"))),
     );
-    world.modify(&group(&staff, &format!("{p}staff"), &[&a, &c]));
+    world.modify(&group(&staff, &format!("{stem}staff"), &[&a, &c]));
     world.begin();
     assert!(world.watermark().is_some());
     let nothing = world.follow("nothing");
@@ -86,7 +94,7 @@ fn every_kind(prefix: &str, mode: DeltaMode) {
     assert!(!world.says(&a).iter().any(|value| value.contains("title")));
 
     let d = format!("CN=D,{inside}");
-    world.modify(&(user(&d, &format!("{p}d")) + &change(&staff, "add", "member", &[&d]) + &change(&a, "add", "manager", &[&d])));
+    world.modify(&(user(&d, &format!("{stem}d")) + &change(&staff, "add", "member", &[&d]) + &change(&a, "add", "manager", &[&d])));
     let counters = world.follow("a new user who is member and manager");
     assert_eq!(counters.get("stage-add"), Some(&1), "{counters:?}");
     world.modify(&change(&a, "replace", "manager", &[&b]));
@@ -123,12 +131,14 @@ fn every_kind(prefix: &str, mode: DeltaMode) {
 
     let (team, team2) = (format!("OU=Team,{inside}"), format!("OU=Squad,{inside}"));
     let e = format!("CN=E,{team}");
-    world.modify(&(unit(&team) + &user(&e, &format!("{p}e")) + &change(&staff, "add", "member", &[&e]) + &rename(&a, "CN=A", Some(&team))));
+    world.modify(
+        &(unit(&team) + &user(&e, &format!("{stem}e")) + &change(&staff, "add", "member", &[&e]) + &rename(&a, "CN=A", Some(&team))),
+    );
     world.follow("a container with people");
     world.modify(&rename(&team, "OU=Squad", None));
     world.follow("the container renamed");
     assert!(world.has(&format!("CN=A,{team2}")));
-    world.modify(&(unit(&team) + &user(&e, &format!("{p}e2"))));
+    world.modify(&(unit(&team) + &user(&e, &format!("{stem}e2"))));
     world.follow("a new container and somebody of the old name");
     world.modify(&rename(&team2, "OU=Squad", Some(&outside)));
     world.follow("the container moved out of scope");
@@ -139,19 +149,19 @@ fn every_kind(prefix: &str, mode: DeltaMode) {
     world.modify(&delete(&d));
     let counters = world.follow("a member deleted");
     assert_eq!(counters.get("stage-delete"), Some(&1), "{counters:?}");
-    world.modify(&(delete(&b) + &user(&b, &format!("{p}b2")) + &change(&staff, "add", "member", &[&b])));
+    world.modify(&(delete(&b) + &user(&b, &format!("{stem}b2")) + &change(&staff, "add", "member", &[&b])));
     world.follow("one deleted and another made under the name, and member");
     world.modify(
         &(rename(&b, "CN=X", None) + &rename(&e, "CN=Bert", Some(&inside)) + &rename(&format!("CN=X,{inside}"), "CN=E", Some(&team))),
     );
     world.follow("two who change names");
     let outsider = format!("CN=Z,{outside}");
-    world.modify(&(user(&outsider, &format!("{p}z")) + &change(&staff, "add", "member", &[&outsider])));
+    world.modify(&(user(&outsider, &format!("{stem}z")) + &change(&staff, "add", "member", &[&outsider])));
     world.follow("a member who is out of scope");
     world.modify(&delete(&outsider));
     world.follow("a member deleted who is out of scope");
     let (kept, lost) = (format!("CN=Kept,{inside}"), format!("CN=Lost,{inside}"));
-    world.modify(&(user(&kept, &format!("{p}k")) + &user(&lost, &format!("{p}l")) + &delete(&lost)));
+    world.modify(&(user(&kept, &format!("{stem}k")) + &user(&lost, &format!("{stem}l")) + &delete(&lost)));
     world.follow("one made and deleted in between");
     let quoted = base64::Engine::encode(
         &base64::engine::general_purpose::STANDARD,
@@ -225,7 +235,7 @@ fn a_changed_value_that_changes_back_is_seen_by_the_next_full_import() {
 fn who_cannot_see_what_is_deleted_reads_everything_each_time() {
     let (inside, _) = containers("Blind");
     let mut world = World::new(domain(), &[&inside], DeltaMode::Auto);
-    world.modify(&(unit(&inside) + &user(&format!("CN=A,{inside}"), "blinda")));
+    world.modify(&(unit(&inside) + &user(&format!("CN=A,{inside}"), "blinda") + &user(&format!("CN=Stays,{inside}"), "blinds")));
     world.settings.connection.bind_name = domain().text("half_name").to_owned();
     let record = world.run(Profile::FullImport);
     assert_eq!(record.result.0, "completed-warnings", "{record:#?}");
