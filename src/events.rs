@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod password;
+mod password_text;
 
 pub use catalogue::{Explanation, catalogue, explanation};
 

@@ -20,8 +20,8 @@ mod tls;
 
 pub use page::{Departure, DiscoveryError, EntryRef, EntryValues, ImportPage, Operation, PageBuilder, PageItem};
 pub use password::{
-    Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PasswordChange, PasswordCheck, PasswordCompletion,
-    PasswordFeatures, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, PasswordTarget, Wanted,
+    Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PassedOver, PasswordChange, PasswordCheck,
+    PasswordCompletion, PasswordFeatures, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, PasswordTarget, Wanted,
 };
 
 /// A directory, as the engine sees it.

@@ -31,11 +31,12 @@ pub trait PasswordSource: Send + Sync {
     async fn changes(&self, cx: &Context, request: PasswordRequest) -> Result<PasswordStream, ConnectorError>;
 
     /// Reads accounts one by one: those that came into scope without a change of their own, and those to be sent again.
-    /// Accounts that are gone are left out.
+    /// Accounts that are gone are left out; those that are there and cannot be read are among the rejects. The page has
+    /// no completion.
     ///
     /// # Errors
     /// As [`Self::changes`].
-    async fn read(&self, cx: &Context, domain: &str, anchors: &[Anchor]) -> Result<Vec<PasswordChange>, ConnectorError>;
+    async fn read(&self, cx: &Context, domain: &str, anchors: &[Anchor]) -> Result<PasswordPage, ConnectorError>;
 
     /// Holds everything that reading needs against what the directory has, one check after the other, for people.
     async fn diagnose(&self, cx: &Context) -> Vec<PasswordCheck>;
@@ -114,6 +115,17 @@ pub struct PasswordCompletion {
     pub answered_in_full: bool,
     /// The server that answered, for people.
     pub server: String,
+    /// Why the server that is named first did not answer, when another one had to.
+    pub passed_over: Option<PassedOver>,
+}
+
+/// A server that should have answered and did not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Its name.
+    pub server: String,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// What changed of one account. A part that is `None` did not change, or is not known to the source.
@@ -131,7 +143,8 @@ pub struct PasswordChange {
     pub version: Option<u32>,
     /// The password must be changed at the next sign-in (`pwdLastSet` is 0).
     pub must_change: Option<bool>,
-    /// The account was deleted.
+    /// The account was deleted. A source that tells nothing of deleted accounts is as good: nobody's password is sent
+    /// for it, and the next import closes its record.
     pub deleted: bool,
 }
 

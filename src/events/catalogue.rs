@@ -12,11 +12,13 @@ pub struct Explanation {
     pub level: Level,
     /// What happened, in a few words.
     pub title: &'static str,
-    /// What it means, and what to do when something is to be done.
+    /// What it means, and what to do when something is to be done; of what is never told, why.
     pub text: &'static str,
+    /// This program tells it. Numbers that only Microsoft's agent tells are explained for those who look for them.
+    pub told: bool,
 }
 
-/// Every kind that this program tells, by number.
+/// Every kind that this program tells, and those that only Microsoft's password agent tells, by number.
 pub fn catalogue() -> &'static [Explanation] {
     CATALOGUE
 }
@@ -27,7 +29,12 @@ pub fn explanation(number: u32) -> Option<&'static Explanation> {
 }
 
 const fn kind(number: u32, level: Level, title: &'static str, text: &'static str) -> Explanation {
-    Explanation { number, level, title, text }
+    Explanation { number, level, title, text, told: true }
+}
+
+/// A kind of Microsoft's that has no meaning here, and why.
+const fn never(number: u32, level: Level, title: &'static str, text: &'static str) -> Explanation {
+    Explanation { number, level, title, text, told: false }
 }
 
 const CATALOGUE: &[Explanation] = &[
@@ -60,9 +67,28 @@ const CATALOGUE: &[Explanation] = &[
         "The password agent met an error of its own",
         "A part of the agent failed and is tried again with the next cycle. Please report it with its text when it comes back.",
     ),
+    never(
+        604,
+        Error,
+        "A task of the password agent failed",
+        "Never told: the agent has no tasks of its own beside its cycle; whatever fails in it is event 603.",
+    ),
     kind(605, Information, "Accounts were put into the retry queue", "They are tried again by themselves."),
     kind(606, Information, "Accounts left the retry queue", "They were sent, or need no password any more."),
+    never(
+        607,
+        Error,
+        "The password agent cannot start",
+        "Never told: what keeps the agent from starting ends the command with a message and an exit code, before there is a journal to tell \
+         it to.",
+    ),
     kind(609, Information, "The password agent has stopped", "Nothing to do."),
+    never(
+        610,
+        Error,
+        "The password agent cannot stop",
+        "Never told: there is no thread that could refuse. A killed agent loses nothing; the next one goes on from the store.",
+    ),
     kind(
         611,
         Error,
@@ -83,9 +109,36 @@ const CATALOGUE: &[Explanation] = &[
         "Password synchronization waits for the first full synchronization",
         "Run `syncline cycle start --initial` once; the passwords follow by themselves.",
     ),
+    never(
+        614,
+        Warning,
+        "The password agent was started twice",
+        "Never told: the store belongs to one process at a time, so a second agent waits for the first one, or ends with a message.",
+    ),
+    never(
+        615,
+        Error,
+        "A worker thread of the password agent failed",
+        "Never told: an error of its own is event 603, and a fault in the program ends the process, so that its supervisor starts it anew.",
+    ),
+    kind(
+        616,
+        Warning,
+        "The preferred domain controller is not reachable",
+        "The controller that is named first in [password_hash_sync] servers did not answer, and the one that the event names took its place: \
+         passwords are read, but a change may arrive later by the time that replication between the two takes. Told once until the first \
+         one answers again.",
+    ),
     kind(617, Information, "A full password synchronization of a directory starts", "Every account in scope is sent once."),
     kind(618, Information, "A full password synchronization of a domain starts", "Every account in scope is sent once."),
     kind(619, Information, "A full password synchronization is under way", "Nothing to do."),
+    never(
+        620,
+        Warning,
+        "Accounts that are not tried again",
+        "Never told: an account in scope is never given up, it is tried every half hour at least. Event 7051 names accounts that are refused \
+         again and again; `syncline phs coverage --list` names all that lack a password, also those with nothing to send.",
+    ),
     kind(621, Error, "A full password synchronization failed", "It stays requested and starts again with the next cycle; see event 611."),
     kind(622, Information, "A full password synchronization of a domain is complete", "Nothing to do."),
     kind(623, Information, "A full password synchronization of a directory is complete", "Nothing to do."),
@@ -103,6 +156,18 @@ const CATALOGUE: &[Explanation] = &[
     kind(655, Error, "The sign of life failed", "It is tried again; after two hours without one the tenant raises an alert of its own."),
     kind(656, Information, "Password change request", "The password of the named account goes to the tenant; event 657 has the result."),
     kind(657, Information, "Password change result", "Success, or why the tenant refused the named account."),
+    never(
+        658,
+        Information,
+        "Credentials for a managed domain (Domain Services) are synchronized",
+        "Never told: Syncline does not send the Kerberos and NTLM keys that Microsoft Entra Domain Services needs, and does not read them.",
+    ),
+    never(
+        659,
+        Information,
+        "The password policy of a managed domain is synchronized",
+        "Never told: as event 658. The password policies of the tenant itself are shown by `syncline phs status --policy`.",
+    ),
     kind(
         660,
         Warning,
@@ -110,12 +175,31 @@ const CATALOGUE: &[Explanation] = &[
         "Password hash synchronization is off in the tenant. It is looked at again with each cycle; `syncline phs enable` switches it on.",
     ),
     kind(661, Information, "The tenant takes password hashes again", "What waited is sent."),
+    never(
+        662,
+        Error,
+        "A health task failed during the sign of life",
+        "Never told: the sign of life is the only task there is; when it fails, that is event 655.",
+    ),
+    kind(
+        663,
+        Information,
+        "The password agent is at work",
+        "Told every half hour while `syncline phs run` runs, also when the tenant does not answer: without it the agent itself has stopped.",
+    ),
     kind(664, Error, "One account could not be sent", "Somebody asked for it with `syncline phs push`; the text says why."),
     kind(
         665,
         Error,
         "The state of a domain could not be noted",
         "The store refused to write, so accounts may be sent again. Check the disk; `syncline store check` looks at the file.",
+    ),
+    never(666, Error, "A deadlock in the database", "Never told: the store has one writer at a time, and readers do not wait for it."),
+    never(
+        667,
+        Error,
+        "The key for decryption could not be made (FIPS)",
+        "Never told: MD5, which replication needs for it, is Syncline's own, so a machine in FIPS mode does not refuse it.",
     ),
     kind(
         668,
@@ -187,5 +271,8 @@ mod tests {
         assert!(CATALOGUE.iter().all(|known| !known.title.ends_with('.') && known.text.ends_with('.')));
         assert_eq!(explanation(656).map(|known| known.title), Some("Password change request"));
         assert_eq!(explanation(1), None);
+        for known in CATALOGUE {
+            assert_eq!(known.text.starts_with("Never told: "), !known.told, "{}", known.number);
+        }
     }
 }

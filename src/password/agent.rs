@@ -128,10 +128,15 @@ impl Agent {
     /// next one tries again.
     pub async fn run(&self, cx: &Context, wake: &Notify) {
         self.tell(cx, PasswordEvent::Starting);
+        let mut alive = cx.clock.elapsed();
         while !cx.cancelled() {
             let began = cx.clock.elapsed();
             if let Err(error) = self.cycle(cx, CycleKind::Changes).await {
                 self.tell(cx, PasswordEvent::Failed { message: error.to_string() });
+            }
+            if began.saturating_sub(alive) >= HEARTBEAT {
+                alive = began;
+                self.tell(cx, PasswordEvent::Alive);
             }
             let rest = INTERVAL.saturating_sub(cx.clock.elapsed().saturating_sub(began));
             tokio::select! {
@@ -315,10 +320,10 @@ impl Agent {
         self.heartbeat(cx, memory, pair, state).await
     }
 
-    /// Looks at all accounts when the rules are others than last time, and at temporary passwords when the target
-    /// begins to take those.
+    /// Looks at all accounts when the rules, or the parameters that they read, are others than last time, and at
+    /// temporary passwords when the target begins to take those.
     async fn look(&self, cx: &Context, pair: &Pair, state: &mut PairState, features: PasswordFeatures) -> Result<(), StoreError> {
-        let (rules, now) = (self.shared.rules.fingerprint(), cx.now());
+        let (rules, now) = (self.shared.mark(), cx.now());
         if state.rules != Some(rules) {
             let (shared, source) = (self.shared.clone(), pair.source);
             off_thread(move || plan::look_at_all(&shared, source, now)).await?;

@@ -5,7 +5,7 @@ use super::pass::{End, Order, Pass};
 use super::plan;
 use super::shared::off_thread;
 use super::state::{self, DomainState, Failure, FullRequest, Held};
-use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError};
+use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError, PassedOver};
 use crate::context::Context;
 use crate::events::PasswordEvent;
 use crate::model::{Anchor, Timestamp};
@@ -85,6 +85,15 @@ impl Agent {
         if let Some(completion) = result.completion {
             kept.last_read = Some(now.0);
             kept.server = completion.server;
+            match completion.passed_over {
+                Some(PassedOver { server, reason }) if kept.passed_over.is_none() => {
+                    let (connector, domain, used) = (connector.clone(), name.clone(), kept.server.clone());
+                    kept.passed_over = Some(format!("{server}: {reason}"));
+                    self.tell(cx, PasswordEvent::PreferredUnreachable { connector, domain, server, used, message: reason });
+                }
+                Some(_) => {}
+                None => kept.passed_over = None,
+            }
             if full {
                 kept.last_full = Some(now.0);
                 let (connector, domain) = (connector.clone(), name.clone());
@@ -127,7 +136,11 @@ impl Agent {
             }
         }
         kept.write(&mut changes, pair.source, domain);
-        self.shared.apply(changes).await?;
+        if let Err(error) = self.shared.apply(changes).await {
+            let (connector, domain) = place();
+            self.tell(cx, PasswordEvent::StateFailed { connector, domain, message: error.to_string() });
+            return Err(error);
+        }
         if all_done {
             self.tell(cx, PasswordEvent::FullCompleted { connector: pair.source_name.clone() });
         }

@@ -6,6 +6,8 @@
 pub mod agent;
 mod decision;
 mod domain;
+mod flight;
+mod hand;
 pub mod hash;
 mod health;
 pub mod lanes;

@@ -1,6 +1,5 @@
 //! From answers of the target to records and events.
 
-use super::decision;
 use super::hash::{CredentialData, ITERATIONS, NtHash, SALT_LENGTH};
 use super::retry::{self, FLAGGED};
 use crate::connector::{Credential, CredentialAnswer, CredentialError, CredentialErrorKind};
@@ -35,11 +34,6 @@ impl Planned {
     /// When the password was changed; where the directory does not say, now.
     pub(super) fn changed(&self, now: Timestamp) -> Timestamp {
         self.stamp.changed.unwrap_or(now)
-    }
-
-    /// True when another plan for the same account is older than this one.
-    pub(super) fn replaces(&self, other: &Self) -> bool {
-        !decision::older(self.stamp, other.stamp)
     }
 }
 

@@ -1,17 +1,19 @@
 //! One pass over one domain: pages come in, accounts are judged, batches go out several at a time, results are noted.
 //!
 //! The next page is asked for when what is ready runs low, so that memory is bounded by pages, whatever the size of
-//! the domain. An account is in one batch at a time; of several changes the newest is sent.
+//! the domain.
 
 use super::decision::Terms;
+use super::flight::{Flight, deliver};
+use super::hand::{Hand, is_suspect};
 use super::outcome::{self, Planned};
 use super::plan::{self, PagePlan};
-use super::retry::{self, SPLIT};
+use super::retry;
 use super::shared::{Judge, Pair, Shared, off_thread};
 use super::state::{self, Held};
 use crate::connector::{
-    ConnectorError, ConnectorErrorKind, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PasswordChange,
-    PasswordCompletion, PasswordPage, PasswordRequest, PasswordStream,
+    ConnectorError, ConnectorErrorKind, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PasswordCompletion,
+    PasswordPage, PasswordRequest, PasswordStream,
 };
 use crate::context::Context;
 use crate::events::PasswordEvent;
@@ -20,9 +22,8 @@ use crate::store::{ChangeSet, PasswordRecord, StoreError};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Batches that wait for an answer at one time.
 const FLIGHTS: usize = 6;
@@ -32,9 +33,6 @@ const LOW: usize = 2 * FLIGHTS * PASSWORD_BATCH;
 const ASKED: usize = 200;
 /// Results are noted when there are this many.
 const NOTED: usize = 300;
-/// How long one call may wait for a busy target, so that one busy answer never holds up the rest (specification: sync
-/// engine 7.5).
-const PATIENCE: Duration = Duration::from_secs(30);
 /// So many batches in a row without an answer, and the pass ends: the target is not there.
 const FAILURES: u32 = 8;
 /// Objects read between two reports of progress.
@@ -83,10 +81,8 @@ enum Read {
     /// A page of changes, with the rest of the stream; `None` at its end.
     Page(PasswordStream, Option<std::result::Result<PasswordPage, ConnectorError>>),
     /// Accounts that were asked for by name.
-    Asked(std::result::Result<Vec<PasswordChange>, ConnectorError>),
+    Asked(std::result::Result<PasswordPage, ConnectorError>),
 }
-
-type Flight = BoxFuture<'static, (Vec<Planned>, std::result::Result<Vec<CredentialAnswer>, CredentialError>)>;
 
 /// A pass under way.
 pub(super) struct Pass<'p> {
@@ -95,10 +91,7 @@ pub(super) struct Pass<'p> {
     cx: &'p Context,
     order: Order,
     judge: Arc<Judge>,
-    ready: VecDeque<Planned>,
-    /// Parts of batches that failed, to go out by themselves.
-    parts: VecDeque<Vec<Planned>>,
-    in_flight: HashSet<CsId>,
+    hand: Hand,
     noted: Vec<(CsId, Option<PasswordRecord>)>,
     told: Vec<PasswordEvent>,
     asked: VecDeque<Anchor>,
@@ -121,9 +114,7 @@ impl<'p> Pass<'p> {
             cx,
             order,
             judge,
-            ready: VecDeque::new(),
-            parts: VecDeque::new(),
-            in_flight: HashSet::new(),
+            hand: Hand::default(),
             noted: Vec::new(),
             told: Vec::new(),
             asked,
@@ -163,15 +154,14 @@ impl<'p> Pass<'p> {
                 // What is under way is waited for; nothing new begins.
                 (reading, stream) = (None, None);
                 self.asked.clear();
-                self.ready.clear();
-                self.parts.clear();
-            } else if reading.is_none() && self.ready.len() < LOW {
+                self.hand.drop_waiting();
+            } else if reading.is_none() && self.hand.ready() < LOW {
                 reading = self.next_read(&mut stream);
             }
             // Batches go out full while more may come: the target counts calls, not accounts.
             let more = reading.is_some() || stream.is_some() || !self.asked.is_empty();
             while flights.len() < FLIGHTS
-                && let Some(batch) = self.next_batch(more)
+                && let Some(batch) = self.hand.next_batch(more)
             {
                 flights.push(self.send(batch));
             }
@@ -219,7 +209,7 @@ impl<'p> Pass<'p> {
                     Some(completion) => self.result.completion = Some(completion),
                     None => *stream = Some(rest),
                 }
-                self.accept(page.changes, page.rejects, false).await?;
+                self.accept(PasswordPage { completion: None, ..page }, false).await?;
                 if self.order.since.is_none() && self.result.seen / PROGRESS > self.reported / PROGRESS {
                     self.reported = self.result.seen;
                     let (seen, count) = (self.result.seen, self.result.accepted);
@@ -232,7 +222,7 @@ impl<'p> Pass<'p> {
                 let message = format!("the directory broke off before the end of {}; it is read again", self.order.domain);
                 self.source_ended(ConnectorError::new(ConnectorErrorKind::Dropped, message));
             }
-            Read::Asked(Ok(changes)) => self.accept(changes, Vec::new(), true).await?,
+            Read::Asked(Ok(page)) => self.accept(page, true).await?,
         }
         Ok(())
     }
@@ -243,18 +233,15 @@ impl<'p> Pass<'p> {
         self.result.end = source_failed(error);
     }
 
-    async fn accept(
-        &mut self,
-        changes: Vec<PasswordChange>,
-        rejects: Vec<(Anchor, String)>,
-        asked: bool,
-    ) -> std::result::Result<(), StoreError> {
-        // Judged by what is noted: what came of the accounts before has to be in the store.
+    async fn accept(&mut self, page: PasswordPage, asked: bool) -> std::result::Result<(), StoreError> {
+        // Judged by what is noted and by what is on its way: what came of the accounts before has to be in the store.
         self.note(ChangeSet::new()).await?;
         let terms = Terms { now: self.cx.now(), force_change: self.order.force_change, full_since: self.order.full_since, asked };
         let (shared, source, seed) = (self.shared.clone(), self.pair.source, self.cx.seed);
-        let plan = off_thread(move || plan::page(&shared, source, changes, rejects, terms, seed)).await?;
-        let PagePlan { ready, reads, records, only_time, failed } = plan;
+        let hand = std::mem::take(&mut self.hand);
+        let (plan, hand) = off_thread(move || (plan::page(&shared, source, page, &hand, terms, seed), hand)).await;
+        self.hand = hand;
+        let PagePlan { ready, reads, records, only_time, failed } = plan?;
         self.only_time += only_time;
         self.asked.extend(reads);
         self.result.failed += failed.len() as u64;
@@ -263,46 +250,12 @@ impl<'p> Pass<'p> {
             self.dns.push(dn.clone());
             PasswordEvent::ReadFailed { connector: connector.clone(), domain: domain.clone(), dn, message }
         }));
-        self.noted.extend(records.into_iter().map(|(account, record)| (account, Some(record))));
-        let mut queued: HashMap<CsId, usize> = self.ready.iter().enumerate().map(|(index, planned)| (planned.account, index)).collect();
-        for planned in ready {
-            match queued.get(&planned.account) {
-                Some(index) if planned.replaces(&self.ready[*index]) => self.ready[*index] = planned,
-                Some(_) => {}
-                None => {
-                    queued.insert(planned.account, self.ready.len());
-                    self.ready.push_back(planned);
-                }
-            }
+        for (account, record) in records {
+            self.hand.settle(account, &record);
+            self.noted.push((account, Some(record)));
         }
-        // In the order in which people changed them (specification: sync engine 7.4).
-        self.ready.make_contiguous().sort_by_key(|planned| (planned.stamp.changed, planned.account));
+        ready.into_iter().for_each(|planned| self.hand.put(planned));
         Ok(())
-    }
-
-    /// The next accounts to go out together. Those whose batches failed before go by themselves, and in halves. `more`:
-    /// a batch that is not full waits for what is being read.
-    fn next_batch(&mut self, more: bool) -> Option<Vec<Planned>> {
-        if let Some(index) = self.parts.iter().position(|part| part.iter().all(|planned| !self.in_flight.contains(&planned.account))) {
-            return self.parts.remove(index);
-        }
-        if more && self.ready.len() < PASSWORD_BATCH {
-            return None;
-        }
-        let first = self.ready.iter().find(|planned| !self.in_flight.contains(&planned.account))?;
-        let suspect = first.record.attempts >= SPLIT;
-        let limit = if suspect { PASSWORD_BATCH / 2 } else { PASSWORD_BATCH };
-        let mut batch = Vec::with_capacity(limit);
-        let mut index = 0;
-        while batch.len() < limit && index < self.ready.len() {
-            let planned = &self.ready[index];
-            if (planned.record.attempts >= SPLIT) == suspect && !self.in_flight.contains(&planned.account) {
-                batch.extend(self.ready.remove(index));
-            } else {
-                index += 1;
-            }
-        }
-        Some(batch)
     }
 
     fn send(&mut self, batch: Vec<Planned>) -> Flight {
@@ -311,7 +264,6 @@ impl<'p> Pass<'p> {
         let count = batch.len() as u64;
         self.shared.tell(now, PasswordEvent::BatchStart { connector: connector.clone(), domain: domain.clone(), count });
         for planned in &batch {
-            self.in_flight.insert(planned.account);
             let (connector, domain, anchor) = (connector.clone(), domain.clone(), planned.key().to_owned());
             let (dn, change_date) = (planned.dn.clone(), planned.changed(now));
             self.shared.tell(now, PasswordEvent::ChangeRequest { connector, domain, anchor, dn, change_date });
@@ -320,9 +272,6 @@ impl<'p> Pass<'p> {
     }
 
     fn answered(&mut self, batch: Vec<Planned>, answers: std::result::Result<Vec<CredentialAnswer>, CredentialError>) {
-        for planned in &batch {
-            self.in_flight.remove(&planned.account);
-        }
         let (connector, domain) = self.place();
         let now = self.cx.now();
         let count = batch.len() as u64;
@@ -375,11 +324,9 @@ impl<'p> Pass<'p> {
         if error.code.is_none() || outcome::is_busy(&error) {
             self.failures += 1;
         }
-        let suspect = batch.first().is_some_and(|planned| planned.record.attempts >= SPLIT);
+        let suspect = batch.first().is_some_and(is_suspect);
         if suspect && batch.len() > 1 && !outcome::is_busy(&error) && self.failures < FAILURES && self.stopped.is_none() {
-            let mut first = batch;
-            let second = first.split_off(first.len() / 2);
-            self.parts.extend([first, second]);
+            self.hand.split(batch);
             return;
         }
         let jitter = batch.first().map_or(0, |planned| retry::jitter(self.cx.seed, planned.account, planned.record.attempts + 1));
@@ -394,11 +341,9 @@ impl<'p> Pass<'p> {
         }
     }
 
-    /// Keeps a record for the next commit. A newer change of the account that waits is told of it.
+    /// Keeps what came of an account for the next commit.
     fn keep(&mut self, account: CsId, record: PasswordRecord) {
-        if let Some(waiting) = self.ready.iter_mut().find(|planned| planned.account == account) {
-            waiting.record.sent.clone_from(&record.sent);
-        }
+        let record = self.hand.answered(account, record);
         self.noted.push((account, Some(record)));
     }
 
@@ -471,33 +416,4 @@ impl<'p> Pass<'p> {
 
 fn source_failed(error: ConnectorError) -> End {
     if error.kind == ConnectorErrorKind::Cancelled { End::Cancelled } else { End::Source(error) }
-}
-
-/// Derives the keys of a batch and sends it.
-pub(super) fn deliver(
-    pair: &Pair,
-    cx: &Context,
-    batch: Vec<Planned>,
-) -> impl Future<Output = (Vec<Planned>, std::result::Result<Vec<CredentialAnswer>, CredentialError>)> + Send + 'static {
-    let (sender, cx) = (pair.sender.clone(), cx.clone());
-    async move {
-        let now = cx.now();
-        let (batch, credentials) = off_thread(move || {
-            let credentials = outcome::credentials(&batch, now);
-            (batch, credentials)
-        })
-        .await;
-        let answers = match credentials {
-            Ok(credentials) => sender.send(&cx, &credentials, PATIENCE).await,
-            Err(error) => Err(error),
-        };
-        let answers = answers.and_then(|answers| {
-            if answers.len() == batch.len() {
-                return Ok(answers);
-            }
-            let message = format!("the target answered {} of {} accounts; none of the answers counts", answers.len(), batch.len());
-            Err(CredentialError { kind: CredentialErrorKind::Later, code: None, tracking_id: None, retry_after: None, message })
-        });
-        (batch, answers)
-    }
 }

@@ -2,10 +2,11 @@
 //! Reads the store and writes nothing.
 
 use super::decision::{self, Action, Terms};
+use super::hand::Hand;
 use super::outcome::{Planned, unread};
 use super::retry;
 use super::shared::{Shared, domain_of};
-use crate::connector::PasswordChange;
+use crate::connector::{PasswordChange, PasswordPage};
 use crate::engine::password::Route;
 use crate::model::{Anchor, ConnectorId, CsId, Timestamp};
 use crate::store::{ChangeSet, PasswordRecord, PasswordStamp, PasswordStatus, Snapshot, StoreError};
@@ -30,16 +31,21 @@ pub(super) struct PagePlan {
     pub(super) failed: Vec<(String, String)>,
 }
 
-/// Judges a page.
+/// Judges a page. What is on its way counts like what is noted.
 pub(super) fn page(
     shared: &Shared,
     source: ConnectorId,
-    changes: Vec<PasswordChange>,
-    rejects: Vec<(Anchor, String)>,
+    page: PasswordPage,
+    hand: &Hand,
     terms: Terms,
     seed: u64,
 ) -> Result<PagePlan, StoreError> {
+    let PasswordPage { changes, rejects, .. } = page;
     let snapshot = shared.store.snapshot()?;
+    let known_of = |account| match hand.record(account) {
+        Some(record) => Ok(Some(record.clone())),
+        None => snapshot.password(account),
+    };
     let mut plan = PagePlan::default();
     let known: Vec<(CsId, PasswordChange)> = {
         let mut known = Vec::with_capacity(changes.len());
@@ -55,7 +61,7 @@ pub(super) fn page(
             .into_par_iter()
             .map(|(account, change)| {
                 let route = routes.of(&snapshot, account)?;
-                let before = snapshot.password(account)?;
+                let before = known_of(account)?;
                 let (after, action) = decision::decide(&change, &route, before.as_ref(), terms);
                 Ok((account, change, route, before, after, action))
             })
@@ -68,6 +74,9 @@ pub(super) fn page(
         match (action, route, hash.flatten(), after) {
             (Action::Send { force_change }, Route::Open(destination), Some(hash), Some(record)) => {
                 let stamp = PasswordStamp { changed, version };
+                if hand.has(account, stamp, force_change, &destination) {
+                    continue;
+                }
                 plan.ready.push(Planned { account, dn, destination, stamp, hash, force_change, record });
             }
             (action, _, _, after) => {
@@ -81,7 +90,7 @@ pub(super) fn page(
     for (anchor, reason) in rejects {
         let Some(account) = snapshot.cs_by_anchor(source, anchor.as_bytes())? else { continue };
         let dn = snapshot.cs_object(account)?.map(|object| object.dn.to_string()).unwrap_or_default();
-        let before = snapshot.password(account)?;
+        let before = known_of(account)?;
         let attempts = before.as_ref().map_or(0, |record| record.attempts) + 1;
         let jitter = retry::jitter(seed, account, attempts);
         plan.records.push((account, unread(before, PasswordStatus::Error, &reason, terms.now, jitter)));

@@ -2,8 +2,8 @@
 
 use super::agent::Agent;
 use super::decision::older;
+use super::flight::deliver;
 use super::outcome::{self, Planned};
-use super::pass;
 use super::shared::domain_of;
 use crate::connector::{ConnectorError, CredentialError};
 use crate::context::Context;
@@ -24,6 +24,9 @@ pub enum PushError {
     /// The directory could not be asked.
     #[error(transparent)]
     Source(#[from] ConnectorError),
+    /// The directory has it and could not give it.
+    #[error("the directory could not give its password: {0}")]
+    Unreadable(String),
     /// The directory does not have it, or no password of it.
     #[error("the directory gave no password for it")]
     NoPassword,
@@ -78,7 +81,10 @@ impl Agent {
         let mut given = None;
         for (_, domain) in asked {
             let read = pair.reader.read(cx, domain, std::slice::from_ref(&anchor)).await?;
-            given = read.into_iter().find(|change| change.anchor == anchor).map(|change| (domain.clone(), change));
+            if let Some((_, reason)) = read.rejects.into_iter().find(|(rejected, _)| *rejected == anchor) {
+                return Err(PushError::Unreadable(reason));
+            }
+            given = read.changes.into_iter().find(|change| change.anchor == anchor).map(|change| (domain.clone(), change));
             if given.is_some() {
                 break;
             }
@@ -99,7 +105,7 @@ impl Agent {
         let (connector, anchor) = (pair.source_name.clone(), planned.key().to_owned());
         let (dn, change_date) = (planned.dn.clone(), planned.changed(now));
         self.tell(cx, PasswordEvent::ChangeRequest { connector, domain: domain.clone(), anchor, dn, change_date });
-        let (batch, answers) = pass::deliver(pair, cx, vec![planned]).await;
+        let (batch, answers) = deliver(pair, cx, vec![planned]).await;
         let answers = answers?;
         let now = cx.now();
         let mut changes = ChangeSet::new();

@@ -16,6 +16,8 @@ const PAGE: usize = 1_000;
 
 /// Is shown one object after the other: name, number, route, record.
 type Show<'s> = dyn FnMut(&str, CsId, Route, Option<PasswordRecord>) + 's;
+/// The same, with the reason why it is not covered.
+type ShowWanted<'s> = dyn FnMut(&str, CsId, Route, Option<PasswordRecord>, Option<&'static str>) + 's;
 
 /// What the questions are answered from.
 pub struct Views<'a> {
@@ -85,6 +87,27 @@ pub struct Coverage {
     pub missing: BTreeMap<String, u64>,
 }
 
+/// An account that takes part and whose present password the target does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Uncovered {
+    /// The account's number.
+    pub id: String,
+    /// Its name.
+    pub dn: String,
+    /// The name under which the person signs in, where the target confirmed one.
+    pub sign_in_name: Option<String>,
+    /// Why, as in [`Coverage::missing`].
+    pub reason: &'static str,
+    /// The same in words.
+    pub detail: Option<String>,
+    /// The target's number for it.
+    pub code: Option<i64>,
+    /// When it was last tried.
+    pub attempted: Option<String>,
+    /// When it is tried again; `None` when that takes a change of the account or of the tenant.
+    pub next_attempt: Option<String>,
+}
+
 /// An account whose password in the target would be overwritten.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overwritten {
@@ -146,6 +169,8 @@ pub struct DomainStatus {
     pub last_full: Option<String>,
     /// The server that answered.
     pub server: Option<String>,
+    /// The server that is named first and why it did not answer, when another one had to.
+    pub passed_over: Option<String>,
     /// What is wrong, and since when.
     pub failure: Option<String>,
     /// Since when.
@@ -220,36 +245,66 @@ impl Views<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn coverage(&self, suffix: Option<&str>) -> Result<Coverage, StoreError> {
-        let suffix = suffix.map(str::to_lowercase);
         let (mut coverage, mut oldest) = (Coverage::default(), None::<Timestamp>);
-        self.each(&mut |_, _, route, record| {
-            let missing = match &route {
-                Route::Open(destination) => {
-                    if suffix.as_ref().is_some_and(|suffix| destination.suffix() != *suffix) {
-                        return;
-                    }
-                    match &record {
-                        Some(record) if is_current(record, &destination.cloud_anchor) => {
-                            coverage.confirmed += 1;
-                            let at = record.sent.as_ref().map(|sent| sent.at);
-                            oldest = oldest.into_iter().chain(at).min();
-                            None
-                        }
-                        Some(record) if record.attempted.is_some() || record.next.is_none() => Some(record.status.as_str()),
-                        _ => Some("due"),
-                    }
-                }
-                // Under which domain somebody will sign in is known when the target has confirmed it.
-                Route::Closed(reason) if is_in_scope(reason) && suffix.is_none() => Some(reason.as_str()),
-                Route::Closed(_) => return,
-            };
+        self.wanted(suffix, &mut |_, _, _, record, missing| {
             coverage.in_scope += 1;
             if let Some(missing) = missing {
                 *coverage.missing.entry(missing.to_owned()).or_default() += 1;
+            } else {
+                coverage.confirmed += 1;
+                let at = record.and_then(|record| record.sent).map(|sent| sent.at);
+                oldest = oldest.into_iter().chain(at).min();
             }
         })?;
         coverage.oldest_confirmation = text(oldest);
         Ok(coverage)
+    }
+
+    /// The accounts behind the numbers of [`Self::coverage`] that are not covered, in the order of their numbers; with
+    /// `reason` only those of this one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn uncovered(&self, suffix: Option<&str>, reason: Option<&str>) -> Result<Vec<Uncovered>, StoreError> {
+        let mut found = Vec::new();
+        self.wanted(suffix, &mut |dn, id, route, record, missing| {
+            let Some(missing) = missing.filter(|missing| reason.is_none_or(|reason| reason.eq_ignore_ascii_case(missing))) else { return };
+            let (sign_in_name, closed) = match route {
+                Route::Open(destination) => (Some(destination.sign_in_name).filter(|name| !name.is_empty()), None),
+                Route::Closed(closed) => (None, Some(closed.to_string())),
+            };
+            let known = record.as_ref();
+            found.push(Uncovered {
+                id: id.to_string(),
+                dn: dn.to_owned(),
+                sign_in_name,
+                reason: missing,
+                detail: closed.or_else(|| known.map(|record| record.detail.clone()).filter(|detail| !detail.is_empty())),
+                code: known.and_then(|record| record.code),
+                attempted: text(known.and_then(|record| record.attempted)),
+                next_attempt: text(known.and_then(|record| record.next)),
+            });
+        })?;
+        Ok(found)
+    }
+
+    /// Shows every account whose password is wanted, with the reason why the target does not have its present one.
+    fn wanted(&self, suffix: Option<&str>, show: &mut ShowWanted<'_>) -> Result<(), StoreError> {
+        let suffix = suffix.map(str::to_lowercase);
+        self.each(&mut |dn, id, route, record| {
+            let missing = match &route {
+                Route::Open(destination) if suffix.as_ref().is_some_and(|suffix| destination.suffix() != *suffix) => return,
+                Route::Open(destination) => match &record {
+                    Some(record) if is_current(record, &destination.cloud_anchor) => None,
+                    Some(record) if record.attempted.is_some() || record.next.is_none() => Some(record.status.as_str()),
+                    _ => Some("due"),
+                },
+                // Under which domain somebody will sign in is known when the target has confirmed it.
+                Route::Closed(reason) if is_in_scope(reason) && suffix.is_none() => Some(reason.as_str()),
+                Route::Closed(_) => return,
+            };
+            show(dn, id, route, record, missing);
+        })
     }
 
     /// The accounts of a directory whose password in the target would be overwritten by a full synchronization that begins
@@ -328,6 +383,7 @@ fn pair_status(snapshot: &Snapshot, source: ConnectorId, target: ConnectorId) ->
             last_read: text(state::time(kept.last_read)),
             last_full: text(state::time(kept.last_full)),
             server: Some(kept.server).filter(|server| !server.is_empty()),
+            passed_over: kept.passed_over,
             failing_since: text(kept.failure.as_ref().map(|failure| Timestamp(failure.since))),
             failure: kept.failure.map(|failure| failure.message),
         })

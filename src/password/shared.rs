@@ -9,6 +9,7 @@ use crate::store::{ChangeSet, Snapshot, Store, StoreError};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A directory whose passwords go to a target.
 #[derive(Clone)]
@@ -47,6 +48,12 @@ impl Shared {
     pub(super) fn routes<T>(&self, now: Timestamp, work: impl FnOnce(&Routes<'_>) -> T) -> T {
         let run = RunParameters { now, ..self.parameters.clone() };
         work(&Routes::new(self.store.names(), &self.rules, &run, &self.pairs))
+    }
+
+    /// Stands for the rules and for what they read as `%Domain.FQDN%` and the like: with others, other accounts may take
+    /// part.
+    pub(super) fn mark(&self) -> u64 {
+        xxh3_64(format!("{} {:?}", self.rules.fingerprint(), self.parameters.parameters).as_bytes())
     }
 
     /// Tells of something, after it is committed.

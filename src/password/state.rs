@@ -50,7 +50,7 @@ pub(super) struct PairState {
     pub(super) target: u16,
     /// The first full synchronization of both sides completed.
     pub(super) ready: bool,
-    /// The rules by which all accounts were looked at.
+    /// The rules and their parameters by which all accounts were looked at.
     pub(super) rules: Option<u64>,
     /// The target takes temporary passwords.
     pub(super) force_change: bool,
@@ -95,6 +95,8 @@ pub(super) struct DomainState {
     pub(super) last_full: Option<i64>,
     /// The server that answered last.
     pub(super) server: String,
+    /// The preferred server and why it did not answer, as it was told.
+    pub(super) passed_over: Option<String>,
 }
 
 /// Something kept in this form. What cannot be read begins anew: that costs a look at all accounts and no more.

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use std::sync::Arc;
 
 /// A public client that people may sign in with (specification: provisioning service 1.4).
-const PUBLIC_CLIENT: &str = "1b730954-1685-4b74-9bfd-dac224a7b894";
+pub(super) const PUBLIC_CLIENT: &str = "1b730954-1685-4b74-9bfd-dac224a7b894";
 
 /// The connector of a configured tenant. `tenant`: the embedded one, when it is that.
 pub(super) fn entra(

@@ -6,14 +6,15 @@ use super::tenant::TenantPlace;
 use super::wiring::password_source;
 use super::{Service, ServiceError, cloud};
 use crate::config::{ConnectorConfig, ConnectorSettings, set_flag};
-use crate::connector::{ConnectorError, PasswordCheck, PasswordFeatures, PasswordTarget};
+use crate::connector::entra::signs_in;
+use crate::connector::{PasswordFeatures, PasswordTarget};
 use crate::context::Context;
 use crate::model::{ConnectorId, CsId};
 use crate::password::agent::{self, Agent, AgentSettings, CycleKind, CycleReport, Pair, PushError};
-use crate::password::hash;
-use crate::password::report::{AccountStatus, Coverage, Overwritten, PairStatus, Views};
+use crate::password::report::{AccountStatus, Coverage, Overwritten, PairStatus, Uncovered, Views};
 use crate::rules::RuleProfile;
 use crate::store::{PasswordStatus, StoreError};
+use secrecy::SecretString;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -23,9 +24,9 @@ const SWITCH: &str = "enabled";
 
 /// The agent with everything that was started for it.
 pub(super) struct PasswordCrew {
-    agent: Agent,
+    pub(super) agent: Agent,
     journal: Arc<Journal>,
-    target: Arc<dyn PasswordTarget>,
+    pub(super) target: Arc<dyn PasswordTarget>,
     tenant: Option<TenantLease>,
 }
 
@@ -67,7 +68,7 @@ impl Service {
         self.switched(|switch| switch == Some(true))
     }
 
-    fn switched(&self, wanted: impl Fn(Option<bool>) -> bool) -> Vec<ConnectorId> {
+    pub(super) fn switched(&self, wanted: impl Fn(Option<bool>) -> bool) -> Vec<ConnectorId> {
         let configs = self.config.connectors.iter().filter(|config| wanted(switch(config)));
         configs.filter_map(|config| self.connector_id(&config.name).ok()).collect()
     }
@@ -117,7 +118,7 @@ impl Service {
         self.connectors.get(&id).and_then(|name| self.config.connector(name))
     }
 
-    fn name_of(&self, id: ConnectorId) -> String {
+    pub(super) fn name_of(&self, id: ConnectorId) -> String {
         self.connectors.get(&id).cloned().unwrap_or_default()
     }
 
@@ -162,7 +163,7 @@ impl Service {
     }
 
     /// Lends an agent to some work.
-    fn with_agent<T>(
+    pub(super) fn with_agent<T>(
         &self,
         cx: &Context,
         sources: &[ConnectorId],
@@ -300,6 +301,29 @@ impl Service {
         Ok(set_flag(&self.config.folder, &config.file, TABLE, SWITCH, on)?)
     }
 
+    /// True when the embedded tenant lets somebody in with a password, asked over HTTP as any client would.
+    ///
+    /// # Errors
+    /// When the tenant is elsewhere, or does not answer.
+    pub fn sign_in(&self, cx: &Context, user: &str, password: &SecretString) -> Result<bool, ServiceError> {
+        let target = self.password_target()?;
+        let connector = self.name_of(target);
+        let Some(ConnectorSettings::Entra(file)) = self.config_of(target).map(|config| &config.settings) else {
+            return Err(ServiceError::NotFound("the tenant is not configured".to_owned()));
+        };
+        if !file.is_embedded() {
+            return Err(ServiceError::Usage(format!("{connector} is elsewhere, and passwords are tried at an embedded tenant only")));
+        }
+        self.with_runtime(cx, async || {
+            let lease = self.facilities.tenants.take(&connector, file, self.password_only(), TenantPlace::Here, cx).await?;
+            let tenant = lease.tenant();
+            let id = tenant.credentials().tenant_id.to_string();
+            let outcome = signs_in(tenant.base_url(), &id, cloud::PUBLIC_CLIENT, user, password).await;
+            self.facilities.tenants.give_back(lease).await;
+            outcome.map_err(|source| ServiceError::Connector { connector: connector.clone(), source })
+        })
+    }
+
     fn enabled_sources(&self) -> Result<Vec<ConnectorId>, ServiceError> {
         let sources = self.password_sources();
         if sources.is_empty() {
@@ -323,32 +347,16 @@ impl Service {
     }
 }
 
-/// Everything that password synchronization needs, held against what is there.
+/// How password synchronization of one directory stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PasswordDiagnosis {
-    /// What was looked at, and what it is part of.
-    pub area: String,
-    /// What was looked at.
-    pub what: String,
-    /// It is as it should be.
-    pub good: bool,
-    /// What was found.
-    pub evidence: String,
-    /// What to do when it is not good.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
-}
-
-impl PasswordDiagnosis {
-    fn new(area: &str, what: &str, good: bool, evidence: impl Into<String>, remedy: &str) -> Self {
-        let remedy = (!good).then(|| remedy.to_owned());
-        Self { area: area.to_owned(), what: what.to_owned(), good, evidence: evidence.into(), remedy }
-    }
-
-    fn of(area: &str, check: PasswordCheck) -> Self {
-        let PasswordCheck { what, good, evidence, remedy } = check;
-        Self { area: area.to_owned(), what, good, evidence, remedy }
-    }
+pub struct PasswordStanding {
+    /// The directory.
+    pub name: String,
+    /// It is on; false: what follows is of the time when it was.
+    pub enabled: bool,
+    /// How the agent does, or did.
+    #[serde(flatten)]
+    pub status: PairStatus,
 }
 
 impl Service {
@@ -365,13 +373,18 @@ impl Service {
         Ok(question(Views { store: &self.store, rules: self.rules()?, run: &run, pairs: &pairs })?)
     }
 
-    /// How password synchronization stands, by directory.
+    /// How password synchronization stands, of each directory that has passwords, also where it is off.
     ///
     /// # Errors
     /// When there is no tenant, or the store cannot be read.
-    pub fn password_status(&self, cx: &Context) -> Result<Vec<(String, PairStatus)>, ServiceError> {
-        let pairs = self.ask(cx, &self.password_sources(), |views| views.agent())?;
-        Ok(pairs.into_iter().map(|pair| (self.name_of(ConnectorId(pair.source)), pair)).collect())
+    pub fn password_status(&self, cx: &Context) -> Result<Vec<PasswordStanding>, ServiceError> {
+        let (on, all) = (self.password_sources(), self.switched(|switch| switch.is_some()));
+        let pairs = self.ask(cx, &all, |views| views.agent())?;
+        let standing = |pair: PairStatus| {
+            let source = ConnectorId(pair.source);
+            PasswordStanding { name: self.name_of(source), enabled: on.contains(&source), status: pair }
+        };
+        Ok(pairs.into_iter().map(standing).collect())
     }
 
     /// How the password of one account stands.
@@ -391,6 +404,14 @@ impl Service {
         self.ask(cx, &self.enabled_sources()?, |views| views.coverage(domain))
     }
 
+    /// The accounts that take part and whose present password the tenant does not have, all or those of one reason.
+    ///
+    /// # Errors
+    /// When password synchronization is off everywhere, or the store cannot be read.
+    pub fn passwords_missing(&self, cx: &Context, domain: Option<&str>, reason: Option<&str>) -> Result<Vec<Uncovered>, ServiceError> {
+        self.ask(cx, &self.enabled_sources()?, |views| views.uncovered(domain, reason))
+    }
+
     /// The people whose password in the tenant switching on would overwrite.
     ///
     /// # Errors
@@ -401,127 +422,6 @@ impl Service {
         sources.push(source);
         self.ask(cx, &sources, |views| views.overwritten(source))
     }
-
-    /// Holds everything that password synchronization needs against what is there; with an account, that one, too.
-    ///
-    /// # Errors
-    /// When the configuration cannot work at all. What is not as it should be is in the result.
-    pub fn diagnose_passwords(&self, cx: &Context, account: Option<CsId>) -> Result<Vec<PasswordDiagnosis>, ServiceError> {
-        let mut found = vec![PasswordDiagnosis::new("machine", "hashing", true, format!("keys are derived by {}", hash::backend()), "")];
-        let staging = self.config.guard.staging;
-        let evidence = if staging { "this installation is in staging mode" } else { "not in staging mode" };
-        found.push(PasswordDiagnosis::new(
-            "machine",
-            "staging mode",
-            !staging,
-            evidence,
-            "nothing is sent before [guard] staging is false",
-        ));
-        let on = self.password_sources();
-        let target = self.name_of(self.password_target()?);
-        let sources = self.switched(|switch| switch.is_some());
-        let checks = self.with_agent(cx, &sources, async |crew| {
-            let mut checks = vec![tenant_check(&target, crew.target.features(cx).await)];
-            for pair in crew.agent.pairs() {
-                let area = pair.source_name.as_str();
-                let enabled = on.contains(&pair.source);
-                let evidence = if enabled { "password_hash_sync.enabled is true" } else { "password_hash_sync.enabled is false" };
-                let remedy = format!("`syncline phs enable {area}` switches it on");
-                checks.push(PasswordDiagnosis::new(area, "switch", enabled, evidence, &remedy));
-                checks.extend(pair.reader.diagnose(cx).await.into_iter().map(|check| PasswordDiagnosis::of(area, check)));
-            }
-            Ok(checks)
-        })?;
-        found.extend(checks);
-        for (name, pair) in self.password_status(cx)? {
-            found.extend(agent_checks(cx, &name, &pair));
-        }
-        if let Some(account) = account {
-            found.extend(account_checks(&self.password_of(cx, account)?));
-        }
-        Ok(found)
-    }
-}
-
-fn tenant_check(area: &str, features: Result<PasswordFeatures, ConnectorError>) -> PasswordDiagnosis {
-    match features {
-        Err(error) => {
-            PasswordDiagnosis::new(area, "features", false, error.to_string(), "check the connection and the credential of the tenant")
-        }
-        Ok(features) if !features.synchronization => PasswordDiagnosis::new(
-            area,
-            "features",
-            false,
-            "directory synchronization is off in the tenant",
-            "a Hybrid Identity Administrator switches it on once (docs/guide/entra.md)",
-        ),
-        Ok(features) => PasswordDiagnosis::new(
-            area,
-            "features",
-            features.password_hashes,
-            format!("password hash synchronization is {} in the tenant", if features.password_hashes { "on" } else { "off" }),
-            "`syncline phs enable` switches it on",
-        ),
-    }
-}
-
-/// The tenant raises an alert after two hours; health tools look for a sign of life of the last three (specification: sync
-/// engine 7.4).
-const SIGN_OF_LIFE_HOURS: i64 = 3;
-
-fn agent_checks(cx: &Context, area: &str, pair: &PairStatus) -> Vec<PasswordDiagnosis> {
-    let mut checks = Vec::new();
-    let first = if pair.ready { "both sides were synchronized in full" } else { "the first full synchronization has not completed" };
-    checks.push(PasswordDiagnosis::new(area, "first synchronization", pair.ready, first, "run `syncline cycle start --initial`"));
-    let last = [&pair.last_heartbeat, &pair.last_sent].into_iter().flatten().max();
-    let fresh = last
-        .and_then(|last| last.parse::<jiff::Timestamp>().ok())
-        .is_some_and(|last| cx.now().to_jiff().duration_since(last).as_hours() < SIGN_OF_LIFE_HOURS);
-    let evidence =
-        last.map_or_else(|| "the tenant has heard nothing yet".to_owned(), |last| format!("the tenant last heard from us at {last}"));
-    checks.push(PasswordDiagnosis::new(area, "sign of life", fresh, evidence, "keep `syncline phs run` running"));
-    for domain in &pair.domains {
-        let evidence = match (&domain.failure, &domain.last_read) {
-            (Some(failure), _) => failure.clone(),
-            (None, Some(last)) => format!("read at {last} from {}", domain.server.as_deref().unwrap_or("its server")),
-            (None, None) => "never read".to_owned(),
-        };
-        let good = domain.failure.is_none() && domain.last_read.is_some();
-        checks.push(PasswordDiagnosis::new(
-            area,
-            &format!("domain {}", domain.domain),
-            good,
-            evidence,
-            "see the checks above; `syncline events list --id 611` has the history",
-        ));
-    }
-    checks
-}
-
-fn account_checks(account: &AccountStatus) -> Vec<PasswordDiagnosis> {
-    let area = account.dn.as_str();
-    let route = match &account.reason_detail {
-        Some(reason) => reason.clone(),
-        None => format!("its password goes to {}", account.sign_in_name.as_deref().unwrap_or("an object of the tenant")),
-    };
-    let mut checks = vec![PasswordDiagnosis::new(
-        area,
-        "takes part",
-        account.reason.is_none(),
-        route,
-        "`syncline object explain` shows rules and links of the account",
-    )];
-    let evidence = match (&account.status, &account.confirmed) {
-        (Some(status), Some(confirmed)) if account.current => format!("{status}, confirmed at {confirmed}"),
-        (Some(status), _) => [Some((*status).to_owned()), account.detail.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "),
-        (None, _) => "never tried".to_owned(),
-    };
-    let remedy = match &account.next_attempt {
-        Some(next) => format!("tried again at {next}; `syncline phs push` tries now"),
-        None => "`syncline phs push` sends it now".to_owned(),
-    };
-    checks.push(PasswordDiagnosis::new(area, "password", account.current, evidence, &remedy));
-    checks
 }
 
 /// The switch of a directory; `None` where there is none.

@@ -117,7 +117,7 @@ async fn hashes_come_from_the_socket_and_then_what_changed() {
     // One by one, and only who is asked for.
     let anchor = accounts[one.as_str()].anchor.clone();
     let gone = Anchor::new(vec![7; 16]);
-    let single = source.read(&Context::system(), lab().text("base"), &[gone, anchor.clone()]).await.unwrap();
+    let single = source.read(&Context::system(), lab().text("base"), &[gone, anchor.clone()]).await.unwrap().changes;
     assert_eq!(single.len(), 1);
     assert!(single[0].anchor == anchor && is_of(hash(&single[0]), "New-Password-1"));
     let (entries, _) = ldap.search(&one, Scope::Base, "(objectClass=*)", vec!["objectGUID"]).await.unwrap().success().unwrap();

@@ -108,7 +108,7 @@ async fn only_who_is_wanted_is_handed_on() {
     assert_eq!(page.changes.iter().map(|change| change.anchor.clone()).collect::<Vec<_>>(), std::slice::from_ref(&chosen));
     let cx = Context::system();
     let gone = Anchor::new(vec![0; 16]);
-    let read = connector(&path).read(&cx, "any", &[gone, chosen.clone()]).await.unwrap();
+    let read = connector(&path).read(&cx, "any", &[gone, chosen.clone()]).await.unwrap().changes;
     assert_eq!(read.len(), 1);
     assert!(read[0].anchor == chosen && is_of(hash(&read[0]), &recipe.user_password(30)));
 }

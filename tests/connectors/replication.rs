@@ -176,7 +176,7 @@ async fn every_change_arrives_once() {
     assert_eq!(again.changes.len(), 0);
     // One by one: those that are there, and nobody who is gone or never was.
     let anchors = [changed, &newcomer, gone, &vec![7; 16]].map(|octets| Anchor::new(octets.as_slice()));
-    let read = source.read(&Context::system(), DOMAIN, &anchors).await.unwrap();
+    let read = source.read(&Context::system(), DOMAIN, &anchors).await.unwrap().changes;
     assert_eq!(read.iter().map(|change| change.anchor.clone()).collect::<Vec<_>>(), anchors[..2]);
     assert!(is_of(hash(&read[0]), "Changed-Pw-1!") && is_of(hash(&read[1]), "New-Pw-3!-ß"));
 }

@@ -11,4 +11,5 @@ mod killed;
 #[path = "../connectors/labs.rs"]
 #[allow(dead_code, reason = "the tests of connectors use the rest")]
 mod labs;
+mod password_only;
 mod world;

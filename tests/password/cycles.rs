@@ -6,7 +6,7 @@ use crate::world::World;
 use crate::{A, B, T, rules};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use syncline::connector::{ConnectorErrorKind, CredentialErrorKind};
+use syncline::connector::{ConnectorErrorKind, Credential, CredentialAnswer, CredentialErrorKind, PassedOver};
 use syncline::model::{Anchor, CsObject, FlatBuilder, Lineage, Link, MvId, MvObject, RuleId, Timestamp, ValueRef, ValueState};
 use syncline::password::agent::{CycleKind, PushError, request_full};
 use syncline::store::{ChangeSet, PasswordStatus};
@@ -404,7 +404,87 @@ async fn the_loop_cycles_every_two_minutes_and_when_it_is_called() {
     };
     tokio::join!(stage.agent.run(&stage.cx, &wake), script);
     assert_eq!(stage.target.sent().iter().filter(|name| !name.is_empty()).count(), 1);
+    assert_eq!(stage.count(663), 0);
     assert_eq!((stage.count(601), stage.count(602), stage.count(609)), (1, 1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_parameters_of_the_rules_are_another_scope() {
+    let mut stage = Stage::new();
+    stage.hire("1", "DC=a");
+    stage.hire("2", "DC=a");
+    stage.set("2", "suspended", Some("CORP"));
+    stage.run();
+    assert_eq!(stage.after(2).await, ["1", "2"]);
+    stage.with_parameter("Domain.Netbios", "CORP");
+    assert_eq!(stage.after(2).await, [] as [&str; 0]);
+    assert!(!stage.record("2").routed && stage.record("1").routed);
+    stage.with_parameter("Domain.Netbios", "OTHER");
+    assert_eq!(stage.after(2).await, ["2"], "nobody touched the account, and it is in scope again");
+    stage.with_parameter("Domain.Netbios", "OTHER");
+    assert_eq!(stage.after(2).await, [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_tells_no_deletes_loses_nothing() {
+    let mut stage = Stage::new();
+    for name in ["1", "2", "3"] {
+        stage.hire(name, "DC=a");
+    }
+    stage.run();
+    stage.target.answers(|batch| {
+        let answer = |credential: &Credential| match credential.source_anchor.as_str() {
+            "2" => CredentialAnswer::Refused { code: 9, detail: None },
+            _ => CredentialAnswer::Accepted,
+        };
+        Ok(batch.iter().map(answer).collect())
+    });
+    assert_eq!(stage.after(2).await, ["1", "2", "3"]);
+    // 1 was sent, 2 waits to be tried again; both are gone, and no import knows it yet.
+    let mut entries = Vec::new();
+    for name in ["1", "2"] {
+        stage.source.forget(name);
+        entries.push(stage.world.directory(A).remove(name).unwrap());
+    }
+    stage.source.change("3", Some("another"));
+    assert_eq!(stage.after(5).await, ["3"], "nobody's password is sent for them");
+    assert_eq!(stage.record("1").status, PasswordStatus::Success);
+    assert_eq!(stage.record("2").status, PasswordStatus::SourceConnectorNotPresent);
+    assert!(stage.record("2").next.is_some(), "it may be on its way there");
+    stage.world.import(A);
+    stage.after(2).await;
+    for name in ["1", "2"] {
+        let record = stage.record(name);
+        assert_eq!((record.routed, record.next), (false, None), "{name}: the import closes it");
+    }
+    stage.source.take_asked();
+    assert_eq!(stage.after(60).await.iter().filter(|name| !name.is_empty()).count(), 0);
+    assert_eq!(stage.source.take_asked(), [] as [&str; 0], "and nobody asks for them any more");
+    // Restored between two imports, or later: sent again.
+    stage.target.answers(accept);
+    for (name, entry) in ["1", "2"].into_iter().zip(entries) {
+        stage.world.put(A, name, entry);
+        stage.source.create("DC=a", name, &format!("CN={name},DC=a"), "restored");
+    }
+    stage.run();
+    assert_eq!(stage.after(2).await, ["1", "2"]);
+    assert!(stage.target.holds("1", "restored") && stage.target.holds("2", "restored"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_is_passed_over_is_told_once() {
+    let mut stage = Stage::new();
+    stage.hire("1", "DC=a");
+    stage.run();
+    let away = || Some(PassedOver { server: "dc0".to_owned(), reason: "connection refused".to_owned() });
+    for (over, told) in [(None, 0), (away(), 1), (away(), 1), (None, 1), (away(), 2)] {
+        *stage.source.passed_over.lock().unwrap() = over;
+        stage.after(2).await;
+        assert_eq!(stage.count(616), told);
+    }
+    let events = stage.ear.0.lock().unwrap();
+    let told = events.iter().find(|event| event.number() == 616).unwrap().to_string();
+    assert!(told.contains("dc0") && told.contains("dc1") && told.contains("connection refused"), "{told}");
 }
 
 /// The values of a target object.
@@ -466,6 +546,30 @@ async fn a_hundred_thousand_accounts_stay_within_a_few_pages() {
     let most = *most.lock().unwrap();
     assert!(most <= 4 * PAGE, "{most} accounts read and not yet sent");
     assert_eq!(stage.world.store.check().unwrap().problems, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loop_says_every_half_hour_that_it_is_at_work() {
+    let mut stage = Stage::new();
+    stage.hire("1", "DC=a");
+    stage.run();
+    stage.target.answers(|_| Err(failure(CredentialErrorKind::Later, None, None)));
+    let (wake, mut minutes) = (Notify::new(), 0);
+    let script = async {
+        while stage.count(663) == 0 {
+            assert!(minutes < 60, "nothing is told");
+            while stage.clock_sleepers() == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            stage.clock.forward(2);
+            minutes += 2;
+            // Until the cycle that this begins is over.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        stage.cx.cancel.cancel();
+    };
+    tokio::join!(stage.agent.run(&stage.cx, &wake), script);
+    assert!((30..=34).contains(&minutes), "{minutes}");
 }
 
 /// The second directory is none of the agent's: its people come without passwords.

@@ -1,263 +1,28 @@
-//! A directory, a target and a clock that tests pull the strings of, around connector spaces that synchronization
-//! filled.
+//! A target and a sink of events that tests pull the strings of, and everything around one agent: connector spaces that
+//! synchronization filled, a directory, a clock.
 
+use crate::clock::TestClock;
 use crate::directory::Entry;
+use crate::source::Source;
 use crate::world::World;
 use crate::{A, B, T, rules};
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use syncline::connector::{
-    ConnectorError, ConnectorErrorKind, Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PasswordChange, PasswordCheck,
-    PasswordCompletion, PasswordFeatures, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, PasswordTarget,
+    ConnectorError, ConnectorErrorKind, Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PasswordFeatures,
+    PasswordTarget,
 };
-use syncline::context::{Clock, Context};
+use syncline::context::Context;
 use syncline::events::{Event, EventSink};
-use syncline::model::{Anchor, CsId, Timestamp};
+use syncline::model::{CsId, Timestamp};
 use syncline::password::agent::{Agent, AgentSettings, CycleKind, CycleReport, Pair};
-use syncline::password::hash::{CredentialData, NtHash};
+use syncline::password::hash::CredentialData;
 use syncline::rules::RunParameters;
 use syncline::store::{ChangeSet, PasswordRecord, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// A clock that stands still until a test moves it.
-pub(crate) struct TestClock(watch::Sender<i64>);
-
-impl TestClock {
-    pub(crate) fn forward(&self, minutes: i64) {
-        self.0.send_modify(|now| *now += minutes * 60_000_000);
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(*self.0.borrow())
-    }
-
-    fn elapsed(&self) -> Duration {
-        Duration::from_micros(u64::try_from(*self.0.borrow()).unwrap())
-    }
-
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        let until = *self.0.borrow() + i64::try_from(duration.as_micros()).unwrap();
-        let mut changes = self.0.subscribe();
-        Box::pin(async move { drop(changes.wait_for(|now| *now >= until).await) })
-    }
-}
-
-/// An account as its directory has it.
-#[derive(Clone)]
-struct Account {
-    dn: String,
-    password: Option<String>,
-    version: u32,
-    changed: i64,
-    must_change: bool,
-    /// Only `pwdLastSet` changed since.
-    only_time: bool,
-    unreadable: bool,
-}
-
-#[derive(Default)]
-struct DomainState {
-    accounts: BTreeMap<String, Account>,
-    log: Vec<String>,
-    down: Option<ConnectorErrorKind>,
-    cut_after: Option<usize>,
-    cookie_lost: bool,
-}
-
-/// A directory that gives what a test put into it.
-pub(crate) struct Source {
-    clock: Arc<TestClock>,
-    domains: Mutex<BTreeMap<String, DomainState>>,
-    page: usize,
-    /// Pages that were asked for so far.
-    pub(crate) pages: Arc<AtomicUsize>,
-    /// Accounts whose hashes were decrypted, in order.
-    pub(crate) decrypted: Arc<Mutex<Vec<String>>>,
-    /// Accounts that were asked for by name.
-    pub(crate) asked: Mutex<Vec<String>>,
-    /// Whether each read was one of everything.
-    pub(crate) full_reads: Mutex<Vec<bool>>,
-}
-
-impl Source {
-    fn new(clock: Arc<TestClock>, domains: &[&str], page: usize) -> Self {
-        Self {
-            clock,
-            domains: Mutex::new(domains.iter().map(|name| ((*name).to_owned(), DomainState::default())).collect()),
-            page,
-            pages: Arc::default(),
-            decrypted: Arc::default(),
-            asked: Mutex::default(),
-            full_reads: Mutex::default(),
-        }
-    }
-
-    fn in_domain<T>(&self, anchor: &str, work: impl FnOnce(&mut DomainState) -> T) -> T {
-        let mut domains = self.domains.lock().unwrap();
-        let name = domains.iter().find(|(_, domain)| domain.accounts.contains_key(anchor)).map(|(name, _)| name.clone());
-        let name = name.unwrap_or_else(|| domains.keys().next().unwrap().clone());
-        work(domains.get_mut(&name).unwrap())
-    }
-
-    /// Somebody gets a new account.
-    pub(crate) fn create(&self, domain: &str, anchor: &str, dn: &str, password: &str) {
-        let account = Account {
-            dn: dn.to_owned(),
-            password: Some(password.to_owned()),
-            version: 1,
-            changed: self.clock.now().0,
-            must_change: false,
-            only_time: false,
-            unreadable: false,
-        };
-        let mut domains = self.domains.lock().unwrap();
-        let domain = domains.get_mut(domain).unwrap();
-        domain.accounts.insert(anchor.to_owned(), account);
-        domain.log.push(anchor.to_owned());
-    }
-
-    /// Somebody changes a password.
-    pub(crate) fn change(&self, anchor: &str, password: Option<&str>) {
-        let now = self.clock.now().0;
-        self.in_domain(anchor, |domain| {
-            let account = domain.accounts.get_mut(anchor).unwrap();
-            account.password = password.map(str::to_owned);
-            account.version += 1;
-            (account.changed, account.only_time) = (now, false);
-            domain.log.push(anchor.to_owned());
-        });
-    }
-
-    /// An administrator says that it must be changed, or need not be.
-    pub(crate) fn must_change(&self, anchor: &str, must_change: bool) {
-        self.in_domain(anchor, |domain| {
-            let account = domain.accounts.get_mut(anchor).unwrap();
-            (account.must_change, account.only_time) = (must_change, true);
-            domain.log.push(anchor.to_owned());
-        });
-    }
-
-    pub(crate) fn unreadable(&self, anchor: &str, unreadable: bool) {
-        self.in_domain(anchor, |domain| {
-            domain.accounts.get_mut(anchor).unwrap().unreadable = unreadable;
-            domain.log.push(anchor.to_owned());
-        });
-    }
-
-    pub(crate) fn down(&self, domain: &str, kind: Option<ConnectorErrorKind>) {
-        self.domains.lock().unwrap().get_mut(domain).unwrap().down = kind;
-    }
-
-    /// Reads of the domain break off after so many pages.
-    pub(crate) fn cut_after(&self, domain: &str, pages: Option<usize>) {
-        self.domains.lock().unwrap().get_mut(domain).unwrap().cut_after = pages;
-    }
-
-    pub(crate) fn lose_cookie(&self, domain: &str) {
-        self.domains.lock().unwrap().get_mut(domain).unwrap().cookie_lost = true;
-    }
-
-    pub(crate) fn take_asked(&self) -> Vec<String> {
-        std::mem::take(&mut self.asked.lock().unwrap())
-    }
-
-    pub(crate) fn take_decrypted(&self) -> Vec<String> {
-        std::mem::take(&mut self.decrypted.lock().unwrap())
-    }
-}
-
-fn change_of(anchor: &str, account: &Account, whole: bool) -> PasswordChange {
-    let whole = whole || !account.only_time;
-    PasswordChange {
-        anchor: Anchor::new(anchor.as_bytes()),
-        dn: account.dn.clone(),
-        hash: whole.then(|| account.password.as_deref().map(NtHash::of_password)),
-        changed: whole.then_some(Timestamp(account.changed)),
-        version: whole.then_some(account.version),
-        must_change: Some(account.must_change),
-        deleted: false,
-    }
-}
-
-#[async_trait]
-impl PasswordSource for Source {
-    async fn domains(&self, _cx: &Context) -> Result<Vec<String>, ConnectorError> {
-        Ok(self.domains.lock().unwrap().keys().cloned().collect())
-    }
-
-    async fn changes(&self, _cx: &Context, request: PasswordRequest) -> Result<PasswordStream, ConnectorError> {
-        let mut domains = self.domains.lock().unwrap();
-        let domain = domains.get_mut(&request.domain).unwrap();
-        if let Some(kind) = domain.down {
-            return Err(ConnectorError::new(kind, format!("{} gives nothing", request.domain)));
-        }
-        if request.since.is_some() && std::mem::take(&mut domain.cookie_lost) {
-            return Err(ConnectorError::new(ConnectorErrorKind::WatermarkLost, "the cookie is of another time"));
-        }
-        self.full_reads.lock().unwrap().push(request.since.is_none());
-        let full = request.since.is_none();
-        let since = request.since.map_or(0, |cookie| usize::from_le_bytes(cookie.try_into().unwrap()));
-        let names: Vec<String> = if full {
-            domain.accounts.keys().cloned().collect()
-        } else {
-            domain.log[since..].iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()
-        };
-        let accounts: Vec<(String, Account)> = names.into_iter().map(|name| (name.clone(), domain.accounts[&name].clone())).collect();
-        let cookie = domain.log.len().to_le_bytes().to_vec();
-        let (cut, wanted, pages) = (domain.cut_after, request.wanted, self.pages.clone());
-        let mut chunks: Vec<Vec<(String, Account)>> = accounts.chunks(self.page).map(<[_]>::to_vec).collect();
-        if chunks.is_empty() {
-            chunks.push(Vec::new());
-        }
-        let last = chunks.len() - 1;
-        let log = self.decrypted.clone();
-        let stream = futures_util::stream::iter(chunks.into_iter().enumerate()).map(move |(number, chunk)| {
-            pages.fetch_add(1, Ordering::SeqCst);
-            if cut.is_some_and(|cut| number >= cut) {
-                return Err(ConnectorError::new(ConnectorErrorKind::Dropped, "the line broke"));
-            }
-            let mut page = PasswordPage { seen: chunk.len() as u64, ..PasswordPage::default() };
-            for (name, account) in &chunk {
-                let anchor = Anchor::new(name.as_bytes());
-                if !wanted(&anchor) {
-                    continue;
-                }
-                log.lock().unwrap().push(name.clone());
-                if account.unreadable {
-                    page.rejects.push((anchor, "its envelope does not open".to_owned()));
-                } else {
-                    page.changes.push(change_of(name, account, full));
-                }
-            }
-            if number == last {
-                page.completion = Some(PasswordCompletion { cookie: cookie.clone(), answered_in_full: full, server: "dc1".to_owned() });
-            }
-            Ok(page)
-        });
-        Ok(stream.boxed())
-    }
-
-    async fn read(&self, _cx: &Context, domain: &str, anchors: &[Anchor]) -> Result<Vec<PasswordChange>, ConnectorError> {
-        let domains = self.domains.lock().unwrap();
-        let domain = &domains[domain];
-        let names: Vec<String> = anchors.iter().map(|anchor| String::from_utf8(anchor.as_bytes().to_vec()).unwrap()).collect();
-        self.asked.lock().unwrap().extend(names.iter().cloned());
-        Ok(names.iter().filter_map(|name| domain.accounts.get(name).map(|account| change_of(name, account, true))).collect())
-    }
-
-    async fn diagnose(&self, _cx: &Context) -> Vec<PasswordCheck> {
-        Vec::new()
-    }
-}
 
 /// What a call of the target comes to.
 pub(crate) type Answer = Result<Vec<CredentialAnswer>, CredentialError>;
@@ -272,6 +37,8 @@ pub(crate) struct Target {
     /// What it took last, by source anchor: key and whether it must be changed.
     pub(crate) took: Mutex<BTreeMap<String, (CredentialData, bool)>>,
     busy_with: Mutex<BTreeSet<String>>,
+    /// Calls that are not answered before this is false.
+    held: watch::Sender<bool>,
 }
 
 pub(crate) fn failure(kind: CredentialErrorKind, code: Option<i64>, retry_after: Option<u64>) -> CredentialError {
@@ -287,6 +54,18 @@ pub(crate) fn accept(batch: &[Credential]) -> Answer {
 impl Target {
     pub(crate) fn answers(&self, answering: impl Fn(&[Credential]) -> Answer + Send + Sync + 'static) {
         *self.answering.lock().unwrap() = Box::new(answering);
+    }
+
+    /// Calls wait for their answers, or no longer.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// Waits until a call has come.
+    pub(crate) async fn called(&self) {
+        while self.busy_with.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// The accounts of the batches since the last look, in order.
@@ -319,6 +98,7 @@ impl PasswordTarget for Target {
             assert!(self.busy_with.lock().unwrap().insert(name.clone()), "{name} is in two batches at once");
         }
         tokio::task::yield_now().await;
+        drop(self.held.subscribe().wait_for(|held| !held).await);
         self.batches.lock().unwrap().push(names.clone());
         let answers = (self.answering.lock().unwrap())(batch);
         for name in &names {
@@ -358,19 +138,23 @@ pub(crate) struct Stage {
     pub(crate) agent: Agent,
 }
 
-fn agent_of(store: &Store, source: &Arc<Source>, target: &Arc<Target>, ear: &Arc<Ear>, staging: bool) -> Agent {
-    let pair = Pair {
-        source: A,
-        source_name: "A".to_owned(),
-        reader: source.clone(),
-        target: T,
-        target_name: "T".to_owned(),
-        sender: target.clone(),
-    };
+fn agent_of(store: &Store, source: &Arc<Source>, sender: Arc<dyn PasswordTarget>, ear: &Arc<Ear>, staging: bool) -> Agent {
+    agent_with(store, source, sender, ear, staging, RunParameters::default())
+}
+
+fn agent_with(
+    store: &Store,
+    source: &Arc<Source>,
+    sender: Arc<dyn PasswordTarget>,
+    ear: &Arc<Ear>,
+    staging: bool,
+    parameters: RunParameters,
+) -> Agent {
+    let pair = Pair { source: A, source_name: "A".to_owned(), reader: source.clone(), target: T, target_name: "T".to_owned(), sender };
     Agent::new(AgentSettings {
         store: store.clone(),
         rules: Arc::new(rules(store.names())),
-        parameters: RunParameters::default(),
+        parameters,
         pairs: vec![pair],
         staging,
         events: ear.clone(),
@@ -384,7 +168,7 @@ impl Stage {
     }
 
     pub(crate) fn with(world: World, domains: &[&str], page: usize) -> Self {
-        let clock = Arc::new(TestClock(watch::Sender::new(1_000_000_000_000)));
+        let clock = Arc::new(TestClock::new(1_000_000_000_000));
         let source = Arc::new(Source::new(clock.clone(), domains, page));
         let features = PasswordFeatures { synchronization: true, password_hashes: true, force_change: false, cloud_policy: false };
         let target = Arc::new(Target {
@@ -393,10 +177,11 @@ impl Stage {
             batches: Mutex::default(),
             took: Mutex::default(),
             busy_with: Mutex::default(),
+            held: watch::Sender::new(false),
         });
         let ear = Arc::new(Ear::default());
         let cx = Context { clock: clock.clone(), cancel: CancellationToken::new(), seed: 7 };
-        let agent = agent_of(&world.store, &source, &target, &ear, false);
+        let agent = agent_of(&world.store, &source, target.clone(), &ear, false);
         let stage = Self { world, clock, source, target, ear, cx, agent };
         stage.synchronized(true);
         stage
@@ -415,12 +200,24 @@ impl Stage {
 
     /// The process ends and begins again.
     pub(crate) fn restart(&mut self) {
-        self.agent = agent_of(&self.world.store, &self.source, &self.target, &self.ear, false);
+        self.agent = agent_of(&self.world.store, &self.source, self.target.clone(), &self.ear, false);
         self.cx.cancel = CancellationToken::new();
     }
 
     pub(crate) fn staging(&mut self, staging: bool) {
-        self.agent = agent_of(&self.world.store, &self.source, &self.target, &self.ear, staging);
+        self.agent = agent_of(&self.world.store, &self.source, self.target.clone(), &self.ear, staging);
+    }
+
+    /// Passwords go to this target from now on.
+    pub(crate) fn send_to(&mut self, sender: Arc<dyn PasswordTarget>) {
+        self.agent = agent_of(&self.world.store, &self.source, sender, &self.ear, false);
+    }
+
+    /// The process begins again, and the rules read other parameters of the directory.
+    pub(crate) fn with_parameter(&mut self, name: &str, value: &str) {
+        let own = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let parameters = RunParameters { parameters: BTreeMap::from([(A, own)]), ..RunParameters::default() };
+        self.agent = agent_with(&self.world.store, &self.source, self.target.clone(), &self.ear, false, parameters);
     }
 
     /// Somebody gets an account in a domain, with the password `first-NAME`.
@@ -458,7 +255,7 @@ impl Stage {
 
     /// How many wait for the clock.
     pub(crate) fn clock_sleepers(&self) -> usize {
-        self.clock.0.receiver_count()
+        self.clock.now.receiver_count()
     }
 
     pub(crate) fn id(&self, name: &str) -> CsId {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+mod clock;
 mod cycles;
 #[allow(dead_code, reason = "shared with the laws of synchronization, which need all of it")]
 #[path = "../laws/directory.rs"]
@@ -9,10 +10,13 @@ mod directory;
 mod fakes;
 #[path = "../laws/invariants.rs"]
 mod invariants;
+mod overtaking;
 mod reports;
 mod retries;
 mod routes;
 mod secrets;
+mod source;
+mod wire;
 #[allow(dead_code, reason = "shared with the laws of synchronization, which need all of it")]
 #[path = "../laws/world.rs"]
 mod world;

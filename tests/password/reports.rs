@@ -44,6 +44,12 @@ async fn coverage_counts_and_names_what_is_missing() {
     assert_eq!((coverage.in_scope, coverage.confirmed), (4, 2));
     assert_eq!(coverage.missing, BTreeMap::from([("Error".to_owned(), 1), ("not-exported".to_owned(), 1)]));
     assert!(coverage.oldest_confirmation.is_some());
+    let missing = with_views(&stage, |views| views.uncovered(None, None).unwrap());
+    let shown: Vec<_> = missing.iter().map(|one| (one.dn.as_str(), one.reason, one.code, one.sign_in_name.as_deref())).collect();
+    assert_eq!(shown, [("CN=3,DC=a", "Error", Some(5), Some("3@a.example")), ("CN=5,DC=a", "not-exported", None, None)]);
+    assert!(missing[0].next_attempt.is_some() && missing[1].detail.as_ref().is_some_and(|detail| detail.contains("export")), "{missing:?}");
+    let reasons = |reason| with_views(&stage, |views| views.uncovered(None, Some(reason)).unwrap().len());
+    assert_eq!((reasons("error"), reasons("not-exported"), reasons("due")), (1, 1, 0));
     let other = with_views(&stage, |views| views.coverage(Some("OTHER.example")).unwrap());
     assert_eq!((other.in_scope, other.confirmed), (1, 1));
     let again = with_views(&stage, |views| views.overwritten(A).unwrap());

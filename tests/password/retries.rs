@@ -4,6 +4,7 @@ use crate::fakes::{Stage, accept, failure};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use syncline::connector::{Credential, CredentialAnswer, CredentialErrorKind};
+use syncline::password::agent::PushError;
 use syncline::store::PasswordStatus;
 
 fn staffed(people: usize) -> Stage {
@@ -156,6 +157,27 @@ async fn an_account_that_cannot_be_read_is_tried_again() {
     assert_eq!(stage.count(6900), 1);
     assert_eq!(stage.record("001").status, PasswordStatus::Error);
     assert_eq!(stage.after(3).await, ["001"], "by name it can be read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_cannot_be_given_by_name_keeps_its_reason() {
+    let stage = staffed(2);
+    stage.after(2).await;
+    stage.source.change("001", Some("x"));
+    stage.source.unreadable("001", true);
+    stage.after(2).await;
+    let why = "the controller holds no secrets of it";
+    stage.source.refused_by_name.lock().unwrap().insert("001".to_owned(), why.to_owned());
+    for attempts in 2..4 {
+        assert_eq!(stage.after(36).await.iter().filter(|name| *name == "001").count(), 0);
+        let record = stage.record("001");
+        assert_eq!((record.status, record.detail.as_str(), record.attempts), (PasswordStatus::Error, why, attempts));
+        assert!(record.next.is_some());
+    }
+    assert!(matches!(stage.agent.push(&stage.cx, stage.id("001")).await, Err(PushError::Unreadable(reason)) if reason == why));
+    stage.source.refused_by_name.lock().unwrap().clear();
+    assert_eq!(stage.after(36).await.iter().filter(|name| *name == "001").count(), 1);
+    assert_eq!(stage.record("001").status, PasswordStatus::Success);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,10 @@ use syncline::model::{
     MvReference, ObjectError, ObjectErrorCode, ObjectType, RuleId, RunId, Stage, StageDelta, StageMask, Timestamp, ValueRef, ValueState,
     fold,
 };
-use syncline::store::{AttributeDelta, ChangeSet, CounterName, DirtyReason, RunRecord, RunResult, StepKind, StepObject, StepRecord, Store};
+use syncline::store::{
+    AttributeDelta, ChangeSet, CounterName, DirtyReason, PasswordRecord, PasswordSent, PasswordStamp, PasswordStatus, RunRecord, RunResult,
+    StepKind, StepObject, StepRecord, Store,
+};
 
 const CONNECTORS: [u16; 3] = [1, 2, u16::MAX];
 const ATTRIBUTES: u16 = 6;
@@ -27,6 +30,7 @@ struct Model {
     states: BTreeMap<(ConnectorId, String), Vec<u8>>,
     runs: BTreeMap<RunId, RunRecord>,
     step_objects: BTreeMap<(RunId, u32, CounterName, CsId), StepObject>,
+    passwords: BTreeMap<CsId, PasswordRecord>,
     next: BTreeMap<ConnectorId, u64>,
     mv_next: u64,
     run_next: u64,
@@ -45,6 +49,7 @@ impl Default for Model {
             states: BTreeMap::new(),
             runs: BTreeMap::new(),
             step_objects: BTreeMap::new(),
+            passwords: BTreeMap::new(),
             next: BTreeMap::new(),
             mv_next: 1,
             run_next: 1,
@@ -70,6 +75,7 @@ enum Action {
     Run { id: u64, shape: u8 },
     StepObject { run: u64, step: u32, id: CsId, shape: u8 },
     DeleteRun { id: u64 },
+    Password { id: CsId, shape: Option<u64> },
 }
 
 fn any_id() -> impl Strategy<Value = CsId> {
@@ -94,6 +100,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (1..5u64, any::<u8>()).prop_map(|(id, shape)| Action::Run { id, shape }),
         1 => (1..5u64, 1..3u32, any_id(), any::<u8>()).prop_map(|(run, step, id, shape)| Action::StepObject { run, step, id, shape }),
         1 => (1..5u64).prop_map(|id| Action::DeleteRun { id }),
+        3 => (any_id(), proptest::option::weighted(0.8, any::<u64>())).prop_map(|(id, shape)| Action::Password { id, shape }),
     ]
 }
 
@@ -206,6 +213,38 @@ fn run(id: u64, shape: u8) -> RunRecord {
     }
 }
 
+/// Times of which records of passwords are due: few, so that several are due at once, and some long ago.
+const DUE: [i64; 4] = [i64::MIN, -7, 0, 7];
+
+fn password(shape: u64) -> PasswordRecord {
+    let mut dice = Dice(shape);
+    let number = |dice: &mut Dice, sides| u32::try_from(dice.roll(sides)).unwrap();
+    let text = |dice: &mut Dice| TEXTS[usize::try_from(dice.roll(7)).unwrap()].to_owned();
+    let stamp = |dice: &mut Dice| PasswordStamp {
+        changed: (dice.roll(3) > 0).then(|| Timestamp(i64::from(number(dice, 5)) - 2)),
+        version: (dice.roll(3) > 0).then(|| number(dice, 4)),
+    };
+    PasswordRecord {
+        status: PasswordStatus::ALL[usize::try_from(dice.roll(10)).unwrap()],
+        routed: dice.roll(2) == 0,
+        must_change: dice.roll(2) == 0,
+        seen: (dice.roll(3) > 0).then(|| stamp(&mut dice)),
+        sent: (dice.roll(2) == 0).then(|| PasswordSent {
+            stamp: stamp(&mut dice),
+            force_change: dice.roll(2) == 0,
+            at: Timestamp(i64::from(number(&mut dice, 9))),
+            target: cs(3, dice.roll(4)),
+            cloud_anchor: text(&mut dice),
+            suffix: text(&mut dice),
+        }),
+        attempted: (dice.roll(2) == 0).then(|| Timestamp(i64::from(number(&mut dice, 9)))),
+        attempts: number(&mut dice, 3),
+        next: (dice.roll(3) > 0).then(|| Timestamp(DUE[usize::try_from(dice.roll(4)).unwrap()])),
+        code: (dice.roll(2) == 0).then(|| i64::from(number(&mut dice, 5)) - 2),
+        detail: text(&mut dice),
+    }
+}
+
 fn note<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     match value {
         Some(value) => map.insert(key, value),
@@ -307,12 +346,17 @@ fn change_set(actions: &[Action], model: &mut Model) -> ChangeSet {
                 set.step_objects.push((RunId(run), step, object));
             }
             Action::DeleteRun { id } => set.runs_delete.push(RunId(id)),
+            Action::Password { id, shape } => {
+                set.passwords.push((id, shape.map(password)));
+                note(&mut model.passwords, id, shape.map(password));
+            }
         }
     }
     // A removal wins over everything else in its set.
     model.cs.retain(|id, _| !deleted.contains(id));
     model.hash.retain(|id, _| !deleted.contains(id));
     model.dirty.retain(|id, _| !deleted.contains(id));
+    model.passwords.retain(|id, _| !deleted.contains(id));
     model.errors.retain(|(id, _), _| !deleted.contains(id));
     model.reference.retain(|(owner, _, _), _| !deleted.contains(owner));
     // What others refer to stays as a placeholder.
@@ -402,6 +446,23 @@ fn compare(store: &Store, model: &Model, indexed: bool) {
         if let Some((id, side, _)) = errors.first() {
             assert_eq!(view.errors(connector, Some((*id, *side)), 100).unwrap(), errors[1..]);
         }
+        let known: Vec<_> = model.passwords.iter().filter(|(id, _)| id.connector() == connector).collect();
+        let page =
+            |from: usize, limit| known.iter().skip(from).take(limit).map(|(id, record)| (**id, (*record).clone())).collect::<Vec<_>>();
+        assert_eq!(view.passwords(connector, None, 100).unwrap(), page(0, 100));
+        if let Some((first, _)) = known.first() {
+            assert_eq!(view.passwords(connector, Some(**first), 2).unwrap(), page(1, 2));
+        }
+        // What is due follows from the records alone, the longest due first.
+        for now in DUE.into_iter().flat_map(|due| [due.saturating_sub(1), due]) {
+            let mut due: Vec<_> = known.iter().filter_map(|(id, record)| Some((record.next?, **id))).collect();
+            due.retain(|(next, _)| next.0 <= now);
+            due.sort_unstable();
+            assert_eq!(view.passwords_due(connector, Timestamp(now), None, 100).unwrap(), due, "{now}");
+            if let Some(first) = due.first() {
+                assert_eq!(view.passwords_due(connector, Timestamp(now), Some(*first), 100).unwrap(), due[1..]);
+            }
+        }
         for name in 0..3 {
             let name = format!("state {name}");
             assert_eq!(view.state(connector, &name).unwrap(), model.states.get(&(connector, name)).cloned());
@@ -422,6 +483,7 @@ fn compare(store: &Store, model: &Model, indexed: bool) {
             assert_eq!(view.cs_object(id).unwrap(), model.cs.get(&id).cloned());
             assert_eq!(view.cs_link(id).unwrap(), model.cs.get(&id).map(|object| object.link));
             assert_eq!(view.cs_hash(id).unwrap(), model.hash.get(&id).copied());
+            assert_eq!(view.password(id).unwrap(), model.passwords.get(&id).cloned());
             let references: Vec<_> = model
                 .reference
                 .iter()

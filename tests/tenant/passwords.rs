@@ -1,15 +1,18 @@
 //! Synchronized passwords over the wire, from the hash that arrives to the sign-in: what opens the door, what survives a
 //! change, what the policies do, and what goes wrong on demand.
 
-use crate::support::{Drive, Served, VERIFIED, answer, served, set, settings, text, user};
+use crate::support::{Drive as _, Served, VERIFIED, answer, served, set, settings, text, user};
 use reqwest::Method;
+use secrecy::SecretString;
 use serde_json::{Value, json};
+use std::path::Path;
+use syncline::context::Context;
 use syncline::password::hash::{CredentialData, NtHash};
 use syncline::protocol::provisioning::{
     CredentialChange, CredentialResult, Fault, Request, RequestHeader, Response, decode_response, encode_request,
 };
-use syncline::tenant::TenantSettings;
 use syncline::tenant::directory::{Features, Incoming, ObjectKind, PropertyValue};
+use syncline::tenant::{Location, Tenant, TenantSettings};
 
 const RESOURCE: &str = "6bf85cfa-ac8a-4be5-b5de-425a0d0dc016";
 const PUBLIC: &str = "1b730954-1685-4b74-9bfd-dac224a7b894";
@@ -252,6 +255,85 @@ async fn the_log_names_what_a_password_was_held_against() {
     assert!(!log.to_string().contains("Alpha-1") && !log.to_string().contains("wrong"));
     let (_, rest) = answer(served.admin(Method::GET, "/sign-ins?after=4").send().await.unwrap()).await;
     assert_eq!((rest["signIns"].as_array().unwrap().len(), rest["last"].as_u64()), (1, Some(5)));
+}
+
+/// A password record as the first form wrote it, before sessions were told from passwords.
+#[derive(rkyv::Archive, rkyv::Serialize)]
+struct FirstForm {
+    derivation: String,
+    synchronized: bool,
+    changed: i64,
+    must_change: bool,
+    never_expires: bool,
+    failures: u32,
+    locked_until: i64,
+}
+
+const CREDENTIALS: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("credentials");
+
+/// Writes the rows of a tenant's file anew in the first form. Gives how many there were.
+fn back_to_the_first_form(file: &Path, changed: i64) -> usize {
+    let database = redb::Database::open(file).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut table = transaction.open_table(CREDENTIALS).unwrap();
+    let keys: Vec<Vec<u8>> = table.iter().unwrap().map(|row| row.unwrap().0.value().to_vec()).collect();
+    for (number, key) in keys.iter().enumerate() {
+        let form = table.get(key.as_slice()).unwrap().unwrap().value()[0];
+        assert_eq!(form, 2, "what is written today is of the second form");
+        let data = CredentialData::derive(&NtHash::of_password("Alpha-1"), &[9; 10], 3).unwrap();
+        let record = FirstForm {
+            derivation: secrecy::ExposeSecret::expose_secret(&data.to_text()).to_owned(),
+            // Every second one came from the directory, the others were set in the cloud.
+            synchronized: number % 2 == 0,
+            changed,
+            must_change: number + 1 == keys.len(),
+            never_expires: true,
+            failures: 0,
+            locked_until: 0,
+        };
+        let body = rkyv::to_bytes::<rkyv::rancor::Error>(&record).unwrap();
+        let row: Vec<u8> = [1].into_iter().chain(body.iter().copied()).collect();
+        table.insert(key.as_slice(), row.as_slice()).unwrap();
+    }
+    drop(table);
+    transaction.commit().unwrap();
+    keys.len()
+}
+
+#[tokio::test]
+async fn passwords_of_the_first_form_are_read_and_written_anew_by_their_next_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tenant.redb");
+    let open = || Tenant::open(&Location::File(file.clone()), settings(), Context::system()).unwrap();
+    let changed = {
+        let tenant = open();
+        for name in ["ann", "bob", "eve"] {
+            tenant.accept(user(name, &[("userPrincipalName", text(&upn(name)))]));
+            let object = tenant.directory().read().unwrap().by_anchor(name).unwrap().unwrap();
+            tenant.directory().set_password(object, &SecretString::from("Before-1"), false, &tenant.policy()).unwrap();
+        }
+        tenant.now().0
+    };
+    let rows = back_to_the_first_form(&file, changed);
+    assert!(rows >= 3, "{rows}");
+    let tenant = open();
+    let record = |name: &str| {
+        let reader = tenant.directory().read().unwrap();
+        reader.credential(reader.by_anchor(name).unwrap().unwrap()).unwrap().unwrap()
+    };
+    let people = ["ann", "bob", "eve"].map(record);
+    assert!(people.iter().any(|known| known.synchronized) && people.iter().any(|known| !known.synchronized));
+    for known in &people {
+        assert!(known.never_expires && known.changed == changed);
+        assert_eq!(known.sessions_since, if known.synchronized { 0 } else { changed }, "only a reset in the cloud ends sessions");
+    }
+    let signs_in = |name: &str, password: &str| tenant.verify_password(&upn(name), &SecretString::from(password)).unwrap().is_ok();
+    for (name, known) in ["ann", "bob", "eve"].into_iter().zip(&people) {
+        assert_eq!((signs_in(name, "Alpha-1"), signs_in(name, "Before-1")), (!known.must_change, false), "{name}");
+    }
+    let object = tenant.directory().read().unwrap().by_anchor("bob").unwrap().unwrap();
+    tenant.directory().set_password(object, &SecretString::from("After-1"), false, &tenant.policy()).unwrap();
+    assert!(signs_in("bob", "After-1") && !signs_in("bob", "Alpha-1") && signs_in("ann", "Alpha-1"));
 }
 
 #[tokio::test]

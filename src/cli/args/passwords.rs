@@ -26,6 +26,15 @@ pub(crate) enum PhsCommand {
         /// Only sign-in names of this domain.
         #[arg(long, value_name = "DOMAIN")]
         domain: Option<String>,
+        /// Also name the accounts that lack one.
+        #[arg(long)]
+        list: bool,
+        /// Name those that lack one for this reason.
+        #[arg(long, value_name = "REASON")]
+        reason: Option<String>,
+        /// Print the names as comma-separated values and nothing else.
+        #[arg(long)]
+        csv: bool,
     },
     /// Send the password of every account in scope once more.
     FullSync {

@@ -9,10 +9,12 @@ use crate::cli::output::{duration, thousands};
 use crate::cli::progress::progress;
 use crate::config::{Config, ConfigTemplate, ConnectorSettings, MAIN_FILE, TemplateSource, TemplateTenant};
 use crate::context::Context;
-use crate::directory_generator::DirectoryRecipe;
-use crate::service::{Access, DriveOptions, MvQuery, RunView, Service, TargetCounts, TenantPlace, Work};
+use crate::directory_generator::{DirectoryRecipe, PasswordRecipe};
+use crate::service::{Access, DriveOptions, Found, MvQuery, RunView, Service, TargetCounts, TenantPlace, Work};
+use secrecy::SecretString;
 use serde::Serialize;
 use std::io::{BufWriter, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// What a demonstration came to.
@@ -23,7 +25,18 @@ struct Demonstration {
     runs: Vec<RunView>,
     exports: u64,
     tenant: TargetCounts,
+    /// Somebody who signs in with the password of the directory; none where the folder is of an older demonstration.
+    sign_in: Option<SignIn>,
     seconds: f64,
+}
+
+/// A made-up person's way into the tenant.
+#[derive(Serialize)]
+struct SignIn {
+    user: String,
+    /// Made up like its person, so no secret.
+    password: String,
+    accepted: bool,
 }
 
 /// The directory's file.
@@ -49,19 +62,28 @@ pub(in crate::cli) fn run(app: &App, arguments: &DemoArguments) -> Result<Exit, 
     }
     let config = Config::load(&arguments.dir)?;
     refuse_other_tenants(&config, &arguments.dir)?;
-    let service = app.patiently(|| Ok(Service::open(config.clone(), None, Access::Create)?))?;
+    let mut service = app.patiently(|| Ok(Service::open(config.clone(), None, Access::Create)?))?;
+    if first_run {
+        service.enable_passwords(&cx, None, false)?;
+        drop(service);
+        // With the switch as it stands now.
+        let config = Config::load(&arguments.dir)?;
+        service = app.patiently(|| Ok(Service::open(config.clone(), None, Access::Create)?))?;
+    }
     let place = if arguments.tenant_process { TenantPlace::OwnProcess } else { TenantPlace::Here };
     let options = DriveOptions { tenant: place, ..DriveOptions::default() };
     let mut bars = progress(&app.output);
     let runs = service.drive(&cx, &[Work::Cycle { initial: first_run }], options, bars.as_mut())?;
     drop(bars);
     let exit = exit_of(&runs);
+    let sign_in = sign_in(&service, &cx, arguments)?;
     let done = Demonstration {
         folder: arguments.dir.display().to_string(),
         first_run,
         exports: exported(&runs),
         runs,
         tenant: service.target_counts()?,
+        sign_in,
         seconds: cx.clock.elapsed().saturating_sub(began).as_secs_f64(),
     };
     app.output.result(&done, |done| {
@@ -112,13 +134,7 @@ fn refuse_other_tenants(config: &Config, folder: &Path) -> Result<(), CommandErr
 
 fn prepare(app: &App, arguments: &DemoArguments) -> Result<(), CommandError> {
     let folder = &arguments.dir;
-    let recipe = DirectoryRecipe {
-        users: arguments.users,
-        groups: arguments.groups,
-        contacts: arguments.contacts,
-        seed: arguments.seed,
-        ..DirectoryRecipe::default()
-    };
+    let recipe = recipe_of(arguments);
     if !app.output.json {
         app.output.note(format!(
             "Making up a directory of {}, {} and {} in {}",
@@ -144,10 +160,44 @@ fn prepare(app: &App, arguments: &DemoArguments) -> Result<(), CommandError> {
     Ok(())
 }
 
+fn recipe_of(arguments: &DemoArguments) -> DirectoryRecipe {
+    DirectoryRecipe {
+        users: arguments.users,
+        groups: arguments.groups,
+        contacts: arguments.contacts,
+        seed: arguments.seed,
+        passwords: Some(PasswordRecipe::default()),
+        ..DirectoryRecipe::default()
+    }
+}
+
+/// The first of the made-up people whose password the tenant has confirmed signs in with it. Nobody does when the
+/// directory was made up with other arguments, or by an older version.
+fn sign_in(service: &Service, cx: &Context, arguments: &DemoArguments) -> Result<Option<SignIn>, CommandError> {
+    const LOOKED_AT: u64 = 100;
+    if service.password_sources().is_empty() {
+        return Ok(None);
+    }
+    let recipe = recipe_of(arguments);
+    let browser = service.browse()?;
+    for index in 0..recipe.users.min(LOOKED_AT) {
+        let Ok(Found::One(account)) = browser.find_origin(&recipe.user_principal_name(index)) else { continue };
+        let status = service.password_of(cx, account)?;
+        if let (true, Some(user)) = (status.current, status.sign_in_name) {
+            let password = recipe.user_password(index);
+            let accepted = service.sign_in(cx, &user, &SecretString::from(password.as_str()))?;
+            return Ok(Some(SignIn { user, password, accepted }));
+        }
+    }
+    Ok(None)
+}
+
 fn write_directory(folder: &Path, recipe: &DirectoryRecipe) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join(MARKER), "The demonstration of Syncline made this folder and may change it.\n")?;
-    let mut out = BufWriter::new(std::fs::File::create(folder.join(DIRECTORY))?);
+    // It holds password hashes, as a file of a real directory would.
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(folder.join(DIRECTORY))?;
+    let mut out = BufWriter::new(file);
     recipe.write_ldif(&mut out)?;
     out.flush()
 }
@@ -163,6 +213,14 @@ fn summary(app: &App, service: &Service, done: &Demonstration) {
         thousands(done.exports),
         duration(done.seconds)
     ));
+    if let Some(SignIn { user, password, accepted }) = &done.sign_in {
+        let outcome = if *accepted {
+            "and is in: the tenant holds what Syncline derived from the directory's hash, and no password"
+        } else {
+            "and is refused"
+        };
+        output.line(format!("{user} signs in with the password of the directory, {password}, {outcome}."));
+    }
     let file = quoted(&format!("{folder}/tenant/tenant.redb"));
     output.line(format!(
         "The tenant lives in {folder}/tenant and answers Graph and sign-in while it is served:\n  \

@@ -70,11 +70,12 @@ struct Explained {
     level: &'static str,
     title: &'static str,
     text: &'static str,
+    told: bool,
 }
 
 impl Explained {
     fn of(known: &Explanation) -> Self {
-        Self { id: known.number, level: level_name(known.level), title: known.title, text: known.text }
+        Self { id: known.number, level: level_name(known.level), title: known.title, text: known.text, told: known.told }
     }
 }
 
@@ -82,7 +83,8 @@ fn explain(app: &App, id: Option<u32>) -> Result<Exit, CommandError> {
     let Some(id) = id else {
         let all: Vec<Explained> = catalogue().iter().map(Explained::of).collect();
         app.output.result(&all, |all| {
-            let rows = all.iter().map(|known| [known.id.to_string(), known.level.to_owned(), known.title.to_owned()]);
+            let told = all.iter().filter(|known| known.told);
+            let rows = told.map(|known| [known.id.to_string(), known.level.to_owned(), known.title.to_owned()]);
             app.output.table(table(["id", "level", "event"], &["id"], rows));
         });
         return Ok(Exit::Ok);

@@ -7,6 +7,7 @@ pub(super) mod config;
 mod config_diff;
 mod config_page;
 pub(super) mod connector;
+mod coverage;
 pub(super) mod cs;
 pub(super) mod cycle;
 pub(super) mod demo;

@@ -1,5 +1,6 @@
 //! `phs`: password hash synchronization, for everybody and for one account.
 
+use super::coverage::{self, Names};
 use crate::cli::App;
 use crate::cli::args::PhsCommand;
 use crate::cli::commands::{facts, only_object};
@@ -10,8 +11,8 @@ use crate::context::Context;
 use crate::model::CsId;
 use crate::password::Held;
 use crate::password::agent::CycleReport;
-use crate::password::report::{AccountStatus, Coverage, Overwritten, PairStatus};
-use crate::service::{Access, PasswordDiagnosis, PasswordSwitch, Service};
+use crate::password::report::{AccountStatus, Overwritten};
+use crate::service::{Access, PasswordDiagnosis, PasswordStanding, PasswordSwitch, Service};
 use serde::Serialize;
 use serde_json::json;
 
@@ -24,7 +25,14 @@ pub(in crate::cli) fn run(app: &App, command: &PhsCommand) -> Result<Exit, Comma
         PhsCommand::Status { object: Some(object), .. } => account(app, &cx, object),
         PhsCommand::Status { policy: true, .. } => policy(app, &cx),
         PhsCommand::Status { .. } => status(app, &cx),
-        PhsCommand::Coverage { domain } => coverage(app, &cx, domain.as_deref()),
+        PhsCommand::Coverage { domain, list, reason, csv } => {
+            let names = match (csv, *list || reason.is_some()) {
+                (true, _) => Names::Values,
+                (false, true) => Names::Table,
+                (false, false) => Names::None,
+            };
+            coverage::run(app, &cx, domain.as_deref(), reason.as_deref(), names)
+        }
         PhsCommand::Push { object } => push(app, &cx, object),
         PhsCommand::Enable { connector, what_if: true } => preview(app, &cx, connector.as_deref()),
         PhsCommand::Enable { connector, what_if: false } => enable(app, &cx, connector.as_deref()),
@@ -121,34 +129,32 @@ fn told(held: &Held) -> &'static str {
 
 #[derive(Serialize)]
 struct Status {
-    directories: Vec<Directory>,
-}
-
-#[derive(Serialize)]
-struct Directory {
-    name: String,
-    #[serde(flatten)]
-    status: PairStatus,
+    directories: Vec<PasswordStanding>,
 }
 
 fn status(app: &App, cx: &Context) -> Result<Exit, CommandError> {
-    let found = app.service(Access::Existing)?.password_status(cx)?;
-    let directories = found.into_iter().map(|(name, status)| Directory { name, status }).collect();
+    let directories = app.service(Access::Existing)?.password_status(cx)?;
     app.output.result(&Status { directories }, |found| {
         if found.directories.is_empty() {
-            app.output.line("Password synchronization is off for every directory. `syncline phs enable` switches it on.");
+            app.output.line("No directory with password hashes is configured: those of kind ad and ldif have them.");
         }
-        for Directory { name, status } in &found.directories {
+        for PasswordStanding { name, enabled, status } in &found.directories {
             let state = match (&status.held, &status.failure) {
+                _ if !enabled && status.last_sent.is_some() => {
+                    format!("off: `syncline phs enable {name}` switches it on; what was sent goes on working in the cloud")
+                }
+                _ if !enabled => format!("off: `syncline phs enable {name}` switches it on"),
                 (Some(held), _) => status.held_detail.clone().unwrap_or_else(|| told(held).to_owned()),
                 (None, Some(failure)) => failure.clone(),
                 (None, None) if status.ready => "on".to_owned(),
                 (None, None) => "waits for the first full synchronization".to_owned(),
             };
-            let due: Vec<String> = status.due.iter().map(|(status, count)| format!("{} {status}", thousands(*count))).collect();
+            // What was due when it was switched off is so no more.
+            let due = status.due.iter().filter(|_| *enabled);
+            let due: Vec<String> = due.map(|(status, count)| format!("{} {status}", thousands(*count))).collect();
             let time = |time: &Option<String>| time.as_deref().map(moment).unwrap_or_default();
             let asked = status.full_requested.as_deref().map(|at| format!("asked for at {}", moment(at))).unwrap_or_default();
-            let flagged = if status.flagged > 0 { thousands(status.flagged) } else { String::new() };
+            let flagged = if status.flagged > 0 && *enabled { thousands(status.flagged) } else { String::new() };
             facts(
                 &app.output,
                 name,
@@ -170,6 +176,9 @@ fn status(app: &App, cx: &Context) -> Result<Exit, CommandError> {
                     (None, None) => "not read yet".to_owned(),
                 };
                 app.output.line(clean(format!("  {}: {read}", domain.domain)));
+                if let Some(passed_over) = &domain.passed_over {
+                    app.output.line(clean(format!("    instead of {passed_over}")));
+                }
             }
         }
     });
@@ -238,34 +247,6 @@ fn policy(app: &App, cx: &Context) -> Result<Exit, CommandError> {
         );
     });
     Ok(Exit::Ok)
-}
-
-fn coverage(app: &App, cx: &Context, domain: Option<&str>) -> Result<Exit, CommandError> {
-    let coverage = app.service(Access::Existing)?.password_coverage(cx, domain)?;
-    app.output.result(&coverage, |found: &Coverage| {
-        let share = match found.in_scope {
-            0 => "nobody is in scope".to_owned(),
-            all => {
-                let tenths = found.confirmed.saturating_mul(1_000) / all;
-                format!(
-                    "{} of {} accounts in scope have a confirmed password ({}.{} %)",
-                    thousands(found.confirmed),
-                    thousands(all),
-                    tenths / 10,
-                    tenths % 10
-                )
-            }
-        };
-        app.output.line(share);
-        if let Some(oldest) = &found.oldest_confirmation {
-            app.output.line(format!("The oldest confirmation is of {}.", moment(oldest)));
-        }
-        if !found.missing.is_empty() {
-            let rows = found.missing.iter().map(|(reason, count)| [reason.clone(), thousands(*count)]);
-            app.output.table(table(["missing", "accounts"], &["accounts"], rows));
-        }
-    });
-    Ok(if coverage.missing.is_empty() { Exit::Ok } else { Exit::Warnings })
 }
 
 fn push(app: &App, cx: &Context, text: &str) -> Result<Exit, CommandError> {

@@ -7,8 +7,8 @@
 use crate::connector::directory::{AccountAttributes, PASSWORD_ATTRIBUTE, metadata_of};
 use crate::connector::ldap::{Client, LdapSettings, RawEntry};
 use crate::connector::{
-    ConnectorError, ConnectorErrorKind, PasswordChange, PasswordCheck, PasswordCompletion, PasswordPage, PasswordRequest, PasswordSource,
-    PasswordStream, Wanted,
+    ConnectorError, ConnectorErrorKind, PasswordCheck, PasswordCompletion, PasswordPage, PasswordRequest, PasswordSource, PasswordStream,
+    Wanted,
 };
 use crate::context::Context;
 use crate::model::Anchor;
@@ -210,6 +210,7 @@ impl PasswordSource for LdapiPasswordSource {
             cookie: format!("{COOKIE} {} {}", root.invocation, root.highest).into_bytes(),
             answered_in_full: false,
             server: root.name,
+            passed_over: None,
         };
         let walk = Walk {
             client,
@@ -232,7 +233,7 @@ impl PasswordSource for LdapiPasswordSource {
         Ok(pages.boxed())
     }
 
-    async fn read(&self, cx: &Context, _domain: &str, anchors: &[Anchor]) -> Result<Vec<PasswordChange>, ConnectorError> {
+    async fn read(&self, cx: &Context, _domain: &str, anchors: &[Anchor]) -> Result<PasswordPage, ConnectorError> {
         Client::unless_cancelled(cx, async {
             let mut client = self.connect().await?;
             client.root(&[]).await?;
@@ -246,7 +247,7 @@ impl PasswordSource for LdapiPasswordSource {
                 }
             }
             client.close().await;
-            crate::connector::directory::readable(page)
+            Ok(page)
         })
         .await
     }

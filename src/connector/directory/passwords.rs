@@ -1,7 +1,7 @@
 //! What the attributes of an account say about its password, for the sources that see them as plain attributes (LDIF, a
 //! Samba domain controller's own socket).
 
-use crate::connector::{ConnectorError, ConnectorErrorKind, PasswordChange, PasswordPage};
+use crate::connector::PasswordChange;
 use crate::model::{Anchor, Timestamp};
 use crate::password::hash::NtHash;
 use zeroize::Zeroize as _;
@@ -72,20 +72,6 @@ fn nt_hash(octets: &[u8]) -> Result<NtHash, String> {
 fn timestamp(ticks: i64) -> Option<Timestamp> {
     let micros = (ticks / 10).checked_sub(EPOCH_SECONDS * 1_000_000)?;
     jiff::Timestamp::from_microsecond(micros).ok().map(|_| Timestamp(micros))
-}
-
-/// The accounts of a read one by one. One that cannot be read is named in the log and keeps nobody else from being read.
-///
-/// # Errors
-/// When none could be read, with the reason of the last.
-pub(crate) fn readable(page: PasswordPage) -> Result<Vec<PasswordChange>, ConnectorError> {
-    for (_, reason) in &page.rejects {
-        tracing::warn!(%reason, "the password of an account cannot be read");
-    }
-    match page.rejects.into_iter().next_back() {
-        Some((_, reason)) if page.changes.is_empty() => Err(ConnectorError::new(ConnectorErrorKind::Protocol, reason)),
-        _ => Ok(page.changes),
-    }
 }
 
 /// When an attribute was changed and how often, from `replPropertyMetaData` (MS-ADTS 3.1.1.2.1; its stored form begins with

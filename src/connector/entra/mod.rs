@@ -10,9 +10,11 @@ mod export;
 mod http;
 mod import;
 mod passwords;
+mod person;
 mod service;
 mod token;
 
+pub use person::signs_in;
 pub use token::{SignIn, SignInDesk};
 
 use super::{

@@ -6,10 +6,10 @@
 //! that depends on a hash is kept. A read of files that nobody touched gives nothing.
 
 use super::{LdifConnector, import};
-use crate::connector::directory::{AccountAttributes, readable};
+use crate::connector::directory::AccountAttributes;
 use crate::connector::{
-    ConnectorError, ConnectorErrorKind, PasswordChange, PasswordCheck, PasswordCompletion, PasswordPage, PasswordRequest, PasswordSource,
-    PasswordStream, Wanted,
+    ConnectorError, ConnectorErrorKind, PasswordCheck, PasswordCompletion, PasswordPage, PasswordRequest, PasswordSource, PasswordStream,
+    Wanted,
 };
 use crate::context::Context;
 use crate::model::Anchor;
@@ -61,6 +61,7 @@ impl PasswordSource for LdifConnector {
             cookie: cookie.text.into_bytes(),
             answered_in_full: since.is_some() && !unchanged,
             server: self.settings.path.display().to_string(),
+            passed_over: None,
         };
         let (sender, mut receiver) = mpsc::channel(PAGES_AHEAD);
         let anchors = Files::of(self).anchors;
@@ -74,7 +75,7 @@ impl PasswordSource for LdifConnector {
         Ok(futures_util::stream::poll_fn(move |task| receiver.poll_recv(task)).boxed())
     }
 
-    async fn read(&self, cx: &Context, _domain: &str, anchors: &[Anchor]) -> Result<Vec<PasswordChange>, ConnectorError> {
+    async fn read(&self, cx: &Context, _domain: &str, anchors: &[Anchor]) -> Result<PasswordPage, ConnectorError> {
         let asked: HashSet<Anchor> = anchors.iter().cloned().collect();
         let wanted: Wanted = Arc::new(move |anchor| asked.contains(anchor));
         let (files, cx) = (Files::of(self), cx.clone());
@@ -82,7 +83,7 @@ impl PasswordSource for LdifConnector {
             let (paths, _) = files.list(cx.now().seconds())?;
             let mut scan = Scan { anchors: &files.anchors, wanted: &wanted, page: PasswordPage::default() };
             scan.files(&cx, &paths, None)?;
-            readable(scan.page)
+            Ok(scan.page)
         })
         .await
     }

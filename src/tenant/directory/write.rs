@@ -321,7 +321,7 @@ fn apply_credential(writer: &mut Writer<'_>, item: &CredentialChange, policy: &P
     if record.kind != ObjectKind::User {
         return Ok(CredentialResult::NotAUser);
     }
-    if record.mastery != Mastery::OnPremises && !linked_for_its_password(item, &record, policy) {
+    if record.mastery != Mastery::OnPremises && !linked_for_its_password(&record, policy) {
         return Ok(CredentialResult::CloudOnly);
     }
     let Ok(data) = CredentialData::parse(item.data.expose_secret()) else { return Ok(CredentialResult::Malformed) };
@@ -343,8 +343,9 @@ fn apply_credential(writer: &mut Writer<'_>, item: &CredentialChange, policy: &P
     Ok(CredentialResult::Success)
 }
 
-/// Whether an account of the cloud takes a password from the directory and nothing else: named by its own key, in a tenant
-/// that allows it, and not an administrator's. The real service never does (specification: sync engine 5.7).
-fn linked_for_its_password(item: &CredentialChange, record: &ObjectRecord, policy: &Policy) -> bool {
-    policy.password_only_links && item.source_anchor.is_none() && record.roles.is_empty()
+/// Whether an account of the cloud takes a password from the directory and nothing else, named by its own key or by the
+/// immutable id that somebody gave it: in a tenant that allows it, and not an administrator's. The real service never does
+/// (specification: sync engine 5.7).
+fn linked_for_its_password(record: &ObjectRecord, policy: &Policy) -> bool {
+    policy.password_only_links && record.roles.is_empty()
 }

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use syncline::connector::ad::replication::{ReplicationServer, ReplicationSettings, ReplicationSource};
 use syncline::connector::{
-    ConnectorError, ConnectorErrorKind as Kind, PasswordChange, PasswordCompletion, PasswordRequest, PasswordSource as _, Wanted,
+    ConnectorError, ConnectorErrorKind as Kind, PasswordChange, PasswordCompletion, PasswordPage, PasswordRequest, PasswordSource as _,
+    Wanted,
 };
 use syncline::context::{Clock, Context};
 use syncline::model::{Anchor, Timestamp};
@@ -340,7 +341,11 @@ async fn others_stand_in_where_that_helps_and_only_there() {
     for status in [0x2108, 0x20f8, 0x20f6] {
         let (first, second) = (one(3), Controller::new("dc2.corp.example", 2, accounts(3)));
         first.lock().unwrap().status = status;
-        assert_eq!(cycle(&source(&[&first, &second], 100), None).await.completion.unwrap().server, "dc2.corp.example");
+        let completion = cycle(&source(&[&first, &second], 100), None).await.completion.unwrap();
+        let passed_over = completion.passed_over.unwrap();
+        assert_eq!((completion.server.as_str(), passed_over.server.as_str()), ("dc2.corp.example", "dc1.corp.example"));
+        assert!(passed_over.reason.contains(&format!("{status:#x}")), "{passed_over:?}");
+        assert_eq!(cycle(&source(&[&second, &first], 100), None).await.completion.unwrap().passed_over, None);
         second.lock().unwrap().status = status;
         let error = refusal(&source(&[&first, &second], 100), None).await;
         assert!(error.message.contains("dc1.corp.example: ") && error.message.contains("; dc2.corp.example: "), "{error}");
@@ -399,12 +404,17 @@ async fn single_accounts_are_read_one_by_one() {
     let mut anchors: Vec<Anchor> = accounts(5).iter().map(|account| Anchor::new(account.guid.0)).collect();
     anchors.push(Anchor::new([9; 16]));
     anchors.push(Anchor::new(*b"short"));
-    let found = source.read(&cx, DOMAIN, &anchors).await.unwrap();
+    let PasswordPage { changes: found, rejects, completion, .. } = source.read(&cx, DOMAIN, &anchors).await.unwrap();
     let names: Vec<&str> = found.iter().map(|change| change.dn.as_str()).collect();
     assert_eq!(names, [dn(1_000), dn(1_003), dn(1_004)]);
     assert!(is_of(&found[0], &password(1_000)) && found[1].must_change == Some(true));
     assert!(controller.lock().unwrap().asked.iter().all(|asked| asked.single && asked.objects == 1 && asked.known.is_empty()));
-    assert!(source.read(&cx, DOMAIN, &[]).await.unwrap().is_empty());
+    // Who is there and cannot be read keeps the reason; who is gone or never was is left out.
+    let reasons: Vec<(&[u8], &str)> = rejects.iter().map(|(anchor, reason)| (anchor.as_bytes(), reason.as_str())).collect();
+    let [(damaged, checksum), (b"short", key)] = reasons.as_slice() else { panic!("{rejects:?}") };
+    assert!(*damaged == accounts(5)[2].guid.0 && checksum.contains("checksum") && key.contains("objectGUID"), "{rejects:?}");
+    assert_eq!(completion, None);
+    assert!(source.read(&cx, DOMAIN, &[]).await.unwrap().changes.is_empty());
     controller.lock().unwrap().lacks = Lacks::Secrets;
     assert_eq!(source.read(&cx, DOMAIN, &anchors).await.unwrap_err().kind, Kind::Permission);
 }

@@ -2,7 +2,7 @@
 
 use super::accounts::{Decoded, Facts, decode};
 use super::session::{Question, Session};
-use crate::connector::{ConnectorError, ConnectorErrorKind, PasswordCompletion, PasswordPage, Wanted};
+use crate::connector::{ConnectorError, ConnectorErrorKind, PassedOver, PasswordCompletion, PasswordPage, Wanted};
 use crate::context::Context;
 use crate::protocol::dcerpc::Guid;
 use crate::protocol::drsuapi::{ChangesRequest, Cookie, Cursor, Position, SessionKey, Target};
@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) wanted: Wanted,
     /// Changes were asked for, whether or not there is a cookie left to begin at.
     pub(super) answered_in_full: bool,
+    /// The first controller, when it did not answer and this one does.
+    pub(super) passed_over: Option<PassedOver>,
 }
 
 /// What a step of the cycle came to.
@@ -150,6 +152,7 @@ impl Cycle {
             cookie: cookie.write(),
             answered_in_full: self.plan.answered_in_full,
             server: self.session.place.server.clone(),
+            passed_over: self.plan.passed_over.take(),
         });
         Ok(Step::Page(page))
     }

@@ -8,8 +8,7 @@ use super::session::{Question, Session};
 use super::settings::ReplicationSettings;
 use super::trouble::{self, Place, another_server_may_help};
 use crate::connector::{
-    ConnectorError, ConnectorErrorKind, PasswordChange, PasswordCheck, PasswordPage, PasswordRequest, PasswordSource, PasswordStream,
-    Wanted,
+    ConnectorError, ConnectorErrorKind, PassedOver, PasswordCheck, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, Wanted,
 };
 use crate::context::Context;
 use crate::model::{Anchor, Dn};
@@ -106,6 +105,7 @@ impl ReplicationSource {
             tombstone_lifetime: self.settings.tombstone_lifetime,
             wanted,
             answered_in_full: false,
+            passed_over: None,
         };
         plan.forget_when_old(cx);
         Ok(plan)
@@ -136,14 +136,19 @@ impl ReplicationSource {
         }
     }
 
-    async fn read_at(&self, cx: &Context, domain: &str, anchors: &[Anchor], index: usize) -> Result<Vec<PasswordChange>, ConnectorError> {
+    async fn read_at(&self, cx: &Context, domain: &str, anchors: &[Anchor], index: usize) -> Result<PasswordPage, ConnectorError> {
         let mut session = self.open(cx, domain, index).await?;
         let place = session.place.clone();
         let key = session.session_key()?;
         let attributes = ChangesRequest::password_attributes();
-        let mut found = Vec::new();
+        let mut found = PasswordPage::default();
         for anchor in anchors {
-            let Ok(guid) = <[u8; 16]>::try_from(anchor.as_bytes()) else { continue };
+            let Ok(guid) = <[u8; 16]>::try_from(anchor.as_bytes()) else {
+                found
+                    .rejects
+                    .push((anchor.clone(), "its key in the connector space is no objectGUID, by which it could be asked for".to_owned()));
+                continue;
+            };
             let stub = session.ask(cx, Question::single(Target::Object(Guid(guid)), &attributes)).await?;
             let own = anchor.clone();
             let wanted: Wanted = Arc::new(move |other| *other == own);
@@ -155,15 +160,16 @@ impl ReplicationSource {
                 (0, EXTENDED_DENIED) => return Err(place.status(trouble::ACCESS_DENIED, domain)),
                 // One account that the server cannot give holds up no other.
                 (0, extended) => {
-                    tracing::warn!(server = place.server, extended, "an account could not be read by itself");
+                    let reason =
+                        format!("{} could not give it when it was asked for by itself (replication answer {extended})", place.server);
+                    found.rejects.push((anchor.clone(), reason));
                     continue;
                 }
                 (status, _) => return Err(place.status(status, domain)),
             }
-            for (_, reason) in page.rejects {
-                tracing::warn!(server = place.server, %reason, "an account was left out");
-            }
-            found.extend(page.changes.into_iter().filter(|change| !change.deleted));
+            found.seen += page.seen;
+            found.rejects.extend(page.rejects);
+            found.changes.extend(page.changes.into_iter().filter(|change| !change.deleted));
         }
         session.close(cx).await;
         Ok(found)
@@ -250,7 +256,7 @@ impl PasswordSource for ReplicationSource {
 
     async fn changes(&self, cx: &Context, request: PasswordRequest) -> Result<PasswordStream, ConnectorError> {
         self.not_refused(cx)?;
-        let plan = self.plan(cx, request)?;
+        let mut plan = self.plan(cx, request)?;
         let mut failed = None;
         for index in 0..self.controllers.names().len() {
             match self.begin(cx, plan.clone(), index).await {
@@ -258,15 +264,20 @@ impl PasswordSource for ReplicationSource {
                     self.remember(cx, Ok(()));
                     return Ok(stream(cx.clone(), cycle, first, self.settings.account.clone()));
                 }
-                Err(error) => self.judge(cx, error, &mut failed)?,
+                Err(error) => {
+                    if index == 0 {
+                        plan.passed_over = Some(PassedOver { server: self.place(0).server, reason: error.message.clone() });
+                    }
+                    self.judge(cx, error, &mut failed)?;
+                }
             }
         }
         Err(nobody(failed))
     }
 
-    async fn read(&self, cx: &Context, domain: &str, anchors: &[Anchor]) -> Result<Vec<PasswordChange>, ConnectorError> {
+    async fn read(&self, cx: &Context, domain: &str, anchors: &[Anchor]) -> Result<PasswordPage, ConnectorError> {
         if anchors.is_empty() {
-            return Ok(Vec::new());
+            return Ok(PasswordPage::default());
         }
         self.not_refused(cx)?;
         let mut failed = None;

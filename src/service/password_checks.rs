@@ -1,0 +1,161 @@
+//! Everything that password synchronization needs, held against what is there: each check with its evidence and its remedy.
+
+use super::passwords::PasswordStanding;
+use super::{Service, ServiceError};
+use crate::connector::{ConnectorError, PasswordCheck, PasswordFeatures};
+use crate::context::Context;
+use crate::model::CsId;
+use crate::password::hash;
+use crate::password::report::{AccountStatus, PairStatus};
+use serde::Serialize;
+
+/// Everything that password synchronization needs, held against what is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PasswordDiagnosis {
+    /// What was looked at, and what it is part of.
+    pub area: String,
+    /// What was looked at.
+    pub what: String,
+    /// It is as it should be.
+    pub good: bool,
+    /// What was found.
+    pub evidence: String,
+    /// What to do when it is not good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl PasswordDiagnosis {
+    fn new(area: &str, what: &str, good: bool, evidence: impl Into<String>, remedy: &str) -> Self {
+        let remedy = (!good).then(|| remedy.to_owned());
+        Self { area: area.to_owned(), what: what.to_owned(), good, evidence: evidence.into(), remedy }
+    }
+
+    fn of(area: &str, check: PasswordCheck) -> Self {
+        let PasswordCheck { what, good, evidence, remedy } = check;
+        Self { area: area.to_owned(), what, good, evidence, remedy }
+    }
+}
+
+impl Service {
+    /// Holds everything that password synchronization needs against what is there; with an account, that one, too.
+    ///
+    /// # Errors
+    /// When the configuration cannot work at all. What is not as it should be is in the result.
+    pub fn diagnose_passwords(&self, cx: &Context, account: Option<CsId>) -> Result<Vec<PasswordDiagnosis>, ServiceError> {
+        let mut found = vec![PasswordDiagnosis::new("machine", "hashing", true, format!("keys are derived by {}", hash::backend()), "")];
+        let staging = self.config.guard.staging;
+        let evidence = if staging { "this installation is in staging mode" } else { "not in staging mode" };
+        found.push(PasswordDiagnosis::new(
+            "machine",
+            "staging mode",
+            !staging,
+            evidence,
+            "nothing is sent before [guard] staging is false",
+        ));
+        let on = self.password_sources();
+        let target = self.name_of(self.password_target()?);
+        let sources = self.switched(|switch| switch.is_some());
+        let checks = self.with_agent(cx, &sources, async |crew| {
+            let mut checks = vec![tenant_check(&target, crew.target.features(cx).await)];
+            for pair in crew.agent.pairs() {
+                let area = pair.source_name.as_str();
+                let enabled = on.contains(&pair.source);
+                let evidence = if enabled { "password_hash_sync.enabled is true" } else { "password_hash_sync.enabled is false" };
+                let remedy = format!("`syncline phs enable {area}` switches it on");
+                checks.push(PasswordDiagnosis::new(area, "switch", enabled, evidence, &remedy));
+                checks.extend(pair.reader.diagnose(cx).await.into_iter().map(|check| PasswordDiagnosis::of(area, check)));
+            }
+            Ok(checks)
+        })?;
+        found.extend(checks);
+        for PasswordStanding { name, status, .. } in self.password_status(cx)?.into_iter().filter(|standing| standing.enabled) {
+            found.extend(agent_checks(cx, &name, &status));
+        }
+        if let Some(account) = account {
+            found.extend(account_checks(&self.password_of(cx, account)?));
+        }
+        Ok(found)
+    }
+}
+
+fn tenant_check(area: &str, features: Result<PasswordFeatures, ConnectorError>) -> PasswordDiagnosis {
+    match features {
+        Err(error) => {
+            PasswordDiagnosis::new(area, "features", false, error.to_string(), "check the connection and the credential of the tenant")
+        }
+        Ok(features) if !features.synchronization => PasswordDiagnosis::new(
+            area,
+            "features",
+            false,
+            "directory synchronization is off in the tenant",
+            "a Hybrid Identity Administrator switches it on once (docs/guide/entra.md)",
+        ),
+        Ok(features) => PasswordDiagnosis::new(
+            area,
+            "features",
+            features.password_hashes,
+            format!("password hash synchronization is {} in the tenant", if features.password_hashes { "on" } else { "off" }),
+            "`syncline phs enable` switches it on",
+        ),
+    }
+}
+
+/// The tenant raises an alert after two hours; health tools look for a sign of life of the last three (specification: sync
+/// engine 7.4).
+const SIGN_OF_LIFE_HOURS: i64 = 3;
+
+fn agent_checks(cx: &Context, area: &str, pair: &PairStatus) -> Vec<PasswordDiagnosis> {
+    let mut checks = Vec::new();
+    let first = if pair.ready { "both sides were synchronized in full" } else { "the first full synchronization has not completed" };
+    checks.push(PasswordDiagnosis::new(area, "first synchronization", pair.ready, first, "run `syncline cycle start --initial`"));
+    let last = [&pair.last_heartbeat, &pair.last_sent].into_iter().flatten().max();
+    let fresh = last
+        .and_then(|last| last.parse::<jiff::Timestamp>().ok())
+        .is_some_and(|last| cx.now().to_jiff().duration_since(last).as_hours() < SIGN_OF_LIFE_HOURS);
+    let evidence =
+        last.map_or_else(|| "the tenant has heard nothing yet".to_owned(), |last| format!("the tenant last heard from us at {last}"));
+    checks.push(PasswordDiagnosis::new(area, "sign of life", fresh, evidence, "keep `syncline phs run` running"));
+    for domain in &pair.domains {
+        let evidence = match (&domain.failure, &domain.last_read) {
+            (Some(failure), _) => failure.clone(),
+            (None, Some(last)) => format!("read at {last} from {}", domain.server.as_deref().unwrap_or("its server")),
+            (None, None) => "never read".to_owned(),
+        };
+        let good = domain.failure.is_none() && domain.last_read.is_some();
+        checks.push(PasswordDiagnosis::new(
+            area,
+            &format!("domain {}", domain.domain),
+            good,
+            evidence,
+            "see the checks above; `syncline events list --id 611` has the history",
+        ));
+    }
+    checks
+}
+
+fn account_checks(account: &AccountStatus) -> Vec<PasswordDiagnosis> {
+    let area = account.dn.as_str();
+    let route = match &account.reason_detail {
+        Some(reason) => reason.clone(),
+        None => format!("its password goes to {}", account.sign_in_name.as_deref().unwrap_or("an object of the tenant")),
+    };
+    let mut checks = vec![PasswordDiagnosis::new(
+        area,
+        "takes part",
+        account.reason.is_none(),
+        route,
+        "`syncline object explain` shows rules and links of the account",
+    )];
+    let evidence = match (&account.status, &account.confirmed) {
+        (Some(status), Some(confirmed)) if account.current => format!("{status}, confirmed at {confirmed}"),
+        (Some(status), _) => [Some((*status).to_owned()), account.detail.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "),
+        (None, _) => "never tried".to_owned(),
+    };
+    let remedy = match &account.next_attempt {
+        Some(next) => format!("tried again at {next}; `syncline phs push` tries now"),
+        None => "`syncline phs push` sends it now".to_owned(),
+    };
+    checks.push(PasswordDiagnosis::new(area, "password", account.current, evidence, &remedy));
+    checks
+}
