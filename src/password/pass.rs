@@ -254,7 +254,9 @@ impl<'p> Pass<'p> {
             self.hand.settle(account, &record);
             self.noted.push((account, Some(record)));
         }
-        ready.into_iter().for_each(|planned| self.hand.put(planned));
+        for planned in ready {
+            self.hand.put(planned);
+        }
         Ok(())
     }
 

@@ -271,7 +271,10 @@ impl Service {
     }
 
     /// The rules, for somebody who outlives this call.
-    fn shared_rules(&self) -> Result<Arc<RuleSet>, ServiceError> {
+    ///
+    /// # Errors
+    /// As [`Self::rules`].
+    pub fn shared_rules(&self) -> Result<Arc<RuleSet>, ServiceError> {
         self.rules.as_ref().map(Arc::clone).map_err(|problems| ServiceError::Rules(problems.clone()))
     }
 

@@ -1,6 +1,7 @@
 //! The demonstration: what a newcomer runs first.
 
 use crate::{assert_code, counted, document, exported, small_world, stderr, stdout, syncline, with_config};
+use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
 fn a_demonstration_fills_the_tenant_once() {
@@ -15,12 +16,16 @@ fn a_demonstration_fills_the_tenant_once() {
     let tenant = &first["tenant"];
     assert_eq!((tenant["users"].as_u64(), tenant["contacts"].as_u64()), (Some(40), Some(3)));
     assert_eq!(counted(&first, "export-failure"), 0);
+    // Somebody gets in with the password of the directory, which nobody but its owner may read.
+    let sign_in = &first["sign_in"];
+    assert_eq!((sign_in["accepted"].as_bool(), sign_in["password"].as_str()), (Some(true), Some("Pw-000001-Sync!")), "{sign_in}");
+    assert_eq!(std::fs::metadata(demo.join("directory.ldif")).unwrap().permissions().mode() & 0o777, 0o600);
 
     let second = syncline(["--json", "demo"].into_iter().chain(small));
     assert_code(&second, 0);
     let second = document(&second);
     assert_eq!((second["first_run"].as_bool(), second["exports"].as_u64(), exported(&second)), (Some(false), Some(0), 0));
-    assert_eq!(second["tenant"], first["tenant"]);
+    assert_eq!((&second["tenant"], &second["sign_in"]), (&first["tenant"], &first["sign_in"]));
 
     let cycle = with_config(&demo, &["--json", "cycle", "start", "--initial"]);
     assert_code(&cycle, 0);

@@ -90,8 +90,52 @@ fn passwords_go_with_the_first_cycle_and_change_with_a_round() {
 
     let off = json(&config, &["phs", "disable"], 0);
     assert_eq!(off["configured"], true);
+    let status = json(&config, &["phs", "status"], 0);
+    let directory = &status["directories"][0];
+    assert_eq!((&directory["name"], &directory["enabled"]), (&"corp.example".into(), &false.into()), "{status:#}");
+    let shown = stdout(&with_config(&config, &["phs", "status"]));
+    assert!(shown.contains("off: `syncline phs enable corp.example`") && shown.contains("goes on working"), "{shown}");
     assert_code(&with_config(&config, &["phs", "run", "--once"]), 4);
     assert_code(&with_config(&config, &["cycle", "start"]), 0);
+}
+
+#[test]
+fn whoever_lacks_a_password_is_named_with_the_reason() {
+    let (world, config) = world_with_passwords();
+    json(&config, &["phs", "enable"], 0);
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    // Emil has to change his at the next sign-in, and the tenant takes no such passwords.
+    let file = world.path().join("people.ldif");
+    let people = fs::read_to_string(&file).expect("the directory");
+    let at = people.find("sAMAccountName: emil").expect("Emil");
+    let set = people[at..].find("pwdLastSet: ").expect("the time of his password") + at;
+    let line = people[set..].lines().next().expect("a line");
+    let changed = format!("{}pwdLastSet: 0{}", &people[..set], &people[set + line.len()..]);
+    fs::write(&file, changed).expect("the folder can be written");
+    json(&config, &["phs", "push", "emil@corp.example"], 2);
+    json(&config, &["phs", "full-sync"], 0);
+
+    let plain = json(&config, &["phs", "coverage"], 1);
+    assert_eq!((&plain["missing"], plain.get("accounts")), (&serde_json::json!({"FilteredByTarget": 1}), None), "{plain:#}");
+    for arguments in [&["phs", "coverage", "--list"][..], &["phs", "coverage", "--reason", "filteredbytarget"]] {
+        let named = json(&config, arguments, 1);
+        let accounts = named["accounts"].as_array().expect("accounts");
+        assert_eq!((accounts.len(), &accounts[0]["sign_in_name"]), (1, &"emil@corp.example".into()), "{named:#}");
+        assert_eq!((&accounts[0]["reason"], &accounts[0]["next_attempt"]), (&"FilteredByTarget".into(), &Value::Null));
+        assert!(accounts[0]["detail"].as_str().is_some_and(|detail| detail.contains("temporary")), "{named:#}");
+        let shown = stdout(&with_config(&config, arguments));
+        assert!(shown.contains("emil@corp.example") && shown.contains("1 of 2 accounts"), "{shown}");
+    }
+    let none = stdout(&with_config(&config, &["phs", "coverage", "--reason", "due"]));
+    assert!(none.contains("there is: FilteredByTarget."), "{none}");
+    let values = stdout(&with_config(&config, &["phs", "coverage", "--csv"]));
+    let lines: Vec<&str> = values.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (2, "object,account,signs_in_as,reason,detail,code,attempted,next_attempt"), "{values}");
+    assert!(lines[1].contains("emil@corp.example,FilteredByTarget,\"a temporary password, and the tenant"), "{values}");
+    let other = stdout(&with_config(&config, &["phs", "coverage", "--csv", "--reason", "due"]));
+    assert_eq!(other.lines().count(), 1);
+    let never = stdout(&with_config(&config, &["events", "explain", "667"]));
+    assert!(never.contains("Never told") && never.contains("FIPS"), "{never}");
 }
 
 #[test]

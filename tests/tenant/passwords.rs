@@ -2,6 +2,7 @@
 //! change, what the policies do, and what goes wrong on demand.
 
 use crate::support::{Drive as _, Served, VERIFIED, answer, served, set, settings, text, user};
+use redb::ReadableTable as _;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};

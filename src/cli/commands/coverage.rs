@@ -39,7 +39,9 @@ pub(super) fn run(app: &App, cx: &Context, domain: Option<&str>, reason: Option<
         let accounts = accounts.as_deref().unwrap_or_default();
         if names == Names::Values {
             app.output.line(values(COLUMNS.map(str::to_owned)));
-            accounts.iter().for_each(|one| app.output.line(values(row_of(one))));
+            for one in accounts {
+                app.output.line(values(row_of(one)));
+            }
             return;
         }
         numbers(app, coverage);

@@ -213,14 +213,6 @@ fn summary(app: &App, service: &Service, done: &Demonstration) {
         thousands(done.exports),
         duration(done.seconds)
     ));
-    if let Some(SignIn { user, password, accepted }) = &done.sign_in {
-        let outcome = if *accepted {
-            "and is in: the tenant holds what Syncline derived from the directory's hash, and no password"
-        } else {
-            "and is refused"
-        };
-        output.line(format!("{user} signs in with the password of the directory, {password}, {outcome}."));
-    }
     let file = quoted(&format!("{folder}/tenant/tenant.redb"));
     output.line(format!(
         "The tenant lives in {folder}/tenant and answers Graph and sign-in while it is served:\n  \
@@ -236,11 +228,19 @@ fn summary(app: &App, service: &Service, done: &Demonstration) {
         next.push(call(&["object", "explain", &account]));
         next.push(call(&["mv", "show", &account]));
     }
+    if let Some(SignIn { user, .. }) = &done.sign_in {
+        next.push(call(&["phs", "status", "--object", user]));
+    }
     next.push(call(&["errors"]));
     for command in next {
         output.line(format!("  {command}"));
     }
     output.line(format!("Change {folder}/{DIRECTORY} with an editor, run a cycle, and look at what it did."));
+    if let Some(SignIn { user, password, accepted }) = &done.sign_in {
+        let outcome = if *accepted { "let in" } else { "refused" };
+        output.line("\nA sign-in with the directory's password, of which the tenant has nothing but a key derived from its hash:");
+        output.line(format!("  {user}  {password}  {outcome}"));
+    }
 }
 
 /// A number with the word that goes with it.

@@ -2,6 +2,7 @@
 //! (design: storage and performance, section 1).
 
 use crate::child::{Cost, Outcome};
+use crate::password_floors::{self, PasswordFloor};
 use crate::place::{BATCH, SOURCE, TARGET};
 use clap::Subcommand;
 use redb::{Database, ReadableDatabase, TableDefinition};
@@ -12,6 +13,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use syncline::config::Config;
 use syncline::connector::directory::class_filter;
@@ -48,6 +50,9 @@ pub(crate) enum Floor {
     },
     /// Encodes all objects of the target and sends them to a server that discards them.
     Send,
+    /// What concerns passwords.
+    #[command(subcommand)]
+    Passwords(PasswordFloor),
 }
 
 /// What an import asks for.
@@ -61,6 +66,9 @@ pub(crate) struct Question {
 
 /// Does the work and says, as JSON, what it cost or found.
 pub(crate) fn main(floor: &Floor, configuration: &Path) -> Outcome<String> {
+    if let Floor::Passwords(floor) = floor {
+        return password_floors::main(floor, configuration);
+    }
     let service = Service::open(Config::load(configuration)?, None, Access::Create)?;
     let source = service.connector_id(SOURCE)?;
     let target = service.connector_id(TARGET)?;
@@ -79,12 +87,13 @@ pub(crate) fn main(floor: &Floor, configuration: &Path) -> Outcome<String> {
         }
         Floor::Change { count } => meter.process(|| change(&service, source, *count))?,
         Floor::Send => send(&meter, &service, target)?,
+        Floor::Passwords(_) => Cost::default(),
     };
     Ok(serde_json::to_string(&cost)?)
 }
 
 /// The store's file, free to be opened without the store.
-fn closed(service: Service) -> PathBuf {
+pub(crate) fn closed(service: Service) -> PathBuf {
     let path = service.store_path().to_owned();
     drop(service);
     path
@@ -106,14 +115,16 @@ fn question(service: &Service, source: ConnectorId) -> Outcome<Question> {
     Ok(Question { filter: class_filter(&types), attributes })
 }
 
-struct Meter(Context);
+/// Tells what some work of this process costs.
+pub(crate) struct Meter(pub(crate) Context);
 
 impl Meter {
-    fn process(&self, work: impl FnOnce() -> Outcome<()>) -> Outcome<Cost> {
+    /// Work of all threads.
+    pub(crate) fn process(&self, work: impl FnOnce() -> Outcome<()>) -> Outcome<Cost> {
         self.by(ClockId::ProcessCPUTime, work)
     }
 
-    fn by(&self, processor: ClockId, work: impl FnOnce() -> Outcome<()>) -> Outcome<Cost> {
+    pub(crate) fn by(&self, processor: ClockId, work: impl FnOnce() -> Outcome<()>) -> Outcome<Cost> {
         let (began, before) = (self.0.clock.elapsed(), processor_clock(processor));
         work()?;
         let (wall, cpu) = (self.0.clock.elapsed().saturating_sub(began), processor_clock(processor).saturating_sub(before));
@@ -126,7 +137,7 @@ fn processor_clock(clock: ClockId) -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-fn sum(one: Cost, other: Cost) -> Cost {
+pub(crate) fn sum(one: Cost, other: Cost) -> Cost {
     Cost { cpu: one.cpu + other.cpu, wall: one.wall + other.wall, peak: 0 }
 }
 
@@ -179,7 +190,7 @@ fn read(service: &Service, source: ConnectorId) -> Outcome<()> {
 }
 
 /// Copies rows by a cursor into a new file; only the writing counts.
-fn load(meter: &Meter, path: &Path, table: TableDefinition<'_, u64, &[u8]>, connector: Option<ConnectorId>) -> Outcome<Cost> {
+pub(crate) fn load(meter: &Meter, path: &Path, table: TableDefinition<'_, u64, &[u8]>, connector: Option<ConnectorId>) -> Outcome<Cost> {
     let folder = tempfile::tempdir_in(path.parent().unwrap_or(Path::new(".")))?;
     let from = Database::builder().set_cache_size(CACHE).open(path)?;
     let to = Database::builder().set_cache_size(CACHE).create(folder.path().join("floor.redb"))?;
@@ -224,34 +235,57 @@ fn change(service: &Service, source: ConnectorId, count: usize) -> Outcome<()> {
     Ok(())
 }
 
+/// A connection to a server that takes requests and forgets them.
+pub(crate) struct Nobody {
+    stream: TcpStream,
+    header: RequestHeader,
+    server: JoinHandle<()>,
+    buffer: Vec<u8>,
+}
+
+impl Nobody {
+    pub(crate) fn connect() -> Outcome<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let server = std::thread::spawn(move || drop(discard(&listener)));
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let header = RequestHeader { to: format!("http://{address}/provisioningservice.svc"), ..RequestHeader::default() };
+        Ok(Self { stream, header, server, buffer: Vec::new() })
+    }
+
+    /// Encodes a request, sends it, and waits for the answer; what this thread spends on it.
+    pub(crate) fn send(&mut self, meter: &Meter, request: &Request) -> Outcome<Cost> {
+        meter.by(ClockId::ThreadCPUTime, || {
+            self.buffer = encode_request(&self.header, request, std::mem::take(&mut self.buffer));
+            write!(self.stream, "POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", self.buffer.len())?;
+            self.stream.write_all(&self.buffer)?;
+            let mut answer = [0; ANSWER.len()];
+            self.stream.read_exact(&mut answer)?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn close(self) {
+        drop(self.stream);
+        drop(self.server.join());
+    }
+}
+
 fn send(meter: &Meter, service: &Service, target: ConnectorId) -> Outcome<Cost> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let server = std::thread::spawn(move || drop(discard(&listener)));
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    let header = RequestHeader { to: format!("http://{address}/provisioningservice.svc"), ..RequestHeader::default() };
+    let mut nobody = Nobody::connect()?;
     let names = service.store().names();
-    let (mut cost, mut buffer) = (Cost::default(), Vec::new());
+    let mut cost = Cost::default();
     objects(service, target, |found| {
         for batch in found.chunks(BATCH) {
             // Making the objects is the engine's work; the floor begins with their octets.
             let objects = batch.iter().map(|object| wire_object(object, &|attr| names.name(attr).to_string())).collect();
             let request = Request::ProvisionObjects { second: true, objects };
-            let part = meter.by(ClockId::ThreadCPUTime, || {
-                buffer = encode_request(&header, &request, std::mem::take(&mut buffer));
-                write!(stream, "POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", buffer.len())?;
-                stream.write_all(&buffer)?;
-                let mut answer = [0; ANSWER.len()];
-                stream.read_exact(&mut answer)?;
-                Ok(())
-            })?;
-            cost = sum(cost, part);
+            cost = sum(cost, nobody.send(meter, &request)?);
         }
         Ok(())
     })?;
-    drop(stream);
-    drop(server.join());
+    nobody.close();
     Ok(cost)
 }
 

@@ -5,7 +5,10 @@
 
 mod child;
 mod floors;
+mod password_floors;
+mod passwords;
 mod place;
+mod replication;
 mod report;
 
 use child::{Cost, Outcome, Printed, measured, processor_time, run};
@@ -40,6 +43,13 @@ struct Options {
     /// People who get another title for the cycle with changes
     #[arg(long, default_value_t = 500)]
     changes: u64,
+    /// Measure passwords instead: keys per second, reading hashes from a Samba domain, the initial cycle with passwords from a
+    /// file, and a cycle of changed passwords
+    #[arg(long)]
+    passwords: bool,
+    /// Accounts of the Samba domain; 0 leaves it out
+    #[arg(long, default_value_t = 10_000, requires = "passwords")]
+    samba_users: u64,
     /// The program to measure; by default the one beside this program
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -61,6 +71,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let done = match (&options.floor, &options.configuration) {
         (Some(floor), Some(configuration)) => floors::main(floor, configuration),
+        _ if options.passwords => passwords::bench(&options),
         _ => bench(&options),
     };
     let written = match done {
@@ -95,21 +106,14 @@ fn bench(options: &Options) -> Outcome<String> {
         contacts: options.contacts.unwrap_or(options.users / 100),
         ..DirectoryRecipe::default()
     };
-    let setting = Setting {
-        users: recipe.users,
-        groups: recipe.groups,
-        contacts: recipe.contacts,
-        runs: options.runs,
-        processors: std::thread::available_parallelism()?.get(),
-        load: std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned(),
-        version: version.trim().to_owned(),
-    };
+    let setting = Setting::new(&recipe, options.runs, &version)?;
     let base = options.dir.clone().unwrap_or_else(std::env::temp_dir);
     // The server's sockets have short names, so that it is content with any folder.
     let folder = tempfile::Builder::new().prefix("syncline-bench-").tempdir_in(base)?;
     tell(&format!("loading {} objects into OpenLDAP", recipe.users + recipe.groups + recipe.contacts))?;
     let lab = Lab::start(folder.path(), &recipe)?;
-    let mut bench = Bench { cx: Context::system(), binary, itself, recipe, lab, report: Report::default() };
+    let mut bench =
+        Bench { cx: Context::system(), binary, itself, recipe, lab, report: Report { beside_search: true, ..Report::default() } };
     for round in 1..=options.runs {
         tell(&format!("run {round} of {}", options.runs))?;
         let place = folder.path().join(format!("run-{round}"));
@@ -134,7 +138,8 @@ impl Bench {
         std::fs::create_dir(&folder)?;
         let tenant = Tenant::start(&self.binary, &folder, &self.recipe.domain)?;
         let configuration = folder.join("configuration");
-        configure(&configuration, &self.lab, &tenant, &self.recipe.domain)?;
+        configure(&configuration, self.lab.source(), &tenant, &self.recipe.domain)?;
+        self.lab.secret(&configuration)?;
 
         let question: Question = serde_json::from_str(&self.itself(&configuration, &["question"])?)?;
         let objects = self.recipe.users + self.recipe.groups + self.recipe.contacts;
@@ -180,7 +185,8 @@ impl Bench {
         std::fs::create_dir(&folder)?;
         let tenant = Tenant::start(&self.binary, &folder, &self.recipe.domain)?;
         let configuration = folder.join("configuration");
-        configure(&configuration, &self.lab, &tenant, &self.recipe.domain)?;
+        configure(&configuration, self.lab.source(), &tenant, &self.recipe.domain)?;
+        self.lab.secret(&configuration)?;
         let objects = self.recipe.users + self.recipe.groups + self.recipe.contacts;
         self.cycle(&configuration, INITIAL, &["--initial"], objects)?;
         self.report.number("tenant, initial cycle, cpu s", processor_time(tenant.server.0.id()));
@@ -244,7 +250,6 @@ fn sum(costs: &[Cost]) -> Cost {
     costs.iter().fold(Cost::default(), add)
 }
 
-/// Octets of the store's file.
 /// What the store takes on the disk; its length runs ahead of that by a hole.
 fn file_size(configuration: &Path) -> Outcome<u64> {
     Ok(std::fs::metadata(syncline::config::Config::load(configuration)?.store)?.blocks() * 512)

@@ -41,6 +41,46 @@ impl Lab {
         Ok(lab)
     }
 
+    /// A Samba domain with these people and their passwords. Needs root.
+    pub(crate) fn samba(folder: &Path, recipe: &DirectoryRecipe) -> Outcome<Self> {
+        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/samba-ad").canonicalize()?;
+        let data = folder.join("data.ldif");
+        let mut file = BufWriter::new(File::create(&data)?);
+        recipe.write_ldif(&mut file)?;
+        file.flush()?;
+        drop(file);
+        let mut lab = Self { tool, folder: folder.join("dc"), state: Value::Null };
+        let answer = run(Command::new(&lab.tool).arg("up").arg(&lab.folder).arg("--ldif").arg(&data))?;
+        lab.state = serde_json::from_str(&answer)?;
+        std::fs::remove_file(data)?;
+        Ok(lab)
+    }
+
+    /// Everything that the server's description says.
+    pub(crate) fn state(&self) -> &Value {
+        &self.state
+    }
+
+    /// The server as a source of people.
+    pub(crate) fn source(&self) -> TemplateSource {
+        TemplateSource::Server {
+            active_directory: false,
+            url: self.text("ldap").to_owned(),
+            start_tls: false,
+            allow_plain: true,
+            ca_file: None,
+            bind_name: self.text("bind_name").to_owned(),
+            credential: "directory-bind".to_owned(),
+            base: Some(self.text("base").to_owned()),
+        }
+    }
+
+    /// Writes the password of the account that reads.
+    pub(crate) fn secret(&self, configuration: &Path) -> Outcome<()> {
+        let config = Config::load(configuration)?;
+        Ok(write_secret(&config.secrets.path("directory-bind"), self.text("password").as_bytes())?)
+    }
+
     /// Something that the server's description says.
     pub(crate) fn text(&self, key: &str) -> &str {
         self.state[key].as_str().unwrap_or_default()
@@ -111,20 +151,11 @@ impl Tenant {
     }
 }
 
-/// Writes the configuration that reads from the server and writes to the tenant.
-pub(crate) fn configure(folder: &Path, lab: &Lab, tenant: &Tenant, domain: &str) -> Outcome<()> {
+/// Writes the configuration that reads from a source and writes to the tenant.
+pub(crate) fn configure(folder: &Path, source: TemplateSource, tenant: &Tenant, domain: &str) -> Outcome<()> {
     let template = ConfigTemplate {
         source_name: SOURCE.to_owned(),
-        source: TemplateSource::Server {
-            active_directory: false,
-            url: lab.text("ldap").to_owned(),
-            start_tls: false,
-            allow_plain: true,
-            ca_file: None,
-            bind_name: lab.text("bind_name").to_owned(),
-            credential: "directory-bind".to_owned(),
-            base: Some(lab.text("base").to_owned()),
-        },
+        source,
         target_name: TARGET.to_owned(),
         tenant: TemplateTenant::Entra {
             tenant: tenant.credentials.tenant_id.to_string(),
@@ -146,7 +177,6 @@ pub(crate) fn configure(folder: &Path, lab: &Lab, tenant: &Tenant, domain: &str)
     // The template is for the real cloud, where smaller calls are known to work.
     writeln!(OpenOptions::new().append(true).open(target)?, "batch_objects = {BATCH}")?;
     let config = Config::load(folder)?;
-    write_secret(&config.secrets.path("directory-bind"), lab.text("password").as_bytes())?;
     let secret = secrecy::ExposeSecret::expose_secret(&tenant.credentials.client_secret);
     write_secret(&config.secrets.path("tenant-secret"), secret.as_bytes())?;
     Ok(())

@@ -3,6 +3,7 @@
 use crate::child::{Cost, Outcome};
 use serde::Serialize;
 use std::fmt::Write as _;
+use syncline::directory_generator::DirectoryRecipe;
 
 /// One stage, measured several times.
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ pub(crate) enum Bound {
 /// Everything that was measured, in the order of the first run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    /// The first stage is `ldapsearch`, and all others are told as multiples of it, too.
+    pub(crate) beside_search: bool,
     series: Vec<Series>,
     numbers: Vec<(String, Vec<f64>)>,
 }
@@ -40,8 +43,10 @@ struct Row {
     wall_seconds: f64,
     peak_octets: u64,
     objects_per_second: f64,
-    ldapsearch_cpu: f64,
-    ldapsearch_wall: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ldapsearch_cpu: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ldapsearch_wall: Option<f64>,
     floor: Option<FloorRow>,
 }
 
@@ -72,6 +77,21 @@ pub(crate) struct Setting {
     pub load: String,
     /// The program measured.
     pub version: String,
+}
+
+impl Setting {
+    /// The setting of a measurement that begins now.
+    pub(crate) fn new(recipe: &DirectoryRecipe, runs: u32, version: &str) -> Outcome<Self> {
+        Ok(Self {
+            users: recipe.users,
+            groups: recipe.groups,
+            contacts: recipe.contacts,
+            runs,
+            processors: std::thread::available_parallelism()?.get(),
+            load: std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned(),
+            version: version.trim().to_owned(),
+        })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -118,7 +138,7 @@ impl Report {
     }
 
     fn rows(&self) -> Vec<Row> {
-        let ldapsearch = self.series.first().map(|series| median(&series.ours)).unwrap_or_default();
+        let ldapsearch = self.series.first().filter(|_| self.beside_search).map(|series| median(&series.ours));
         let row = |series: &Series| {
             let cost = median(&series.ours);
             let floor = median(&series.floors);
@@ -128,8 +148,8 @@ impl Report {
                 wall_seconds: cost.wall,
                 peak_octets: cost.peak,
                 objects_per_second: ratio(number(series.objects), cost.wall),
-                ldapsearch_cpu: ratio(cost.cpu, ldapsearch.cpu),
-                ldapsearch_wall: ratio(cost.wall, ldapsearch.wall),
+                ldapsearch_cpu: ldapsearch.map(|search| ratio(cost.cpu, search.cpu)),
+                ldapsearch_wall: ldapsearch.map(|search| ratio(cost.wall, search.wall)),
                 floor: (!series.floors.is_empty()).then(|| FloorRow {
                     name: series.floor_name,
                     cpu_seconds: floor.cpu,
@@ -157,16 +177,17 @@ impl Report {
             text,
             "{version}: {users} users, {groups} groups, {contacts} contacts; {runs} runs, medians; {processors} processors, load {load}"
         )?;
-        writeln!(text, "× is a multiple of ldapsearch, which reads the same objects and attributes in the same run\n")?;
-        writeln!(
-            text,
-            "{:<34}{:>8}{:>8}{:>9}{:>11}{:>8}{:>8}   floor",
-            "stage", "cpu s", "wall s", "peak MB", "objects/s", "× cpu", "× wall"
-        )?;
+        if self.beside_search {
+            writeln!(text, "× is a multiple of ldapsearch, which reads the same objects and attributes in the same run")?;
+        }
+        let beside = if self.beside_search { format!("{:>8}{:>8}", "× cpu", "× wall") } else { String::new() };
+        writeln!(text, "\n{:<46}{:>8}{:>8}{:>9}{:>11}{beside}   floor", "stage", "cpu s", "wall s", "peak MB", "objects/s")?;
         for row in self.rows() {
             let peak = if row.peak_octets == 0 { "–".to_owned() } else { format!("{:.0}", number(row.peak_octets) / 1e6) };
-            write!(text, "{:<34}{:>8.2}{:>8.2}{peak:>9}{:>11.0}", row.stage, row.cpu_seconds, row.wall_seconds, row.objects_per_second)?;
-            write!(text, "{:>8.2}{:>8.2}", row.ldapsearch_cpu, row.ldapsearch_wall)?;
+            write!(text, "{:<46}{:>8.2}{:>8.2}{peak:>9}{:>11.0}", row.stage, row.cpu_seconds, row.wall_seconds, row.objects_per_second)?;
+            if let (Some(cpu), Some(wall)) = (row.ldapsearch_cpu, row.ldapsearch_wall) {
+                write!(text, "{cpu:>8.2}{wall:>8.2}")?;
+            }
             if let Some(floor) = &row.floor {
                 write!(
                     text,
@@ -224,7 +245,7 @@ mod tests {
 
     #[test]
     fn figures_are_medians_and_multiples() {
-        let mut report = Report::default();
+        let mut report = Report { beside_search: true, ..Report::default() };
         for (search, import, floor) in [(1.0, 4.0, 2.0), (2.0, 3.0, 1.5), (9.0, 90.0, 9.0)] {
             report.add("ldapsearch", 13, Cost { cpu: search, wall: search, peak: 5 });
             report.add("import", 13, Cost { cpu: import, wall: import * 2.0, peak: 7 });
@@ -237,6 +258,9 @@ mod tests {
         assert_eq!((import["floor"]["ratio_cpu"].as_f64(), import["floor"]["bound"]["cpu"].as_f64()), (Some(2.0), Some(3.0)));
         assert_eq!(document["numbers"]["octets"].as_f64(), Some(2.0));
         let text = report.text(&setting()).unwrap();
-        assert!(text.contains("least: 2.000 s cpu; 2.00 of at most 3"), "{text}");
+        assert!(text.contains("least: 2.000 s cpu; 2.00 of at most 3") && text.contains("× cpu"), "{text}");
+        report.beside_search = false;
+        let text = report.text(&setting()).unwrap();
+        assert!(text.contains("2.00 of at most 3") && !text.contains('×'), "{text}");
     }
 }

@@ -55,6 +55,11 @@ pub trait Controllers: Send + Sync {
     async fn connect(&self, cx: &Context, index: usize, port: u16) -> Result<Box<dyn DrsCall>, ConnectorError>;
 }
 
+/// The controllers that `settings` name, over TCP: for whoever measures what the calls alone take.
+pub fn network(settings: Arc<ReplicationSettings>) -> Arc<dyn Controllers> {
+    Arc::new(NetworkControllers::new(settings))
+}
+
 /// Real controllers, over TCP.
 pub(super) struct NetworkControllers {
     settings: Arc<ReplicationSettings>,

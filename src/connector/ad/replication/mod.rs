@@ -19,6 +19,6 @@ mod transport;
 mod trouble;
 mod wait;
 
-pub use controllers::{Controllers, DrsCall};
+pub use controllers::{Controllers, DrsCall, network};
 pub use settings::{Authentication, ReplicationServer, ReplicationSettings};
 pub use source::ReplicationSource;
