@@ -305,7 +305,8 @@ fn back_to_the_first_form(file: &Path, changed: i64) -> usize {
 async fn passwords_of_the_first_form_are_read_and_written_anew_by_their_next_change() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tenant.redb");
-    let open = || Tenant::open(&Location::File(file.clone()), settings(), Context::system()).unwrap();
+    let own = settings();
+    let open = || Tenant::open(&Location::File(file.clone()), own.clone(), Context::system()).unwrap();
     let changed = {
         let tenant = open();
         for name in ["ann", "bob", "eve"] {

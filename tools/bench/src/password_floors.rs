@@ -248,7 +248,8 @@ fn connector(config: &Config, file: &EntraFile, store: &syncline::store::Store) 
     else {
         return Err("the tenant of this measurement signs in by an application's secret".into());
     };
-    let sign_in = SignIn::Secret { client_id: client.clone(), secret: config.secrets.resolve(secret)? };
+    let secret = config.secrets.resolve(secret).map_err(|problem| problem.message)?;
+    let sign_in = SignIn::Secret { client_id: client.clone(), secret };
     let settings =
         EntraSettings { login_url: login.clone(), provisioning_url: service.clone(), ..EntraSettings::new(file.tenant.clone(), sign_in) };
     Ok(EntraConnector::new(settings, Arc::clone(store.names()))?)
