@@ -1,5 +1,6 @@
 //! How everything stands, for one screen: what runs, what waits, what needs somebody.
 
+use super::passwords::PasswordStanding;
 use super::scheduler::SchedulerView;
 use super::views::RunView;
 use super::{Service, ServiceError};
@@ -197,7 +198,7 @@ impl Service {
             return Ok(Vec::new());
         }
         let mut lines = Vec::new();
-        for (directory, status) in self.password_status(cx)? {
+        for PasswordStanding { name: directory, status, .. } in self.password_status(cx)?.into_iter().filter(|standing| standing.enabled) {
             let held = status.held_detail.clone().or_else(|| status.failure.clone());
             if let Some(reason) = &held {
                 found
@@ -209,7 +210,7 @@ impl Service {
             }
             if status.flagged > 0 {
                 let what = format!("the tenant refuses the passwords of {} accounts again and again", status.flagged);
-                found.push(Attention::new(Health::Attention, what, "syncline phs coverage".to_owned()));
+                found.push(Attention::new(Health::Attention, what, "syncline phs coverage --reason Error".to_owned()));
             }
             lines.push(PasswordStatusLine {
                 directory,

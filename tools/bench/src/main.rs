@@ -112,8 +112,7 @@ fn bench(options: &Options) -> Outcome<String> {
     let folder = tempfile::Builder::new().prefix("syncline-bench-").tempdir_in(base)?;
     tell(&format!("loading {} objects into OpenLDAP", recipe.users + recipe.groups + recipe.contacts))?;
     let lab = Lab::start(folder.path(), &recipe)?;
-    let mut bench =
-        Bench { cx: Context::system(), binary, itself, recipe, lab, report: Report { beside_search: true, ..Report::default() } };
+    let mut bench = Bench { cx: Context::system(), binary, itself, recipe, lab, report: Report::beside_search() };
     for round in 1..=options.runs {
         tell(&format!("run {round} of {}", options.runs))?;
         let place = folder.path().join(format!("run-{round}"));

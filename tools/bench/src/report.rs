@@ -30,7 +30,7 @@ pub(crate) enum Bound {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// The first stage is `ldapsearch`, and all others are told as multiples of it, too.
-    pub(crate) beside_search: bool,
+    beside_search: bool,
     series: Vec<Series>,
     numbers: Vec<(String, Vec<f64>)>,
 }
@@ -102,6 +102,11 @@ struct Document<'a> {
 }
 
 impl Report {
+    /// A report whose first stage is `ldapsearch`.
+    pub(crate) fn beside_search() -> Self {
+        Self { beside_search: true, ..Self::default() }
+    }
+
     /// Adds a measurement of a stage.
     pub(crate) fn add(&mut self, name: &str, objects: u64, cost: Cost) {
         let series = self.series(name);
@@ -245,7 +250,7 @@ mod tests {
 
     #[test]
     fn figures_are_medians_and_multiples() {
-        let mut report = Report { beside_search: true, ..Report::default() };
+        let mut report = Report::beside_search();
         for (search, import, floor) in [(1.0, 4.0, 2.0), (2.0, 3.0, 1.5), (9.0, 90.0, 9.0)] {
             report.add("ldapsearch", 13, Cost { cpu: search, wall: search, peak: 5 });
             report.add("import", 13, Cost { cpu: import, wall: import * 2.0, peak: 7 });
