@@ -15,7 +15,7 @@ use syncline::store::PasswordStatus;
 const PEOPLE: usize = 50;
 const ONE: &str = "007";
 
-async fn staffed() -> Stage {
+fn staffed() -> Stage {
     let mut stage = Stage::with(World::new(rules), &["DC=a"], PEOPLE);
     for number in 0..PEOPLE {
         stage.hire(&format!("{number:03}"), "DC=a");
@@ -46,7 +46,7 @@ fn times(sent: &[String]) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_password_goes_behind_the_older_one() {
-    let stage = staffed().await;
+    let stage = staffed();
     let source = stage.source.clone();
     stage.source.goes_on(meanwhile(&stage, move || {
         source.change(ONE, Some("second"));
@@ -63,7 +63,7 @@ async fn a_newer_password_goes_behind_the_older_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_password_does_not_overtake_a_newer_one() {
-    let stage = staffed().await;
+    let stage = staffed();
     stage.source.change(ONE, Some("third"));
     let now = stage.source.told(ONE).changed.unwrap();
     let source = stage.source.clone();
@@ -80,7 +80,7 @@ async fn an_older_password_does_not_overtake_a_newer_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_password_told_twice_is_sent_once() {
-    let stage = staffed().await;
+    let stage = staffed();
     let source = stage.source.clone();
     stage.source.goes_on(meanwhile(&stage, move || vec![source.told(ONE)]));
     let sent = stage.after(2).await;
@@ -90,7 +90,7 @@ async fn the_same_password_told_twice_is_sent_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_temporary_password_told_meanwhile_is_not_forgotten_by_the_answer() {
-    let stage = staffed().await;
+    let stage = staffed();
     let source = stage.source.clone();
     stage.source.goes_on(meanwhile(&stage, move || {
         source.change(ONE, Some("second"));
@@ -112,7 +112,7 @@ async fn a_temporary_password_told_meanwhile_is_not_forgotten_by_the_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_taken_away_meanwhile_stays_away() {
-    let stage = staffed().await;
+    let stage = staffed();
     let source = stage.source.clone();
     stage.source.goes_on(meanwhile(&stage, move || {
         source.change(ONE, None);
@@ -125,7 +125,7 @@ async fn a_password_taken_away_meanwhile_stays_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_meanwhile_it_counts_as_gone() {
-    let stage = staffed().await;
+    let stage = staffed();
     let source = stage.source.clone();
     stage.source.goes_on(meanwhile(&stage, move || vec![PasswordChange { deleted: true, hash: None, ..source.told(ONE) }]));
     stage.after(2).await;
