@@ -84,7 +84,8 @@ pub struct LdifFile {
     pub name: Option<String>,
     /// The file with all entries, or a folder of which every `*.ldif` file is read; relative to the configuration.
     pub path: PathBuf,
-    /// A file or folder with change records for delta imports.
+    /// A file with change records, read again by every delta import; or a folder, of which every `*.ldif` file is taken once,
+    /// in the order of names.
     pub changes: Option<PathBuf>,
     /// The file to which exports append change records.
     pub export: Option<PathBuf>,

@@ -169,6 +169,7 @@ impl ConfigTemplate {
                 text.push_str("# A directory in LDIF files.\nkind = \"ldif\"\n");
                 pair(&mut text, "name", &self.source_name);
                 pair(&mut text, "path", &path.display().to_string());
+                text.push_str("# changes = \"changes\"  # a folder for files with change records, each taken once\n");
                 if *openldap {
                     text.push_str("shape = \"ldap\"\n");
                 }

@@ -67,7 +67,15 @@ enum ItemKind {
 
 #[derive(Clone, Debug)]
 enum Item {
-    Known { kind: ItemKind, anchor: Option<(u32, u32)>, dn: (u32, u32), object_type: Option<ObjectType>, attributes: (u32, u32) },
+    Known {
+        kind: ItemKind,
+        anchor: Option<(u32, u32)>,
+        dn: (u32, u32),
+        /// The name before, where a change is told by it.
+        former: Option<(u32, u32)>,
+        object_type: Option<ObjectType>,
+        attributes: (u32, u32),
+    },
     Rejected(DiscoveryError),
 }
 
@@ -184,6 +192,14 @@ impl<'a> EntryRef<'a> {
         }
     }
 
+    /// The name before, when the directory tells a rename by names alone: which object it is. Empty otherwise.
+    pub fn former_dn(&self) -> &'a str {
+        match &self.page.items[self.index] {
+            Item::Known { former: Some(former), .. } => self.page.text(*former),
+            _ => "",
+        }
+    }
+
     /// The most derived type, when the entry says it.
     pub fn object_type(&self) -> Option<ObjectType> {
         match &self.page.items[self.index] {
@@ -277,6 +293,15 @@ impl PageBuilder {
     /// Opens an object of which only changes are told.
     pub fn begin_change(&mut self, dn: &str) {
         self.begin(ItemKind::Change, dn);
+    }
+
+    /// Opens a change of an object that is known by its former name and has another one now.
+    pub fn begin_rename(&mut self, former: &str, dn: &str) {
+        self.begin(ItemKind::Change, dn);
+        let span = self.place(former.as_bytes());
+        if let Some(Item::Known { former, .. }) = self.page.items.last_mut() {
+            *former = Some(span);
+        }
     }
 
     /// Opens a tombstone.
@@ -385,7 +410,7 @@ impl PageBuilder {
         self.open = Some((self.page.heap.len(), self.page.values.len(), self.page.attributes.len()));
         let dn = self.place(dn.as_bytes());
         let at = offset(self.page.attributes.len());
-        self.page.items.push(Item::Known { kind, anchor: None, dn, object_type: None, attributes: (at, at) });
+        self.page.items.push(Item::Known { kind, anchor: None, dn, former: None, object_type: None, attributes: (at, at) });
     }
 
     fn abandon(&mut self) {

@@ -93,6 +93,20 @@ impl Dn {
         Some((self.text[start as usize..equals as usize].trim(), trim_value(&self.text[equals as usize + 1..end as usize])))
     }
 
+    /// Attribute and value that name the object among its siblings, the value as a directory keeps it. `None` for the root,
+    /// and when several attributes do (RFC 4514 section 2.2).
+    pub fn naming_value(&self) -> Option<(&str, Vec<u8>)> {
+        let (kind, value) = self.component(0)?;
+        let mut escaped = false;
+        let several = !value.starts_with('"')
+            && value.bytes().any(|octet| {
+                let plus = octet == b'+' && !escaped;
+                escaped = octet == b'\\' && !escaped;
+                plus
+            });
+        (!several).then(|| (kind, unescape(value)))
+    }
+
     /// The name of the parent; `None` for the root and for names of one RDN.
     pub fn parent(&self) -> Option<Dn> {
         let (_, end, _) = *self.rdns.first()?;
@@ -257,6 +271,15 @@ fn unescape(value: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_naming_value_is_what_a_directory_keeps() {
+        let value = |text: &str| Dn::parse(text).unwrap().naming_value().map(|(kind, value)| (kind.to_owned(), value));
+        assert_eq!(value("CN=Smith\\, J\\2b,DC=x"), Some(("CN".into(), b"Smith, J+".to_vec())));
+        assert_eq!(value("CN=a\\+b,DC=x"), Some(("CN".into(), b"a+b".to_vec())));
+        assert_eq!(value("CN=a+UID=b,DC=x"), None);
+        assert_eq!(value(""), None);
+    }
 
     #[test]
     fn a_part_keeps_its_escaped_blank() {

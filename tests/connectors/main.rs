@@ -14,6 +14,7 @@ mod entra_passwords;
 mod entra_scripted;
 mod labs;
 mod ldapi_passwords;
+mod ldif_changes;
 mod ldif_connector;
 mod ldif_passwords;
 mod ldif_reader;

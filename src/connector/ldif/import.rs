@@ -1,5 +1,7 @@
 //! Streams the records of one or more files as pages, on a thread of its own.
 
+use super::drop::{self, Changes, Place};
+use super::replay::{Replay, naming_changes, new_name};
 use super::{LdifConnector, LdifSettings};
 use crate::connector::directory::{Gathered, ImportPlan, KindTable, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD};
 use crate::connector::{
@@ -17,40 +19,73 @@ use tokio::sync::mpsc;
 
 const BUFFER: usize = 256 << 10;
 
-/// What a delta import of files carries on: files have no position of their own.
-const WATERMARK: &[u8] = b"ldif";
-
 type Sender = mpsc::Sender<Result<ImportPage, ConnectorError>>;
 
 /// The receiver of pages is gone, or the run was told to stop: no more work.
-struct Ended;
+pub(super) struct Ended;
 
-pub(super) async fn start(
-    connector: &LdifConnector,
-    cx: Context,
-    path: PathBuf,
-    request: ImportRequest,
-) -> Result<ImportStream, ConnectorError> {
+/// What an import reads, found out before its first page.
+struct Opened {
+    /// Files that are streamed.
+    files: Vec<PathBuf>,
+    first: Option<File>,
+    /// Change records that are applied to them, or stand for themselves.
+    changes: Changes,
+    watermark: Option<Vec<u8>>,
+}
+
+pub(super) async fn start(connector: &LdifConnector, cx: Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
     let anchors = anchor_names(&connector.settings);
     let kinds = KindTable::built_in();
     let types = &connector.settings.selection.object_types;
     let plan = ImportPlan::new(&connector.names, &request.attributes, &kinds, &anchors, types, connector.scope.clone());
     let delta = request.kind != ImportKind::Full;
-    let watermark = connector.settings.changes.is_some().then(|| WATERMARK.to_vec());
+    let settings = connector.settings.clone();
     // What cannot be opened is the step's failure at once, before any page.
-    let (files, first) = tokio::task::spawn_blocking(move || {
-        let files = list(&path)?;
-        let first = files.first().map(|file| open(file)).transpose()?;
-        Ok::<_, ConnectorError>((files, first))
-    })
-    .await
-    .map_err(|_| ConnectorError::new(ConnectorErrorKind::File, "opening the import file ended unexpectedly"))??;
+    let opened = tokio::task::spawn_blocking(move || prepare(&settings, &request.kind))
+        .await
+        .map_err(|_| ConnectorError::new(ConnectorErrorKind::File, "opening the import file ended unexpectedly"))??;
     let (sender, mut receiver) = mpsc::channel(PAGES_AHEAD);
     tokio::task::spawn_blocking(move || {
         let mut import = Import { plan: &plan, cx: &cx, sender: &sender, builder: PageBuilder::new(), delta, unfinished: None };
-        let _: Result<(), Ended> = import.run(&files, first, watermark);
+        let _: Result<(), Ended> = import.run(opened);
     });
     Ok(futures_util::stream::poll_fn(move |task| receiver.poll_recv(task)).boxed())
+}
+
+fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, ConnectorError> {
+    let base_files = list(&settings.path)?;
+    // Taken down before anything is read: what is written meanwhile makes the next import a full one.
+    let base = drop::state_of(&base_files)?;
+    let Some(path) = &settings.changes else { return opened(base_files, Changes::default(), None) };
+    let folder = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?.is_dir();
+    let known = match kind {
+        ImportKind::Full => Place { base, taken: Vec::new() },
+        ImportKind::Delta { since } => match Place::read(since) {
+            Some(place) if place.base == base => place,
+            // A file of changes is read again every time, and what an older version kept says nothing.
+            None if !folder => Place { base, taken: Vec::new() },
+            _ => {
+                let path = settings.path.display();
+                let message = format!("{path} was written anew since the last import, or that is not known; everything is read anew");
+                return Err(ConnectorError::new(ConnectorErrorKind::WatermarkLost, message).unsent());
+            }
+        },
+    };
+    if !folder && *kind != ImportKind::Full {
+        return opened(vec![path.clone()], Changes::default(), Some(known.write()));
+    }
+    let all = if folder { files_of(path)? } else { vec![path.clone()] };
+    let new = drop::untaken(path, all, &known.taken)?;
+    let (changes, taken) = drop::load(new)?;
+    let taken = if folder { [known.taken, taken].concat() } else { Vec::new() };
+    let files = if *kind == ImportKind::Full { base_files } else { Vec::new() };
+    opened(files, changes, Some(Place { base, taken }.write()))
+}
+
+fn opened(files: Vec<PathBuf>, changes: Changes, watermark: Option<Vec<u8>>) -> Result<Opened, ConnectorError> {
+    let first = files.first().map(|file| open(file)).transpose()?;
+    Ok(Opened { files, first, changes, watermark })
 }
 
 /// The attributes that identify an entry; the first one present does.
@@ -67,6 +102,15 @@ pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
     if !metadata.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
+    let files = files_of(path)?;
+    if files.is_empty() {
+        return Err(ConnectorError::new(ConnectorErrorKind::File, format!("folder {} has no *.ldif file", path.display())));
+    }
+    Ok(files)
+}
+
+/// The `*.ldif` files of a folder by name.
+pub(super) fn files_of(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
         let file = entry.map_err(|error| unreadable(path, &error))?.path();
@@ -75,9 +119,6 @@ pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
         }
     }
     files.sort();
-    if files.is_empty() {
-        return Err(ConnectorError::new(ConnectorErrorKind::File, format!("folder {} has no *.ldif file", path.display())));
-    }
     Ok(files)
 }
 
@@ -94,25 +135,29 @@ pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> ConnectorError 
     ConnectorError::new(ConnectorErrorKind::File, format!("{} cannot be read: {error}", path.display()))
 }
 
-struct Import<'a> {
-    plan: &'a ImportPlan,
+pub(super) struct Import<'a> {
+    pub(super) plan: &'a ImportPlan,
     cx: &'a Context,
     sender: &'a Sender,
-    builder: PageBuilder,
+    pub(super) builder: PageBuilder,
     delta: bool,
     /// The line of the last record, when that lacks what a whole one has.
-    unfinished: Option<u64>,
+    pub(super) unfinished: Option<u64>,
 }
 
 impl Import<'_> {
-    fn run(&mut self, files: &[PathBuf], mut first: Option<File>, watermark: Option<Vec<u8>>) -> Result<(), Ended> {
-        for path in files {
+    fn run(&mut self, opened: Opened) -> Result<(), Ended> {
+        let Opened { files, mut first, changes, watermark } = opened;
+        let mut replay = Replay::new(&changes);
+        for path in &files {
             let file = match first.take().map_or_else(|| open(path), Ok) {
                 Ok(file) => file,
                 Err(error) => return self.fail(error),
             };
             for record in Reader::new(BufReader::with_capacity(BUFFER, file)) {
                 match record {
+                    // Names are looked up only where there is something to find.
+                    Ok(record) if !replay.is_empty() => self.replayed(path, &record, &mut replay),
                     Ok(record) => self.record(path, &record),
                     Err(LdifError::Record(error)) => {
                         self.unfinished = None;
@@ -125,11 +170,17 @@ impl Import<'_> {
                         return self.fail(ConnectorError::new(ConnectorErrorKind::File, format!("{}, {fatal}", path.display())));
                     }
                 }
-                if self.builder.len() >= PAGE_ENTRIES || self.builder.octets() >= PAGE_OCTETS {
-                    self.flush()?;
-                }
+                self.flush_full()?;
             }
             self.doubt_end(path);
+        }
+        if self.delta {
+            for (file, record) in &changes.records {
+                self.record(&changes.files[*file], record);
+                self.flush_full()?;
+            }
+        } else {
+            self.added(&changes, &mut replay)?;
         }
         let completion = Completion { watermark, answered_in_full: false };
         let page = std::mem::take(&mut self.builder).build(Some(completion));
@@ -150,6 +201,14 @@ impl Import<'_> {
         }
     }
 
+    /// Hands the page over when it is full.
+    pub(super) fn flush_full(&mut self) -> Result<(), Ended> {
+        if self.builder.len() >= PAGE_ENTRIES || self.builder.octets() >= PAGE_OCTETS {
+            return self.flush();
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), Ended> {
         if self.cx.cancelled() {
             return self.fail(ConnectorError::new(ConnectorErrorKind::Cancelled, "the import was told to stop"));
@@ -164,7 +223,7 @@ impl Import<'_> {
         Err(Ended)
     }
 
-    fn record(&mut self, path: &Path, record: &Record) {
+    pub(super) fn record(&mut self, path: &Path, record: &Record) {
         self.unfinished = None;
         match (&record.kind, self.delta) {
             (RecordKind::Content | RecordKind::Add, _) => {
@@ -185,7 +244,7 @@ impl Import<'_> {
                 self.plan.entry(&mut self.builder, record.dn.as_bytes(), &mut gathered, &place);
             }
             (_, false) => {
-                let detail = "a full import takes content records and 'changetype: add' only; put changes into the file of changes and run a delta import";
+                let detail = "a full import takes content records and 'changetype: add' only; put changes where `changes` points to, which delta imports read";
                 self.reject(path, record, ObjectErrorCode::INVALID_CHANGE_TYPE, detail);
             }
             (RecordKind::Delete, true) => {
@@ -199,9 +258,49 @@ impl Import<'_> {
                     self.modify(path, record);
                 }
             }
-            (RecordKind::Rename { .. }, true) => {
-                let detail = "a rename in LDIF does not say which object it means for good (it has no anchor); run a full import";
+            (RecordKind::Rename { .. }, true) => self.rename(path, record),
+        }
+    }
+
+    /// A rename, told by names alone. Whoever leaves the wanted containers is gone; whoever comes from elsewhere, or has
+    /// entries below, is known to a full import only.
+    fn rename(&mut self, path: &Path, record: &Record) {
+        let old = Dn::parse(&record.dn).ok().filter(|dn| dn.depth() > 0);
+        let new = old.as_ref().and_then(|old| new_name(old, record));
+        let (Some(old), Some(new)) = (old, new) else {
+            let detail = "the old or the new name of the rename cannot be read";
+            return self.reject(path, record, ObjectErrorCode::INVALID_DN, detail);
+        };
+        let wanted = |dn: &Dn| self.plan.scope().is_everything() || self.plan.scope().wants(&dn.key());
+        let (before, after) = (wanted(&old), wanted(&new));
+        match (before, after) {
+            (false, false) => {
+                self.builder.begin_change(&record.dn);
+                self.builder.filter();
+            }
+            (false, true) => {
+                let detail = "an entry moves into the selected containers, and the record does not say what it is; run a full import";
                 self.reject(path, record, ObjectErrorCode::NEED_FULL_OBJECT, detail);
+            }
+            (true, false) => {
+                self.builder.begin_gone(&record.dn);
+                self.builder.finish();
+            }
+            (true, true) => {
+                let Some(changes) = naming_changes(&old, record) else {
+                    let detail = "the old or the new name has several attributes in its first component; run a full import";
+                    return self.reject(path, record, ObjectErrorCode::NEED_FULL_OBJECT, detail);
+                };
+                self.builder.begin_rename(&record.dn, new.as_str());
+                for (name, operation, value) in changes {
+                    let Some((attr, kind)) = self.plan.known(&name).and_then(|known| self.plan.attribute(known)) else { continue };
+                    let operation = if operation == ModifyOperation::Delete { Operation::Remove } else { Operation::Add };
+                    self.builder.attribute(attr, operation);
+                    if let Err((code, detail)) = crate::connector::directory::add_value(&mut self.builder, kind, &name, &value) {
+                        return self.reject(path, record, code, &detail);
+                    }
+                }
+                self.builder.finish();
             }
         }
     }
@@ -244,7 +343,7 @@ impl Import<'_> {
         self.builder.finish();
     }
 
-    fn reject(&mut self, path: &Path, record: &Record, code: ObjectErrorCode, detail: &str) {
+    pub(super) fn reject(&mut self, path: &Path, record: &Record, code: ObjectErrorCode, detail: &str) {
         let dn = Dn::parse(&record.dn).is_ok_and(|dn| dn.depth() > 0).then(|| record.dn.clone());
         let detail = format!("{}, line {}: '{}': {detail}", path.display(), record.line, record.dn);
         self.builder.reject(DiscoveryError { code, detail, dn, anchor: None });

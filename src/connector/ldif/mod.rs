@@ -1,15 +1,21 @@
 //! The connector for LDIF files: a directory is a file, or every `*.ldif` file of a folder; exports are change records.
 //!
-//! A full import reads content records and `changetype: add`. A delta import reads a file of change records beside
-//! it. Files are streamed: memory does not depend on their size.
+//! Change records stand in a file or a folder beside it: the directory is the one with the others applied to it, in their
+//! order. A full import reads both, a delta import the change records alone, and of a folder only the files that are new.
+//! The file of all entries is streamed: memory depends on the changes alone.
 
+mod drop;
 mod export;
+mod full;
 mod import;
 mod passwords;
+mod replay;
+mod watch;
 
 use crate::connector::directory::{Scope, Selection, known_attributes};
 use crate::connector::{
-    Capabilities, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind, ImportRequest, ImportStream, Schema,
+    Capabilities, ChangeStream, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind, ImportRequest,
+    ImportStream, Schema,
 };
 use crate::context::Context;
 use crate::model::Names;
@@ -22,7 +28,8 @@ use std::sync::Arc;
 pub struct LdifSettings {
     /// The file with all entries, or a folder of which every `*.ldif` file is read in the order of their names.
     pub path: PathBuf,
-    /// A file, or folder of files, with change records for delta imports.
+    /// A file with change records, which every delta import reads again; or a folder, of which every `*.ldif` file is
+    /// taken once, in the order of their names.
     pub changes: Option<PathBuf>,
     /// The file to which exports append change records.
     pub export: Option<PathBuf>,
@@ -71,17 +78,17 @@ impl Connector for LdifConnector {
     }
 
     async fn import(&self, cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
-        let path = match (&request.kind, &self.settings.changes) {
-            (ImportKind::Full, _) => self.settings.path.clone(),
-            (ImportKind::Delta { .. }, Some(changes)) => changes.clone(),
-            (ImportKind::Delta { .. }, None) => {
-                return Err(ConnectorError::new(
-                    ConnectorErrorKind::Configuration,
-                    format!("{}: no file of changes is configured, so only full imports are possible", self.settings.path.display()),
-                ));
-            }
-        };
-        import::start(self, cx.clone(), path, request).await
+        if request.kind != ImportKind::Full && self.settings.changes.is_none() {
+            return Err(ConnectorError::new(
+                ConnectorErrorKind::Configuration,
+                format!("{}: no file of changes is configured, so only full imports are possible", self.settings.path.display()),
+            ));
+        }
+        import::start(self, cx.clone(), request).await
+    }
+
+    async fn watch(&self, cx: &Context) -> Result<Option<ChangeStream>, ConnectorError> {
+        Ok(Some(watch::watch(&self.settings, cx.clone())))
     }
 
     async fn export(&self, _cx: &Context, batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {

@@ -273,9 +273,18 @@ impl Import<'_> {
             }
             PageItem::Rejected(error) => return self.rejected(error, segment, recorder),
         };
-        let known = self.by_anchor(entry, anchor, &segment.snapshot)?;
+        let mut known = self.by_anchor(entry, anchor, &segment.snapshot)?;
+        if known.is_none() && !entry.former_dn().is_empty() {
+            known = self.by_name(entry.former_dn(), &segment.snapshot)?;
+            if known.is_none() {
+                let detail = "a rename of an object that is not known, with whatever lies below it: run a full import";
+                let dn = Some(entry.former_dn().to_owned());
+                let problem = DiscoveryError { code: ObjectErrorCode::NEED_FULL_OBJECT, detail: detail.to_owned(), dn, anchor: None };
+                return self.rejected(&problem, segment, recorder);
+            }
+        }
         if let Some(id) = known {
-            if segment.has(id) {
+            if segment.has(id) || segment.placeholders.contains_key(&id) {
                 return Ok(false);
             }
             if whole && self.is_duplicate(id) {

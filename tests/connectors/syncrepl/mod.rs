@@ -7,4 +7,4 @@ mod proxy;
 mod random;
 mod scripted;
 mod watch;
-mod world;
+pub(crate) mod world;

@@ -12,8 +12,7 @@ fn changes_ring_once_however_many_they_are() {
     let cx = Context::system();
     let mut bell = world.block_on(world.connector(&world.store).watch(&cx)).unwrap().unwrap();
     let mut rings = |seconds| world.block_on(async { tokio::time::timeout(Duration::from_secs(seconds), bell.next()).await });
-    assert!(matches!(rings(20), Ok(Some(Ok(())))), "it rings when it begins to listen");
-    assert!(rings(2).is_err(), "nothing changed");
+    assert!(rings(3).is_err(), "nothing changed");
     for round in 0..2 {
         let many: String = (0..30).map(|number| person(&format!("p{round}-{number}"), "OU=People")).collect();
         world.change(&many);

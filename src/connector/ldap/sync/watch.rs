@@ -93,9 +93,9 @@ async fn listen(
     }
 }
 
-/// The end of the first phase rings, too: nobody knows what happened between the last import and now.
+/// The end of the first phase is no change: whoever begins to listen knows that it did not listen before.
 fn tells_of_change(message: &SyncMessage) -> bool {
-    !matches!(message, SyncMessage::Info(SyncInfo::NewCookie(_)))
+    matches!(message, SyncMessage::Entry { .. } | SyncMessage::Info(SyncInfo::IdSet { .. }))
 }
 
 fn ended(client: &Client, error: SyncError) -> ConnectorError {

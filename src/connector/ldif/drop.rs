@@ -1,0 +1,251 @@
+//! The folder into which change files are dropped: which are new, which were taken, and that these are what they were.
+//!
+//! The directory is the file of all entries and every change file after it, in the order of their names, at any time.
+//! Whatever would make that untrue behind an import's back is an error, or asks for a full import.
+
+use super::import::unreadable;
+use crate::connector::{ConnectorError, ConnectorErrorKind};
+use crate::protocol::ldif::{LdifError, Reader, Record};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+const MAGIC: [u8; 4] = *b"SLLF";
+/// The version of the form. Another one cannot be read, and then everything is read again.
+const VERSION: u8 = 1;
+/// Change files at once. Long before, a new file of all entries is due.
+const FILES_MAX: usize = 100_000;
+/// Octets of all change files that one import reads.
+const OCTETS_MAX: u64 = 1 << 30;
+const BUFFER: usize = 256 << 10;
+
+/// One change file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Its name in the folder.
+    pub(super) name: String,
+    size: u64,
+    /// When it was written, nanoseconds since 1970-01-01 UTC.
+    written: i64,
+    sum: u128,
+}
+
+/// Where a delta import goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Stands for the files of all entries: another one makes everything new.
+    pub(super) base: u128,
+    /// The change files that were taken, in the order of their names.
+    pub(super) taken: Vec<Taken>,
+}
+
+/// The records of change files, in order.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// The files they came from.
+    pub(super) files: Vec<PathBuf>,
+    /// Records with the number of their file.
+    pub(super) records: Vec<(usize, Record)>,
+}
+
+impl Place {
+    /// The octets to keep.
+    pub(super) fn write(&self) -> Vec<u8> {
+        let mut octets = MAGIC.to_vec();
+        octets.push(VERSION);
+        octets.extend_from_slice(&self.base.to_le_bytes());
+        for taken in &self.taken {
+            // No file system has names beyond this.
+            octets.extend_from_slice(&u16::try_from(taken.name.len()).unwrap_or(u16::MAX).to_le_bytes());
+            octets.extend_from_slice(taken.name.as_bytes());
+            octets.extend_from_slice(&taken.size.to_le_bytes());
+            octets.extend_from_slice(&taken.written.to_le_bytes());
+            octets.extend_from_slice(&taken.sum.to_le_bytes());
+        }
+        octets.extend_from_slice(&crc32fast::hash(&octets).to_le_bytes());
+        octets
+    }
+
+    /// Reads what was kept; `None` when it is of another version, damaged, or nothing of ours.
+    pub(super) fn read(octets: &[u8]) -> Option<Self> {
+        let (body, sum) = octets.split_last_chunk::<4>()?;
+        if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
+            return None;
+        }
+        let rest = body.strip_prefix(&MAGIC)?.strip_prefix(&[VERSION])?;
+        let (base, mut rest) = rest.split_first_chunk::<16>()?;
+        let mut place = Self { base: u128::from_le_bytes(*base), taken: Vec::new() };
+        while !rest.is_empty() {
+            let (length, after) = rest.split_first_chunk::<2>()?;
+            let (name, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            let (size, after) = after.split_first_chunk::<8>()?;
+            let (written, after) = after.split_first_chunk::<8>()?;
+            let (sum, after) = after.split_first_chunk::<16>()?;
+            rest = after;
+            place.taken.push(Taken {
+                name: std::str::from_utf8(name).ok()?.to_owned(),
+                size: u64::from_le_bytes(*size),
+                written: i64::from_le_bytes(*written),
+                sum: u128::from_le_bytes(*sum),
+            });
+        }
+        Some(place)
+    }
+}
+
+/// Stands for files as they are now, without reading them: names, lengths and times.
+pub(super) fn state_of(files: &[PathBuf]) -> Result<u128, ConnectorError> {
+    let mut state = Vec::new();
+    for file in files {
+        let metadata = std::fs::metadata(file).map_err(|error| unreadable(file, &error))?;
+        let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+        state.extend_from_slice(&name.len().to_le_bytes());
+        state.extend_from_slice(name);
+        state.extend_from_slice(&metadata.len().to_le_bytes());
+        state.extend_from_slice(&written(&metadata).to_le_bytes());
+    }
+    Ok(xxh3_128(&state))
+}
+
+/// The files that were not taken yet.
+///
+/// # Errors
+/// When a file that was taken is another one now, or gone, or when a new one belongs before it.
+pub(super) fn untaken(folder: &Path, files: Vec<PathBuf>, taken: &[Taken]) -> Result<Vec<PathBuf>, ConnectorError> {
+    let named = |file: &Path| file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    for known in taken {
+        let file = folder.join(&known.name);
+        let gone = || {
+            refused(format!(
+                "{}: this change file was taken and is not there any more: the directory would no longer be what '{}' and the files say. Put it \
+                 back, or replace the file of all entries by a newer one",
+                file.display(),
+                folder.display()
+            ))
+        };
+        let metadata = std::fs::metadata(&file).map_err(|_| gone())?;
+        if (metadata.len(), written(&metadata)) == (known.size, known.written) {
+            continue;
+        }
+        if metadata.len() != known.size || sum_of(&file)? != known.sum {
+            return Err(refused(format!(
+                "{}: this change file was changed after it was taken; put it back as it was and write what is new into a file that comes \
+                 behind it, or replace the file of all entries by a newer one",
+                file.display()
+            )));
+        }
+    }
+    let last = taken.last().map(|known| known.name.as_str());
+    let mut new = Vec::new();
+    for file in files {
+        let Some(name) = named(&file) else {
+            return Err(refused(format!("{}: the name of a change file must be valid UTF-8", file.display())));
+        };
+        if taken.binary_search_by(|known| known.name.as_str().cmp(&name)).is_ok() {
+            continue;
+        }
+        if let Some(last) = last.filter(|last| name.as_str() < *last) {
+            return Err(refused(format!(
+                "{}: change files count in the order of their names, and '{last}' behind it was taken already; give it a name that comes last",
+                file.display()
+            )));
+        }
+        new.push(file);
+    }
+    if taken.len() + new.len() > FILES_MAX {
+        let folder = folder.display();
+        return Err(refused(format!("{folder} has more than {FILES_MAX} change files; write a new file of all entries and begin anew")));
+    }
+    Ok(new)
+}
+
+/// Reads change files whole, before any of it counts.
+///
+/// # Errors
+/// The first record of any file that cannot be read: what is behind it may depend on it.
+pub(super) fn load(files: Vec<PathBuf>) -> Result<(Changes, Vec<Taken>), ConnectorError> {
+    let (mut changes, mut taken, mut octets) = (Changes::default(), Vec::new(), 0u64);
+    for (number, path) in files.iter().enumerate() {
+        let file = super::import::open(path)?;
+        let before = file.metadata().map_err(|error| unreadable(path, &error))?;
+        octets = octets.saturating_add(before.len());
+        if octets > OCTETS_MAX {
+            return Err(refused(format!(
+                "{}: with this one the change files have more than {OCTETS_MAX} octets; write a new file of all entries and begin anew",
+                path.display()
+            )));
+        }
+        let mut summed = Summed { file, sum: Xxh3::new(), read: 0 };
+        for record in Reader::new(BufReader::with_capacity(BUFFER, &mut summed)) {
+            changes.records.push((number, record.map_err(|error| broken(path, &error))?));
+        }
+        let after = summed.file.metadata().map_err(|error| unreadable(path, &error))?;
+        if (summed.read, written(&before)) != (after.len(), written(&after)) {
+            return Err(refused(format!(
+                "{}: this change file is still being written; write it under another name and rename it to *.ldif when it is complete",
+                path.display()
+            )));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        taken.push(Taken { name, size: after.len(), written: written(&after), sum: summed.sum.digest128() });
+    }
+    changes.files = files;
+    Ok((changes, taken))
+}
+
+fn broken(path: &Path, error: &LdifError) -> ConnectorError {
+    let dn = match error {
+        LdifError::Record(error) => error.dn.as_deref().map(|dn| format!(" ('{dn}')")).unwrap_or_default(),
+        _ => String::new(),
+    };
+    refused(format!("{}, {error}{dn}; no change file is taken before this one is mended", path.display()))
+}
+
+fn sum_of(path: &Path) -> Result<u128, ConnectorError> {
+    let mut summed = Summed { file: super::import::open(path)?, sum: Xxh3::new(), read: 0 };
+    std::io::copy(&mut summed, &mut std::io::sink()).map_err(|error| unreadable(path, &error))?;
+    Ok(summed.sum.digest128())
+}
+
+/// A file whose sum is taken while it is read.
+struct Summed {
+    file: File,
+    sum: Xxh3,
+    read: u64,
+}
+
+impl Read for Summed {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.sum.update(&buffer[..length]);
+        self.read += length as u64;
+        Ok(length)
+    }
+}
+
+fn written(metadata: &std::fs::Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
+}
+
+fn refused(message: String) -> ConnectorError {
+    ConnectorError::new(ConnectorErrorKind::File, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_as_it_was_written_and_not_when_damaged() {
+        let taken = |name: &str| Taken { name: name.to_owned(), size: 5, written: -1, sum: 9 << 100 };
+        let place = Place { base: 7 << 90, taken: vec![taken("1.ldif"), taken("Łódź.ldif")] };
+        let octets = place.write();
+        assert_eq!(Place::read(&octets), Some(place));
+        for end in 0..octets.len() {
+            assert_eq!(Place::read(&octets[..end]), None);
+        }
+        assert_eq!(Place::read(b"ldif"), None);
+    }
+}
