@@ -12,9 +12,9 @@ use super::model::{
 };
 use super::words::attributes_of;
 use crate::config::{
-    AdDeltaTable, AdFile, AdPasswordTable, CONFIG_VERSION, Config, ConnectorConfig, ConnectorSettings, CredentialReference, EmbeddedTenant, EntraFile,
-    FirstExport, GuardTable, LdapFile, LdifFile, LdifPasswordTable, LdifShape, LimitsTable, ParametersTable, RulesTable, SchedulerTable,
-    SelectionTable, ServiceTable, SignIn,
+    AdDeltaTable, AdFile, AdPasswordTable, CONFIG_VERSION, Config, ConnectorConfig, ConnectorSettings, CredentialReference, EmbeddedTenant,
+    EntraFile, FirstExport, GuardTable, LdapFile, LdifFile, LdifPasswordTable, LdifShape, LimitsTable, ParametersTable, RulesTable,
+    SchedulerTable, SelectionTable, ServiceTable, SignIn,
 };
 use crate::model::{ConnectorId, Dn, ValueKind};
 use crate::rules::{Direction, KnownSchema, PlainRule, PlainSource, RuleSet, known_attributes};
