@@ -210,7 +210,7 @@ impl Report {
         }
         writeln!(text)?;
         for (name, values) in &self.numbers {
-            writeln!(text, "{name:<72}{:>12.1}", middle(values.clone()))?;
+            writeln!(text, "{name:<84}{:>12.2}", middle(values.clone()))?;
         }
         Ok(text)
     }
