@@ -141,6 +141,11 @@ impl ValueState {
         }
     }
 
+    /// True when any delta does something to the value.
+    pub fn is_touched(self) -> bool {
+        self.0 > Self::BASE.0
+    }
+
     /// True when the value is in no image and no delta, so that its entry or row can go.
     pub fn is_absent(self) -> bool {
         self.0 == 0
@@ -202,6 +207,7 @@ mod tests {
     fn every_state_survives_reading_and_writing_each_stage() {
         for byte in 0..162u8 {
             let state = ValueState(byte);
+            assert_eq!(state.is_touched(), Stage::ALL.into_iter().any(|stage| state.touched(stage)));
             for stage in Stage::ALL {
                 let rebuilt = if state.added(stage) {
                     state.without(stage).with_added(stage)

@@ -170,7 +170,9 @@ fn write(inner: &Inner, repairs: Repairs) -> Result<u64, Fault> {
     simple!(tables::MV_LINK, repairs.mv_link);
     simple!(tables::CS_REFERRER, repairs.cs_referrer);
     simple!(tables::CS_REFERENCE_COUNT, repairs.cs_reference_count);
+    simple!(tables::CS_REFERENCE_TOUCHED, repairs.cs_reference_touched);
     simple!(tables::MV_REFERRER, repairs.mv_referrer);
+    simple!(tables::MV_REFERENCE_COUNT, repairs.mv_reference_count);
     simple!(tables::BLOB_COUNT, repairs.blob_count);
     simple!(tables::COUNTER, repairs.counter);
     orphans!(tables::CS_HASH, repairs.cs_hash);

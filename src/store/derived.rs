@@ -9,7 +9,7 @@ use super::password::{self, DueKey};
 use super::record::{self, CsView, Flaw, MvView, RawEntry};
 use super::snapshot::Snapshot;
 use super::tables::{OwnedKey, counter};
-use super::write::{counts_as_wanted, join_keys, name_key};
+use super::write::{counts_as_wanted, is_touched, join_keys, name_key};
 use crate::model::{AttrId, Blob, CsId, Lineage, Link, MvId, RunId, ValueState};
 use redb::{Key, ReadOnlyTable, Value};
 use std::cmp::Ordering;
@@ -38,7 +38,9 @@ pub(super) struct Repairs {
     pub(super) mv_link: Vec<Repair<(u64, u16), u64>>,
     pub(super) cs_referrer: Vec<Repair<(u64, u16, u64), ()>>,
     pub(super) cs_reference_count: Vec<Repair<(u64, u16), u64>>,
+    pub(super) cs_reference_touched: Vec<Repair<(u64, u16, u64), ()>>,
     pub(super) mv_referrer: Vec<Repair<(u64, u16, u64), ()>>,
+    pub(super) mv_reference_count: Vec<Repair<(u64, u16), u64>>,
     pub(super) blob_count: Vec<Repair<(u128, u32), u64>>,
     pub(super) counter: Vec<Repair<(u8, u16), (u64, u64)>>,
     /// Hashes, marks and problems of objects that do not exist.
@@ -70,6 +72,7 @@ struct Spaces {
     join: Vec<(u16, u64, u64)>,
     queue: Vec<(u8, u64)>,
     counts: BTreeMap<u16, (u64, u64)>,
+    anchored: BTreeMap<u16, u64>,
     blobs: BTreeMap<(u128, u32), u64>,
 }
 
@@ -109,6 +112,7 @@ pub(super) fn examine(view: &Snapshot, indexes: &Indexes, names: usize, collecto
     let queue = spaces.queue.into_iter().map(|key| (key, ())).collect();
     repairs.queue = compare(&tables.queue, queue, |key| key, |()| (), |key, ()| !damaged.contains(&key.1))?;
     counters(view, &spaces.counts, &mut repairs)?;
+    anchored(view, &spaces.anchored, &mut repairs)?;
     report(&repairs, collector);
     Ok(repairs)
 }
@@ -154,6 +158,7 @@ fn object(id: CsId, bytes: &[u8], indexed: &[AttrId], seed: u64, names: usize, f
     let (stages, connector) = (view.stages(), id.connector().0);
     if let Some(anchor) = view.anchor()? {
         found.anchors.push(((connector, anchor.into()), id.0));
+        *found.anchored.entry(connector).or_default() += 1;
     }
     if !view.transient() {
         found.names.push(((connector, name_key(view.dn()?).as_bytes().into()), id.0));
@@ -267,7 +272,7 @@ fn links(view: &Snapshot, spaces: &Spaces, people: &[u64], repairs: &mut Repairs
 }
 
 fn cs_references(view: &Snapshot, spaces: &Spaces, repairs: &mut Repairs, collector: &mut Collector) -> Result<(), Fault> {
-    let (mut reverse, mut counts) = (Vec::new(), BTreeMap::new());
+    let (mut reverse, mut touched, mut counts) = (Vec::new(), Vec::new(), BTreeMap::new());
     let mut rows = 0;
     for row in view.tables.cs_reference.range::<(u64, u16, u64)>(..)? {
         let (key, state) = row?;
@@ -289,6 +294,9 @@ fn cs_references(view: &Snapshot, spaces: &Spaces, repairs: &mut Repairs, collec
             collector.lost("cs_reference", CsId(owner), message);
         }
         reverse.push(((target, attr, owner), ()));
+        if is_touched(state.0) {
+            touched.push(((owner, attr, target), ()));
+        }
         if counts_as_wanted(state.0) {
             *counts.entry((owner, attr)).or_insert(0u64) += 1;
         }
@@ -296,13 +304,14 @@ fn cs_references(view: &Snapshot, spaces: &Spaces, repairs: &mut Repairs, collec
     collector.rows(rows);
     reverse.sort_unstable();
     repairs.cs_referrer = compare(&view.tables.cs_referrer, reverse, |key| key, |()| (), |_, ()| true)?;
+    repairs.cs_reference_touched = compare(&view.tables.cs_reference_touched, touched, |key| key, |()| (), |_, ()| true)?;
     let counts = counts.into_iter().collect();
     repairs.cs_reference_count = compare(&view.tables.cs_reference_count, counts, |key| key, |count| count, |_, _| true)?;
     Ok(())
 }
 
 fn mv_references(view: &Snapshot, people: &[u64], repairs: &mut Repairs, collector: &mut Collector) -> Result<(), Fault> {
-    let mut reverse = Vec::new();
+    let (mut reverse, mut counts) = (Vec::new(), BTreeMap::new());
     let mut rows = 0;
     let has = |id: u64| people.binary_search(&id).is_ok();
     let mut origins: (u64, Vec<Lineage>) = (0, Vec::new());
@@ -323,10 +332,13 @@ fn mv_references(view: &Snapshot, people: &[u64], repairs: &mut Repairs, collect
             collector.lost("mv_reference", MvId(owner), message);
         }
         reverse.push(((target, attr, owner), ()));
+        *counts.entry((owner, attr)).or_insert(0u64) += 1;
     }
     collector.rows(rows);
     reverse.sort_unstable();
     repairs.mv_referrer = compare(&view.tables.mv_referrer, reverse, |key| key, |()| (), |_, ()| true)?;
+    let counts = counts.into_iter().collect();
+    repairs.mv_reference_count = compare(&view.tables.mv_reference_count, counts, |key| key, |count| count, |_, _| true)?;
     Ok(())
 }
 
@@ -460,6 +472,22 @@ fn counters(view: &Snapshot, counts: &BTreeMap<u16, (u64, u64)>, repairs: &mut R
     Ok(())
 }
 
+fn anchored(view: &Snapshot, counts: &BTreeMap<u16, u64>, repairs: &mut Repairs) -> Result<(), Fault> {
+    let mut known: BTreeMap<u16, (u64, u64)> = BTreeMap::new();
+    for row in view.tables.counter.range((counter::ANCHORED, 0)..=(counter::ANCHORED, u16::MAX))? {
+        let (key, row) = row?;
+        known.insert(key.value().1, row.value());
+    }
+    let connectors: BTreeSet<u16> = known.keys().chain(counts.keys()).copied().collect();
+    for connector in connectors {
+        let (row, wanted) = (known.get(&connector).copied(), counts.get(&connector).map(|count| (0, *count)));
+        if row != wanted {
+            repairs.counter.push(Repair { key: (counter::ANCHORED, connector), value: wanted, present: row.is_some() });
+        }
+    }
+    Ok(())
+}
+
 /// The last key of a table of ids.
 trait LastId {
     fn last_id(&self) -> Result<u64, Fault>;
@@ -535,7 +563,9 @@ fn report(repairs: &Repairs, collector: &mut Collector) {
     each("mv_link", &repairs.mv_link, collector);
     each("cs_referrer", &repairs.cs_referrer, collector);
     each("cs_reference_count", &repairs.cs_reference_count, collector);
+    each("cs_reference_touched", &repairs.cs_reference_touched, collector);
     each("mv_referrer", &repairs.mv_referrer, collector);
+    each("mv_reference_count", &repairs.mv_reference_count, collector);
     each("blob_count", &repairs.blob_count, collector);
     each("counter", &repairs.counter, collector);
     orphans("cs_hash", &repairs.cs_hash, collector);

@@ -4,7 +4,8 @@ use super::fault::Fault;
 use super::open::{cannot_open, refused, sync_folder};
 use super::tables::{self, meta};
 use super::{StoreError, StoreOptions, begin};
-use redb::{Database, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A step from one format to the next.
@@ -17,13 +18,61 @@ pub(super) struct Migration {
 
 /// All steps, ordered. Format 1 is the first; a step, once released, is never changed, and its types are its own
 /// copies of the old records.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration { from: 1, run: make_room_for_passwords }];
+pub(super) const MIGRATIONS: &[Migration] =
+    &[Migration { from: 1, run: make_room_for_passwords }, Migration { from: 2, run: note_touched_references }];
 
 /// Format 2 has three tables more: what is remembered of passwords, which of them are due, which objects moved.
 fn make_room_for_passwords(transaction: &WriteTransaction) -> Result<(), Fault> {
     transaction.open_table(TableDefinition::<u64, &[u8]>::new("password"))?;
     transaction.open_table(TableDefinition::<(u16, i64, u64), ()>::new("password_due"))?;
     transaction.open_table(TableDefinition::<u64, u64>::new("moved"))?;
+    Ok(())
+}
+
+/// Format 3 notes which references a stage touches, and counts the references of the metaverse and the anchors of each
+/// connector, so that a step need not look at all of them.
+fn note_touched_references(transaction: &WriteTransaction) -> Result<(), Fault> {
+    type Key = (u64, u16, u64);
+    /// In the base, touched by no stage.
+    const BASE: u8 = 1;
+    {
+        let references = transaction.open_table(TableDefinition::<Key, u8>::new("cs_reference"))?;
+        let mut touched = transaction.open_table(TableDefinition::<Key, ()>::new("cs_reference_touched"))?;
+        for row in references.iter()? {
+            let (key, state) = row?;
+            if state.value() > BASE {
+                touched.insert(key.value(), ())?;
+            }
+        }
+    }
+    {
+        let references = transaction.open_table(TableDefinition::<Key, u8>::new("mv_reference"))?;
+        let mut counts = transaction.open_table(TableDefinition::<(u64, u16), u64>::new("mv_reference_count"))?;
+        let mut current: Option<((u64, u16), u64)> = None;
+        for row in references.iter()? {
+            let (owner, attr, _) = row?.0.value();
+            match &mut current {
+                Some((key, count)) if *key == (owner, attr) => *count += 1,
+                other => {
+                    if let Some((key, count)) = other.replace(((owner, attr), 1)) {
+                        counts.insert(key, count)?;
+                    }
+                }
+            }
+        }
+        if let Some((key, count)) = current {
+            counts.insert(key, count)?;
+        }
+    }
+    let anchors = transaction.open_table(TableDefinition::<(u16, &[u8]), u64>::new("cs_by_anchor"))?;
+    let mut counts: BTreeMap<u16, u64> = BTreeMap::new();
+    for row in anchors.iter()? {
+        *counts.entry(row?.0.value().0).or_default() += 1;
+    }
+    let mut counters = transaction.open_table(TableDefinition::<(u8, u16), (u64, u64)>::new("counter"))?;
+    for (connector, count) in counts {
+        counters.insert((3, connector), (0, count))?;
+    }
     Ok(())
 }
 
@@ -111,10 +160,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.redb");
         store_with_one_object(&path);
-        let steps = [Migration { from: 1, run: add_a_state }, Migration { from: 2, run: |_| Ok(()) }];
-        migrate(&path, 1, &steps, 3, OPTIONS).unwrap();
-        assert_eq!(format_of(&path), 3);
-        assert!(matches!(Store::open(&path, OPTIONS), Err(StoreError::NewerFormat { found: 3, known: FORMAT, .. })));
+        let mut steps = vec![Migration { from: 1, run: add_a_state }];
+        steps.extend((2..=FORMAT).map(|from| Migration { from, run: |_| Ok(()) }));
+        migrate(&path, 1, &steps, FORMAT + 1, OPTIONS).unwrap();
+        assert_eq!(format_of(&path), FORMAT + 1);
+        assert!(matches!(Store::open(&path, OPTIONS), Err(StoreError::NewerFormat { known: FORMAT, .. })));
 
         let backup = Store::open(&folder.path().join("store.redb.format-1.backup"), OPTIONS).unwrap();
         let view = backup.snapshot().unwrap();

@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use write::Tally;
 
 /// The newest format this program writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// An open store. One process per file; clones share it.
 #[derive(Debug, Clone)]

@@ -72,6 +72,13 @@ impl Snapshot {
         })
     }
 
+    /// How many objects of a connector have an anchor, in one read.
+    pub fn cs_anchored(&self, connector: ConnectorId) -> Result<u64, StoreError> {
+        self.guarded("count anchors", || {
+            Ok(self.get(&self.tables.counter, (counter::ANCHORED, connector.0))?.map_or(0, |row| row.value().1))
+        })
+    }
+
     /// How many objects a connector space holds, placeholders included.
     pub fn cs_count(&self, connector: ConnectorId) -> Result<u64, StoreError> {
         self.guarded("count objects", || Ok(self.get(&self.tables.counter, (counter::CS, connector.0))?.map_or(0, |row| row.value().1)))
@@ -179,18 +186,41 @@ impl Snapshot {
 
     /// All references of an object, in all states.
     pub fn cs_references(&self, owner: CsId) -> Result<Vec<CsReference>, StoreError> {
+        self.reference_range(owner, 0, u16::MAX)
+    }
+
+    /// The references of one attribute of an object, in all states.
+    pub fn cs_references_of(&self, owner: CsId, attr: AttrId) -> Result<Vec<CsReference>, StoreError> {
+        self.reference_range(owner, attr.0, attr.0)
+    }
+
+    fn reference_range(&self, owner: CsId, first: u16, last: u16) -> Result<Vec<CsReference>, StoreError> {
         self.guarded("read references", || {
             let mut found = Vec::new();
-            for row in self.tables.cs_reference.range((owner.0, 0, 0)..=(owner.0, u16::MAX, u64::MAX))? {
+            for row in self.tables.cs_reference.range((owner.0, first, 0)..=(owner.0, last, u64::MAX))? {
                 let (key, state) = row?;
                 let (_, attr, target) = key.value();
-                let state = ValueState(state.value());
-                if !state.is_valid() {
-                    return Err(flawed("cs_reference", owner, "a reference in an undefined state"));
-                }
+                let state = reference_state(owner, state.value())?;
                 found.push(CsReference { owner, attr: AttrId(attr), target: CsId(target), state });
             }
             self.read(found.len());
+            Ok(found)
+        })
+    }
+
+    /// The references of an object that any stage touches: something of them is news, under way or wanted. Costs these, not
+    /// the others.
+    pub fn cs_touched_references(&self, owner: CsId) -> Result<Vec<CsReference>, StoreError> {
+        self.guarded("read references", || {
+            let mut found = Vec::new();
+            for row in self.tables.cs_reference_touched.range((owner.0, 0, 0)..=(owner.0, u16::MAX, u64::MAX))? {
+                let (_, attr, target) = row?.0.value();
+                let state = self.tables.cs_reference.get((owner.0, attr, target))?;
+                let state = state.ok_or_else(|| flawed("cs_reference_touched", owner, "a row of a reference that does not exist"))?;
+                let state = reference_state(owner, state.value())?;
+                found.push(CsReference { owner, attr: AttrId(attr), target: CsId(target), state });
+            }
+            self.read(2 * found.len());
             Ok(found)
         })
     }
@@ -199,7 +229,7 @@ impl Snapshot {
     pub fn cs_reference(&self, owner: CsId, attr: AttrId, target: CsId) -> Result<ValueState, StoreError> {
         self.guarded("read a reference", || {
             let row = self.get(&self.tables.cs_reference, (owner.0, attr.0, target.0))?;
-            Ok(row.map_or(ValueState::ABSENT, |row| ValueState(row.value())))
+            row.map_or(Ok(ValueState::ABSENT), |row| reference_state(owner, row.value()))
         })
     }
 
@@ -228,6 +258,18 @@ impl Snapshot {
             for row in self.tables.cs_referrer.range((target.0, 0, 0)..=(target.0, u16::MAX, u64::MAX))? {
                 let (_, attr, owner) = row?.0.value();
                 found.push((AttrId(attr), CsId(owner)));
+            }
+            self.read(found.len());
+            Ok(found)
+        })
+    }
+
+    /// Who refers to an object by one attribute.
+    pub fn cs_referrers_by(&self, target: CsId, attr: AttrId) -> Result<Vec<CsId>, StoreError> {
+        self.guarded("read referrers", || {
+            let mut found = Vec::new();
+            for row in self.tables.cs_referrer.range((target.0, attr.0, 0)..=(target.0, attr.0, u64::MAX))? {
+                found.push(CsId(row?.0.value().2));
             }
             self.read(found.len());
             Ok(found)
@@ -345,6 +387,16 @@ impl Snapshot {
             self.read(found.len());
             Ok(found)
         })
+    }
+
+    /// The contributor of one reference of a metaverse object; `None` when there is no such reference.
+    pub fn mv_reference(&self, owner: MvId, attr: AttrId, target: MvId) -> Result<Option<u8>, StoreError> {
+        self.guarded("read a reference", || Ok(self.get(&self.tables.mv_reference, (owner.0, attr.0, target.0))?.map(|row| row.value())))
+    }
+
+    /// How many references one attribute of a metaverse object has, in one read.
+    pub fn mv_reference_count(&self, owner: MvId, attr: AttrId) -> Result<u64, StoreError> {
+        self.guarded("count references", || Ok(self.get(&self.tables.mv_reference_count, (owner.0, attr.0))?.map_or(0, |row| row.value())))
     }
 
     /// Who refers to a metaverse object, and by which attribute.
@@ -629,6 +681,11 @@ fn decode_cs(id: CsId, bytes: &[u8], link: (u8, u64, u32)) -> Result<CsObject, F
 fn decode_mv(id: MvId, bytes: &[u8], lineage: &[u8]) -> Result<MvObject, Fault> {
     let lineage = record::decode_lineage(lineage).map_err(|flaw| flawed("lineage", id, flaw))?;
     MvView::new(bytes).and_then(|view| view.decode(id, lineage)).map_err(|flaw| flawed("mv_object", id, flaw))
+}
+
+fn reference_state(owner: CsId, state: u8) -> Result<ValueState, Fault> {
+    let state = ValueState(state);
+    if state.is_valid() { Ok(state) } else { Err(flawed("cs_reference", owner, "a reference in an undefined state")) }
 }
 
 fn flawed(table: &str, id: impl Display, flaw: Flaw) -> Fault {

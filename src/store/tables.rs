@@ -77,6 +77,8 @@ tables! {
     CS_REFERRER cs_referrer: (u64, u16, u64) => ();
     /// (owner, AttrId) → how many references are in the wanted image; absent for none.
     CS_REFERENCE_COUNT cs_reference_count: (u64, u16) => u64;
+    /// (owner, AttrId, target): the references that any stage touches, so that few changes of many references cost few rows.
+    CS_REFERENCE_TOUCHED cs_reference_touched: (u64, u16, u64) => ();
 
     /// MvId → record.
     MV_OBJECT mv_object: u64 => &'static [u8];
@@ -90,6 +92,8 @@ tables! {
     MV_REFERENCE mv_reference: (u64, u16, u64) => u8;
     /// (target, AttrId, owner): the same rows from the other end.
     MV_REFERRER mv_referrer: (u64, u16, u64) => ();
+    /// (owner, AttrId) → how many references; absent for none.
+    MV_REFERENCE_COUNT mv_reference_count: (u64, u16) => u64;
 
     /// (hash, length) → octets of a large value.
     BLOB blob: (u128, u32) => &'static [u8];
@@ -133,6 +137,8 @@ pub(super) mod counter {
     pub(in crate::store) const MV: u8 = 1;
     /// Runs: next number.
     pub(in crate::store) const RUN: u8 = 2;
+    /// Objects of a connector space that have an anchor; no numbers are given.
+    pub(in crate::store) const ANCHORED: u8 = 3;
 }
 
 /// Keys of [`META`].

@@ -170,6 +170,7 @@ struct Follow {
 #[derive(Default, Clone, Copy)]
 struct Space {
     change: i64,
+    anchored: i64,
     next: u64,
 }
 
@@ -419,6 +420,8 @@ impl Writer<'_> {
         let [old_anchor, new_anchor] = anchors;
         let (old_anchor, new_anchor) = (old_anchor?, new_anchor?);
         if old_anchor != new_anchor {
+            let space = self.follow.spaces.entry(connector).or_default();
+            space.anchored += i64::from(new_anchor.is_some()) - i64::from(old_anchor.is_some());
             self.follow.anchors.extend(old_anchor.map(|anchor| ((connector, anchor.into()), Claim::Release(id.0))));
             self.follow.anchors.extend(new_anchor.map(|anchor| ((connector, anchor.into()), Claim::Take(id.0))));
         }
@@ -531,7 +534,7 @@ impl Writer<'_> {
         last_of_each(&mut changes);
         let last = forward.last()?.map(|(key, _)| key.value());
         let mut rows = Vec::with_capacity(changes.len());
-        let mut reverse = Vec::new();
+        let (mut reverse, mut touched) = (Vec::new(), Vec::new());
         let mut counts: BTreeMap<(u64, u16), i64> = BTreeMap::new();
         for (key, state) in changes {
             let (owner, attr, target) = key;
@@ -552,21 +555,17 @@ impl Writer<'_> {
             if change != 0 {
                 *counts.entry((owner, attr)).or_default() += change;
             }
+            if is_touched(old) != is_touched(state) {
+                touched.push((key, is_touched(state).then_some(())));
+            }
             rows.push((key, (state != 0).then_some(state)));
         }
         write_rows(&mut forward, &rows, self.tally)?;
         drop(forward);
         reverse.sort_unstable();
         self.rows(tables::CS_REFERRER, &reverse)?;
-        if !counts.is_empty() {
-            let mut table = self.transaction.open_table(tables::CS_REFERENCE_COUNT)?;
-            let mut rows = Vec::with_capacity(counts.len());
-            for (key, change) in counts {
-                let count = table.get(key)?.map_or(0, |row| row.value()).saturating_add_signed(change);
-                rows.push((key, (count > 0).then_some(count)));
-            }
-            write_rows(&mut table, &rows, self.tally)?;
-        }
+        self.rows(tables::CS_REFERENCE_TOUCHED, &touched)?;
+        self.count(tables::CS_REFERENCE_COUNT, counts)?;
         let mut kept = Vec::new();
         if !deleted.is_empty() {
             let table = self.transaction.open_table(tables::CS_REFERRER)?;
@@ -606,11 +605,42 @@ impl Writer<'_> {
             }
         }
         last_of_each(&mut changes);
-        let mut reverse: Vec<_> = changes.iter().map(|((owner, attr, target), row)| ((*target, *attr, *owner), row.map(|_| ()))).collect();
+        let last = forward.last()?.map(|(key, _)| key.value());
+        let mut reverse = Vec::new();
+        let mut counts: BTreeMap<(u64, u16), i64> = BTreeMap::new();
+        for (key, row) in &changes {
+            let (owner, attr, target) = *key;
+            let known = last.is_some_and(|last| *key <= last);
+            self.tally.read += u64::from(known);
+            let present = known && forward.get(*key)?.is_some();
+            if present != row.is_some() {
+                reverse.push(((target, attr, owner), row.map(|_| ())));
+                *counts.entry((owner, attr)).or_default() += if present { -1 } else { 1 };
+            }
+        }
         reverse.sort_unstable();
         write_rows(&mut forward, &changes, self.tally)?;
         drop(forward);
-        self.rows(tables::MV_REFERRER, &reverse)
+        self.rows(tables::MV_REFERRER, &reverse)?;
+        self.count(tables::MV_REFERENCE_COUNT, counts)
+    }
+
+    /// Adds to how many references there are by owner and attribute.
+    fn count(
+        &mut self,
+        definition: redb::TableDefinition<'static, (u64, u16), u64>,
+        changes: BTreeMap<(u64, u16), i64>,
+    ) -> Result<(), Fault> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut table = self.transaction.open_table(definition)?;
+        let mut rows = Vec::with_capacity(changes.len());
+        for (key, change) in changes {
+            let count = table.get(key)?.map_or(0, |row| row.value()).saturating_add_signed(change);
+            rows.push((key, (count > 0).then_some(count)));
+        }
+        write_rows(&mut table, &rows, self.tally)
     }
 
     /// Writes the rows that follow from objects.
@@ -649,7 +679,13 @@ impl Writer<'_> {
                 let key = (tables::counter::CS, connector);
                 let (next, count) = table.get(key)?.map_or((1, 0), |row| row.value());
                 rows.push((key, Some((next.max(space.next), count.saturating_add_signed(space.change)))));
+                if space.anchored != 0 {
+                    let key = (tables::counter::ANCHORED, connector);
+                    let count = table.get(key)?.map_or(0, |row| row.value().1).saturating_add_signed(space.anchored);
+                    rows.push((key, (count > 0).then_some((0, count))));
+                }
             }
+            rows.sort_unstable();
             write_rows(&mut table, &rows, self.tally)?;
         }
         Ok(())
@@ -732,6 +768,11 @@ impl Follow {
 /// True when a reference in this state is in the wanted image, which is what is counted.
 pub(super) fn counts_as_wanted(state: u8) -> bool {
     ValueState(state).present(StageMask::WANTED)
+}
+
+/// True when any stage does something to a reference in this state.
+pub(super) fn is_touched(state: u8) -> bool {
+    ValueState(state).is_touched()
 }
 
 /// Adds the index keys of an object's values, sorted and once each.

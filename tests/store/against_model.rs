@@ -409,6 +409,7 @@ fn compare(store: &Store, model: &Model, indexed: bool) {
             objects.iter().filter_map(|object| object.anchor.as_ref().map(|anchor| (anchor.as_bytes().to_vec(), object.id))).collect();
         wanted.sort();
         assert_eq!(seen, wanted);
+        assert_eq!(view.cs_anchored(connector).unwrap(), wanted.len() as u64);
         let mut seen = Vec::new();
         view.cs_names(connector, &mut |name, id| seen.push((name.to_vec(), id))).unwrap();
         let key = |object: &CsObject| Dn::parse(&object.dn).unwrap().key();
@@ -491,18 +492,26 @@ fn compare(store: &Store, model: &Model, indexed: bool) {
                 .map(|((owner, attr, target), state)| CsReference { owner: *owner, attr: *attr, target: *target, state: *state })
                 .collect();
             assert_eq!(view.cs_references(id).unwrap(), references);
+            let touched = |row: &CsReference| Stage::ALL.into_iter().any(|stage| row.state.touched(stage));
+            assert_eq!(view.cs_touched_references(id).unwrap(), references.iter().copied().filter(touched).collect::<Vec<_>>());
             for attr in (1..ATTRIBUTES).map(AttrId) {
                 for target in CONNECTORS.map(|connector| cs(connector, 1)) {
                     let state = model.reference.get(&(id, attr, target)).copied().unwrap_or(ValueState::ABSENT);
                     assert_eq!(view.cs_reference(id, attr, target).unwrap(), state);
                 }
-                let count = references.iter().filter(|row| row.attr == attr && row.state.present(StageMask::WANTED)).count();
+                let of_attribute: Vec<_> = references.iter().copied().filter(|row| row.attr == attr).collect();
+                assert_eq!(view.cs_references_of(id, attr).unwrap(), of_attribute);
+                let count = of_attribute.iter().filter(|row| row.state.present(StageMask::WANTED)).count();
                 assert_eq!(view.cs_reference_count(id, attr).unwrap(), count as u64);
             }
             let mut referrers: Vec<_> =
                 model.reference.keys().filter(|(_, _, target)| *target == id).map(|(owner, attr, _)| (*attr, *owner)).collect();
             referrers.sort();
             assert_eq!(view.cs_referrers(id).unwrap(), referrers);
+            for attr in (1..ATTRIBUTES).map(AttrId) {
+                let of_attribute: Vec<_> = referrers.iter().filter(|(by, _)| *by == attr).map(|(_, owner)| *owner).collect();
+                assert_eq!(view.cs_referrers_by(id, attr).unwrap(), of_attribute);
+            }
             for code in 0..3 {
                 assert_eq!(view.error(id, side(code)).unwrap(), model.errors.get(&(id, side(code))).cloned());
             }
@@ -537,6 +546,14 @@ fn compare(store: &Store, model: &Model, indexed: bool) {
             })
             .collect();
         assert_eq!(view.mv_references(id).unwrap(), references);
+        for attr in (1..ATTRIBUTES).map(AttrId) {
+            let count = references.iter().filter(|row| row.attr == attr).count();
+            assert_eq!(view.mv_reference_count(id, attr).unwrap(), count as u64);
+            for target in (0..9).map(MvId) {
+                let contributor = model.mv_reference.get(&(id, attr, target)).copied();
+                assert_eq!(view.mv_reference(id, attr, target).unwrap(), contributor);
+            }
+        }
         let mut referrers: Vec<_> =
             model.mv_reference.keys().filter(|(_, _, target)| *target == id).map(|(owner, attr, _)| (*attr, *owner)).collect();
         referrers.sort();

@@ -5,7 +5,7 @@ use redb::{Database, TableDefinition};
 use std::path::{Path, PathBuf};
 use syncline::model::{
     AttrId, Blob, ConnectorId, CsReference, ErrorSide, FlatBuilder, Lineage, Link, MvId, MvObject, MvReference, ObjectError,
-    ObjectErrorCode, RuleId, Timestamp, ValueRef, ValueState,
+    ObjectErrorCode, RuleId, Stage, Timestamp, ValueRef, ValueState,
 };
 use syncline::store::{ChangeSet, CheckReport, DirtyReason, PasswordRecord, PasswordStatus, Store, StoreError};
 
@@ -47,7 +47,8 @@ fn sample() -> Sample {
             lineage: vec![origin(mail), origin(member)],
         });
         set.cs_put.push(object);
-        set.cs_reference.push(CsReference { owner: cs(1, 1), attr: member, target: cs(1, number), state: ValueState::BASE });
+        let state = if number == 3 { ValueState::BASE.with_removed(Stage::PendingImport) } else { ValueState::BASE };
+        set.cs_reference.push(CsReference { owner: cs(1, 1), attr: member, target: cs(1, number), state });
         set.mv_reference.push(MvReference { owner: MvId(1), attr: member, target: MvId(number), contributor: 0 });
     }
     set.blobs.push(content);
@@ -241,12 +242,32 @@ fn reverse_rows_and_counts_of_references() {
             table.insert((NOBODY, 2, USER), 1).unwrap();
         });
     }
-    heals::<(u64, u16), u64>("cs_reference_count", "cs_reference_count", |table| {
-        let key = last_key(table, |key| key);
-        table.insert(key, 17).unwrap();
+    for counts in ["cs_reference_count", "mv_reference_count"] {
+        heals::<(u64, u16), u64>(counts, counts, |table| {
+            let key = last_key(table, |key| key);
+            table.insert(key, 17).unwrap();
+        });
+        heals::<(u64, u16), u64>(counts, counts, |table| {
+            table.insert((OTHER, 2), 17).unwrap();
+        });
+    }
+    heals::<(u8, u16), (u64, u64)>("counter", "counter", |table| {
+        table.insert((3, 1), (0, 77)).unwrap();
     });
-    heals::<(u64, u16), u64>("cs_reference_count", "cs_reference_count", |table| {
-        table.insert((OTHER, 2), 17).unwrap();
+    heals::<(u8, u16), (u64, u64)>("counter", "counter", |table| {
+        table.remove((3, 1)).unwrap();
+    });
+}
+
+#[test]
+fn references_that_a_stage_touches() {
+    let table = "cs_reference_touched";
+    heals::<(u64, u16, u64), ()>(table, table, |table| {
+        let key = last_key(table, |key| key);
+        table.remove(key).unwrap();
+    });
+    heals::<(u64, u16, u64), ()>(table, table, |table| {
+        table.insert((USER, 2, NOBODY), ()).unwrap();
     });
 }
 
@@ -260,7 +281,7 @@ fn references_to_nobody_and_in_no_state() {
         table.insert(key, 200).unwrap();
     });
     // Added by a pending export that the object does not have.
-    let state = ValueState::ABSENT.with_added(syncline::model::Stage::PendingExport).0;
+    let state = ValueState::ABSENT.with_added(Stage::PendingExport).0;
     stays::<(u64, u16, u64), u8>("cs_reference", "cs_reference", |table| {
         let key = last_key(table, |key| key);
         table.insert(key, state).unwrap();

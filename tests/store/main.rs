@@ -7,6 +7,7 @@ mod checking;
 mod common;
 mod disk;
 mod following;
+mod formats;
 mod opening;
 mod passwords;
 mod shape;

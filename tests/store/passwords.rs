@@ -6,7 +6,7 @@ use syncline::model::{
     ConnectorId, CsId, CsObject, CsReference, DeltaKind, FlatBuilder, Lineage, Link, MvId, MvObject, RuleId, Stage, Timestamp, ValueRef,
     ValueState,
 };
-use syncline::store::{ChangeSet, FORMAT, PasswordRecord, PasswordSent, PasswordStamp, PasswordStatus, Store, Watch};
+use syncline::store::{ChangeSet, PasswordRecord, PasswordSent, PasswordStamp, PasswordStatus, Store, Watch};
 
 const SOURCE: ConnectorId = ConnectorId(1);
 const OTHER: ConnectorId = ConnectorId(2);
@@ -193,7 +193,6 @@ fn a_store_of_the_first_format_opens_and_keeps_what_it_had() {
     without_what_format_2_brought(&path);
 
     let store = Store::open(&path, OPTIONS).unwrap();
-    assert_eq!(FORMAT, 2);
     assert_eq!(store.snapshot().unwrap().cs_object(cs(1, 1)).unwrap(), Some(user));
     passwords(&store, vec![(cs(1, 1), Some(record(Some(5))))]);
     assert_eq!(store.snapshot().unwrap().passwords_due(SOURCE, Timestamp(5), None, 9).unwrap().len(), 1);
