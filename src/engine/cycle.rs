@@ -134,9 +134,10 @@ impl Cycle<'_, '_> {
         let snapshot = self.engine.store.snapshot()?;
         // The first export of a cycle tries everything again.
         let first = self.runs.iter().all(|run| run.connector != target || run.profile != Profile::Export.as_str());
+        let page = if first { 1 } else { PAGE };
         let mut after = None;
         loop {
-            let ids = snapshot.queue(Stage::PendingExport, target, after, PAGE)?;
+            let ids = snapshot.queue(Stage::PendingExport, target, after, page)?;
             let Some(last) = ids.last() else { return Ok(false) };
             after = Some(*last);
             for id in ids {

@@ -452,8 +452,9 @@ impl Engine<'_> {
             batch: BATCH,
         };
         let outcome = run_sync(self.store, self.rules, &request, &self.cx, recorder)?;
-        self.drop_moot_errors()?;
         if full {
+            // A delta drops those of the objects that it changed, and others are not moot.
+            self.drop_moot_errors()?;
             self.remember(id, SYNCHRONIZED, self.rules_and_parameters().to_le_bytes().to_vec())?;
             self.done_as_asked(id, FULL_SYNC_ASKED, asked)?;
         }

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+mod costs;
 #[path = "../laws/directory.rs"]
 #[allow(dead_code, reason = "the laws use the rest")]
 mod directory;

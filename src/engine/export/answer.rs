@@ -328,7 +328,7 @@ fn call_back<'c>(mut object: CsObject, rows: &[CsReference], changes: &'c mut Ch
 /// The target does not have what we wanted to change: as if it had acknowledged a delete. The next synchronization
 /// wants the object again, whole.
 fn vanished(snapshot: &Snapshot, mut object: CsObject, changes: &mut ChangeSet) -> Result<(), StoreError> {
-    for row in snapshot.cs_references(object.id)? {
+    for row in snapshot.cs_touched_references(object.id)? {
         let state = deltas::withdrawn(row.state);
         if state != row.state {
             changes.cs_reference.push(CsReference { state, ..row });

@@ -297,9 +297,14 @@ fn references(
     kind: ExportKind,
     shown: &mut describe::Changes,
 ) -> Result<References, StoreError> {
-    let stored = from.snapshot.cs_references(object.id)?;
-    let touched: BTreeSet<AttrId> = stored.iter().filter(|row| row.state.touched(Stage::PendingExport)).map(|row| row.attr).collect();
     let whole = kind != ExportKind::Update || !from.capabilities.reference_deltas;
+    // Only a list of something that exists names what stays.
+    let stored = if whole && kind == ExportKind::Update {
+        from.snapshot.cs_references(object.id)?
+    } else {
+        from.snapshot.cs_touched_references(object.id)?
+    };
+    let touched: BTreeSet<AttrId> = stored.iter().filter(|row| row.state.touched(Stage::PendingExport)).map(|row| row.attr).collect();
     // What must be sent whole cannot be cut into pieces, and a new object starts with all that one batch takes.
     let limit = if from.capabilities.reference_deltas { from.capabilities.batch_references.max(1) } else { usize::MAX };
     let mut changes: BTreeMap<AttrId, ReferenceChange> = BTreeMap::new();

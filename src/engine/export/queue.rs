@@ -22,8 +22,7 @@ pub struct ExportSummary {
     pub renames: u64,
     /// Objects to be removed.
     pub deletes: u64,
-    /// Objects known to exist in the target; `None` while nobody has asked. Counting them looks at all of them, so that
-    /// it is done only for a limit in percent.
+    /// Objects known to exist in the target; `None` while nobody has asked: only a limit in percent needs it.
     pub existing: Option<u64>,
     /// Names the set of deletes, so that an allowance cannot be used for another one.
     deletes_fingerprint: u64,
@@ -53,9 +52,7 @@ impl ExportSummary {
     /// # Errors
     /// When the store cannot be read.
     pub fn count_existing(&mut self, snapshot: &Snapshot, connector: ConnectorId) -> Result<(), StoreError> {
-        let mut existing = 0;
-        snapshot.cs_anchors(connector, &mut |_, _| existing += 1)?;
-        self.existing = Some(existing);
+        self.existing = Some(snapshot.cs_anchored(connector)?);
         Ok(())
     }
 
@@ -232,7 +229,7 @@ fn levels(snapshot: &Snapshot, mut adds: Adds) -> Result<BTreeMap<u32, Vec<CsId>
 
 /// The new objects that a new object needs: those it refers to, and its parent.
 fn needs(snapshot: &Snapshot, id: CsId, adds: &Adds) -> Result<Vec<CsId>, StoreError> {
-    let rows = snapshot.cs_references(id)?;
+    let rows = snapshot.cs_touched_references(id)?;
     let wanted = rows.iter().filter(|row| row.state.added(Stage::PendingExport)).map(|row| row.target);
     let mut needs: Vec<CsId> = wanted.filter(|target| *target != id && adds.levels.contains_key(target)).collect();
     needs.extend(adds.parents.get(&id).filter(|parent| adds.levels.contains_key(parent)));

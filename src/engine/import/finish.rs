@@ -194,7 +194,7 @@ impl Import<'_> {
             let state = ValueState(object.values.entries()[index].flags);
             object.values.set_flags(index, again(state).0);
         }
-        for mut row in snapshot.cs_references(id)? {
+        for mut row in snapshot.cs_touched_references(id)? {
             row.state = again(row.state);
             changes.cs_reference.push(row);
         }

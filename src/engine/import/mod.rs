@@ -17,7 +17,7 @@ mod unknown;
 use super::{EngineError, StepRecorder, hash};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage};
 use crate::context::Context;
-use crate::model::{Anchor, AttrId, ConnectorId, CsId, ErrorSide, RunId};
+use crate::model::{Anchor, AttrId, ConnectorId, CsId, RunId};
 use crate::store::{ChangeSet, Store};
 use lookup::Lookup;
 pub use retire::retire;
@@ -156,8 +156,6 @@ struct Import<'a> {
     options: &'a ImportOptions,
     cx: &'a Context,
     lookup: Lookup,
-    /// Objects with a noted import problem.
-    with_error: HashSet<CsId>,
     epoch: u64,
     secret: u64,
     problems: u64,
@@ -190,14 +188,11 @@ impl<'a> Import<'a> {
         } else {
             Lookup::of_changes(&snapshot, options.connector)?
         };
-        let errors = snapshot.errors(options.connector, None, usize::MAX)?;
-        let with_error = errors.into_iter().filter(|(_, side, _)| *side == ErrorSide::Import).map(|(id, ..)| id).collect();
         Ok(Self {
             store,
             options,
             cx,
             lookup,
-            with_error,
             epoch,
             secret,
             problems: 0,

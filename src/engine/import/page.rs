@@ -12,7 +12,7 @@ use crate::model::{
     Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageMask,
     ValueState,
 };
-use crate::store::{ChangeSet, DirtyReason, Snapshot};
+use crate::store::{ChangeSet, DirtyReason, Snapshot, StoreError};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -21,7 +21,8 @@ const ANCHOR_MAX: usize = 398;
 /// Few enough to keep both cores busy, enough to be worth handing over.
 const PER_TASK: usize = 64;
 
-/// An object as it is stored, with its references.
+/// An object as it is stored, with its references: all of them for a whole entry; for a change those that something is under
+/// way for and those that it names.
 type Stored = Option<(CsObject, Vec<CsReference>)>;
 
 /// What was computed of an entry before its turn: everything that does not depend on entries before it.
@@ -235,7 +236,7 @@ impl Import<'_> {
         let dn = Dn::parse(entry.dn()).ok().filter(|dn| dn.depth() > 0);
         let key = dn.as_ref().map(Dn::key);
         let image = if whole { image::of_entry(entry, self.store.names()) } else { Image::default() };
-        let stored = known.map(|id| read(snapshot, id)).transpose()?.flatten();
+        let stored = known.map(|id| read(snapshot, id, whole)).transpose()?.flatten();
         Ok(Box::new(Ahead { dn, key, image, read: known, stored }))
     }
 
@@ -303,7 +304,7 @@ impl Import<'_> {
         };
         if own.read.is_some_and(|id| Some(id) != known || stale.contains(&id)) || (known.is_some() && own.read.is_none()) {
             own.read = known;
-            own.stored = known.map(|id| read(&segment.snapshot, id)).transpose()?.flatten();
+            own.stored = known.map(|id| read(&segment.snapshot, id, whole)).transpose()?.flatten();
         }
         if let Some(problem) = flaw(entry, whole, &own) {
             return self.rejected(&problem, segment, recorder);
@@ -318,7 +319,7 @@ impl Import<'_> {
             *ahead = Some(own);
             return Ok(false);
         };
-        let stored = identity.stored.take().or_else(|| own.stored.take());
+        let mut stored = identity.stored.take().or_else(|| own.stored.take());
         let mut image = std::mem::take(&mut own.image);
         if !whole {
             let Some((object, _)) = stored.as_ref().filter(|(object, _)| object.imported()) else {
@@ -367,6 +368,9 @@ impl Import<'_> {
         if let Some(key) = &own.key {
             self.lookup.set_name(key, id);
             self.displaced.remove(&id);
+        }
+        if let Some((object, rows)) = stored.as_mut().filter(|_| !whole) {
+            self.read_named(object.id, &image.references, rows, &segment.snapshot)?;
         }
         let before = stored.as_ref().filter(|_| !whole).map_or(&[][..], |(_, rows)| rows.as_slice());
         let (shown, unclear) = self.resolve(std::mem::take(&mut image.references), before, segment)?;
@@ -432,7 +436,7 @@ impl Import<'_> {
                 }
                 identity.id = Some(holder);
                 identity.adopted = object.anchor.is_none() && !placeholder;
-                identity.stored = Some((object, segment.snapshot.cs_references(holder)?));
+                identity.stored = Some((object, references(&segment.snapshot, holder, whole)?));
                 return Ok(Some(identity));
             }
         }
@@ -495,6 +499,44 @@ impl Import<'_> {
         }
     }
 
+    /// Reads the references that a change speaks of, beside those that it must settle anyway: the others stay as they are,
+    /// so that one member more costs the same in every group.
+    fn read_named(
+        &self,
+        owner: CsId,
+        told: &[(AttrId, Operation, Vec<Target>)],
+        rows: &mut Vec<CsReference>,
+        snapshot: &Snapshot,
+    ) -> Result<(), EngineError> {
+        let mut known: HashSet<(AttrId, CsId)> = rows.iter().map(|row| (row.attr, row.target)).collect();
+        for (attr, operation, targets) in told {
+            if *operation == Operation::Replace {
+                let all = snapshot.cs_references_of(owner, *attr)?;
+                rows.extend(all.into_iter().filter(|row| known.insert((row.attr, row.target))));
+                continue;
+            }
+            for target in targets {
+                let (Some(target), _) = self.target(target, snapshot)? else { continue };
+                if known.insert((*attr, target)) {
+                    let state = snapshot.cs_reference(owner, *attr, target)?;
+                    rows.extend((!state.is_absent()).then_some(CsReference { owner, attr: *attr, target, state }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The object that a reference means, by its anchor or else by its name, and whether the anchor found it.
+    fn target(&self, target: &Target, snapshot: &Snapshot) -> Result<(Option<CsId>, bool), EngineError> {
+        if let Some(anchor) = &target.anchor {
+            let found = self.lookup.by_anchor(snapshot, anchor_key(anchor.as_bytes()), anchor.as_bytes())?;
+            if found.is_some() {
+                return Ok((found, true));
+            }
+        }
+        Ok((self.lookup.by_name(snapshot, &target.key)?, false))
+    }
+
     /// Turns names of targets into objects, with placeholders for those nobody has reported. With it, whether something was
     /// taken away under a name that leads nowhere, so that what is left is not sure.
     fn resolve(
@@ -516,17 +558,10 @@ impl Import<'_> {
             };
             let mut gone = HashSet::new();
             for target in targets {
-                let by_anchor = match &target.anchor {
-                    Some(anchor) => self.lookup.by_anchor(&segment.snapshot, anchor_key(anchor.as_bytes()), anchor.as_bytes())?,
-                    None => None,
-                };
-                let found = match by_anchor {
-                    Some(id) => Some(id),
-                    None => self.lookup.by_name(&segment.snapshot, &target.key)?,
-                };
+                let (found, by_anchor) = self.target(&target, &segment.snapshot)?;
                 match (found, operation) {
                     (Some(id), Operation::Remove) => {
-                        unclear |= by_anchor.is_none() && target.anchor.is_some() && !had.contains(&id);
+                        unclear |= !by_anchor && target.anchor.is_some() && !had.contains(&id);
                         gone.insert((attr, id));
                     }
                     (None, Operation::Remove) => unclear |= target.anchor.is_some(),
@@ -577,7 +612,7 @@ impl Import<'_> {
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(), EngineError> {
         let Staged { object, rows, found, known, renamed, retyped } = staged;
-        let id = object.id;
+        let (id, stored) = (object.id, work.stored.is_some());
         if known {
             self.notice(&object, &found, snapshot, recorder)?;
         }
@@ -595,7 +630,7 @@ impl Import<'_> {
             );
             let error = ObjectError::new(ObjectErrorCode::EXPORTED_CHANGE_NOT_REIMPORTED, detail, self.cx.now());
             changes.errors.push((id, ErrorSide::Import, Some(error)));
-        } else if self.with_error.remove(&id) {
+        } else if stored && snapshot.error(id, ErrorSide::Import)?.is_some() {
             changes.errors.push((id, ErrorSide::Import, None));
         }
         if found.wanted_again {
@@ -664,7 +699,6 @@ impl Import<'_> {
             segment.changes.errors.push((id, ErrorSide::Import, Some(noted)));
             segment.changes.cs_hash.push((id, None));
             segment.entries.insert(id);
-            self.with_error.insert(id);
             recorder.object("stage-failure", id, &shown, Vec::new());
         } else {
             recorder.count("stage-failure", 1);
@@ -776,7 +810,7 @@ fn take_over(placeholder: CsId, object: CsId, segment: &mut Segment<'_>) -> Resu
 
 /// Sets what an object has pending after references of it found their objects.
 fn refresh_referrer(object: &mut CsObject, snapshot: &Snapshot, changes: &ChangeSet) -> Result<(), EngineError> {
-    let stored = snapshot.cs_references(object.id)?;
+    let stored = snapshot.cs_touched_references(object.id)?;
     let moved = changes.cs_reference.iter().filter(|row| row.owner == object.id);
     let rows: HashMap<(AttrId, CsId), CsReference> = stored.iter().chain(moved).map(|row| ((row.attr, row.target), *row)).collect();
     let rows: Vec<CsReference> = rows.into_values().collect();
@@ -843,10 +877,15 @@ pub(super) fn mark_gone(object: &mut CsObject) {
     object.stage_mut(Stage::PendingImport).kind = DeltaKind::Delete;
 }
 
-fn read(snapshot: &Snapshot, id: CsId) -> Result<Stored, EngineError> {
+/// An object, with all its references for a whole entry, and with those that are touched for a change.
+fn read(snapshot: &Snapshot, id: CsId, whole: bool) -> Result<Stored, EngineError> {
     let Some(object) = snapshot.cs_object(id)? else { return Ok(None) };
-    let rows = snapshot.cs_references(id)?;
+    let rows = references(snapshot, id, whole)?;
     Ok(Some((object, rows)))
+}
+
+fn references(snapshot: &Snapshot, id: CsId, all: bool) -> Result<Vec<CsReference>, StoreError> {
+    if all { snapshot.cs_references(id) } else { snapshot.cs_touched_references(id) }
 }
 
 fn problem_of(entry: &EntryRef<'_>, code: ObjectErrorCode, detail: &str) -> DiscoveryError {

@@ -274,8 +274,11 @@ impl<'a> Batch<'a> {
             self.inbound.insert(mv, InboundJob { references, touched, loaded });
         }
         for references in planned.outbound_references {
-            let whole = self.outbound.get(&references.target).is_some_and(|job| job.whole);
-            self.outbound.insert(references.target, OutboundReferences { whole: whole || references.whole, ..references });
+            let earlier = self.outbound.remove(&references.target);
+            let whole = references.whole || earlier.as_ref().is_some_and(|job| job.whole);
+            let mut rows = earlier.map(|job| job.rows).unwrap_or_default();
+            rows.extend_from_slice(&references.rows);
+            self.outbound.insert(references.target, OutboundReferences { whole, rows, ..references });
         }
         if planned.inbound != Inbound::Placeholder {
             self.units.push(UnitRecord {

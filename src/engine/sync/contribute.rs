@@ -4,7 +4,7 @@
 use super::draft::{Draft, Evaluated, InboundReferences, UnitError};
 use super::image::CsImage;
 use super::link::{holds, ties};
-use crate::model::{AttrId, ConnectorId, CsId, CsObject, DeltaKind, Link, MvId, MvObject, ObjectErrorCode, RuleId, Stage};
+use crate::model::{AttrId, ConnectorId, CsId, CsObject, DeltaKind, Lineage, Link, MvId, MvObject, ObjectErrorCode, RuleId, Stage};
 use crate::rules::{Contributor, Direction, LinkType, ScopeSet, SyncRule};
 use crate::store::DirtyReason;
 use std::sync::Arc;
@@ -124,8 +124,8 @@ impl Draft<'_> {
     }
 
     fn contribute(&mut self, current: &Arc<MvObject>, parts: &[Part]) -> Result<bool, UnitError> {
-        let images: Vec<CsImage<'_>> =
-            parts.iter().map(|part| CsImage::new(self.view, &part.object, self.rows.get(&part.id).cloned())).collect();
+        let rows: Vec<_> = parts.iter().map(|part| self.image_rows(part.id)).collect::<Result<_, _>>()?;
+        let images: Vec<CsImage<'_>> = parts.iter().zip(rows).map(|(part, rows)| CsImage::new(self.view, &part.object, rows)).collect();
         let contributors: Vec<Contributor<'_>> = parts
             .iter()
             .zip(&images)
@@ -148,13 +148,17 @@ impl Draft<'_> {
         drop(images);
         let values = contribution.values;
         let changed = values != current.values || contribution.lineage != current.lineage;
-        let subject_is_target = self.book.is_target(self.subject.connector());
+        // A target's own references follow from the metaverse, too: news of them and what is wanted of them may cross.
+        let both_ways =
+            self.book.is_target(self.subject.connector()) && contribution.references.iter().any(|flow| flow.owner == self.subject.0);
         let relinked = self.mv.iter().any(|slot| slot.id == current.id && slot.relinked);
+        let of_references = |entry: &&Lineage| rules.is_reference(entry.attr);
+        let same_reference_origins = contribution.lineage.iter().filter(of_references).eq(current.lineage.iter().filter(of_references));
         let whole = self.book.full
             || self.retrying
             || relinked
-            || subject_is_target
-            || contribution.lineage != current.lineage
+            || both_ways
+            || !same_reference_origins
             || contribution.references.iter().any(|flow| !matches!(flow.source, crate::rules::ReferenceSource::Attribute(_)));
         // What an earlier round found must not be lost when a later one looks at the object again.
         let earlier = self.inbound.iter().position(|job| job.mv == current.id).map(|index| self.inbound.remove(index));

@@ -4,14 +4,14 @@
 use super::book::Rulebook;
 use super::keys::{footprint_metaverse, footprint_name, footprint_object};
 use super::stages::{self, expected_exists, under_way};
-use super::view::View;
+use super::view::{View, laid_over};
 use crate::model::{
     AttrId, ConnectorId, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, FlatValues, Link, MvId, MvObject, ObjectErrorCode, ObjectType,
-    Stage,
+    Stage, ValueState,
 };
 use crate::rules::{Earlier, FlowError, ReferenceFlow, ScopeSet};
 use crate::store::{DirtyReason, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Numbers of objects that a unit makes, until the batch gives them real ones.
@@ -88,8 +88,11 @@ pub(crate) struct OutboundReferences {
     pub(crate) flows: Vec<ReferenceFlow>,
     /// Reference attributes that only gain.
     pub(crate) merged: Vec<AttrId>,
-    /// Compare all rows; otherwise only what changes in the metaverse.
+    /// Compare all rows; otherwise only what changes in the metaverse, and `rows`.
     pub(crate) whole: bool,
+    /// References, by attribute and target, that are compared whatever the metaverse does: those of which an import brought
+    /// news, and those that something is under way for.
+    pub(crate) rows: Vec<(AttrId, CsId)>,
 }
 
 /// What happened to one target object.
@@ -140,8 +143,10 @@ pub(crate) struct Draft<'v> {
     pub(crate) subject: CsId,
     pub(crate) cs: Vec<CsSlot>,
     pub(crate) mv: Vec<MvSlot>,
-    /// References loaded, as they will be.
+    /// References loaded whole, as they will be.
     pub(crate) rows: BTreeMap<CsId, Arc<Vec<CsReference>>>,
+    /// Objects of which wishes for references were withdrawn without loading them all.
+    unwished: BTreeSet<CsId>,
     pub(crate) row_changes: BTreeMap<(CsId, AttrId, CsId), CsReference>,
     pub(crate) reads: Vec<u64>,
     pub(crate) blobs: Vec<Vec<u8>>,
@@ -176,6 +181,7 @@ impl<'v> Draft<'v> {
             cs: vec![CsSlot { id, object: Some(subject), link_before, changed: false }],
             mv: Vec::new(),
             rows: BTreeMap::new(),
+            unwished: BTreeSet::new(),
             row_changes: BTreeMap::new(),
             reads: vec![footprint_object(id)],
             blobs: Vec::new(),
@@ -297,7 +303,7 @@ impl<'v> Draft<'v> {
     pub(crate) fn remove(&mut self, id: CsId) -> Result<(), StoreError> {
         self.unlink(id, Link::Disconnected)?;
         for row in self.rows(id)?.iter() {
-            self.row_changes.insert((id, row.attr, row.target), CsReference { state: crate::model::ValueState::ABSENT, ..*row });
+            self.row_changes.insert((id, row.attr, row.target), CsReference { state: ValueState::ABSENT, ..*row });
         }
         self.rows.insert(id, Arc::default());
         let slot = self.cs_slot(id)?;
@@ -400,33 +406,48 @@ impl<'v> Draft<'v> {
         if let Some(rows) = self.rows.get(&id) {
             return Ok(Arc::clone(rows));
         }
-        let rows = Arc::new(self.view.cs_rows(id)?);
+        let rows = Arc::new(laid_over(id, self.view.cs_rows(id)?, self.changes_of(id)));
         self.rows.insert(id, Arc::clone(&rows));
         Ok(rows)
     }
 
-    /// Changes references of an object: `change` says the new state of a row, or `None` to leave it.
+    /// The references of an object that any stage touches, as the unit leaves them.
+    pub(crate) fn touched(&self, id: CsId) -> Result<Vec<CsReference>, StoreError> {
+        let mut rows = match self.rows.get(&id) {
+            Some(rows) => rows.to_vec(),
+            None => laid_over(id, self.view.cs_touched(id)?, self.changes_of(id)),
+        };
+        rows.retain(|row| row.state.is_touched());
+        Ok(rows)
+    }
+
+    /// The references with which an image of the object must be made; `None` when those of the view do: consuming an
+    /// import leaves what is wanted as it is.
+    pub(crate) fn image_rows(&mut self, id: CsId) -> Result<Option<Arc<Vec<CsReference>>>, StoreError> {
+        if self.unwished.contains(&id) {
+            self.rows(id)?;
+        }
+        Ok(self.rows.get(&id).cloned())
+    }
+
+    fn changes_of(&self, id: CsId) -> impl Iterator<Item = ((AttrId, CsId), ValueState)> {
+        let range = (id, AttrId(0), CsId(0))..=(id, AttrId(u16::MAX), CsId(u64::MAX));
+        self.row_changes.range(range).map(|((_, attr, target), row)| ((*attr, *target), row.state))
+    }
+
+    /// Changes references of an object that any stage touches: `change` says the new state of a row, or `None` to leave it.
     pub(crate) fn edit_rows(&mut self, id: CsId, change: impl Fn(&CsReference) -> Option<CsReference>) -> Result<bool, StoreError> {
-        let rows = self.rows(id)?;
-        let mut next = Vec::new();
-        let mut changed = false;
-        for row in rows.iter() {
-            match change(row) {
-                Some(new) => {
-                    changed = true;
-                    self.row_changes.insert((id, row.attr, row.target), new);
-                    if !new.state.is_absent() {
-                        next.push(new);
-                    }
-                }
-                None => next.push(*row),
-            }
+        let changed: Vec<CsReference> = self.touched(id)?.iter().filter_map(change).collect();
+        if changed.is_empty() {
+            return Ok(false);
         }
-        if changed {
-            self.forget(id);
-            self.rows.insert(id, Arc::new(next));
+        self.forget(id);
+        if let Some(rows) = self.rows.get_mut(&id) {
+            let states = changed.iter().map(|row| ((row.attr, row.target), row.state));
+            *rows = Arc::new(laid_over(id, rows.to_vec(), states));
         }
-        Ok(changed)
+        self.row_changes.extend(changed.into_iter().map(|row| ((id, row.attr, row.target), row)));
+        Ok(true)
     }
 
     /// Withdraws all wishes for an object without a metaverse object. An object that nobody ever sent vanishes;
@@ -457,9 +478,12 @@ impl<'v> Draft<'v> {
     }
 
     fn clear_row_wishes(&mut self, id: CsId) -> Result<(), StoreError> {
-        self.edit_rows(id, |row| {
+        let changed = self.edit_rows(id, |row| {
             row.state.touched(Stage::PendingExport).then(|| CsReference { state: row.state.without(Stage::PendingExport), ..*row })
         })?;
+        if changed && !self.rows.contains_key(&id) {
+            self.unwished.insert(id);
+        }
         Ok(())
     }
 
@@ -470,7 +494,8 @@ impl<'v> Draft<'v> {
         }
         let connector = id.connector();
         let scope = if self.book.has_inbound(connector) {
-            let image = super::image::CsImage::new(self.view, object, self.rows.get(&id).cloned());
+            let rows = self.image_rows(id)?;
+            let image = super::image::CsImage::new(self.view, object, rows);
             self.book.rules.inbound_scope(connector, &image, self.book.run)?
         } else {
             ScopeSet::default()

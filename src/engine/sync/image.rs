@@ -178,7 +178,12 @@ impl AttributeSource for MvImage<'_> {
         }
         // A contributor without values gives references. One that none can be resolved of yet still decides the
         // attribute, or precedence would depend on which objects came first.
-        (self.of_attribute(attr).count() as u64).max(1)
+        let count = match self.rows.get() {
+            None if is_provisional_mv(self.object.id) => 0,
+            None => self.view.or_note(self.view.mv_reference_count(self.object.id, attr)),
+            Some(_) => self.of_attribute(attr).count() as u64,
+        };
+        count.max(1)
     }
 
     fn references(&self, attr: AttrId) -> Vec<u64> {

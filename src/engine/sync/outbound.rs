@@ -209,7 +209,7 @@ impl Draft<'_> {
                 let flow = !wanted.values.is_empty() || !wanted.references.is_empty();
                 let merged = wanted.merged.clone();
                 let flows = self.put_wanted(id, wanted)?;
-                self.outbound.push(OutboundReferences { mv: source.id, target: id, flows, merged, whole: true });
+                self.outbound.push(OutboundReferences { mv: source.id, target: id, flows, merged, whole: true, rows: Vec::new() });
                 self.events.push((id, TargetEvent::Added { flow }));
                 Ok(self.echoes(id)?)
             }
@@ -296,14 +296,16 @@ impl Draft<'_> {
         }
         let renamed = next_rename != had_rename && next_rename.is_some();
         let known = self.outbound.iter().find(|job| job.target == id);
-        let whole = self.book.full
-            || fresh
-            || self.retrying
-            || id == self.subject
-            || known.is_some_and(|job| job.whole)
-            || self.flows_differ(source, id, &flows)?;
+        let whole =
+            self.book.full || fresh || self.retrying || known.is_some_and(|job| job.whole) || self.flows_differ(source, id, &flows)?;
+        let mut rows = Vec::new();
+        if id == self.subject && !whole {
+            // What the target shows, or does not, is held against what is wanted; of the other references it said nothing.
+            rows = self.touched_rows.iter().map(|row| (row.attr, row.target)).collect();
+            rows.extend(self.touched(id)?.iter().map(|row| (row.attr, row.target)));
+        }
         self.outbound.retain(|job| job.target != id);
-        self.outbound.push(OutboundReferences { mv: source.id, target: id, flows, merged, whole });
+        self.outbound.push(OutboundReferences { mv: source.id, target: id, flows, merged, whole, rows });
         let restored = had_kind == DeltaKind::Delete;
         let event = match (renamed, fresh && creating) {
             (true, _) => TargetEvent::Renamed { flow },
@@ -365,7 +367,7 @@ impl Draft<'_> {
         if kind == DeltaKind::None {
             return Ok(false);
         }
-        Ok(self.rows(id)?.iter().any(|row| row.state.touched(Stage::PendingExport)))
+        Ok(self.touched(id)?.iter().any(|row| row.state.touched(Stage::PendingExport)))
     }
 
     /// True when inbound rules may see what the target object will look like.

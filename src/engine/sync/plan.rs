@@ -108,11 +108,31 @@ impl SyncPlan {
                 changes.errors.push((*id, ErrorSide::Sync, None));
             }
         }
+        let moot = moot_refusals(book, snapshot, &changes.cs_put)?;
+        changes.errors.extend(moot.into_iter().map(|id| (id, ErrorSide::Export, None)));
         changes.dirty = dirty.iter().map(|(id, reason)| (*id, *reason)).collect();
         self.dirty = dirty;
         self.join_keys = join_keys;
         Ok(())
     }
+}
+
+/// A refusal is over when what was refused is no longer wanted.
+fn moot_refusals(book: &Rulebook<'_>, snapshot: &Snapshot, put: &[CsObject]) -> Result<Vec<CsId>, StoreError> {
+    let mut refusing = Vec::new();
+    for target in book.rules.targets() {
+        if !snapshot.errors(*target, None, 1)?.is_empty() {
+            refusing.push(*target);
+        }
+    }
+    let mut moot = Vec::new();
+    for object in put.iter().filter(|object| refusing.contains(&object.id.connector())) {
+        let waits = object.stage(Stage::PendingExport).is_some() || object.stage(Stage::InProgress).is_some();
+        if !waits && snapshot.error(object.id, ErrorSide::Export)?.is_some() {
+            moot.push(object.id);
+        }
+    }
+    Ok(moot)
 }
 
 struct Report<'a, 'p> {

@@ -158,7 +158,8 @@ fn compare_metaverse(view: &View<'_>, job: &InboundJob, fresh: bool) -> Result<V
 
 /// What single references of a target object ask for, and which target objects must be compared whole.
 struct TargetWork {
-    single: BTreeMap<(CsId, AttrId, CsId), bool>,
+    /// Wanted or not; `None` when no flow decides the attribute.
+    single: BTreeMap<(CsId, AttrId, CsId), Option<bool>>,
     whole: BTreeSet<CsId>,
     flows: BTreeMap<CsId, Option<OutboundReferences>>,
 }
@@ -169,6 +170,7 @@ fn target_changes(batch: &mut Batch<'_>, changes: &[MetaverseChange]) -> Result<
         whole: batch.outbound.values().filter(|job| job.whole).map(|job| job.target).collect(),
         flows: BTreeMap::new(),
     };
+    work.compare_rows(batch)?;
     for (owner, attr, target, contributor) in changes {
         for connector in batch.book.rules.targets() {
             let view = batch.view();
@@ -218,7 +220,7 @@ fn target_changes(batch: &mut Batch<'_>, changes: &[MetaverseChange]) -> Result<
         let state = batch.row_state(owner, attr, target)?;
         let expected = expected_exists(&object) && state.present(StageMask::EXPECTED);
         let merged = batch.outbound.get(&owner).is_some_and(|job| job.merged.contains(&attr));
-        let next = want_state(state, expected, wanted || merged && expected);
+        let next = want_state(state, expected, wanted.map_or(expected, |wanted| wanted || merged && expected));
         if next != state {
             single.entry(owner).or_default().push(CsReference { owner, attr, target, state: next });
         }
@@ -231,6 +233,27 @@ fn target_changes(batch: &mut Batch<'_>, changes: &[MetaverseChange]) -> Result<
 }
 
 impl TargetWork {
+    /// Single references that units name are held against the metaverse.
+    fn compare_rows(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        let view = batch.view();
+        for job in batch.outbound.values().filter(|job| !job.whole && !job.rows.is_empty()) {
+            if job.flows.iter().any(|flow| is_computed(flow) || is_shared(flow, &job.flows)) {
+                self.whole.insert(job.target);
+                continue;
+            }
+            for (attr, to) in &job.rows {
+                let source = job.flows.iter().find(|flow| flow.target == *attr).map(|flow| &flow.source);
+                let wanted = match (source, metaverse_of(&view, *to)?) {
+                    (Some(ReferenceSource::Attribute(source)), Some(mv)) => Some(view.has_mv_reference(job.mv, *source, mv)?),
+                    (Some(ReferenceSource::Attribute(_)), None) => Some(false),
+                    _ => None,
+                };
+                self.single.insert((job.target, *attr, *to), wanted);
+            }
+        }
+        Ok(())
+    }
+
     /// The reference `attr` of a metaverse object to the one behind `to` comes or goes: what that means for the
     /// target object `from`.
     fn point(
@@ -252,18 +275,24 @@ impl TargetWork {
         }
         let Some(job) = known.or_else(|| self.flows.get(&from).and_then(Option::as_ref)) else { return Ok(()) };
         for flow in &job.flows {
-            let computed = matches!(flow.source, ReferenceSource::Targets(_));
-            let shared = job.flows.iter().filter(|other| other.target == flow.target).count() > 1;
-            if computed || shared {
+            if is_computed(flow) || is_shared(flow, &job.flows) {
                 self.whole.insert(from);
                 return Ok(());
             }
             if let (true, Some(to)) = (flow.source == ReferenceSource::Attribute(attr), to) {
-                self.single.insert((from, flow.target, to), wanted);
+                self.single.insert((from, flow.target, to), Some(wanted));
             }
         }
         Ok(())
     }
+}
+
+fn is_computed(flow: &ReferenceFlow) -> bool {
+    matches!(flow.source, ReferenceSource::Targets(_))
+}
+
+fn is_shared(flow: &ReferenceFlow, flows: &[ReferenceFlow]) -> bool {
+    flows.iter().filter(|other| other.target == flow.target).count() > 1
 }
 
 /// The reference flows that decide for a target object whose metaverse object has no unit in this batch.
@@ -275,7 +304,14 @@ fn reference_flows(view: &View<'_>, batch: &Batch<'_>, owner: MvId, target: CsId
     let creating = !expected_exists(&object);
     let wanted = scope.and_then(|scope| book.rules.want(&of_type(&scope, object.object_type), &image, creating, book.run));
     // A metaverse object that cannot be exported keeps what it has; its own unit reports why.
-    Ok(wanted.ok().map(|wanted| OutboundReferences { mv: owner, target, flows: wanted.references, merged: wanted.merged, whole: false }))
+    Ok(wanted.ok().map(|wanted| OutboundReferences {
+        mv: owner,
+        target,
+        flows: wanted.references,
+        merged: wanted.merged,
+        whole: false,
+        rows: Vec::new(),
+    }))
 }
 
 fn compare_target(view: &View<'_>, job: &OutboundReferences, fresh: bool) -> Result<Vec<CsReference>, StoreError> {
@@ -350,7 +386,7 @@ fn apply_rows(batch: &mut Batch<'_>, target: CsId, mv: MvId, rows: Vec<CsReferen
             let wishes = wished
                 || pending.rename.is_some()
                 || stages::wants_values(&object)
-                || batch.view().cs_rows(target)?.iter().any(|row| row.state.touched(Stage::PendingExport));
+                || batch.view().cs_touched(target)?.iter().any(|row| row.state.touched(Stage::PendingExport));
             if wishes { DeltaKind::Update } else { DeltaKind::None }
         }
     };

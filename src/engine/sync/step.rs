@@ -342,7 +342,8 @@ impl Step<'_> {
     }
 
     fn prepare_index(&mut self, snapshot: &Snapshot, lookups: u64) -> Result<(), StoreError> {
-        if self.index.is_some() || lookups.saturating_mul(INDEX_SHARE) < snapshot.mv_count()? {
+        // A delta costs what changed, also where that is much of a small directory.
+        if self.index.is_some() || !self.request.full || lookups.saturating_mul(INDEX_SHARE) < snapshot.mv_count()? {
             return Ok(());
         }
         let mut index = JoinIndex::default();

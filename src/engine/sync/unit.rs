@@ -290,7 +290,8 @@ impl Work<'_> {
         if !scope.rules.iter().any(|rule| rule.joins) {
             return Ok(Vec::new());
         }
-        let image = CsImage::new(self.draft.view, object, self.draft.rows.get(&object.id).cloned());
+        let rows = self.draft.image_rows(object.id)?;
+        let image = CsImage::new(self.draft.view, object, rows);
         Ok(self.draft.book.rules.joins(scope, &image)?)
     }
 
@@ -315,9 +316,9 @@ impl Work<'_> {
 
     /// Makes what was imported the base, references included.
     fn consume(&mut self, id: CsId) -> Result<(), UnitError> {
-        let rows = self.draft.rows(id)?;
-        self.draft.touched_rows = rows.iter().filter(|row| row.state.touched(Stage::PendingImport)).copied().collect();
-        drop(rows);
+        let mut rows = self.draft.touched(id)?;
+        rows.retain(|row| row.state.touched(Stage::PendingImport));
+        self.draft.touched_rows = rows;
         self.draft.edit(id, |object| {
             commit_import(object);
         })?;

@@ -216,12 +216,22 @@ impl View<'_> {
     /// All references of an object, in all states, ascending by attribute and target.
     pub(crate) fn cs_rows(&self, owner: CsId) -> Result<Vec<CsReference>, StoreError> {
         self.note(footprint_object(owner));
-        let stored = self.snapshot.cs_references(owner)?;
-        let Some(changes) = self.overlay.cs_rows.get(&owner) else { return Ok(stored) };
-        let mut rows: BTreeMap<(AttrId, CsId), ValueState> = stored.into_iter().map(|row| ((row.attr, row.target), row.state)).collect();
-        rows.extend(changes.iter().map(|(key, state)| (*key, *state)));
-        let present = rows.into_iter().filter(|(_, state)| !state.is_absent());
-        Ok(present.map(|((attr, target), state)| CsReference { owner, attr, target, state }).collect())
+        Ok(self.with_changes(owner, self.snapshot.cs_references(owner)?))
+    }
+
+    /// The references of an object that any stage touches, ascending by attribute and target.
+    pub(crate) fn cs_touched(&self, owner: CsId) -> Result<Vec<CsReference>, StoreError> {
+        self.note(footprint_object(owner));
+        let mut rows = self.with_changes(owner, self.snapshot.cs_touched_references(owner)?);
+        rows.retain(|row| row.state.is_touched());
+        Ok(rows)
+    }
+
+    fn with_changes(&self, owner: CsId, stored: Vec<CsReference>) -> Vec<CsReference> {
+        match self.overlay.cs_rows.get(&owner) {
+            Some(changes) => laid_over(owner, stored, changes.iter().map(|(key, state)| (*key, *state))),
+            None => stored,
+        }
     }
 
     /// How many references each attribute of an object has in the wanted image, as committed.
@@ -241,8 +251,7 @@ impl View<'_> {
         let (back_link, link) = self.memberships.filter(|(back_link, _)| *back_link == attr)?;
         debug_assert_ne!(back_link, link);
         self.note(footprint_object(member));
-        let referrers = self.or_note(self.snapshot.cs_referrers(member));
-        Some(referrers.into_iter().filter(|(through, _)| *through == link).map(|(_, group)| group.0).collect())
+        Some(self.or_note(self.snapshot.cs_referrers_by(member, link)).into_iter().map(|group| group.0).collect())
     }
 
     /// All references of a metaverse object, ascending by attribute and target.
@@ -258,6 +267,30 @@ impl View<'_> {
             };
         }
         Ok(rows.into_iter().map(|((attr, target), contributor)| MvReference { owner, attr, target, contributor }).collect())
+    }
+
+    /// True when a metaverse object has a reference.
+    pub(crate) fn has_mv_reference(&self, owner: MvId, attr: AttrId, target: MvId) -> Result<bool, StoreError> {
+        self.note(footprint_metaverse(owner));
+        match self.overlay.mv_rows.get(&owner).and_then(|rows| rows.get(&(attr, target))) {
+            Some(row) => Ok(row.is_some()),
+            None => Ok(self.snapshot.mv_reference(owner, attr, target)?.is_some()),
+        }
+    }
+
+    /// How many references one attribute of a metaverse object has, without reading them.
+    pub(crate) fn mv_reference_count(&self, owner: MvId, attr: AttrId) -> Result<u64, StoreError> {
+        self.note(footprint_metaverse(owner));
+        let mut count = self.snapshot.mv_reference_count(owner, attr)?;
+        let Some(changes) = self.overlay.mv_rows.get(&owner) else { return Ok(count) };
+        for ((_, target), row) in changes.range((attr, MvId(0))..=(attr, MvId(u64::MAX))) {
+            match (self.snapshot.mv_reference(owner, attr, *target)?.is_some(), row.is_some()) {
+                (false, true) => count += 1,
+                (true, false) => count = count.saturating_sub(1),
+                _ => {}
+            }
+        }
+        Ok(count)
     }
 
     /// Objects of a connector that may have a value, to be verified.
@@ -281,4 +314,20 @@ impl View<'_> {
         found.dedup();
         Ok(found)
     }
+}
+
+/// References of an object with changes laid over them, ascending by attribute and target.
+pub(crate) fn laid_over(
+    owner: CsId,
+    stored: Vec<CsReference>,
+    changes: impl Iterator<Item = ((AttrId, CsId), ValueState)>,
+) -> Vec<CsReference> {
+    let mut changes = changes.peekable();
+    if changes.peek().is_none() {
+        return stored;
+    }
+    let mut rows: BTreeMap<(AttrId, CsId), ValueState> = stored.into_iter().map(|row| ((row.attr, row.target), row.state)).collect();
+    rows.extend(changes);
+    let present = rows.into_iter().filter(|(_, state)| !state.is_absent());
+    present.map(|((attr, target), state)| CsReference { owner, attr, target, state }).collect()
 }

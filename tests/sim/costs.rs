@@ -1,0 +1,409 @@
+//! What a delta cycle costs hangs on what changed and what follows from it: not on how many objects there are, and not on
+//! how many members a group has. Held against the rows that the store read and wrote and against its commits, which no
+//! clock disturbs.
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use syncline::connector::{
+    Capabilities, Completion, Connector, ConnectorError, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ExportReply, ImportKind,
+    ImportPage, ImportRequest, ImportStream, Operation, PageBuilder, Schema,
+};
+use syncline::context::Context;
+use syncline::engine::Silent;
+use syncline::engine::bridge::Bridge;
+use syncline::engine::run::{Caution, Engine, Participant, Profile, Standing};
+use syncline::events::{Event, EventSink};
+use syncline::model::{Anchor, ConnectorId, Names, Timestamp, Value, ValueRef};
+use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings, RunParameters};
+use syncline::store::{IoCounts, Store};
+
+const A: ConnectorId = ConnectorId(1);
+const B: ConnectorId = ConnectorId(2);
+const T: ConnectorId = ConnectorId(3);
+
+/// What a directory tells of one object.
+#[derive(Clone)]
+struct Told {
+    what: What,
+    dn: String,
+    key: String,
+    kind: &'static str,
+    says: Vec<(String, Operation, Vec<String>)>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum What {
+    Whole,
+    Change,
+    Gone,
+}
+
+impl Told {
+    fn new(what: What, kind: &'static str, dn: String, key: String) -> Self {
+        Self { what, dn, key, kind, says: Vec::new() }
+    }
+
+    fn user(number: u64) -> Self {
+        let user = Self::new(What::Whole, "user", user_name(number), user_key(number));
+        let user = user.says("badge", Operation::Replace, [number.to_string()]);
+        let user = user.says("displayName", Operation::Replace, [format!("user {number}")]);
+        user.says("mail", Operation::Replace, [format!("{number}@x")]).says("manager", Operation::Replace, [user_name(1)])
+    }
+
+    fn group(name: &str, members: impl IntoIterator<Item = u64>) -> Self {
+        let group = Self::new(What::Whole, "group", format!("CN={name},DC=x"), name.to_owned());
+        let group = group.says("cn", Operation::Replace, [name.to_owned()]);
+        group.says("member", Operation::Replace, members.into_iter().map(user_name))
+    }
+
+    fn user_changes(number: u64) -> Self {
+        Self::new(What::Change, "user", user_name(number), user_key(number))
+    }
+
+    fn group_changes(name: &str) -> Self {
+        Self::new(What::Change, "group", format!("CN={name},DC=x"), name.to_owned())
+    }
+
+    fn gone(number: u64) -> Self {
+        Self::new(What::Gone, "user", user_name(number), user_key(number))
+    }
+
+    fn says(mut self, attribute: &str, operation: Operation, values: impl IntoIterator<Item = String>) -> Self {
+        self.says.push((attribute.to_owned(), operation, values.into_iter().collect()));
+        self
+    }
+
+    fn put(&self, page: &mut PageBuilder, names: &Names) {
+        match self.what {
+            What::Whole => page.begin_entry(&self.dn),
+            What::Change => page.begin_change(&self.dn),
+            What::Gone => page.begin_gone(&self.dn),
+        }
+        page.anchor(self.key.as_bytes());
+        if self.what != What::Gone {
+            page.object_type(names.object_type(self.kind));
+        }
+        for (attribute, operation, values) in &self.says {
+            page.attribute(names.intern(attribute), *operation);
+            for value in values {
+                if matches!(attribute.as_str(), "manager" | "member") {
+                    page.reference(value);
+                } else {
+                    page.value(ValueRef::Text(value));
+                }
+            }
+        }
+        page.finish();
+    }
+}
+
+fn user_name(number: u64) -> String {
+    format!("CN=u{number},DC=x")
+}
+
+fn user_key(number: u64) -> String {
+    format!("{number:08}")
+}
+
+/// A directory that tells all it has when it is asked for everything, and otherwise only the news.
+struct Directory {
+    names: Arc<Names>,
+    all: Vec<Told>,
+    news: Mutex<Vec<Told>>,
+    /// What it was asked to do since the last look.
+    asked: Mutex<Vec<ExportOperation>>,
+}
+
+impl Directory {
+    fn new(names: &Arc<Names>, all: Vec<Told>) -> Arc<Self> {
+        Arc::new(Self { names: Arc::clone(names), all, news: Mutex::default(), asked: Mutex::default() })
+    }
+}
+
+/// What a target tells after it did as it was told.
+fn echo(operation: &ExportOperation, key: &str) -> Told {
+    let kind = if operation.object_type == "group" { "group" } else { "user" };
+    let what = match operation.kind {
+        ExportKind::Add => What::Whole,
+        ExportKind::Update => What::Change,
+        ExportKind::Delete => What::Gone,
+    };
+    let dn = operation.rename.clone().unwrap_or_else(|| operation.dn.clone());
+    let mut told = Told::new(what, kind, dn, key.to_owned());
+    for change in &operation.attributes {
+        let texts = change.wanted.iter().map(|value| match value {
+            Value::Text(text) => text.to_string(),
+            other => format!("{other:?}"),
+        });
+        told = told.says(&change.name, Operation::Replace, texts);
+    }
+    for change in &operation.references {
+        if !change.added.is_empty() {
+            told = told.says(&change.name, Operation::Add, change.added.clone());
+        }
+        if !change.removed.is_empty() {
+            told = told.says(&change.name, Operation::Remove, change.removed.clone());
+        }
+    }
+    told
+}
+
+#[async_trait]
+impl Connector for Directory {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            full_import: true,
+            delta_import: true,
+            export: true,
+            batch_objects: 100,
+            batch_references: 1_000,
+            batches_in_flight: 1,
+            reference_deltas: true,
+        }
+    }
+
+    async fn schema(&self, _cx: &Context) -> Result<Schema, ConnectorError> {
+        Ok(Schema::default())
+    }
+
+    async fn import(&self, _cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
+        let news = std::mem::take(&mut *self.news.lock().unwrap());
+        let full = request.kind == ImportKind::Full;
+        let told = if full { &self.all } else { &news };
+        let mut pages: Vec<Result<ImportPage, ConnectorError>> = Vec::new();
+        for chunk in told.chunks(1_000) {
+            let mut page = PageBuilder::new();
+            for told in chunk {
+                told.put(&mut page, &self.names);
+            }
+            pages.push(Ok(page.build(None)));
+        }
+        pages.push(Ok(PageBuilder::new().build(Some(Completion { watermark: Some(b"here".to_vec()), answered_in_full: full }))));
+        Ok(futures_util::stream::iter(pages).boxed())
+    }
+
+    async fn export(&self, _cx: &Context, batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {
+        let mut outcomes = Vec::new();
+        for operation in &batch.operations {
+            let anchor = operation.anchor.clone().unwrap_or_else(|| Anchor::new(operation.dn.as_bytes()));
+            let key = String::from_utf8(anchor.as_bytes().to_vec()).unwrap();
+            self.news.lock().unwrap().push(echo(operation, &key));
+            self.asked.lock().unwrap().push(operation.clone());
+            outcomes.push((operation.id, ExportOutcome::Accepted { anchor: Some(anchor) }));
+        }
+        Ok(ExportReply::new(batch, outcomes))
+    }
+}
+
+struct Nobody;
+
+impl EventSink for Nobody {
+    fn event(&self, _at: Timestamp, _event: &Event) {}
+}
+
+/// A source, a target, and what lies between them, at rest.
+struct World {
+    store: Store,
+    rules: RuleSet,
+    source: Arc<Directory>,
+    target: Arc<Directory>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl World {
+    fn new(all: Vec<Told>) -> Self {
+        let store = Store::in_memory().unwrap();
+        let names = Arc::clone(store.names());
+        let files = [RuleFile { name: "laws.toml".to_owned(), text: include_str!("../laws/rules.toml").to_owned() }];
+        let profile = |id, name: &str| ConnectorProfile::new(id, name, ConnectorKind::Other);
+        let connectors = [profile(A, "A"), profile(B, "B"), profile(T, "T")];
+        let settings = RuleSettings::default();
+        let rules = RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names: &names, settings: &settings }).unwrap();
+        let world = Self {
+            source: Directory::new(&names, all),
+            target: Directory::new(&names, Vec::new()),
+            store,
+            rules,
+            runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),
+        };
+        world.with_engine(|engine| {
+            engine.cycle(true, &mut Silent).unwrap();
+            engine.cycle(false, &mut Silent).unwrap();
+        });
+        assert_eq!(world.asked().len(), world.source.all.len(), "everybody arrived");
+        assert_eq!(world.store.check().unwrap().problems, []);
+        world
+    }
+
+    /// Users, and two groups: one of the last users, and `g1` of the others named.
+    fn of(users: u64, members: u64) -> Self {
+        let groups = [Told::group("g1", 1..=members), Told::group("g2", [users])];
+        Self::new(groups.into_iter().chain((1..=users).map(Told::user)).collect())
+    }
+
+    fn with_engine<R>(&self, work: impl FnOnce(&Engine<'_>) -> R) -> R {
+        let participant = |name: &str, connector: &Arc<Directory>, target| Participant {
+            name: name.to_owned(),
+            connector: Some(Arc::clone(connector) as Arc<dyn Connector>),
+            target,
+            selection: 0,
+            standing: Standing::Configured,
+        };
+        let participants = BTreeMap::from([(A, participant("A", &self.source, false)), (T, participant("T", &self.target, true))]);
+        work(&Engine {
+            store: &self.store,
+            rules: &self.rules,
+            bridge: Bridge::new(self.runtime.handle().clone()),
+            participants,
+            parameters: RunParameters::default(),
+            caution: Caution { delete_percent_max: Some(90), ..Caution::default() },
+            cx: Context::system(),
+            events: &Nobody,
+        })
+    }
+
+    /// What some work costs.
+    fn cost(&self, work: impl FnOnce(&Engine<'_>)) -> IoCounts {
+        let before = self.store.io_counts();
+        self.with_engine(work);
+        let after = self.store.io_counts();
+        IoCounts {
+            rows_read: after.rows_read - before.rows_read,
+            bodies_read: after.bodies_read - before.bodies_read,
+            rows_written: after.rows_written - before.rows_written,
+            commits: after.commits - before.commits,
+        }
+    }
+
+    /// What a delta cycle over these news costs.
+    fn cycle(&self, news: Vec<Told>) -> IoCounts {
+        self.source.news.lock().unwrap().extend(news);
+        let cost = self.cost(|engine| {
+            let runs = engine.cycle(false, &mut Silent).unwrap();
+            let wrong: Vec<_> = runs.iter().filter(|run| run.result.0 != "success" || run.profile.starts_with("Full")).collect();
+            assert!(wrong.is_empty(), "{wrong:#?}");
+        });
+        assert_eq!(self.store.check().unwrap().problems, []);
+        cost
+    }
+
+    /// The same, step by step: import, synchronization, export, confirming import, its synchronization.
+    fn steps(&self, news: Vec<Told>) -> Vec<(&'static str, IoCounts)> {
+        self.source.news.lock().unwrap().extend(news);
+        let steps = [
+            ("import", A, Profile::DeltaImport),
+            ("synchronization", A, Profile::DeltaSynchronization),
+            ("export", T, Profile::Export),
+            ("confirming import", T, Profile::DeltaImport),
+            ("its synchronization", T, Profile::DeltaSynchronization),
+        ];
+        let steps = steps.map(|(name, connector, profile)| {
+            let cost = self.cost(|engine| {
+                let run = engine.run(connector, profile, &mut Silent).unwrap();
+                assert_eq!((&*run.result.0, run.steps.len()), ("success", 1), "{run:#?}");
+            });
+            (name, cost)
+        });
+        assert_eq!(self.store.check().unwrap().problems, []);
+        steps.to_vec()
+    }
+
+    /// What the target was asked to do since the last look.
+    fn asked(&self) -> Vec<ExportOperation> {
+        std::mem::take(&mut *self.target.asked.lock().unwrap())
+    }
+}
+
+/// References that come and go in an operation.
+fn links(operation: &ExportOperation) -> (Vec<String>, Vec<String>) {
+    let all = |of: fn(&syncline::connector::ReferenceChange) -> &Vec<String>| operation.references.iter().flat_map(of).cloned().collect();
+    (all(|change| &change.added), all(|change| &change.removed))
+}
+
+const SMALL: u64 = 300;
+const LARGE: u64 = 3_000;
+
+#[test]
+fn a_cycle_without_news_costs_the_same_in_every_directory() {
+    let cost = |users| World::of(users, 20).cycle(Vec::new());
+    let (small, large) = (cost(SMALL), cost(LARGE));
+    assert_eq!(small, large);
+    assert_eq!(small.bodies_read, 0, "{small:?}");
+    // Four runs that are noted when they begin and when they end.
+    assert_eq!(small.commits, 8, "{small:?}");
+    assert!(small.rows_read < 150 && small.rows_written <= 10, "{small:?}");
+}
+
+#[test]
+fn a_few_changes_cost_the_same_in_every_directory() {
+    let news = |users: u64| {
+        let replace = Operation::Replace;
+        vec![
+            Told::user_changes(7).says("displayName", replace, ["somebody else".to_owned()]),
+            Told::user(users + 1),
+            Told::user(users + 2),
+            Told::gone(9),
+            Told { dn: "CN=renamed,DC=x".to_owned(), ..Told::user_changes(11) }.says("badge", replace, ["eleven".to_owned()]),
+            Told::user_changes(12).says("manager", replace, [user_name(2)]),
+            Told::group_changes("g1").says("member", Operation::Add, [user_name(30), user_name(users + 1)]).says(
+                "member",
+                Operation::Remove,
+                [user_name(3)],
+            ),
+        ]
+    };
+    let cost = |users| {
+        let world = World::of(users, 20);
+        let cost = world.cycle(news(users));
+        assert_eq!(world.asked().len(), 7, "one write for each object");
+        (cost, world.cycle(Vec::new()))
+    };
+    let (small, large) = (cost(SMALL), cost(LARGE));
+    assert_eq!(small, large);
+    assert!(small.0.rows_read < 1_500, "{small:?}");
+}
+
+#[test]
+fn a_member_that_comes_or_goes_costs_the_same_in_every_group() {
+    let measured = |members: u64| {
+        let world = World::of(LARGE, members);
+        let added = world.steps(vec![Told::group_changes("g1").says("member", Operation::Add, [user_name(LARGE - 1)])]);
+        let asked = world.asked();
+        assert_eq!(asked.len(), 1);
+        assert_eq!(links(&asked[0]), (vec![format!("CN={}", LARGE - 1)], vec![]), "one member is sent, and no other");
+        let removed = world.steps(vec![Told::group_changes("g1").says("member", Operation::Remove, [user_name(5)])]);
+        let asked = world.asked();
+        assert_eq!(asked.len(), 1);
+        assert_eq!(links(&asked[0]), (vec![], vec!["CN=5".to_owned()]));
+        let news = Told::group_changes("g1").says("displayName", Operation::Replace, ["Everybody".to_owned()]);
+        let renamed = world.steps(vec![news]);
+        assert_eq!(world.asked().len(), 1);
+        (added, removed, renamed)
+    };
+    let (small, large) = (measured(10), measured(2_000));
+    assert_eq!(small, large);
+    let read: u64 = large.0.iter().map(|(_, cost)| cost.rows_read).sum();
+    assert!(read < 400, "{large:?}");
+}
+
+#[test]
+fn a_member_that_is_deleted_or_renamed_costs_the_same_in_every_group() {
+    let measured = |members: u64| {
+        let world = World::of(LARGE, members);
+        let deleted = world.steps(vec![Told::gone(5)]);
+        let asked = world.asked();
+        let kinds: Vec<_> = asked.iter().map(|operation| (operation.kind, operation.dn.as_str())).collect();
+        assert!(kinds.contains(&(ExportKind::Delete, "CN=5")), "{kinds:?}");
+        assert!(asked.iter().all(|operation| links(operation).0.is_empty() && links(operation).1.len() <= 1), "{asked:?}");
+        let renamed = Told { dn: "CN=renamed,DC=x".to_owned(), ..Told::user_changes(6) };
+        let renamed = world.steps(vec![renamed.says("badge", Operation::Replace, ["six".to_owned()])]);
+        let asked = world.asked();
+        let renames: Vec<_> = asked.iter().map(|operation| operation.rename.as_deref()).collect();
+        assert_eq!(renames, [Some("CN=six")], "{asked:?}");
+        (deleted, renamed)
+    };
+    let (small, large) = (measured(10), measured(2_000));
+    assert_eq!(small, large);
+}
