@@ -85,6 +85,8 @@ mod tests {
         }
     }
 
+    type Script<'t> = Box<dyn Fn(&Diary<'_>, i64) + Send + Sync + 't>;
+
     /// Notes what is done when; `script` changes the world at set times.
     struct Diary<'t> {
         clock: Arc<Quick>,
@@ -94,7 +96,7 @@ mod tests {
         takes: i64,
         refreshed: AtomicU64,
         stop: CancellationToken,
-        script: Box<dyn Fn(&Diary<'_>, i64) + Send + Sync + 't>,
+        script: Script<'t>,
     }
 
     impl Diary<'_> {

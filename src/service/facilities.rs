@@ -239,7 +239,7 @@ mod tests {
         let (turn, stop) = (Turn::default(), CancellationToken::new());
         let first = turn.take("a cycle", &stop, Duration::ZERO).unwrap();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| turn.take("an export", &stop, Duration::from_secs(60)).map(drop));
+            let second = scope.spawn(|| turn.take("an export", &stop, Duration::from_mins(1)).map(drop));
             drop(first);
             second.join().unwrap().unwrap();
         });

@@ -63,6 +63,7 @@ fn delete(dn: &str) -> String {
 }
 
 /// Every kind of change, one after the other.
+#[expect(clippy::many_single_char_names, reason = "people of a made-up directory")]
 fn every_kind(prefix: &str, mode: DeltaMode) {
     let (inside, outside) = containers(prefix);
     let world = World::new(domain(), &[&inside], mode);
