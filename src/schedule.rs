@@ -177,16 +177,6 @@ impl Memory {
         self.next_cycle = Policy::Unspecified;
     }
 
-    /// Notes that the cycle did not begin after all. What was asked for since stays.
-    pub fn take_back(&mut self, before: &Self) {
-        self.cycle_began = before.cycle_began;
-        self.asked |= before.asked;
-        self.changed = before.changed.or(self.changed);
-        if self.next_cycle == Policy::Unspecified {
-            self.next_cycle = before.next_cycle;
-        }
-    }
-
     /// Notes that the cycle ended.
     pub fn end_cycle(&mut self, now: Timestamp, succeeded: bool) {
         self.cycle_ended = Some(now.0);

@@ -7,7 +7,7 @@ use super::console::Console;
 use super::error::{CommandError, Exit};
 use super::output::Output;
 use super::{App, Place, calls};
-use crate::config::{Config, caller_name};
+use crate::config::{caller_name, socket_place};
 use crate::context::Context;
 use crate::server::{Call, Caller, Commands, Piece, RunningService, Station};
 use clap::Parser as _;
@@ -36,9 +36,7 @@ pub(super) fn by_service(arguments: &Arguments, output: &Output, cx: &Context) -
     if !command.belongs_to_service() {
         return None;
     }
-    // What is wrong with the configuration is told by the command itself.
-    let config = Config::load(&arguments.config).ok()?;
-    let socket = config.socket(arguments.store.as_deref().unwrap_or(&config.store));
+    let socket = socket_place(&arguments.config, arguments.store.as_deref());
     let failed =
         |error: &io::Error| CommandError::new("service", Exit::NotStarted, format!("the running service at {}: {error}", socket.display()));
     let service = match RunningService::at(&socket) {
@@ -92,6 +90,8 @@ impl Commands for Desk {
     fn run(&self, call: &Call, caller: Arc<Caller>, stop: &CancellationToken) -> u8 {
         let words = std::iter::once("syncline".to_owned()).chain(call.arguments.iter().cloned());
         let user = caller.user();
+        // What was changed just now counts in this command already.
+        self.station.reload();
         let console = Arc::new(Remote { caller, width: call.width, bars: call.bars });
         let arguments = match Arguments::try_parse_from(words) {
             Ok(arguments) => arguments,
@@ -114,6 +114,11 @@ impl Commands for Desk {
             place: Place::Service(Arc::clone(&self.station)),
             by: account_of(user, call.user_name.as_deref()),
         };
+        if let Some(reason) = self.station.refused() {
+            output.note(format!(
+                "warning: the service goes on with the configuration from before, since the present one cannot be used:\n{reason}"
+            ));
+        }
         let refused = || CommandError::usage("a running service does not do this command");
         let done = match arguments.command {
             Some(command) if command.belongs_to_service() => recorded(&app, call.arguments.clone(), command),

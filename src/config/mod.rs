@@ -277,16 +277,29 @@ impl Config {
 
     /// The socket on which a running service takes commands.
     pub fn socket(&self, store: &Path) -> PathBuf {
-        match &self.service.socket {
-            Some(socket) => self.folder.join(socket),
-            None => store.with_extension("sock"),
-        }
+        socket_of(&self.folder, &self.service, store)
     }
 
     /// A connector by name, compared without regard to case.
     pub fn connector(&self, name: &str) -> Option<&ConnectorConfig> {
         self.connectors.iter().find(|connector| connector.name.eq_ignore_ascii_case(name))
     }
+}
+
+fn socket_of(folder: &Path, service: &ServiceTable, store: &Path) -> PathBuf {
+    match &service.socket {
+        Some(socket) => folder.join(socket),
+        None => store.with_extension("sock"),
+    }
+}
+
+/// Where a service of this folder takes commands, as far as that can be told: a service goes on when its configuration
+/// was broken, and must be reachable then more than ever.
+pub fn socket_place(folder: &Path, store: Option<&Path>) -> PathBuf {
+    let main = read_main(folder).ok();
+    let kept = main.as_ref().map_or_else(default_store, |main| main.store.clone());
+    let store = store.map_or_else(|| folder.join(kept), Path::to_owned);
+    socket_of(folder, &main.map(|main| main.service).unwrap_or_default(), &store)
 }
 
 /// The name that the account of this process goes by, as its environment says.

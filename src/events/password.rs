@@ -333,7 +333,7 @@ impl PasswordEvent {
             Self::PingFailed { .. } => (655, Error),
             Self::ChangeRequest { .. } => (656, Information),
             Self::ChangeResult { .. } => (657, Information),
-            Self::HealingStart { .. } => (660, Information),
+            Self::HealingStart { .. } => (660, Warning),
             Self::HealingEnd { .. } => (661, Information),
             Self::Alive => (663, Information),
             Self::SingleFailed { .. } => (664, Error),

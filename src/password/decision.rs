@@ -85,9 +85,10 @@ fn stamp_of(change: &PasswordChange) -> Option<PasswordStamp> {
 }
 
 /// True when one change is certainly older than another of the same account. A lower number with a later time is none: the
-/// account came from another domain, or its domain from a backup, and counting began anew.
+/// account came from another domain, or its domain from a backup, and counting began anew. Times count in whole seconds,
+/// since some ways to read a directory know no others.
 pub(super) fn older(one: PasswordStamp, other: PasswordStamp) -> bool {
-    let times = one.changed.zip(other.changed);
+    let times = one.changed.map(Timestamp::seconds).zip(other.changed.map(Timestamp::seconds));
     match (one.version, other.version) {
         (Some(one), Some(other)) if one != other => one < other && times.is_none_or(|(one, other)| one <= other),
         _ => times.is_some_and(|(one, other)| one < other),

@@ -128,6 +128,9 @@ impl Agent {
                     }
                     self.tell(cx, PasswordEvent::DomainFailed { connector, domain: name, error: kind, message });
                     kept.failure = Some(failure(&error, now));
+                } else if let Some(known) = &mut kept.failure {
+                    // Of the same kind, and perhaps for another reason: whoever looks sees the present one.
+                    known.message = error.to_string();
                 }
             }
             End::Target(held, error) => {

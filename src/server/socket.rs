@@ -50,6 +50,8 @@ impl Caller {
     }
 }
 
+/// Commands that were asked to end get so long: a step ends at its next border.
+const LAST_WAIT: Duration = Duration::from_mins(2);
 /// A caller that reads nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The length of a path that the system takes for a socket (unix(7)), with room for its end.
@@ -110,7 +112,13 @@ impl ControlSocket {
                 () = stop.cancelled() => break,
             }
         }
-        while under_way.join_next().await.is_some() {}
+        // Nobody may call any more, or they would wait for an answer that never comes.
+        drop(self);
+        let ended = tokio::time::timeout(LAST_WAIT, async { while under_way.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!("{} commands did not end when they were asked to; they end with the service", under_way.len());
+            under_way.detach_all();
+        }
     }
 }
 

@@ -5,10 +5,9 @@ use super::supervisor::Duties;
 use crate::config::{Config, ConfigError};
 use crate::context::Context;
 use crate::engine::Silent;
-use crate::engine::run::severity;
 use crate::events::Event;
 use crate::schedule::{CycleReason, Due, Memory, Schedule};
-use crate::service::{DriveOptions, RunView, Service, ServiceError, Work};
+use crate::service::{DriveOptions, Service, ServiceError, Work};
 use async_trait::async_trait;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -23,6 +22,8 @@ pub struct Station {
     service: RwLock<Arc<Service>>,
     /// The fingerprint of the configuration that was looked at last, whether it could be used or not.
     seen: Mutex<Option<u64>>,
+    /// What is wrong with it, when it could not be used.
+    refused: Mutex<Option<String>>,
     /// Called when something is to be looked at at once.
     pub(super) wake: Notify,
     /// Called when another configuration counts.
@@ -38,7 +39,15 @@ impl Station {
         let folder = service.config().folder.clone();
         let seen = Config::fingerprint(&folder).ok();
         let (changed, _) = tokio::sync::watch::channel(0);
-        Self { cx, folder, service: RwLock::new(Arc::new(service)), seen: Mutex::new(seen), wake: Notify::new(), changed }
+        Self {
+            cx,
+            folder,
+            service: RwLock::new(Arc::new(service)),
+            seen: Mutex::new(seen),
+            refused: Mutex::default(),
+            wake: Notify::new(),
+            changed,
+        }
     }
 
     /// The present configuration with its store.
@@ -67,23 +76,31 @@ impl Station {
     }
 
     /// Takes over a configuration that was changed. One that cannot be used is told once, and the old one goes on.
-    fn reload(&self) {
+    pub fn reload(&self) {
         let Ok(found) = Config::fingerprint(&self.folder) else { return };
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == Some(found) {
-                return;
-            }
-            *seen = Some(found);
+        // Held to the end: who looks meanwhile must not go on with the old one.
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == Some(found) {
+            return;
         }
+        *seen = Some(found);
         match self.reconfigured() {
             Ok(service) => {
                 *self.service.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(service);
+                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 self.tell(&Event::ConfigurationTaken);
                 self.changed.send_modify(|generation| *generation += 1);
             }
-            Err(error) => self.tell(&Event::ConfigurationRefused { message: error.to_string() }),
+            Err(error) => {
+                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+                self.tell(&Event::ConfigurationRefused { message: error.to_string() });
+            }
         }
+    }
+
+    /// Why the configuration that lies in the folder is not the one that counts, if so.
+    pub fn refused(&self) -> Option<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn reconfigured(&self) -> Result<Service, ServiceError> {
@@ -106,19 +123,17 @@ impl Station {
         }
         let service = self.service();
         let options = DriveOptions { patience: PATIENCE, ..DriveOptions::default() };
-        let before = service.scheduler_memory().unwrap_or_default();
-        let began = self.cx.now();
-        self.note(|memory| memory.begin_cycle(began));
-        let done = service.drive(&self.cx, &[Work::Cycle { initial }], options, &mut Silent);
-        let now = self.cx.now();
-        match done {
-            // Something else runs: the cycle stays due.
-            Err(ServiceError::Busy(_)) => self.note(|memory| memory.take_back(&before)),
+        match service.drive(&self.cx, &[Work::Cycle { initial }], options, &mut Silent) {
+            // Its runs tell how it went; while something else runs, it stays due.
+            Ok(_) | Err(ServiceError::Busy(_)) => {}
             Err(error) => {
                 self.tell(&Event::CycleNotStarted { message: error.to_string() });
-                self.note(|memory| memory.end_cycle(now, false));
+                let now = self.cx.now();
+                self.note(|memory| {
+                    memory.begin_cycle(now);
+                    memory.end_cycle(now, false);
+                });
             }
-            Ok(runs) => self.note(|memory| memory.end_cycle(now, succeeded(&runs))),
         }
     }
 
@@ -130,13 +145,6 @@ impl Station {
         let now = self.cx.now();
         self.note(|memory| memory.end_maintenance(now));
     }
-}
-
-/// True when directories were read and rules applied. An export that a guard stopped has no say in whether deltas can be
-/// believed.
-fn succeeded(runs: &[RunView]) -> bool {
-    let reads = |run: &&RunView| run.profile != crate::engine::run::Profile::Export.as_str();
-    !runs.is_empty() && runs.iter().filter(reads).all(|run| severity(&run.result) < 3)
 }
 
 #[async_trait]

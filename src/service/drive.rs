@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::engine::Progress;
 use crate::engine::bridge::Bridge;
 use crate::engine::export::{DeleteSet, ExportPlan};
-use crate::engine::run::{Caution, Engine, Participant, Profile, Standing};
+use crate::engine::run::{Caution, Engine, Participant, Profile, Standing, severity};
 use crate::model::{ConnectorId, CsId};
 use crate::store::RunRecord;
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,11 +110,18 @@ impl Service {
         let runtime = threads.handle();
         let watcher = threads.watch_signals(cx);
         let mut crew = Crew::default();
+        let cycle = work.iter().any(|piece| matches!(piece, Work::Cycle { .. }));
+        if cycle {
+            self.note_schedule(|memory| memory.begin_cycle(cx.now()));
+        }
         let done = runtime
             .block_on(self.gather(work, options, cx, &mut crew))
             .and_then(|()| self.work(cx, work, options, &crew, Bridge::new(runtime.clone()), progress));
+        if cycle {
+            self.note_schedule(|memory| memory.end_cycle(cx.now(), done.as_ref().is_ok_and(|runs| succeeded(runs))));
+        }
         drop(turn);
-        if done.is_ok() && work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) {
+        if done.is_ok() && cycle {
             // Passwords go their own way: what becomes of them is told by events and `phs status`, not by the runs.
             if let Err(error) = runtime.block_on(self.passwords_behind_cycle(cx)) {
                 tracing::warn!("passwords were not synchronized: {error}");
@@ -266,6 +273,13 @@ impl Service {
         }
         Ok(records)
     }
+}
+
+/// True when directories were read and rules applied. An export that a guard stopped has no say in whether deltas can be
+/// believed.
+fn succeeded(runs: &[RunRecord]) -> bool {
+    let reads = |run: &&RunRecord| run.profile != Profile::Export.as_str();
+    !runs.is_empty() && runs.iter().filter(reads).all(|run| severity(&run.result.0) < 3)
 }
 
 /// Asks the work to end at the first interrupt, request to terminate or lost terminal; the second one ends the process.

@@ -131,6 +131,13 @@ impl Service {
         Ok(self.store.apply(changes)?)
     }
 
+    /// As [`Self::remember_schedule`], where a store that refuses must not hold up what it is told of.
+    pub(super) fn note_schedule(&self, change: impl FnOnce(&mut Memory)) {
+        if let Err(error) = self.remember_schedule(change) {
+            tracing::warn!("what the scheduler did could not be noted in the store: {error}");
+        }
+    }
+
     /// Writes settings of the scheduler into the main file. Gives the keys that were changed or stood so already.
     ///
     /// # Errors

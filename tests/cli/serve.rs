@@ -132,12 +132,43 @@ fn a_changed_file_is_noticed_and_synchronized_without_being_asked() {
     let main = config.join("syncline.toml");
     let good = fs::read_to_string(&main).expect("text");
     fs::write(&main, good.replace("2h", "2 hours and a bit")).expect("the folder can be written");
-    service.signal(rustix::process::Signal::HUP);
-    // Commands read the folder themselves, so they are asked once it is whole again.
-    std::thread::sleep(Duration::from_millis(300));
-    fs::write(&main, &good).expect("the folder can be written");
-    service.signal(rustix::process::Signal::HUP);
+    // Commands go on being answered, and say what is wrong.
+    let told = with_config(&config, &["scheduler", "show"]);
+    assert_code(&told, 0);
+    assert!(stderr(&told).contains("configuration from before") && stderr(&told).contains("syncline.toml:"), "{}", stderr(&told));
     service.until("the refusal", &["events", "list", "--id", "7063"], |events| !events["events"].as_array().expect("events").is_empty());
+    fs::write(&main, &good).expect("the folder can be written");
+    assert!(!stderr(&with_config(&config, &["scheduler", "show"])).contains("configuration from before"));
+
+    // What is changed counts in the very next command.
+    let staging = good.replace("[guard]", "[guard]\nstaging = true");
+    fs::write(&main, staging).expect("the folder can be written");
+    let shown = service.json(&["guard", "show"], 0);
+    assert_eq!(shown["staging"], true, "{shown:#}");
+    service.stop();
+}
+
+#[test]
+fn whoever_follows_events_does_not_keep_it_alive() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let service = Served::start(&config);
+    service.cycles(1);
+    let mut follower = Command::new(assert_cmd::cargo::cargo_bin("syncline"))
+        .arg("--config")
+        .arg(&config)
+        .args(["events", "follow"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program can be started");
+    let mut line = String::new();
+    service.json(&["scheduler", "suspend"], 0);
+    service.json(&["cycle", "start"], 0);
+    BufReader::new(follower.stdout.take().expect("its output is ours")).read_line(&mut line).expect("text");
+    assert!(line.contains("cycle"), "{line}");
+    follower.kill().expect("it is ours");
+    follower.wait().expect("it ends");
     service.stop();
 }
 

@@ -51,6 +51,9 @@ fn follow(app: &App, filter: &EventFilter) -> Result<Exit, CommandError> {
         app.service(Access::Existing)?.events_after(&EventQuery { numbers: vec![u32::MAX], ..EventQuery::default() }, None)?;
     loop {
         std::thread::sleep(LOOK_EVERY);
+        if app.cx.cancelled() {
+            return Ok(Exit::Ok);
+        }
         let (events, behind) = app.service(Access::Existing)?.events_after(&wanted, place)?;
         place = behind;
         for event in events {

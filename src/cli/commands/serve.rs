@@ -11,6 +11,9 @@ use serde::Serialize;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// So long threads may take to end.
+const LAST_BREATH: std::time::Duration = std::time::Duration::from_secs(2);
+
 #[derive(Serialize)]
 struct Ready {
     /// Where commands are taken.
@@ -34,7 +37,10 @@ pub(in crate::cli) fn run(app: &App, _: &ServeArguments) -> Result<Exit, Command
     let station = Arc::new(Station::new(app.cx.clone(), service));
     let desk = Desk { station: Arc::clone(&station), config: app.config.clone(), store: app.store.clone() };
     runtime.spawn(signals(Arc::clone(&station), app.cx.cancel.clone()));
-    runtime.block_on(serve(station, Arc::new(desk), |station| ready(app, station))).map_err(refused)?;
+    let served = runtime.block_on(serve(station, Arc::new(desk), |station| ready(app, station)));
+    // A command that does not end by itself must not keep the service alive.
+    runtime.shutdown_timeout(LAST_BREATH);
+    served.map_err(refused)?;
     Ok(Exit::Ok)
 }
 

@@ -54,7 +54,8 @@ impl AccountAttributes {
             anchor,
             dn: dn.to_owned(),
             hash: Some(hash),
-            changed: set_at.or(self.metadata.map(|(at, _)| at)),
+            // As replication tells it, so that one account may be read in both ways.
+            changed: self.metadata.map(|(at, _)| at).or(set_at),
             version: self.metadata.map(|(_, version)| version),
             must_change: last_set.map(|ticks| ticks == 0),
             deleted: self.deleted,
