@@ -62,7 +62,7 @@ struct Shared {
     users: usize,
 }
 
-/// The right to use a running tenant; given back by [`TenantPool::give_back`].
+/// The right to use a running tenant; given back by [`Service::release_tenants`].
 #[derive(Debug)]
 #[must_use = "the tenant runs until its lease is given back"]
 pub struct TenantLease {
