@@ -2,7 +2,7 @@
 //! time around it.
 
 use super::supervisor::Duties;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::context::Context;
 use crate::engine::Silent;
 use crate::events::Event;
@@ -63,11 +63,9 @@ impl Station {
     /// A directory told that something changed.
     pub(super) fn advise(&self) {
         let now = self.cx.now();
-        if let Err(error) = self.service().remember_schedule(|memory| {
+        self.service().note_schedule(|memory| {
             memory.changed.get_or_insert(now.0);
-        }) {
-            tracing::debug!("a change could not be noted in the store: {error}");
-        }
+        });
         self.wake.notify_one();
     }
 
@@ -84,6 +82,16 @@ impl Station {
             return;
         }
         *seen = Some(found);
+        self.take_over();
+    }
+
+    /// Makes the service anew from configuration and store, whether a file changed or not.
+    pub fn renew(&self) {
+        let _seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_over();
+    }
+
+    fn take_over(&self) {
         match self.reconfigured() {
             Ok(service) => {
                 *self.service.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(service);
@@ -104,16 +112,10 @@ impl Station {
     }
 
     fn reconfigured(&self) -> Result<Service, ServiceError> {
-        let config = Config::load(&self.folder).map_err(|error: ConfigError| ServiceError::Config(error))?;
+        let config = Config::load(&self.folder)?;
         let service = self.service().reconfigured(config)?;
         service.rules()?;
         Ok(service)
-    }
-
-    fn note(&self, change: impl FnOnce(&mut Memory)) {
-        if let Err(error) = self.service().remember_schedule(change) {
-            tracing::warn!("what the scheduler did could not be noted in the store: {error}");
-        }
     }
 
     /// One cycle. What goes wrong in it is told by its runs; what keeps it from beginning is told here.
@@ -129,7 +131,7 @@ impl Station {
             Err(error) => {
                 self.tell(&Event::CycleNotStarted { message: error.to_string() });
                 let now = self.cx.now();
-                self.note(|memory| {
+                service.note_schedule(|memory| {
                     memory.begin_cycle(now);
                     memory.end_cycle(now, false);
                 });
@@ -143,7 +145,7 @@ impl Station {
             tracing::warn!("maintenance did not come to its end: {error}");
         }
         let now = self.cx.now();
-        self.note(|memory| memory.end_maintenance(now));
+        service.note_schedule(|memory| memory.end_maintenance(now));
     }
 }
 

@@ -132,7 +132,7 @@ impl Service {
     }
 
     /// As [`Self::remember_schedule`], where a store that refuses must not hold up what it is told of.
-    pub(super) fn note_schedule(&self, change: impl FnOnce(&mut Memory)) {
+    pub fn note_schedule(&self, change: impl FnOnce(&mut Memory)) {
         if let Err(error) = self.remember_schedule(change) {
             tracing::warn!("what the scheduler did could not be noted in the store: {error}");
         }

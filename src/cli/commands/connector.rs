@@ -31,7 +31,8 @@ pub(in crate::cli) fn run(app: &App, command: &ConnectorCommand) -> Result<Exit,
     match command {
         ConnectorCommand::List => list(app, &service),
         ConnectorCommand::Rename { name, new } => {
-            service.rename_connector(name, new)?;
+            service.between_runs("the renaming of a connector", app.wait, || service.rename_connector(name, new))?;
+            app.renew();
             app.output.result(&Renamed { from: name, to: new }, |_| {
                 app.output.line(clean(format!("the objects of {name} belong to {new} now")));
             });
@@ -66,7 +67,11 @@ fn list(app: &App, service: &Service) -> Result<Exit, CommandError> {
 }
 
 fn remove(app: &App, service: &Service, name: &str, what_if: bool) -> Result<Exit, CommandError> {
-    let objects = if what_if { service.left_behind(name)? } else { service.remove_connector(name)? };
+    let objects = if what_if {
+        service.left_behind(name)?
+    } else {
+        service.between_runs("the removal of a connector", app.wait, || service.remove_connector(name))?
+    };
     app.output.result(&Removed { connector: name, objects, what_if }, |_| {
         let count = thousands(objects);
         app.output.line(clean(if what_if {

@@ -7,7 +7,6 @@ use crate::cli::commands::trace::print_wrapped;
 use crate::cli::commands::{facts, only_object};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, table};
-use crate::context::Context;
 use crate::rules::{FlowOutcome, FunctionView, functions};
 use crate::service::{Access, ExpressionTrial, ExpressionView};
 use serde::Serialize;
@@ -70,7 +69,7 @@ fn evaluate(app: &App, arguments: &ExprArguments) -> Result<Exit, CommandError> 
         object,
         attributes: arguments.attributes.clone(),
     };
-    let view = service.evaluate(&trial, Context::system().now())?;
+    let view = service.evaluate(&trial, app.cx.now())?;
     let exit = if matches!(view.outcome, FlowOutcome::Failed { .. }) { Exit::Errors } else { Exit::Ok };
     app.output.result(&view, |view| print(app, view));
     Ok(exit)

@@ -56,6 +56,13 @@ impl App {
         self.patiently(|| Ok(Arc::new(Service::open(config.clone(), self.store.as_deref(), access)?)))
     }
 
+    /// Numbers of connectors changed: a running service has to learn them.
+    pub(super) fn renew(&self) {
+        if let Place::Service(station) = &self.place {
+            station.renew();
+        }
+    }
+
     /// A path as the caller meant it.
     pub(super) fn path(&self, path: &Path) -> PathBuf {
         self.folder.join(path)

@@ -5,7 +5,6 @@ use crate::cli::args::ObjectCommand;
 use crate::cli::commands::only_object;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::clean;
-use crate::context::Context;
 use crate::service::{Access, StepOutcome};
 
 pub(in crate::cli) fn run(app: &App, command: &ObjectCommand) -> Result<Exit, CommandError> {
@@ -13,7 +12,7 @@ pub(in crate::cli) fn run(app: &App, command: &ObjectCommand) -> Result<Exit, Co
     let service = app.service(Access::Existing)?;
     let browser = service.browse()?;
     let id = only_object(&browser, browser.find_origin(object)?, object)?;
-    let explanation = service.explain(id, Context::system().now())?;
+    let explanation = service.explain(id, app.cx.now())?;
     app.output.result(&explanation, |explanation| {
         app.output.line(clean(&explanation.dn));
         for step in &explanation.steps {

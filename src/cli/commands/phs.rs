@@ -1,11 +1,11 @@
 //! `phs`: password hash synchronization, for everybody and for one account.
 
 use super::coverage::{self, Names};
-use crate::cli::App;
 use crate::cli::args::PhsCommand;
 use crate::cli::commands::{facts, only_object};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, moment, table, thousands};
+use crate::cli::{App, Place};
 use crate::connector::PasswordFeatures;
 use crate::context::Context;
 use crate::model::CsId;
@@ -17,7 +17,8 @@ use serde::Serialize;
 use serde_json::json;
 
 pub(in crate::cli) fn run(app: &App, command: &PhsCommand) -> Result<Exit, CommandError> {
-    let cx = Context::system();
+    // In a service the wish to stop is the caller's.
+    let cx = app.cx.clone();
     match command {
         PhsCommand::Run { once: true } => cycle(app, &cx, None, false),
         PhsCommand::Run { once: false } => serve(app, &cx),
@@ -47,6 +48,10 @@ fn object_of(service: &Service, text: &str) -> Result<CsId, CommandError> {
 }
 
 fn serve(app: &App, cx: &Context) -> Result<Exit, CommandError> {
+    if matches!(app.place, Place::Service(_)) {
+        let message = "the running service sends passwords by itself, as soon as they change";
+        return Err(CommandError::new("busy", Exit::NotStarted, message).hint("`syncline phs run --once` looks now"));
+    }
     let service = app.service(Access::Existing)?;
     if !app.output.json {
         app.output.note("Passwords that change are sent every two minutes, until this is interrupted.");

@@ -7,7 +7,6 @@ use crate::cli::commands::only_object;
 use crate::cli::commands::trace::{because, print_flow, print_join, print_wrapped};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, table};
-use crate::context::Context;
 use crate::engine::Silent;
 use crate::service::{Access, DriveOptions, PreviewAttribute, PreviewTargetView, PreviewView, RuleLine, RunView, SourcedFlow, Work};
 use serde::Serialize;
@@ -27,7 +26,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &PreviewArguments) -> Result<Exi
         let browser = service.browse()?;
         only_object(&browser, browser.find_origin(&arguments.object)?, &arguments.object)?
     };
-    let preview = service.preview(id, arguments.full, Context::system().now())?;
+    let preview = service.preview(id, arguments.full, app.cx.now())?;
     let mut exit = if preview.problem.is_some() { Exit::Errors } else { Exit::Ok };
     let mut committed = None;
     if arguments.commit {

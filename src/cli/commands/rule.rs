@@ -7,7 +7,6 @@ use crate::cli::commands::trace::{print_join, print_outcome, print_scope, print_
 use crate::cli::commands::{facts, only_object};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, table};
-use crate::context::Context;
 use crate::rules::{Direction, RuleTrace, Severity};
 use crate::service::{Access, PrecedenceView, RuleChange, RuleDetail, RuleFilter, RuleView, Service};
 use serde::Serialize;
@@ -216,7 +215,7 @@ fn print_precedence(app: &App, sides: &[PrecedenceView]) {
 
 fn test(app: &App, service: &Service, rule: &str, object: Option<&str>, entry: Option<&Path>) -> Result<Exit, CommandError> {
     let rule = service.find_rule(rule)?;
-    let now = Context::system().now();
+    let now = app.cx.now();
     let trace = match (object, entry) {
         (Some(object), _) => {
             let browser = service.browse()?;

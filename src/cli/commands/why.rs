@@ -5,7 +5,6 @@ use crate::cli::commands::only_one;
 use crate::cli::commands::trace::{because, print_flow, print_wrapped};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, moment, table};
-use crate::context::Context;
 use crate::service::{Access, WhyRun, WhyTarget, WhyView};
 
 pub(super) fn run(app: &App, object: &str, attribute: &str) -> Result<Exit, CommandError> {
@@ -14,7 +13,7 @@ pub(super) fn run(app: &App, object: &str, attribute: &str) -> Result<Exit, Comm
         let browser = service.browse()?;
         only_one(browser.find_mv(object)?, object, "metaverse object")?
     };
-    let view = service.why(id, attribute, Context::system().now())?;
+    let view = service.why(id, attribute, app.cx.now())?;
     app.output.result(&view, |view| print(app, view));
     Ok(Exit::Ok)
 }
