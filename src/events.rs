@@ -101,6 +101,13 @@ pub enum Event {
         /// The target's name.
         connector: String,
     },
+    /// 7041: another installation writes to the same target, so this one sends nothing.
+    AnotherInstallation {
+        /// The target's name.
+        connector: String,
+        /// Its machine, its id and its last contact.
+        other: String,
+    },
     /// 7060: a service begins its work.
     ServiceStarted {
         /// The program's version.
@@ -117,6 +124,30 @@ pub enum Event {
     },
     /// 7064: a cycle that was due could not begin.
     CycleNotStarted {
+        /// Why.
+        message: String,
+    },
+    /// 7065: the store's disk failed; nothing is read or written before it is opened again.
+    StoreLost {
+        /// What the disk said.
+        message: String,
+    },
+    /// 7066: the store was opened again.
+    StoreBack {
+        /// Since when it could not be used.
+        since: Timestamp,
+    },
+    /// 7070: people were told of conditions that need them.
+    AlertSent {
+        /// By which way.
+        channel: &'static str,
+        /// Of how many conditions.
+        conditions: u64,
+    },
+    /// 7071: people could not be told; it is tried again.
+    AlertNotSent {
+        /// By which way.
+        channel: &'static str,
         /// Why.
         message: String,
     },
@@ -161,11 +192,16 @@ impl Event {
             Self::NotReimported { .. } => 7022,
             Self::FullStepRequired { .. } => 7030,
             Self::ExportLeftOut { .. } => 7040,
+            Self::AnotherInstallation { .. } => 7041,
             Self::ServiceStarted { .. } => 7060,
             Self::ServiceStopping => 7061,
             Self::ConfigurationTaken => 7062,
             Self::ConfigurationRefused { .. } => 7063,
             Self::CycleNotStarted { .. } => 7064,
+            Self::StoreLost { .. } => 7065,
+            Self::StoreBack { .. } => 7066,
+            Self::AlertSent { .. } => 7070,
+            Self::AlertNotSent { .. } => 7071,
             Self::Password(event) => event.facts().0,
         }
     }
@@ -178,11 +214,19 @@ impl Event {
             | Self::ExportLeftOut { .. }
             | Self::ServiceStarted { .. }
             | Self::ServiceStopping
-            | Self::ConfigurationTaken => Level::Information,
-            Self::DeletionThreshold { .. } | Self::RunInterrupted { .. } | Self::Drift { .. } | Self::NotReimported { .. } => {
-                Level::Warning
-            }
-            Self::ImportShrank { .. } | Self::ConfigurationRefused { .. } | Self::CycleNotStarted { .. } => Level::Error,
+            | Self::ConfigurationTaken
+            | Self::StoreBack { .. }
+            | Self::AlertSent { .. } => Level::Information,
+            Self::DeletionThreshold { .. }
+            | Self::RunInterrupted { .. }
+            | Self::Drift { .. }
+            | Self::NotReimported { .. }
+            | Self::AlertNotSent { .. } => Level::Warning,
+            Self::ImportShrank { .. }
+            | Self::AnotherInstallation { .. }
+            | Self::ConfigurationRefused { .. }
+            | Self::CycleNotStarted { .. }
+            | Self::StoreLost { .. } => Level::Error,
             Self::CycleFinished { result } | Self::RunFinished { result, .. } => level_of(result),
             Self::Password(event) => event.facts().1,
         }
@@ -211,9 +255,15 @@ impl Event {
                 vec![("connector", Text(connector)), ("step", Text(step)), ("reason", Text(reason))]
             }
             Self::ExportLeftOut { connector } => vec![("connector", Text(connector))],
+            Self::AnotherInstallation { connector, other } => vec![("connector", Text(connector)), ("other", Text(other))],
             Self::ServiceStarted { version } => vec![("version", Text(version))],
             Self::ServiceStopping | Self::ConfigurationTaken => Vec::new(),
-            Self::ConfigurationRefused { message } | Self::CycleNotStarted { message } => vec![("message", Text(message))],
+            Self::ConfigurationRefused { message } | Self::CycleNotStarted { message } | Self::StoreLost { message } => {
+                vec![("message", Text(message))]
+            }
+            Self::StoreBack { since } => vec![("since", Field::Time(*since))],
+            Self::AlertSent { channel, conditions } => vec![("channel", Text(channel)), ("conditions", Count(*conditions))],
+            Self::AlertNotSent { channel, message } => vec![("channel", Text(channel)), ("message", Text(message))],
             Self::Password(event) => event.fields(),
         }
     }
@@ -228,6 +278,7 @@ impl Event {
             | Self::Drift { connector, .. }
             | Self::NotReimported { connector, .. }
             | Self::FullStepRequired { connector, .. }
+            | Self::AnotherInstallation { connector, .. }
             | Self::ExportLeftOut { connector } => Some(connector),
             Self::CycleStarted { .. }
             | Self::CycleFinished { .. }
@@ -235,7 +286,11 @@ impl Event {
             | Self::ServiceStopping
             | Self::ConfigurationTaken
             | Self::ConfigurationRefused { .. }
-            | Self::CycleNotStarted { .. } => None,
+            | Self::CycleNotStarted { .. }
+            | Self::StoreLost { .. }
+            | Self::StoreBack { .. }
+            | Self::AlertSent { .. }
+            | Self::AlertNotSent { .. } => None,
             Self::Password(event) => event.fields().into_iter().find_map(|(name, field)| match field {
                 Field::Text(connector) if name == "connector" => Some(connector),
                 _ => None,
@@ -283,6 +338,10 @@ impl fmt::Display for Event {
             }
             Self::FullStepRequired { connector, step, reason } => write!(f, "full {step} of {connector}: {reason}"),
             Self::ExportLeftOut { connector } => write!(f, "staging mode: nothing was exported to {connector}"),
+            Self::AnotherInstallation { connector, other } => write!(
+                f,
+                "another installation writes to {connector}: {other}; this one sends nothing until somebody decides which of them is active"
+            ),
             Self::ServiceStarted { version } => write!(f, "the service of Syncline {version} begins its work"),
             Self::ServiceStopping => f.write_str("the service ends its work"),
             Self::ConfigurationTaken => f.write_str("the configuration was changed and counts from now on"),
@@ -290,6 +349,12 @@ impl fmt::Display for Event {
                 write!(f, "the configuration was changed and cannot be used; the one before goes on: {message}")
             }
             Self::CycleNotStarted { message } => write!(f, "a cycle was due and could not begin: {message}"),
+            Self::StoreLost { message } => {
+                write!(f, "the store cannot be used: {message}. Look after its disk; it is opened again by itself")
+            }
+            Self::AlertSent { channel, conditions } => write!(f, "people were told by {channel} of {conditions} conditions"),
+            Self::AlertNotSent { channel, message } => write!(f, "people could not be told by {channel}: {message}"),
+            Self::StoreBack { since } => write!(f, "the store was opened again; it could not be used since {since}"),
             Self::Password(event) => event.fmt(f),
         }
     }

@@ -8,6 +8,7 @@
 //! remember), [`rules`] (what people configured), [`engine`] (the circle). `ARCHITECTURE.md` has the walls
 //! between them and says why they stand where they stand.
 
+pub mod alert;
 pub mod cli;
 pub mod config;
 pub mod connector;
@@ -15,6 +16,7 @@ pub mod context;
 pub mod directory_generator;
 pub mod engine;
 pub mod events;
+pub mod lint;
 pub mod migration;
 pub mod model;
 pub mod password;

@@ -58,8 +58,12 @@ pub struct Memory {
     pub asked: bool,
     /// Nothing runs by itself, because somebody said so.
     pub suspended: Option<Suspension>,
+    /// Why nobody knows what was remembered. Somebody may have suspended the scheduler, so it counts as that, until somebody
+    /// suspends it or lets it go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     /// When a directory told first that something changed which no cycle has read since. Not kept: who starts again reads
-    /// everything that changed anyway.
+    /// what changed as soon as it listens again.
     #[serde(skip)]
     pub changed: Option<i64>,
 }
@@ -141,7 +145,7 @@ impl Schedule {
         if memory.asked {
             return Some((now, Due::Cycle { initial, reason: CycleReason::Asked }));
         }
-        if !self.enabled || memory.suspended.is_some() {
+        if !self.enabled || memory.is_held() {
             return None;
         }
         let at = memory.cycle_began.map_or(now, |began| later(began, self.effective_interval(), now));
@@ -167,19 +171,48 @@ impl Schedule {
     }
 }
 
+/// How a cycle ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CycleEnd {
+    /// It could not go on, or was told to stop: some of its runs did not take place.
+    BrokenOff,
+    /// All its runs took place.
+    Whole {
+        /// It consisted of full steps.
+        initial: bool,
+        /// Directories were read and rules applied.
+        succeeded: bool,
+    },
+}
+
 impl Memory {
-    /// Notes that a cycle begins. What was asked for is used up by it.
+    /// Nothing runs by itself.
+    pub fn is_held(&self) -> bool {
+        self.suspended.is_some() || self.unreadable.is_some()
+    }
+
+    /// Lets nothing run by itself, or everything again. Whoever decides that need not know what was decided before.
+    pub fn suspend(&mut self, suspension: Option<Suspension>) {
+        self.suspended = suspension;
+        self.unreadable = None;
+    }
+
+    /// Notes that a cycle begins. What was asked for is used up by it; of which kind the next one is to be stays known until
+    /// it came to its end.
     pub fn begin_cycle(&mut self, now: Timestamp) {
         self.cycle_began = Some(now.0);
         self.maintained.get_or_insert(now.0);
         self.changed = None;
         self.asked = false;
-        self.next_cycle = Policy::Unspecified;
     }
 
     /// Notes that the cycle ended.
-    pub fn end_cycle(&mut self, now: Timestamp, succeeded: bool) {
+    pub fn end_cycle(&mut self, now: Timestamp, end: CycleEnd) {
         self.cycle_ended = Some(now.0);
+        let CycleEnd::Whole { initial, succeeded } = end else { return };
+        if initial || self.next_cycle == Policy::Delta {
+            self.next_cycle = Policy::Unspecified;
+        }
         if succeeded {
             // From its beginning on changes are missing in it.
             self.cycle_succeeded = self.cycle_began;
@@ -219,7 +252,7 @@ mod tests {
     fn ran(minutes: i64) -> Memory {
         let mut memory = Memory::default();
         memory.begin_cycle(at(minutes));
-        memory.end_cycle(at(minutes + 1), true);
+        memory.end_cycle(at(minutes + 1), CycleEnd::Whole { initial: false, succeeded: true });
         memory.end_maintenance(at(minutes));
         memory
     }
@@ -268,6 +301,13 @@ mod tests {
         memory.next_cycle = Policy::Initial;
         assert_eq!(schedule.next(&memory, at(5)), Some((at(30), Due::Cycle { initial: true, reason: CycleReason::Interval })));
         memory.begin_cycle(at(30));
+        memory.end_cycle(at(31), CycleEnd::BrokenOff);
+        assert_eq!(memory.next_cycle, Policy::Initial, "what was broken off is still to be done");
+        memory.begin_cycle(at(60));
+        memory.end_cycle(at(61), CycleEnd::Whole { initial: false, succeeded: true });
+        assert_eq!(memory.next_cycle, Policy::Initial, "a delta cycle by hand is another one");
+        memory.begin_cycle(at(90));
+        memory.end_cycle(at(91), CycleEnd::Whole { initial: true, succeeded: false });
         assert_eq!(memory.next_cycle, Policy::Unspecified);
     }
 
@@ -296,7 +336,7 @@ mod tests {
         let mut memory = ran(0);
         // Cycles went on and none of them succeeded.
         memory.begin_cycle(at(week - 10));
-        memory.end_cycle(at(week - 9), false);
+        memory.end_cycle(at(week - 9), CycleEnd::Whole { initial: false, succeeded: false });
         assert_eq!(schedule.next(&memory, at(week)), Some((at(week + 20), Due::Cycle { initial: true, reason: CycleReason::TooOld })));
         // Somebody who says delta gets it.
         memory.next_cycle = Policy::Delta;

@@ -11,21 +11,24 @@ use syncline::model::ObjectErrorCode;
 const LAYERS: &[(&str, &[&str])] = &[
     ("src/model/", &[]),
     ("src/context.rs", &["model"]),
+    ("src/alert.rs", &["model"]),
     ("src/password/hash.rs", &["model", "context"]),
     ("src/password/lanes", &["model", "context"]),
     ("src/password/", &["model", "context", "events", "rules", "store", "connector", "engine"]),
     ("src/protocol/", &["model"]),
     ("src/rules/", &["model"]),
+    ("src/lint/", &["model"]),
     ("src/events", &["model", "context"]),
     ("src/store/", &["model", "context", "events"]),
     ("src/connector/", &["model", "context", "protocol", "password"]),
     ("src/tenant/", &["model", "context", "protocol", "password"]),
     ("src/engine/", &["model", "context", "rules", "store", "events", "connector"]),
     ("src/directory_generator", &["model", "protocol"]),
-    ("src/config/", &["model", "context", "events", "protocol", "rules", "store", "connector", "tenant", "engine", "password"]),
+    ("src/config/", &["alert", "model", "context", "events", "protocol", "rules", "store", "connector", "tenant", "engine", "password"]),
     (
         "src/service/",
         &[
+            "alert",
             "model",
             "context",
             "events",
@@ -39,14 +42,19 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "directory_generator",
             "schedule",
+            "lint",
         ],
     ),
     ("src/schedule.rs", &["model"]),
-    ("src/server/", &["model", "context", "events", "store", "engine", "config", "schedule", "service", "password", "connector", "rules"]),
+    (
+        "src/server/",
+        &["alert", "model", "context", "events", "store", "engine", "config", "schedule", "service", "password", "connector", "rules"],
+    ),
     ("src/migration/", &["model", "rules", "config"]),
     (
         "src/cli/",
         &[
+            "alert",
             "migration",
             "model",
             "context",
@@ -352,4 +360,57 @@ fn the_layers_here_are_those_of_the_document() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Each guard of the guide has a row in docs/testing.md, and each row names tests that there are.
+#[test]
+fn every_guard_has_its_test() {
+    let rows = |path: &str| -> Vec<Vec<String>> {
+        let text = read(Path::new(path));
+        let section = text.split("\n## Guards\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default().to_owned();
+        let lines = section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Guard |"));
+        lines.map(|line| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
+    };
+    let (guide, tested) = (rows("docs/guide/service.md"), rows("docs/testing.md"));
+    assert!(guide.len() >= 12 && tested.len() >= guide.len(), "{} guards, {} with tests", guide.len(), tested.len());
+    let tests: String = files("tests", &[".rs"]).iter().map(|path| read(path)).collect();
+    for guard in &guide {
+        let known = tested.iter().any(|row| row[0] == guard[0] || row[0].starts_with(&format!("{},", guard[0])));
+        assert!(known, "the guard '{}' has no row in docs/testing.md", guard[0]);
+    }
+    for row in &tested {
+        let names: Vec<&str> = row[2].split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row:?}");
+        for name in names {
+            assert!(tests.contains(&format!("fn {name}(")), "{}: there is no test {name}", row[0]);
+        }
+    }
+}
+
+/// What users of other synchronizers complained about is done to this one: each row of docs/testing.md has its test, which runs.
+#[test]
+fn every_lesson_of_the_field_has_its_test() {
+    const LESSONS: u32 = 25;
+    let mut found: BTreeMap<u32, String> = BTreeMap::new();
+    for path in files("tests", &[".rs"]) {
+        let text = read(&path);
+        let lines: Vec<&str> = text.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let Some((_, name)) = line.split_once("fn lesson_") else { continue };
+            let Some(number) = name.get(..2).and_then(|number| number.parse().ok()) else { continue };
+            let above = lines[..index].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("///"));
+            let above: Vec<&&str> = above.collect();
+            assert!(above.iter().any(|line| line.contains("test")), "lesson {number} in {} is no test", path.display());
+            assert!(!above.iter().any(|line| line.contains("ignore")), "lesson {number} in {} does not run", path.display());
+            let name = name.split('(').next().unwrap_or_default();
+            found.insert(number, format!("lesson_{name}"));
+        }
+    }
+    let documentation = read(Path::new("docs/testing.md"));
+    let missing: Vec<String> = (1..=LESSONS)
+        .filter(|number| found.get(number).is_none_or(|name| !documentation.contains(&format!("`{name}`"))))
+        .map(|number| number.to_string())
+        .collect();
+    assert!(missing.is_empty(), "lessons without a test, or without their line in docs/testing.md: {}", missing.join(", "));
+    assert!(found.keys().all(|number| (1..=LESSONS).contains(number)), "{found:?}");
 }

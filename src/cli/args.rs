@@ -1,9 +1,15 @@
 //! What people type: options and commands.
 
+mod account;
 mod explain;
+mod modes;
+mod operate;
 mod passwords;
 
+pub(crate) use account::{AccountCommand, AdAccountCommand, Administrator, RightsFeature, RightsScript, SecretCommand};
 pub(crate) use explain::{ExprArguments, ExprCommand, PreviewArguments, RuleCommand, Way};
+pub(crate) use modes::{ModeCommand, PromoteArguments};
+pub(crate) use operate::{CloudValues, LintCommand, LintDirectoryArguments, PartitionCommand, ProfileCommand, SchemaCommand};
 pub(crate) use passwords::{EventFilter, EventLevel, EventsCommand, PhsCommand};
 
 use crate::service::DeleteSet;
@@ -51,6 +57,14 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Write a first configuration.
     Init(Box<InitArguments>),
+    /// Look after the accounts that synchronization signs in with.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// List, set and remove secrets; what they are is never shown.
+    #[command(subcommand)]
+    Secret(SecretCommand),
+    /// Look whether everything is there that synchronization needs, and say what to do.
+    Doctor(DoctorArguments),
     /// Run single run profiles, and look at past runs.
     #[command(subcommand)]
     Run(RunCommand),
@@ -65,6 +79,11 @@ pub(crate) enum Command {
     /// Show and set the protection against deleting by accident.
     #[command(subcommand)]
     Guard(GuardCommand),
+    /// Show and set whether this installation exports, or only watches.
+    #[command(subcommand)]
+    Mode(ModeCommand),
+    /// Make this installation the active one, after looking whether it is fit for that.
+    Promote(PromoteArguments),
     /// Make what somebody who helps needs to know.
     #[command(subcommand)]
     Support(SupportCommand),
@@ -74,6 +93,9 @@ pub(crate) enum Command {
     Man(ManArguments),
     /// Run as a service: cycles on schedule, passwords beside them, commands by a socket.
     Serve(ServeArguments),
+    /// Show who is told of what, and try it.
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
     /// Show and change when cycles run by themselves.
     #[command(subcommand)]
     Scheduler(SchedulerCommand),
@@ -110,6 +132,18 @@ pub(crate) enum Command {
     /// Take a configuration over from Entra Connect, write the present one, compare two.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Choose which parts of a directory are read.
+    #[command(subcommand)]
+    Partition(PartitionCommand),
+    /// Show what directories and the metaverse have, and choose which attributes are read.
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// Show what a run can do.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Find what the cloud would refuse or alter, before anything is sent.
+    #[command(subcommand)]
+    Lint(LintCommand),
     /// Care for the store.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -168,9 +202,9 @@ pub(crate) enum TenantKind {
 /// Options of `init`.
 #[derive(Debug, Args)]
 pub(crate) struct InitArguments {
-    /// Where people come from.
+    /// Where people come from; without it, everything that options do not say is asked for on the terminal.
     #[arg(long, value_enum)]
-    pub source: SourceKind,
+    pub source: Option<SourceKind>,
     /// The source's name; by default its domain or kind.
     #[arg(long)]
     pub name: Option<String>,
@@ -213,9 +247,9 @@ pub(crate) struct InitArguments {
     /// The source's domain, where the directory does not tell it (LDIF, LDAP).
     #[arg(long)]
     pub domain: Option<String>,
-    /// Where people go.
-    #[arg(long, value_enum, default_value_t = TenantKind::Local)]
-    pub tenant: TenantKind,
+    /// Where people go; `local` unless it is asked for.
+    #[arg(long, value_enum)]
+    pub tenant: Option<TenantKind>,
     /// Local tenant: a verified domain; by default the source's domain.
     #[arg(long, value_name = "DOMAIN")]
     pub verified_domain: Vec<String>,
@@ -240,6 +274,30 @@ pub(crate) struct InitArguments {
     /// The most deletes that one export sends.
     #[arg(long, default_value_t = 500)]
     pub max_deletes: u64,
+    /// Export nothing until `[guard] staging` is false; always so behind questions.
+    #[arg(long)]
+    pub staging: bool,
+    /// Then read everything and show what would be exported; nothing is sent.
+    #[arg(long)]
+    pub look: bool,
+    /// Questions: the name server that knows the domain, with its port, instead of the machine's.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub name_server: Option<std::net::SocketAddr>,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// What to look at; everything without it.
+    #[arg(value_enum)]
+    pub area: Option<DoctorArea>,
+}
+
+/// What `doctor` looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorArea {
+    /// Whether servers can be reached: names, ports, certificates.
+    Network,
 }
 
 /// Commands about runs.
@@ -272,6 +330,12 @@ pub(crate) enum RunCommand {
     },
     /// List past runs, the newest first.
     List {
+        /// Of this connector only.
+        #[arg(long, value_name = "CONNECTOR")]
+        connector: Option<String>,
+        /// Only what runs now.
+        #[arg(long)]
+        running: bool,
         /// At most so many.
         #[arg(long, default_value_t = 30, value_parser = at_least_one)]
         limit: usize,
@@ -355,8 +419,12 @@ pub(crate) enum AuditCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum GuardCommand {
     /// Show the guards, the tenant's own, and what waits.
-    Show,
-    /// Change [guard] in syncline.toml.
+    Show {
+        /// Ask the tenant what it allows now, instead of telling what it said at the last export.
+        #[arg(long)]
+        tenant: bool,
+    },
+    /// Change [guard] in syncline.toml, or the tenant's own limit.
     Set(GuardSettings),
 }
 
@@ -372,6 +440,15 @@ pub(crate) struct GuardSettings {
     /// The share of known objects that a full import may miss and still be believed, in percent.
     #[arg(long, value_name = "PERCENT")]
     pub shrink_percent: Option<u32>,
+    /// Change the limit that the tenant keeps for all who synchronize with it.
+    #[arg(long)]
+    pub tenant: bool,
+    /// Take the tenant's limit away.
+    #[arg(long, requires = "tenant")]
+    pub off: bool,
+    /// Show what would be changed, and change nothing.
+    #[arg(long)]
+    pub what_if: bool,
 }
 
 /// Commands for whoever helps.
@@ -474,6 +551,9 @@ pub(crate) struct ExportArguments {
     /// With --what-if: also write everything that waits as one HTML page that needs nothing else.
     #[arg(long, value_name = "FILE", requires = "what_if")]
     pub html: Option<PathBuf>,
+    /// With --what-if: also write everything that waits as comma-separated values, one attribute in each line.
+    #[arg(long, value_name = "FILE", requires = "what_if")]
+    pub csv: Option<PathBuf>,
     /// With --what-if: at most so many objects.
     #[arg(long, default_value_t = 50, value_parser = at_least_one)]
     pub limit: usize,
@@ -493,7 +573,59 @@ pub(crate) struct ErrorsArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CsCommand {
     /// Search a connector space; all conditions must hold.
-    Search(CsSearchArguments),
+    Search(Box<CsSearchArguments>),
+    /// Tie an object to a metaverse object by hand: rules do not part them again.
+    Join {
+        /// The object: name, anchor, sign-in name or number; `connector:` may stand before it.
+        object: String,
+        /// The metaverse object: its number, or any object that is linked to it.
+        metaverse: String,
+        /// Only show what would follow.
+        #[arg(long)]
+        what_if: bool,
+    },
+    /// Make a metaverse object of an object by hand, whatever the scope of rules says.
+    Project {
+        /// The object.
+        object: String,
+        /// The type in the metaverse; by default that of the rules.
+        #[arg(long = "type", value_name = "TYPE")]
+        object_type: Option<String>,
+        /// Only show what would follow.
+        #[arg(long)]
+        what_if: bool,
+    },
+    /// Take an object off its metaverse object; the next synchronization considers it again.
+    Disconnect {
+        /// The object.
+        object: String,
+        /// For good: it is not considered again until `cs join` or `cs project`.
+        #[arg(long)]
+        explicit: bool,
+        /// Only show what would follow.
+        #[arg(long)]
+        what_if: bool,
+    },
+    /// Forget everything of a target's space, so that its next import reads it anew. Exports that wait are lost, deletes
+    /// among them for good.
+    Clear {
+        /// The target's name or number.
+        connector: String,
+        /// Also where this installation exports; without it only in staging mode.
+        #[arg(long)]
+        force: bool,
+        /// Only show what would be forgotten.
+        #[arg(long)]
+        what_if: bool,
+    },
+    /// List the runs that had to do with an object, the newest first, with what they did to it.
+    Log {
+        /// Name, anchor (base64, hex, GUID), sign-in name or number; `connector:` may stand before it.
+        object: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 20, value_parser = at_least_one)]
+        last: usize,
+    },
     /// Show one object with everything that is under way.
     Show {
         /// Name, anchor (base64, hex, GUID), sign-in name or number; `connector:` may stand before it.
@@ -512,6 +644,12 @@ pub(crate) struct CsSearchArguments {
     /// The beginning of the object's own name, without regard to case.
     #[arg(long, value_name = "TEXT")]
     pub rdn: Option<String>,
+    /// Exactly this name.
+    #[arg(long, value_name = "DN", conflicts_with_all = ["anchor", "under"])]
+    pub dn: Option<String>,
+    /// This anchor: GUID, base64, hex, or as the directory writes it.
+    #[arg(long, value_name = "ANCHOR", conflicts_with = "under")]
+    pub anchor: Option<String>,
     /// This container and everything below it.
     #[arg(long, value_name = "DN")]
     pub under: Option<String>,
@@ -539,9 +677,15 @@ pub(crate) struct CsSearchArguments {
     /// An attribute has a value: `mail=*@corp.example`; may be given several times.
     #[arg(long = "where", value_name = "CONDITION")]
     pub filters: Vec<String>,
-    /// At most so many.
-    #[arg(long, default_value_t = 50, value_parser = at_least_one)]
-    pub limit: usize,
+    /// Show these attributes instead of the type, state and what is pending.
+    #[arg(long, value_name = "ATTRIBUTES", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Write everything that fits as comma-separated values to this file, or to the standard output (`-`).
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// At most so many; for a file all.
+    #[arg(long, value_parser = at_least_one)]
+    pub limit: Option<usize>,
 }
 
 /// What is pending.
@@ -594,6 +738,22 @@ pub(crate) enum MvCommand {
 /// Commands about one object.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ObjectCommand {
+    /// Take one object through import, synchronization, export and confirmation, in ten steps.
+    Sync {
+        /// Its name, or anything that an object is known by; for somebody who is new `connector:name`.
+        object: String,
+        /// Write nothing: show where it stands, and what would follow.
+        #[arg(long)]
+        what_if: bool,
+        /// Also write the steps as one HTML page that needs nothing else.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
+    /// Find objects by name, anchor, sign-in name, account or number, in every connector space.
+    Find {
+        /// What the object is known by; `connector:` may stand before it.
+        text: String,
+    },
     /// Say why an object is in the cloud, or what stops it.
     Explain {
         /// Name, anchor (base64, hex, GUID), sign-in name or number; `connector:` may stand before it.
@@ -606,6 +766,82 @@ pub(crate) enum ObjectCommand {
 pub(crate) enum ConnectorCommand {
     /// List connectors, and those whose objects were left behind.
     List,
+    /// Show the settings of a connector: what counts, and whether it is written in its file. Secrets are named, never shown.
+    Show {
+        /// Its name or number.
+        connector: String,
+        /// Only settings that are written in the file.
+        #[arg(long)]
+        written: bool,
+    },
+    /// List the kinds of connectors, and what they can do.
+    Types,
+    /// Sign in to a directory or tenant, and read its schema; nothing is imported.
+    Test {
+        /// Its name or number.
+        connector: String,
+    },
+    /// Write the file of a new connector; `connector test` says whether it works.
+    Add {
+        /// Its name.
+        name: String,
+        /// Its kind.
+        #[arg(value_parser = ["ad", "ldap", "ldif", "entra"])]
+        kind: String,
+        /// A setting: `url=ldaps://dc1.corp.example`; may be given several times. A secret is named: `password=ad-bind`.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        /// Only show the file.
+        #[arg(long)]
+        what_if: bool,
+    },
+    /// Change one setting of a connector.
+    Set {
+        /// Its name or number.
+        connector: String,
+        /// The setting, as `connector show` lists it: `page_size`, `selection.include`.
+        key: String,
+        /// Its value; a list as in the file, in brackets and quotation marks.
+        #[arg(required_unless_present = "unset")]
+        value: Option<String>,
+        /// Take it out of the file, so that its default counts.
+        #[arg(long, conflicts_with = "value")]
+        unset: bool,
+        /// Only show what would be written.
+        #[arg(long)]
+        what_if: bool,
+    },
+    /// Write the settings of a connector to a file that another installation can import. Secrets are named in it, and stay
+    /// where they are.
+    Export {
+        /// Its name or number.
+        connector: String,
+        /// The file; the standard output without it.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Make a connector of a file that `connector export` wrote; `connector test` says whether it works here.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// Another name than the one in the file.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// Take the place of the connector that has this name.
+        #[arg(long)]
+        replace: bool,
+        /// Only show what would be written.
+        #[arg(long)]
+        what_if: bool,
+    },
+    /// Read the schema again, and say what changed since it was looked at last.
+    RefreshSchema {
+        /// Its name or number.
+        connector: String,
+        /// Compare with this one from now on.
+        #[arg(long)]
+        apply: bool,
+    },
     /// Give the objects of a connector that is configured no longer to one that is configured under another name.
     Rename {
         /// The name it had.
@@ -645,6 +881,34 @@ pub(crate) enum ConfigCommand {
         #[arg(long, value_enum, default_value_t = ConfigFormat::Toml)]
         format: ConfigFormat,
     },
+    /// Say everything that is wrong with the configuration, or probably not meant: files, rules, secrets, certificates.
+    Check,
+    /// Print what a file may hold, as JSON Schema.
+    Schema {
+        /// `syncline.toml`, a kind of connector (ad, ldap, ldif, entra), or a file of connectors/.
+        #[arg(default_value = "syncline.toml")]
+        file: String,
+    },
+    /// Show settings of syncline.toml: what counts, and whether it is written there.
+    Show {
+        /// Those whose name begins so: `guard`, `rules.services`; by default all.
+        #[arg(default_value = "")]
+        settings: String,
+    },
+    /// Change one setting of syncline.toml.
+    Set {
+        /// Its name, as `config show` lists it: `guard.max_deletes`.
+        key: String,
+        /// Its value; a list as in the file, in brackets and quotation marks.
+        #[arg(required_unless_present = "unset")]
+        value: Option<String>,
+        /// Take it out of the file, so that its default counts.
+        #[arg(long, conflicts_with = "value")]
+        unset: bool,
+        /// Only show what would be written.
+        #[arg(long)]
+        what_if: bool,
+    },
     /// Compare two configuration folders rule by rule and flow by flow; ends with 1 when they differ.
     Diff {
         /// The old configuration folder.
@@ -683,6 +947,27 @@ pub(crate) enum StoreCommand {
     Backup {
         /// The copy; must not exist.
         to: PathBuf,
+    },
+    /// Put a backup in its place, and read everything anew with the next cycle. No service may run.
+    Restore {
+        /// The backup.
+        from: PathBuf,
+        /// Only look at the backup, and say what would be done
+        #[arg(long)]
+        what_if: bool,
+    },
+}
+
+/// Commands about what people are told.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertsCommand {
+    /// Show who is told, of which conditions, and which of them are there now.
+    Show,
+    /// Tell everybody that this is a test.
+    Test {
+        /// Only say who would be told
+        #[arg(long)]
+        what_if: bool,
     },
 }
 

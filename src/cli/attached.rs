@@ -1,7 +1,7 @@
 //! Commands and a running service: it has the store for itself, so commands that need the store are done there, and print
 //! here.
 
-use super::args::{Arguments, Command, StoreCommand};
+use super::args::{AccountCommand, AdAccountCommand, Arguments, Command, SecretCommand, StoreCommand};
 use super::audited::{account_of, recorded};
 use super::console::Console;
 use super::error::{CommandError, Exit};
@@ -22,9 +22,12 @@ impl Command {
     /// Needs the store, which a running service has for itself.
     fn belongs_to_service(&self) -> bool {
         match self {
-            Self::Completions(_) | Self::Man(_) | Self::Demo(_) | Self::Init(_) | Self::Config(_) | Self::Anchor(_) | Self::Tenant(_) | Self::Serve(_) | Self::Audit(_)
+            // Asks for passwords, at the terminal.
+            Self::Secret(SecretCommand::Set { .. } | SecretCommand::Remove { .. })
+            | Self::Account(AccountCommand::Ad(AdAccountCommand::Harden { .. } | AdAccountCommand::Grant { apply: true, .. }))
+            | Self::Completions(_) | Self::Man(_) | Self::Demo(_) | Self::Init(_) | Self::Config(_) | Self::Anchor(_) | Self::Tenant(_) | Self::Serve(_) | Self::Audit(_)
             // The file itself is looked at, which its owner cannot do while it is open.
-            | Self::Store(StoreCommand::Compact) => false,
+            | Self::Store(StoreCommand::Compact | StoreCommand::Restore { .. }) => false,
             _ => true,
         }
     }
@@ -103,7 +106,7 @@ impl Commands for Desk {
         let output = Output::new(arguments.json, console);
         // Proposed commands carry the options that the caller typed.
         calls::remember(&arguments.config, arguments.store.as_deref());
-        let cx = Context { cancel: stop.clone(), ..Context::system() };
+        let cx = Context { cancel: stop.clone(), ..self.station.context().clone() };
         let app = App {
             config: self.config.clone(),
             store: self.store.clone(),
@@ -124,7 +127,8 @@ impl Commands for Desk {
             Some(command) if command.belongs_to_service() => recorded(&app, call.arguments.clone(), command),
             _ => Err(refused()),
         };
-        // Whatever the command changed is looked at at once.
+        // Whatever the command changed counts when its caller goes on, also for what runs.
+        self.station.reload();
         self.station.look();
         done.unwrap_or_else(|error| {
             output.error(&error);
@@ -178,7 +182,7 @@ struct Bars {
 impl Bars {
     fn control(&self, count: usize, letter: char) {
         if count > 0 {
-            self.caller.note(&format!("\u{1b}[{count}{letter}"));
+            self.caller.progress(&format!("\u{1b}[{count}{letter}"));
         }
     }
 }
@@ -209,17 +213,17 @@ impl TermLike for Bars {
     }
 
     fn write_line(&self, s: &str) -> io::Result<()> {
-        self.caller.note(&format!("{s}\n"));
+        self.caller.progress(&format!("{s}\n"));
         Ok(())
     }
 
     fn write_str(&self, s: &str) -> io::Result<()> {
-        self.caller.note(s);
+        self.caller.progress(s);
         Ok(())
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        self.caller.note("\r\u{1b}[2K");
+        self.caller.progress("\r\u{1b}[2K");
         Ok(())
     }
 

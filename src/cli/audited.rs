@@ -1,7 +1,8 @@
 //! Commands that change something leave a line in the record of administrative acts.
 
 use super::args::{
-    AuditCommand, Command, ConfigCommand, ConnectorCommand, GuardCommand, PhsCommand, RuleCommand, RunCommand, SchedulerCommand,
+    AccountCommand, AdAccountCommand, AlertsCommand, AuditCommand, Command, ConfigCommand, ConnectorCommand, CsCommand, GuardCommand,
+    ModeCommand, ObjectCommand, PartitionCommand, PhsCommand, RuleCommand, RunCommand, SchedulerCommand, SchemaCommand, SecretCommand,
     StoreCommand,
 };
 use super::commands::audit::log_of;
@@ -14,6 +15,15 @@ impl Command {
     /// Changes something beyond what runs by itself would change.
     fn is_act(&self) -> bool {
         match self {
+            Self::Account(AccountCommand::Ad(command)) => match command {
+                AdAccountCommand::Grant { apply, .. } => *apply,
+                AdAccountCommand::Harden { what_if, .. } | AdAccountCommand::Rotate { what_if, .. } => !what_if,
+                AdAccountCommand::List | AdAccountCommand::Check { .. } => false,
+            },
+            Self::Secret(command) => match command {
+                SecretCommand::Set { what_if, .. } | SecretCommand::Remove { what_if, .. } => !what_if,
+                SecretCommand::List => false,
+            },
             Self::Init(_) | Self::Cycle(_) | Self::Serve(_) => true,
             Self::Run(command) => matches!(command, RunCommand::Start { .. } | RunCommand::Stop | RunCommand::Purge { .. }),
             Self::Export(arguments) => !arguments.what_if,
@@ -22,29 +32,69 @@ impl Command {
                 PhsCommand::Enable { what_if, .. } | PhsCommand::Disable { what_if, .. } => !what_if,
                 PhsCommand::Run { .. } | PhsCommand::Status { .. } | PhsCommand::Coverage { .. } | PhsCommand::Doctor { .. } => false,
             },
-            Self::Connector(command) => !matches!(command, ConnectorCommand::List),
+            Self::Connector(command) => match command {
+                ConnectorCommand::List
+                | ConnectorCommand::Show { .. }
+                | ConnectorCommand::Types
+                | ConnectorCommand::Test { .. }
+                | ConnectorCommand::Export { .. } => false,
+                ConnectorCommand::Rename { .. } => true,
+                ConnectorCommand::RefreshSchema { apply, .. } => *apply,
+                ConnectorCommand::Remove { what_if, .. }
+                | ConnectorCommand::Add { what_if, .. }
+                | ConnectorCommand::Import { what_if, .. }
+                | ConnectorCommand::Set { what_if, .. } => !what_if,
+            },
+            Self::Partition(command) => match command {
+                PartitionCommand::List { .. } | PartitionCommand::Tree { .. } => false,
+                PartitionCommand::Include(choice)
+                | PartitionCommand::Exclude(choice)
+                | PartitionCommand::Enable(choice)
+                | PartitionCommand::Disable(choice) => !choice.what_if,
+            },
+            Self::Schema(command) => match command {
+                SchemaCommand::Show { .. } => false,
+                SchemaCommand::Include { what_if, .. } | SchemaCommand::Exclude { what_if, .. } => !what_if,
+            },
+            Self::Cs(command) => match command {
+                CsCommand::Search(_) | CsCommand::Show { .. } | CsCommand::Log { .. } => false,
+                CsCommand::Clear { what_if, .. }
+                | CsCommand::Join { what_if, .. }
+                | CsCommand::Project { what_if, .. }
+                | CsCommand::Disconnect { what_if, .. } => !what_if,
+            },
+            Self::Object(command) => matches!(command, ObjectCommand::Sync { what_if: false, .. }),
             Self::Preview(arguments) => arguments.commit,
             Self::Rule(command) => match command {
                 RuleCommand::Clone { what_if, .. } | RuleCommand::Enable { what_if, .. } | RuleCommand::Disable { what_if, .. } => !what_if,
                 _ => false,
             },
-            Self::Config(command) => matches!(command, ConfigCommand::ImportEntra { .. }),
-            Self::Store(command) => matches!(command, StoreCommand::Check { rebuild: true } | StoreCommand::Compact),
-            Self::Guard(command) => !matches!(command, GuardCommand::Show),
+            Self::Config(command) => matches!(command, ConfigCommand::ImportEntra { .. } | ConfigCommand::Set { what_if: false, .. }),
+            Self::Store(command) => {
+                matches!(
+                    command,
+                    StoreCommand::Check { rebuild: true } | StoreCommand::Compact | StoreCommand::Restore { what_if: false, .. }
+                )
+            }
+            Self::Guard(command) => matches!(command, GuardCommand::Set(settings) if !settings.what_if),
+            Self::Mode(command) => !matches!(command, ModeCommand::Show),
+            Self::Promote(arguments) => !arguments.what_if,
             Self::Scheduler(command) => !matches!(command, SchedulerCommand::Show),
+            Self::Alerts(command) => matches!(command, AlertsCommand::Test { what_if: false }),
             Self::Audit(AuditCommand::List { .. })
             | Self::Demo(_)
             | Self::Events(_)
             | Self::Errors(_)
-            | Self::Cs(_)
             | Self::Mv(_)
-            | Self::Object(_)
             | Self::Expr(_)
+            | Self::Lint(_)
+            | Self::Profile(_)
             | Self::Anchor(_)
             | Self::Tenant(_)
             | Self::Support(_)
             | Self::Completions(_)
             | Self::Man(_)
+            | Self::Doctor(_)
             | Self::Status => false,
         }
     }
@@ -56,25 +106,34 @@ pub(super) fn recorded(app: &App, words: Vec<String>, command: Command) -> Resul
         return super::execute(app, command);
     }
     let fingerprint = || Config::fingerprint(&app.config).map(|found| format!("{found:016x}")).unwrap_or_default();
-    let before = fingerprint();
-    let done = super::execute(app, command);
-    let exit = done.as_ref().map_or_else(|error| error.exit, |exit| *exit);
-    let act = Act {
-        at: app.cx.now().to_string(),
+    let mut act = Act {
+        begun: app.cx.now().to_string(),
+        at: String::new(),
         by: app.by.clone(),
         command: words,
         in_service: matches!(app.place, Place::Service(_)),
-        exit_code: exit.code(),
-        configuration_before: before,
-        configuration_after: fingerprint(),
+        exit_code: None,
+        configuration_before: fingerprint(),
+        configuration_after: String::new(),
     };
-    // Without a configuration there is nothing that could have been changed.
+    write(app, &act);
+    let done = super::execute(app, command);
+    act.at = app.cx.now().to_string();
+    act.exit_code = Some(done.as_ref().map_or_else(|error| error.exit, |exit| *exit).code());
+    act.configuration_after = fingerprint();
+    write(app, &act);
+    done
+}
+
+fn write(app: &App, act: &Act) {
+    // Without a configuration there is nothing that could be changed.
     if let Ok(log) = log_of(app)
-        && let Err(error) = log.append(&act)
+        && let Err(error) = log.append(act)
+        // The store's folder may be made by the act itself.
+        && (act.exit_code.is_some() || error.kind() != std::io::ErrorKind::NotFound)
     {
         app.output.note(format!("warning: this act could not be recorded in {}: {error}", log.path().display()));
     }
-    done
 }
 
 /// The account of this process, for the record.

@@ -1,7 +1,7 @@
 //! How commands end: exit codes, and errors with a kind and hints.
 
 use crate::config::{ConfigError, ConfigProblem, TemplateError};
-use crate::service::ServiceError;
+use crate::service::{ServiceError, stopped_by_guard};
 use crate::store::StoreError;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -59,7 +59,7 @@ impl Exit {
         match result {
             "success" | "completed-no-objects" | "completed-skipped-already-completed" => Self::Ok,
             "in-progress" => Self::Stopped,
-            "stopped-deletion-threshold-exceeded" | "stopped-shrink-guard" | "stopped-by-review" => Self::Guard,
+            _ if stopped_by_guard(result) => Self::Guard,
             _ if result.starts_with("no-start") || result == "access-denied" => Self::NotStarted,
             _ if result.starts_with("completed") && result.ends_with("errors") => Self::Errors,
             _ if result.starts_with("completed") => Self::Warnings,
@@ -127,6 +127,7 @@ impl From<ServiceError> for CommandError {
             }
             ServiceError::Unwritten { .. } => Self::new("unwritten", Exit::Stopped, message),
             ServiceError::NotReady { hint, .. } => Self::new("not-ready", Exit::NotStarted, message).hint(hint),
+            ServiceError::Guarded { hint, .. } => Self::new("guard", Exit::Guard, message).hint(hint),
             ServiceError::NotSent(_) => Self::new("not-sent", Exit::Errors, message),
             ServiceError::Busy(_) => {
                 Self::new("busy", Exit::NotStarted, message).hint("wait for it (--wait SECONDS), or ask it to end: `syncline cycle stop`")

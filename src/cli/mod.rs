@@ -1,6 +1,7 @@
 //! The command line: reads arguments, calls the service, renders what comes back. Decides nothing about identities.
 
 mod args;
+mod ask;
 mod attached;
 mod audited;
 mod calls;
@@ -8,12 +9,16 @@ mod commands;
 mod console;
 mod damage;
 mod error;
+mod journal;
 mod output;
+mod private;
 mod progress;
 mod quiet;
+mod wizard;
 
 use crate::context::Context;
 use crate::server::Station;
+use crate::service::Traces;
 use args::{Arguments, Command};
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -65,7 +70,13 @@ pub fn main() -> ExitCode {
         Ok(arguments) => {
             let output = Output::standard(arguments.json);
             calls::remember(&arguments.config, arguments.store.as_deref());
-            let ended = start_logging(&arguments).and_then(|()| damage::caught(|| run(arguments, output.clone())));
+            let ended = start_logging(&arguments).and_then(|traces| {
+                let done = damage::caught(|| run(arguments, output.clone()));
+                if let Some(traces) = traces {
+                    traces.end();
+                }
+                done
+            });
             let exit = ended.unwrap_or_else(|error| {
                 output.error(&error);
                 error.exit
@@ -121,18 +132,35 @@ fn usage(text: &str) -> CommandError {
     paragraphs.fold(error, CommandError::hint)
 }
 
-fn start_logging(arguments: &Arguments) -> Result<(), CommandError> {
-    let wanted = arguments.log.as_deref().unwrap_or("warn");
+/// What is logged unless somebody says otherwise. The LDAP client warns of every answer to a search that was ended early.
+const LOGGED: &str = "warn,ldap3=error";
+
+fn start_logging(arguments: &Arguments) -> Result<Option<Traces>, CommandError> {
+    let wanted = arguments.log.as_deref().unwrap_or(LOGGED);
     let filter = EnvFilter::try_new(wanted).map_err(|error| {
         CommandError::usage(format!("--log {wanted}: {error}")).hint("write a level, or target=level: warn, info, syncline=debug")
     })?;
     // On a terminal the summary stands right below: it says the same again.
     let seen = std::io::stderr().is_terminal() && std::io::stdout().is_terminal() && !arguments.json && arguments.log.is_none();
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let lines = tracing_subscriber::fmt::layer().with_ansi(color).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if journal::listens() {
+        lines.with_ansi(false).event_format(journal::ForJournal).with_filter(filter).boxed()
+    } else {
+        lines.with_ansi(color).with_filter(filter).boxed()
+    };
+    let serves = matches!(arguments.command, Some(Command::Serve(_)));
+    let collector = serves.then(|| crate::config::collector(&arguments.config)).flatten();
+    let traces = collector
+        .as_deref()
+        .map(Traces::begin)
+        .transpose()
+        .map_err(|error| CommandError::new("service", Exit::NotStarted, format!("[service] traces: {error}")))?;
+    let spans = traces.as_ref().map(Traces::layer);
+    let subscriber = tracing_subscriber::registry().with(lines).with(spans).with(quiet::no_secrets()).with(seen.then_some(NotTwice));
     // A second subscriber cannot be set within one process; tests that call commands twice keep the first.
-    let _ = tracing_subscriber::registry().with(filter).with(quiet::no_secrets()).with(seen.then_some(NotTwice)).with(lines).try_init();
-    Ok(())
+    let _ = subscriber.try_init();
+    Ok(traces)
 }
 
 /// Leaves out events that the summary of a run tells, too.
@@ -192,13 +220,19 @@ fn execute(app: &App, command: Command) -> Result<Exit, CommandError> {
         Command::Serve(arguments) => commands::serve::run(app, &arguments),
         Command::Status => commands::status::run(app),
         Command::Guard(command) => commands::guard::run(app, &command),
+        Command::Mode(command) => commands::mode::run(app, &command),
+        Command::Promote(arguments) => commands::mode::promote(app, &arguments),
         Command::Support(command) => commands::support::run(app, &command),
         Command::Completions(arguments) => Ok(commands::complete::completions(app, &arguments)),
         Command::Man(arguments) => commands::complete::man(app, &arguments),
+        Command::Alerts(command) => commands::alerts::run(app, &command),
         Command::Audit(command) => commands::audit::run(app, &command),
         Command::Scheduler(command) => commands::scheduler::run(app, &command),
         Command::Demo(arguments) => commands::demo::run(app, &arguments),
         Command::Init(arguments) => commands::init::run(app, &arguments),
+        Command::Account(command) => commands::account::run(app, &command),
+        Command::Secret(command) => commands::secret::run(app, &command),
+        Command::Doctor(arguments) => commands::doctor::run(app, &arguments),
         Command::Run(command) => commands::run::run(app, &command),
         Command::Cycle(command) => commands::cycle::run(app, &command),
         Command::Export(arguments) => commands::export::run(app, &arguments),
@@ -213,6 +247,10 @@ fn execute(app: &App, command: Command) -> Result<Exit, CommandError> {
         Command::Rule(command) => commands::rule::run(app, &command),
         Command::Expr(command) => commands::expr::run(app, &command),
         Command::Config(command) => commands::config::run(app, &command),
+        Command::Partition(command) => commands::partition::run(app, &command),
+        Command::Schema(command) => commands::schema::run(app, &command),
+        Command::Profile(command) => commands::profile::run(app, &command),
+        Command::Lint(command) => commands::lint::run(app, &command),
         Command::Store(command) => commands::store::run(app, &command),
         Command::Anchor(command) => commands::anchor::run(app, &command),
         Command::Tenant(command) => commands::tenant::run(app, &command),

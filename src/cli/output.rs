@@ -144,7 +144,7 @@ pub(crate) fn table<const N: usize>(header: [&str; N], right: &[&str], rows: imp
 impl Table {
     /// Lines break at blanks only, or names could be neither read nor copied: where that does not fit, the terminal
     /// breaks them.
-    fn laid_out(self, width: Option<u16>) -> String {
+    pub(crate) fn laid_out(self, width: Option<u16>) -> String {
         let Self { mut grid, widest } = self;
         let least = widest.iter().fold(0_u16, |sum, width| sum.saturating_add(*width).saturating_add(PADDING));
         grid.set_content_arrangement(ContentArrangement::Disabled);

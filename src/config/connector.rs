@@ -6,6 +6,7 @@ use super::password::{AdPasswordTable, LdifPasswordTable};
 use super::secrets::CredentialReference;
 use crate::connector::ad::DeltaMode;
 use crate::model::Dn;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -75,7 +76,7 @@ impl ConnectorConfig {
 }
 
 /// A connector file of kind `ldif`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LdifFile {
     /// `"ldif"`.
@@ -106,7 +107,7 @@ pub struct LdifFile {
 }
 
 /// Which built-in rules an LDIF directory gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LdifShape {
     /// Entries as Active Directory has them.
@@ -116,7 +117,7 @@ pub enum LdifShape {
 }
 
 /// A connector file of kind `ad`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdFile {
     /// `"ad"`.
@@ -166,7 +167,7 @@ pub struct AdFile {
 }
 
 /// `[delta]` of Active Directory: how changes are asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdDeltaTable {
     /// The way.
@@ -174,7 +175,7 @@ pub struct AdDeltaTable {
 }
 
 /// How a domain controller is asked for changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AdDeltaMode {
     /// By the best way that server and rights allow.
@@ -203,7 +204,7 @@ impl From<AdDeltaMode> for DeltaMode {
 }
 
 /// A connector file of kind `ldap`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LdapFile {
     /// `"ldap"`.
@@ -247,7 +248,7 @@ pub struct LdapFile {
 }
 
 /// A connector file of kind `entra`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EntraFile {
     /// `"entra"`.
@@ -271,6 +272,8 @@ pub struct EntraFile {
     pub login_url: Option<String>,
     /// The provisioning service; by default that of the public cloud.
     pub provisioning_url: Option<String>,
+    /// Microsoft Graph; by default that of the cloud that `login_url` belongs to.
+    pub graph_url: Option<String>,
     /// PEM file with the certificate authorities to trust, alone; by default those of the machine.
     pub ca_file: Option<PathBuf>,
     /// Objects in one call.
@@ -283,7 +286,7 @@ pub struct EntraFile {
 }
 
 /// How the Entra connector signs in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignIn {
     /// An application with a secret.
@@ -296,7 +299,7 @@ pub enum SignIn {
 }
 
 /// `[embedded]`: the local tenant that runs with the program.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbeddedTenant {
     /// Its folder, relative to the configuration.
@@ -321,7 +324,7 @@ impl Default for EmbeddedTenant {
 }
 
 /// `[selection]`: which objects are wanted (specification: sync engine, section 5.7).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelectionTable {
     /// Object types to import, by their most derived class; without it those that the built-in rules know.
@@ -330,6 +333,10 @@ pub struct SelectionTable {
     pub include: Vec<String>,
     /// Containers to leave out; the most specific container of both lists decides.
     pub exclude: Vec<String>,
+    /// Attributes that are not read; what they gave to the cloud stays there.
+    pub exclude_attributes: Vec<String>,
+    /// Attributes that are not read; what they gave to the cloud goes from there.
+    pub recall_attributes: Vec<String>,
     /// Names of groups: only their direct members are sent, the groups of others and everybody else are kept here. A pilot.
     pub groups: Vec<String>,
 }
@@ -337,7 +344,7 @@ pub struct SelectionTable {
 /// Object types of Active Directory that the built-in rules know.
 const AD_TYPES: [&str; 7] = ["user", "inetOrgPerson", "group", "contact", "foreignSecurityPrincipal", "computer", "msDS-Device"];
 /// Object types of OpenLDAP that the built-in rules know.
-const LDAP_TYPES: [&str; 5] = ["inetOrgPerson", "posixAccount", "groupOfNames", "groupOfUniqueNames", "posixGroup"];
+pub const LDAP_TYPES: [&str; 5] = ["inetOrgPerson", "posixAccount", "groupOfNames", "groupOfUniqueNames", "posixGroup"];
 
 impl ConnectorConfig {
     /// Which objects are wanted; the cloud has no choice.
@@ -346,6 +353,16 @@ impl ConnectorConfig {
             ConnectorSettings::Ldif(file) => Some(&file.selection),
             ConnectorSettings::Ad(file) => Some(&file.selection),
             ConnectorSettings::Ldap(file) => Some(&file.selection),
+            ConnectorSettings::Entra(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn selection_mut(&mut self) -> Option<&mut SelectionTable> {
+        match &mut self.settings {
+            ConnectorSettings::Ldif(file) => Some(&mut file.selection),
+            ConnectorSettings::Ad(file) => Some(&mut file.selection),
+            ConnectorSettings::Ldap(file) => Some(&mut file.selection),
             ConnectorSettings::Entra(_) => None,
         }
     }
@@ -379,7 +396,7 @@ impl ConnectorConfig {
 }
 
 /// `[parameters]`: what rules read as `%Domain.FQDN%` and the like.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParametersTable {
     /// `%Domain.FQDN%`: the domain's DNS name.
@@ -430,51 +447,55 @@ struct KindOnly {
 
 /// Reads one connector file.
 pub(super) fn read(folder: &Path, path: &Path) -> Result<ConnectorConfig, ConfigProblem> {
-    let text = file::read_text(path)?;
-    let kind = file::parse::<KindOnly>(folder, path, &text)?.kind;
+    read_text(folder, path, &file::read_text(path)?)
+}
+
+/// Reads a connector file that would have this text.
+pub(super) fn read_text(folder: &Path, path: &Path, text: &str) -> Result<ConnectorConfig, ConfigProblem> {
+    let kind = file::parse::<KindOnly>(folder, path, text)?.kind;
     let Some(known) = ConnectorKind::ALL.into_iter().find(|known| known.as_str() == kind.get_ref()) else {
         let names: Vec<String> = ConnectorKind::ALL.into_iter().map(|kind| kind.as_str().to_owned()).collect();
         let hint = file::closest(kind.get_ref(), &names)
             .map_or_else(|| format!("kinds are {}", names.join(", ")), |meant| format!("did you mean `{meant}`?"));
-        return Err(file::problem_at(folder, path, &text, kind.span(), format!("unknown kind `{}`", kind.get_ref())).hint(hint));
+        return Err(file::problem_at(folder, path, text, kind.span(), format!("unknown kind `{}`", kind.get_ref())).hint(hint));
     };
     let (name, settings) = match known {
         ConnectorKind::Ldif => {
-            let mut settings: LdifFile = file::parse(folder, path, &text)?;
+            let mut settings: LdifFile = file::parse(folder, path, text)?;
             settings.path = folder.join(&settings.path);
             settings.changes = settings.changes.map(|changes| folder.join(changes));
             settings.export = settings.export.map(|export| folder.join(export));
             (settings.name.clone(), ConnectorSettings::Ldif(settings))
         }
         ConnectorKind::Ad => {
-            let mut settings: AdFile = file::parse(folder, path, &text)?;
-            check_url(&settings.url).map_err(|(message, hint)| key_problem(folder, path, &text, "url", message).hint(hint))?;
+            let mut settings: AdFile = file::parse(folder, path, text)?;
+            check_url(&settings.url).map_err(|(message, hint)| key_problem(folder, path, text, "url", message).hint(hint))?;
             refuse_zeros(
                 folder,
                 path,
-                &text,
+                text,
                 &server_numbers(settings.page_size, settings.connect_timeout_seconds, settings.answer_timeout_seconds),
             )?;
             settings.ca_file = settings.ca_file.map(|ca_file| folder.join(ca_file));
             (settings.name.clone(), ConnectorSettings::Ad(settings))
         }
         ConnectorKind::Ldap => {
-            let mut settings: LdapFile = file::parse(folder, path, &text)?;
-            check_url(&settings.url).map_err(|(message, hint)| key_problem(folder, path, &text, "url", message).hint(hint))?;
+            let mut settings: LdapFile = file::parse(folder, path, text)?;
+            check_url(&settings.url).map_err(|(message, hint)| key_problem(folder, path, text, "url", message).hint(hint))?;
             refuse_zeros(
                 folder,
                 path,
-                &text,
+                text,
                 &server_numbers(settings.page_size, settings.connect_timeout_seconds, settings.answer_timeout_seconds),
             )?;
             settings.ca_file = settings.ca_file.map(|ca_file| folder.join(ca_file));
             (settings.name.clone(), ConnectorSettings::Ldap(settings))
         }
         ConnectorKind::Entra => {
-            let mut settings: EntraFile = file::parse(folder, path, &text)?;
-            check_sign_in(&settings).map_err(|message| key_problem(folder, path, &text, "tenant", message))?;
+            let mut settings: EntraFile = file::parse(folder, path, text)?;
+            check_sign_in(&settings).map_err(|message| key_problem(folder, path, text, "tenant", message))?;
             let numbers = [("batch_objects", settings.batch_objects), ("calls_in_flight", settings.calls_in_flight)];
-            refuse_zeros(folder, path, &text, &numbers.map(|(key, number)| (key, number == Some(0))))?;
+            refuse_zeros(folder, path, text, &numbers.map(|(key, number)| (key, number == Some(0))))?;
             settings.provisioning_url = settings.provisioning_url.map(provisioning_service);
             settings.ca_file = settings.ca_file.map(|ca_file| folder.join(ca_file));
             settings.certificate = settings.certificate.map(|certificate| folder.join(certificate));
@@ -482,7 +503,7 @@ pub(super) fn read(folder: &Path, path: &Path) -> Result<ConnectorConfig, Config
             (settings.name.clone(), ConnectorSettings::Entra(settings))
         }
     };
-    refuse_non_names(folder, path, &text, &settings)?;
+    refuse_non_names(folder, path, text, &settings)?;
     let name = name.unwrap_or_else(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default());
     Ok(ConnectorConfig { name, file: path.to_owned(), settings })
 }

@@ -58,7 +58,7 @@ fn floor_boundary(text: &str, mut at: usize) -> usize {
     at
 }
 
-fn problem_of(folder: &Path, path: &Path, text: &str, error: &toml::de::Error) -> ConfigProblem {
+pub(super) fn problem_of(folder: &Path, path: &Path, text: &str, error: &toml::de::Error) -> ConfigProblem {
     let message = error.message();
     let span = error.span().unwrap_or(0..0);
     if let Some((key, known)) = unknown_field(message) {
@@ -114,7 +114,7 @@ fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
 }
 
 /// The known word nearest to a given one, if any is near enough to be a slip.
-pub(super) fn closest<'a>(given: &str, known: &'a [String]) -> Option<&'a str> {
+pub(crate) fn closest<'a>(given: &str, known: &'a [String]) -> Option<&'a str> {
     let given = given.to_ascii_lowercase();
     known
         .iter()

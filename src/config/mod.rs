@@ -4,36 +4,48 @@
 //! and `rules/*.toml` (rules beside the built-in ones). Unknown keys are errors with file, line and a suggestion.
 //! Secrets are named, never written: see [`Secrets`].
 
+mod alerts;
+mod check;
 mod connector;
 pub mod diff;
 mod edit;
 mod error;
 mod file;
 mod password;
+mod schema;
 mod secrets;
 mod service;
 mod template;
 
+pub use alerts::{AlertsTable, MailSecurity, MailTable, WebhookTable};
+pub use check::check_folder;
 pub use connector::{
-    AdDeltaMode, AdDeltaTable, AdFile, ConnectorConfig, ConnectorKind, ConnectorSettings, EmbeddedTenant, EntraFile, LdapFile, LdifFile,
-    LdifShape, ParametersTable, SelectionTable, SignIn, check_server,
+    AdDeltaMode, AdDeltaTable, AdFile, ConnectorConfig, ConnectorKind, ConnectorSettings, EmbeddedTenant, EntraFile, LDAP_TYPES, LdapFile,
+    LdifFile, LdifShape, ParametersTable, SelectionTable, SignIn, check_server,
 };
-pub use edit::{set_flag, set_key};
+pub use edit::{Edit, ListEdit, Written, change_file, lock_folder, replace_file, set_key};
 pub use error::{ConfigError, ConfigProblem};
+pub(crate) use file::closest;
 pub use password::{AdPasswordTable, LdifPasswordTable, PasswordReader, PasswordServer, PasswordServerPlace, PasswordSignIn};
-pub use secrets::{CredentialReference, Secrets};
+pub use schema::{SCHEMAS, SettingKey, SettingKind, connector_keys, schema_of, setting_keys};
+pub use secrets::{CredentialReference, SecretOrigin, Secrets, valid_name};
 pub use service::{SchedulerTable, ServiceTable};
-pub use template::{ConfigTemplate, TemplateError, TemplateSource, TemplateTenant, take_back, write_secret};
+pub use template::{ConfigTemplate, TemplateError, TemplatePasswords, TemplateSource, TemplateTenant, take_back, write_secret};
 
 use crate::engine::import::SHRINK_PERCENT_MAX;
 use crate::rules::{CloudService, RuleProfile};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use xxhash_rust::xxh3::Xxh3Default;
 
 /// The version of the configuration format that this program reads.
 pub const CONFIG_VERSION: i64 = 1;
+
+/// Credentials with such names are kept by sign-ins, and change with every one.
+pub const REFRESHED: &str = "-refresh-token";
 
 /// The main file's name within the folder.
 pub const MAIN_FILE: &str = "syncline.toml";
@@ -55,6 +67,8 @@ pub struct Config {
     pub scheduler: SchedulerTable,
     /// Where a running service can be reached.
     pub service: ServiceTable,
+    /// Who is told of what needs a person.
+    pub alerts: AlertsTable,
     /// The connectors in the order of their file names.
     pub connectors: Vec<ConnectorConfig>,
     /// Rule files beside the built-in rules, in the order of their file names.
@@ -73,10 +87,11 @@ pub struct RuleText {
 }
 
 /// `syncline.toml`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MainFile {
     /// The version of the configuration format: 1.
+    #[schemars(with = "i64")]
     pub version: Spanned<i64>,
     /// The store's file, relative to the folder.
     #[serde(default = "default_store")]
@@ -96,10 +111,13 @@ pub struct MainFile {
     /// Where a running service can be reached.
     #[serde(default)]
     pub service: ServiceTable,
+    /// Who is told of what needs a person.
+    #[serde(default)]
+    pub alerts: AlertsTable,
 }
 
 /// `[guard]`: protection against deleting by accident (specification: sync engine, section 5.5).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardTable {
     /// The most deletes that one export sends; more stop it before the first object. The target's own limit also counts.
@@ -128,7 +146,7 @@ impl Default for GuardTable {
 }
 
 /// Who lets the first export to a tenant go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FirstExport {
     /// Somebody who has looked at what would be sent.
@@ -139,7 +157,7 @@ pub enum FirstExport {
 }
 
 /// `[limits]`: bounds on memory, time and history.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsTable {
     /// Page cache of the store, in MiB.
@@ -159,7 +177,7 @@ impl Default for LimitsTable {
 }
 
 /// `[rules]`: what the built-in rules ask for.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RulesTable {
     /// The built-in rules apply; false leaves only the files in rules/.
@@ -246,6 +264,7 @@ impl Config {
                 rules: main.rules,
                 scheduler: main.scheduler,
                 service: main.service,
+                alerts: main.alerts,
                 connectors,
                 rule_files,
                 secrets,
@@ -271,6 +290,24 @@ impl Config {
                 hasher.update(&part.len().to_le_bytes());
                 hasher.update(part);
             }
+        }
+        Ok(hasher.digest())
+    }
+
+    /// As [`Self::fingerprint`], and stands for the secrets of the folder, too, as far as people set them: not for what they
+    /// are, but for when they were written. What a sign-in renews by itself is left out.
+    ///
+    /// # Errors
+    /// As [`Self::fingerprint`].
+    pub fn stamp(folder: &Path) -> std::io::Result<u64> {
+        let mut hasher = Xxh3Default::new();
+        hasher.update(&Self::fingerprint(folder)?.to_le_bytes());
+        let secrets = Secrets::of_process(folder);
+        for name in secrets.kept().into_iter().filter(|name| !name.ends_with(REFRESHED)) {
+            let Ok(metadata) = std::fs::metadata(secrets.path(&name)) else { continue };
+            hasher.update(name.as_bytes());
+            hasher.update(&metadata.mtime().to_le_bytes());
+            hasher.update(&metadata.mtime_nsec().to_le_bytes());
         }
         Ok(hasher.digest())
     }
@@ -302,10 +339,29 @@ pub fn socket_place(folder: &Path, store: Option<&Path>) -> PathBuf {
     socket_of(folder, &main.map(|main| main.service).unwrap_or_default(), &store)
 }
 
+/// The variable of the environment that names a proxy for encrypted connections, if one does.
+#[expect(clippy::disallowed_methods, reason = "configuration is the one place that reads the environment")]
+pub fn proxy_variable() -> Option<&'static str> {
+    let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    names.into_iter().find(|name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty()))
+}
+
 /// The name that the account of this process goes by, as its environment says.
 #[expect(clippy::disallowed_methods, reason = "the environment is read in this module")]
 pub fn caller_name() -> Option<String> {
     std::env::var("USER").ok()
+}
+
+/// The collector that a service of this folder sends its spans to, as far as that can be told: logs begin before the
+/// configuration is read, and say what is wrong with it.
+pub fn collector(folder: &Path) -> Option<String> {
+    read_main(folder).ok()?.service.traces
+}
+
+/// The stream that is the service manager's journal, as device and inode (systemd.exec(5), `JOURNAL_STREAM`).
+#[expect(clippy::disallowed_methods, reason = "the environment is read in this module")]
+pub fn journal_stream() -> Option<String> {
+    std::env::var("JOURNAL_STREAM").ok()
 }
 
 fn read_main(folder: &Path) -> Result<MainFile, ConfigProblem> {
@@ -319,9 +375,28 @@ fn read_main(folder: &Path) -> Result<MainFile, ConfigProblem> {
         let hint = "make a configuration with `syncline init`, look at the demonstration (syncline demo), or name the folder by --config";
         return Err(ConfigProblem::of_file(&path, "there is no configuration here").hint(hint));
     }
-    let text = file::read_text(&path)?;
-    let main: MainFile = file::parse(folder, &path, &text)?;
-    let problem = |span, message: String| file::problem_at(folder, &path, &text, span, message);
+    main_of(folder, &path, &file::read_text(&path)?)
+}
+
+/// Refuses a text that the main file cannot have.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn check_main(folder: &Path, text: &str) -> Result<(), ConfigProblem> {
+    main_of(folder, &folder.join(MAIN_FILE), text).map(drop)
+}
+
+/// Refuses a text that a connector file cannot have.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn check_connector(folder: &Path, path: &Path, text: &str) -> Result<(), ConfigProblem> {
+    connector::read_text(folder, path, text).map(drop)
+}
+
+fn main_of(folder: &Path, path: &Path, text: &str) -> Result<MainFile, ConfigProblem> {
+    let main: MainFile = file::parse(folder, path, text)?;
+    let problem = |span, message: String| file::problem_at(folder, path, text, span, message);
     if *main.version.get_ref() != CONFIG_VERSION {
         let message = format!("configuration format {} is not known here", main.version.get_ref());
         return Err(problem(main.version.span(), message).hint(format!("this program reads version = {CONFIG_VERSION}")));
@@ -334,6 +409,14 @@ fn read_main(folder: &Path) -> Result<MainFile, ConfigProblem> {
     }
     if let Err(message) = main.scheduler.check() {
         let at = text.find("interval").map_or(0..0, |start| start..start + "interval".len());
+        return Err(problem(at, message));
+    }
+    if let Err(message) = main.service.check() {
+        let at = text.find("traces").map_or(0..0, |start| start..start + "traces".len());
+        return Err(problem(at, message));
+    }
+    if let Err(message) = main.alerts.check() {
+        let at = text.find("[alerts").map_or(0..0, |start| start..start + "[alerts".len());
         return Err(problem(at, message));
     }
     Ok(main)
@@ -427,6 +510,18 @@ mod tests {
         assert!(matches!(config.connector("CORP").unwrap().settings, ConnectorSettings::Ad(_)));
         assert_eq!(config.rule_files[0].name, "rules/10-own.toml");
         assert_eq!(config.store, folder.path().join("syncline.redb"));
+    }
+
+    #[test]
+    fn a_secret_that_was_set_anew_is_noticed() {
+        let folder = folder(&[("syncline.toml", "version = 1\n")]);
+        let secrets = Secrets::with_environment(folder.path(), |_| None);
+        let stamps = || (Config::fingerprint(folder.path()).unwrap(), Config::stamp(folder.path()).unwrap());
+        let none = stamps();
+        secrets.keep("ad-bind", &secrecy::SecretString::from("x")).unwrap();
+        let one = stamps();
+        secrets.keep("entra-refresh-token", &secrecy::SecretString::from("y")).unwrap();
+        assert!(none.0 == one.0 && none.1 != one.1 && stamps() == one);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! `[password_hash_sync]` of a directory: whether its accounts' password hashes go to the cloud, and where they are read.
 
 use super::secrets::CredentialReference;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// `[password_hash_sync]` of a connector of kind `ad` (specification: sync engine, section 7).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdPasswordTable {
     /// Password hashes of this directory's accounts are synchronized.
@@ -29,7 +30,7 @@ pub struct AdPasswordTable {
 }
 
 /// `[password_hash_sync]` of a connector of kind `ldif`: the hashes are in the file, as `unicodePwd`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LdifPasswordTable {
     /// Password hashes of this directory's accounts are synchronized.
@@ -37,7 +38,7 @@ pub struct LdifPasswordTable {
 }
 
 /// Where password hashes of Active Directory are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PasswordReader {
     /// From a domain controller, by replication (MS-DRSR).
@@ -48,7 +49,7 @@ pub enum PasswordReader {
 }
 
 /// How to sign in at a domain controller for replication.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PasswordSignIn {
     /// Kerberos.
@@ -61,7 +62,7 @@ pub enum PasswordSignIn {
 }
 
 /// A domain controller to read from: its full name, or its name with the address to connect to.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PasswordServer {
     /// The full name, which Kerberos knows it by.
@@ -71,7 +72,7 @@ pub enum PasswordServer {
 }
 
 /// A domain controller whose address does not follow from its name.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordServerPlace {
     /// The full name, which Kerberos knows it by.

@@ -1,19 +1,21 @@
 //! `[scheduler]` and `[service]`: what a running service does by itself, and where it can be reached.
 
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// `[scheduler]`: when cycles run (specification: sync engine, section 5.4).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchedulerTable {
     /// Cycles run by themselves.
     pub enabled: bool,
     /// From the beginning of one cycle to that of the next: `30m`, `1h 30m`. The tenant's shortest interval counts where
     /// it is longer.
+    #[schemars(with = "String")]
     pub interval: SignedDuration,
     /// History is purged and the store is looked after once a day.
     pub maintenance: bool,
@@ -51,7 +53,7 @@ impl SchedulerTable {
 }
 
 /// `[service]`: where a running service can be reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServiceTable {
     /// The socket for commands of this machine; beside the store where none is named. Relative to the folder.
@@ -59,6 +61,23 @@ pub struct ServiceTable {
     /// Address and port for `/healthz`, `/readyz` and `/metrics`; not served without it. They tell counts and times, no
     /// names and no values.
     pub health: Option<SocketAddr>,
+    /// The collector of OpenTelemetry that gets spans of cycles, steps and batches (OTLP over HTTP); none without it.
+    pub traces: Option<String>,
+}
+
+impl ServiceTable {
+    /// What is wrong with the collector's address, if anything.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn check(&self) -> Result<(), String> {
+        match &self.traces {
+            Some(address) if !(address.starts_with("http://") || address.starts_with("https://")) => {
+                Err(format!("traces = \"{address}\" is no address: write http://host:4318"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

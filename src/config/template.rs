@@ -26,6 +26,21 @@ pub struct ConfigTemplate {
     pub domain: Option<String>,
     /// The most deletes of one export.
     pub max_deletes: u64,
+    /// Nothing is exported until somebody switches that off.
+    pub staging: bool,
+    /// Password hashes of the directory are synchronized.
+    pub password_hashes: Option<TemplatePasswords>,
+}
+
+/// Where password hashes are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplatePasswords {
+    /// The domain controller's full DNS name, where the source's address does not tell it.
+    pub server: Option<String>,
+    /// Where to connect to it, when that is not its name.
+    pub address: Option<String>,
+    /// The account as Kerberos knows it, where the source's does not tell it.
+    pub account: Option<String>,
 }
 
 /// Where people come from.
@@ -157,8 +172,15 @@ impl ConfigTemplate {
              store = \"syncline.redb\"\n\n\
              # Protection against deleting by accident: an export with more deletes stops before the first object.\n\
              [guard]\n\
-             max_deletes = {}\n",
-            self.max_deletes
+             max_deletes = {}\n{}",
+            self.max_deletes,
+            if self.staging {
+                "# Staging mode: everything is imported and synchronized, nothing is exported. Set it to false when what would\n\
+                 # be exported (`syncline export --what-if`) is what you want.\n\
+                 staging = true\n"
+            } else {
+                ""
+            }
         )
     }
 
@@ -206,6 +228,21 @@ impl ConfigTemplate {
             pair(&mut text, "domain_netbios", &short);
             pair(&mut text, "forest_fqdn", domain);
             pair(&mut text, "forest_netbios", &short);
+        }
+        if let Some(passwords) = &self.password_hashes {
+            text.push_str("\n# Password hashes go to the tenant. `syncline phs doctor` looks whether everything is there that it takes.\n");
+            text.push_str("[password_hash_sync]\nenabled = true\n");
+            if let Some(server) = &passwords.server {
+                match &passwords.address {
+                    Some(address) => {
+                        let _ = writeln!(text, "servers = [{{ name = {}, address = {} }}]", quoted(server), quoted(address));
+                    }
+                    None => list_pair(&mut text, "servers", std::slice::from_ref(server)),
+                }
+            }
+            if let Some(account) = &passwords.account {
+                pair(&mut text, "account", account);
+            }
         }
         text
     }
@@ -317,6 +354,12 @@ mod tests {
             exclude: Vec::new(),
             domain: Some("corp.example".into()),
             max_deletes: 30,
+            staging: true,
+            password_hashes: Some(TemplatePasswords {
+                server: Some("dc1.corp.example".into()),
+                address: Some("127.0.0.1".into()),
+                account: Some("svc@CORP.EXAMPLE".into()),
+            }),
         }
     }
 
@@ -360,14 +403,22 @@ mod tests {
         for source in &sources {
             for tenant in &tenants {
                 let folder = tempfile::tempdir().unwrap();
-                let template = template(source.clone(), tenant.clone());
+                let mut template = template(source.clone(), tenant.clone());
+                // Only Active Directory is read by replication.
+                let replicated = matches!(source, TemplateSource::Server { active_directory: true, .. });
+                template.password_hashes = template.password_hashes.filter(|_| replicated);
                 assert_eq!(template.write(folder.path()).unwrap().len(), 3);
                 let config = Config::load(folder.path()).unwrap_or_else(|error| panic!("{error}"));
-                assert_eq!(config.guard.max_deletes, 30);
+                assert_eq!((config.guard.max_deletes, config.guard.staging), (30, true));
                 assert_eq!(config.connectors[0].name, "corp.example");
                 match &config.connectors[0].settings {
                     ConnectorSettings::Ldif(file) => assert_eq!(file.selection.include, template.include),
-                    ConnectorSettings::Ad(file) => assert_eq!(file.bind_name, "CORP\\svc"),
+                    ConnectorSettings::Ad(file) => {
+                        assert_eq!(file.bind_name, "CORP\\svc");
+                        let passwords = &file.password_hash_sync;
+                        assert!(passwords.enabled && passwords.servers[0].name() == "dc1.corp.example", "{passwords:?}");
+                        assert_eq!(passwords.account.as_deref(), Some("svc@CORP.EXAMPLE"));
+                    }
                     ConnectorSettings::Ldap(file) => assert_eq!(file.base, "dc=corp,dc=example"),
                     ConnectorSettings::Entra(_) => panic!("the source comes first"),
                 }

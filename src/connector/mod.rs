@@ -4,7 +4,7 @@
 //! into an [`ImportPage`], so that the engine can hash and compare an entry before any object is built.
 
 use crate::context::Context;
-use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Value, ValueKind};
+use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Timestamp, Value, ValueKind};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::time::Duration;
@@ -14,15 +14,22 @@ pub mod directory;
 pub mod entra;
 pub mod ldap;
 pub mod ldif;
+mod matching;
 mod page;
 mod password;
-mod tls;
+mod reach;
+pub(crate) mod tls;
 
+pub use matching::{Existing, Match, MatchFate, MatchKey, MatchReport, NewObject};
 pub use page::{Departure, DiscoveryError, EntryRef, EntryValues, ImportPage, Operation, PageBuilder, PageItem};
 pub use password::{
     Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PassedOver, PasswordChange, PasswordCheck,
     PasswordCompletion, PasswordFeatures, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, PasswordTarget, Wanted,
 };
+pub use reach::{CertificateFacts, ReachTarget, Reached, Stage, Unreached, reach};
+
+/// The bit of `userAccountControl` of accounts that may not be used (MS-ADTS 2.2.16).
+pub const ACCOUNT_DISABLED: i64 = 2;
 
 /// A directory, as the engine sees it.
 #[async_trait]
@@ -59,10 +66,36 @@ pub trait Connector: Send + Sync {
     async fn watch(&self, _cx: &Context) -> Result<Option<ChangeStream>, ConnectorError> {
         Ok(None)
     }
+    /// Tells of accounts that may not be used any more, whether the directory tells of changes or not: each item holds the keys of
+    /// accounts that were changed since the item before and are disabled now, and comes within two minutes. Asking costs one search,
+    /// however many accounts there are. The stream ends with an error when the connection is lost. `None` when accounts of this
+    /// directory have no such state.
+    ///
+    /// # Errors
+    /// As for an import.
+    async fn watch_disabled(&self, _cx: &Context) -> Result<Option<DisabledStream>, ConnectorError> {
+        Ok(None)
+    }
+    /// Which of these new objects the target would take for objects of its own, for whoever looks before an export. `None` when
+    /// the target makes what it is told to make.
+    ///
+    /// # Errors
+    /// When the target cannot be asked; whoever shows a preview says so.
+    async fn matches(&self, _cx: &Context, _adds: &[NewObject]) -> Result<Option<MatchReport>, ConnectorError> {
+        Ok(None)
+    }
+    /// What the target itself allows to delete at once, set there for all who synchronize with it.
+    ///
+    /// # Errors
+    /// When the target refuses, or has no such setting.
+    async fn set_delete_limit(&self, _cx: &Context, _limit: DeleteLimit) -> Result<(), ConnectorError> {
+        Err(ConnectorError::new(ConnectorErrorKind::Configuration, "this target has no limit of deletes of its own").unsent())
+    }
     /// Sends one batch. An `Err` means that nothing is known of the whole batch (every outcome is unknown) unless
     /// [`ConnectorError::nothing_sent`] says otherwise.
     async fn export(&self, cx: &Context, batch: &ExportBatch) -> Result<ExportReply, ConnectorError>;
-    /// Called before the first batch of an export step; learns what the target allows.
+    /// Called before the first batch of an export step; learns what the target allows, and who wrote to it last. Asking does not
+    /// count as writing.
     async fn begin_export(&self, _cx: &Context) -> Result<ExportTerms, ConnectorError> {
         Ok(ExportTerms::default())
     }
@@ -77,6 +110,9 @@ pub type ImportStream = BoxStream<'static, Result<ImportPage, ConnectorError>>;
 
 /// A stream of advice: something may have changed.
 pub type ChangeStream = BoxStream<'static, Result<(), ConnectorError>>;
+
+/// A stream of keys of disabled accounts.
+pub type DisabledStream = BoxStream<'static, Result<Vec<Anchor>, ConnectorError>>;
 
 /// What a connector can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,8 +325,39 @@ impl ExportReply {
     }
 }
 
+/// An installation of this program, as targets know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// Tells it from every other one, also on the same machine.
+    pub id: String,
+    /// The machine, for people.
+    pub name: String,
+}
+
+/// Who wrote to a target last, as far as the target tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastWriter {
+    /// The id of its installation.
+    pub id: Option<String>,
+    /// Its machine.
+    pub name: Option<String>,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
+/// A target's own limit of deletes in one export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteLimit {
+    /// So many.
+    Count(u32),
+    /// So large a share of its objects, in percent.
+    Percent(u32),
+    /// None.
+    Off,
+}
+
 /// What the target allows in an export.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExportTerms {
     /// The target's own limit of deletes per run.
     pub deletes_max: Option<u64>,
@@ -298,6 +365,8 @@ pub struct ExportTerms {
     pub delete_percent_max: Option<u32>,
     /// The shortest time from one cycle to the next that the target wants, in whole seconds.
     pub interval: Option<Duration>,
+    /// Who wrote to it last; `None` when it does not tell. Not kept between exports.
+    pub last_writer: Option<LastWriter>,
 }
 
 /// The numbers of an export step.

@@ -3,7 +3,7 @@
 //! A hash lives from the moment it is decrypted until its derived key is made, in memory that is wiped. It is in no
 //! page, no record and no message (specification: sync engine 7; DRSUAPI 2).
 
-use super::ConnectorError;
+use super::{ConnectorError, LastWriter};
 use crate::context::Context;
 use crate::model::{Anchor, Timestamp};
 use crate::password::hash::{CredentialData, NtHash};
@@ -143,6 +143,8 @@ pub struct PasswordChange {
     pub version: Option<u32>,
     /// The password must be changed at the next sign-in (`pwdLastSet` is 0).
     pub must_change: Option<bool>,
+    /// The account may not be used (`userAccountControl`, bit 2), or may again.
+    pub disabled: Option<bool>,
     /// The account was deleted. A source that tells nothing of deleted accounts is as good: nobody's password is sent
     /// for it, and the next import closes its record.
     pub deleted: bool,
@@ -157,6 +159,7 @@ impl fmt::Debug for PasswordChange {
             .field("changed", &self.changed)
             .field("version", &self.version)
             .field("must_change", &self.must_change)
+            .field("disabled", &self.disabled)
             .field("deleted", &self.deleted)
             .finish_non_exhaustive()
     }
@@ -176,7 +179,7 @@ pub struct PasswordCheck {
 }
 
 /// What a target has switched on (specification: provisioning service 3.1, sync engine 6.9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PasswordFeatures {
     /// Directory synchronization as a whole.
     pub synchronization: bool,
@@ -186,6 +189,8 @@ pub struct PasswordFeatures {
     pub force_change: bool,
     /// The cloud's own expiry counts for synchronized users, too.
     pub cloud_policy: bool,
+    /// Who wrote to the target last, when it tells.
+    pub last_writer: Option<LastWriter>,
 }
 
 /// The password of one account, as the target gets it.

@@ -44,3 +44,36 @@ fn build(roots: RootCertStore) -> Result<Arc<ClientConfig>, ConnectorError> {
         .map(|builder| Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
         .map_err(|error| ConnectorError::new(ConnectorErrorKind::Configuration, format!("TLS cannot be set up: {error}")).unsent())
 }
+
+/// Why a connection could not be encrypted, when that is why it failed.
+pub(crate) fn reason(error: &std::io::Error) -> Option<String> {
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return Some(explain(tls));
+    }
+    (error.kind() == std::io::ErrorKind::UnexpectedEof).then(|| "the server closed the connection during the TLS handshake".to_owned())
+}
+
+/// What an error of the library means, and what to do.
+pub(crate) fn explain(error: &rustls::Error) -> String {
+    use rustls::CertificateError;
+    match error {
+        rustls::Error::InvalidCertificate(problem) => match problem {
+            CertificateError::UnknownIssuer => {
+                "the server's certificate was issued by an authority that is not trusted; name the authority's PEM file as ca_file"
+                    .to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "the server's certificate is for another name; use the name that is in it".to_owned()
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "the server's certificate has expired".to_owned(),
+            other => format!("the server's certificate is not valid: {other}"),
+        },
+        other => format!("TLS failed: {other}"),
+    }
+}
+
+/// True when a certificate was issued by somebody whom we do not know.
+pub(crate) fn is_unknown_authority(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)))
+}

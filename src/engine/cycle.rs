@@ -3,8 +3,9 @@
 //! Sources and targets are read, rules are applied, targets are written, and what was written is confirmed by reading it
 //! back (specification: sync engine, section 5.4). Where a directory could not be read, nobody is deleted for it.
 
-use super::Progress;
+use super::active;
 use super::run::{Belonging, Engine, Participant, Profile, Standing, severity};
+use super::{EngineError, Progress, TRACED};
 use crate::events::Event;
 use crate::model::{ConnectorId, ErrorSide, RunId, Stage};
 use crate::store::{RunRecord, StoreError};
@@ -21,6 +22,7 @@ impl Engine<'_> {
     /// # Errors
     /// As [`Self::run`].
     pub fn cycle(&self, initial: bool, progress: &mut dyn Progress) -> Result<Vec<RunRecord>, StoreError> {
+        let span = tracing::info_span!(target: TRACED, "cycle", initial, result = tracing::field::Empty).entered();
         self.tell(Event::CycleStarted { initial });
         let mut cycle = Cycle {
             engine: self,
@@ -36,6 +38,7 @@ impl Engine<'_> {
         self.forget_old_runs()?;
         let worst = runs.iter().map(|run| &run.result).max_by_key(|result| severity(&result.0));
         let result = worst.map_or_else(|| "success".to_owned(), |result| result.0.to_string());
+        span.record("result", &result);
         self.tell(Event::CycleFinished { result });
         Ok(runs)
     }
@@ -90,7 +93,11 @@ impl Cycle<'_, '_> {
         // Whoever is missing here may have moved to where nobody could look.
         let hold_deletes = (!unread.is_empty()).then(|| format!("{} could not be read in this cycle", unread.join(", ")));
         for _ in 0..ROUNDS {
-            if self.engine.cx.cancelled() || !self.wanted(target)? {
+            if self.engine.cx.cancelled() {
+                break;
+            }
+            if !self.wanted(target)? {
+                self.show_life(target)?;
                 break;
             }
             let sent = self.run(target, Profile::Export, hold_deletes.as_deref())?;
@@ -98,9 +105,32 @@ impl Cycle<'_, '_> {
                 break;
             }
             self.import(target, Profile::DeltaImport)?;
+            if self.unread.contains(&target) {
+                // What the target holds is not known: the next cycle goes on from there.
+                break;
+            }
             self.synchronize(target, Profile::DeltaSynchronization)?;
         }
         Ok(())
+    }
+
+    /// Lets a target know that this installation is active, when nothing was sent for hours.
+    fn show_life(&self, target: ConnectorId) -> Result<(), StoreError> {
+        let connector = self.engine.participants.get(&target).and_then(|participant| participant.connector.as_ref());
+        let (Some(ours), Some(connector)) = (&self.engine.caution.installation, connector) else { return Ok(()) };
+        match active::show_life(self.engine.store, target, connector, ours, &self.engine.bridge, &self.engine.cx) {
+            Ok(None) => Ok(()),
+            Ok(Some(rival)) => {
+                let (connector, other) = (self.name(target).to_owned(), rival.to_string());
+                self.engine.tell(Event::AnotherInstallation { connector, other });
+                Ok(())
+            }
+            Err(EngineError::Store(error)) => Err(error),
+            Err(error) => {
+                tracing::warn!(connector = self.name(target), "the target could not be shown that this installation is active: {error}");
+                Ok(())
+            }
+        }
     }
 
     /// Why it would be wrong to export now.
@@ -118,7 +148,7 @@ impl Cycle<'_, '_> {
         if !self.engine.participants.get(&target).is_none_or(takes_exports) {
             return Some("rules write to it, and it takes no exports: what they want stays in its space".to_owned());
         }
-        if self.engine.caution.staging {
+        if self.engine.caution.limits.now().staging {
             self.engine.tell(Event::ExportLeftOut { connector: self.name(target).to_owned() });
             return Some("this installation is in staging mode".to_owned());
         }

@@ -1,6 +1,6 @@
 //! Values and changes as short text, for the history and for previews.
 
-use crate::model::{AttrId, CsObject, CsReference, DeltaKind, Names, Stage, StageMask, ValueRef, ValueState};
+use crate::model::{AttrId, CsObject, CsReference, DeltaKind, FlatValues, Names, Stage, StageMask, ValueRef, ValueState};
 use crate::store::AttributeDelta;
 use std::collections::BTreeMap;
 
@@ -16,6 +16,17 @@ pub(super) fn shorten(value: ValueRef<'_>) -> String {
         ValueRef::Text(text) => text.to_owned(),
         other => format!("{other:?}"),
     }
+}
+
+/// A text of an object of a target by which people know it: as it shall be, or as it is where nothing is wanted any more.
+pub fn text_of(names: &Names, values: &FlatValues, name: &str) -> Option<String> {
+    let attr = names.find(name)?;
+    [StageMask::WANTED, StageMask::IMPORTED].into_iter().find_map(|mask| {
+        values.attribute(attr).find_map(|item| match item.value {
+            ValueRef::Text(text) if ValueState(item.flags).present(mask) => Some(text.to_owned()),
+            _ => None,
+        })
+    })
 }
 
 /// The attributes that are expected to have values in the target now and would have none after the pending export, by

@@ -3,9 +3,12 @@
 //! The engine is synchronous and knows neither protocol nor terminal. Connectors are reached through one bridge
 //! ([`bridge`]); everything it remembers goes through change sets of the store.
 
+pub mod active;
 pub mod bridge;
+pub mod clear;
 mod cycle;
 mod describe;
+pub mod entry;
 pub mod export;
 pub mod hash;
 pub mod import;
@@ -15,7 +18,11 @@ pub mod run;
 mod single;
 pub mod sync;
 
+pub use describe::text_of;
 pub use recorder::{Progress, Silent, StepRecorder};
+
+/// The target of spans that are made for traces: of cycles, their steps, and the batches of those.
+pub const TRACED: &str = "syncline::trace";
 
 use crate::connector::{ConnectorError, ConnectorErrorKind};
 use crate::store::StoreError;
@@ -64,6 +71,7 @@ impl EngineError {
     pub fn result_under_way(&self) -> &'static str {
         match self.result() {
             "no-start-credentials" | "no-start-connection" => "stopped-connectivity",
+            "no-start-staging-mode" => "stopped-staging-mode",
             result => result,
         }
     }

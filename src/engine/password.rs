@@ -7,8 +7,11 @@
 use super::run::{READ_WITH, SYNCHRONIZED};
 use super::sync::image::{CsImage, MvImage};
 use super::sync::view::{Failure, Overlay, View};
-use crate::model::{AttrId, ConnectorId, CsId, CsObject, DeltaKind, Link, MvId, Names, ObjectType, Stage, StageMask, ValueRef, ValueState};
-use crate::rules::{Direction, RuleSet, RunParameters, ScopeOperator, ScopeSet, ScopedRule};
+use crate::connector::ACCOUNT_DISABLED;
+use crate::model::{
+    AttrId, ConnectorId, CsId, CsObject, DeltaKind, Link, MvId, Names, ObjectType, RuleId, Stage, StageMask, ValueRef, ValueState,
+};
+use crate::rules::{Direction, RuleSet, RunParameters, ScopeOperator, ScopeSet, ScopedRule, SyncRule};
 use crate::store::{PasswordStatus, Snapshot, StoreError};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,6 +38,8 @@ pub struct Destination {
     pub cloud_anchor: String,
     /// The name under which the person signs in, as the target confirmed it; empty when it has none.
     pub sign_in_name: String,
+    /// The rules with `password_sync` that it takes part by, inbound and outbound.
+    pub rules: [RuleId; 2],
 }
 
 impl Destination {
@@ -252,8 +257,8 @@ impl<'a> Routes<'a> {
     fn look(&self, view: &View<'_>, account: CsId) -> Result<Result<Destination, NoRoute>, StoreError> {
         let Some(target) = self.pairs.get(&account.connector()).copied() else { return Ok(Err(NoRoute::NotPaired)) };
         let Some(object) = view.snapshot.cs_object(account)? else { return Ok(Err(NoRoute::NotPresent)) };
-        let precedence = match self.inbound(view, &object) {
-            Ok(precedence) => precedence,
+        let inbound = match self.inbound(view, &object) {
+            Ok(rule) => rule,
             Err(reason) => return Ok(Err(reason)),
         };
         let Some(mv) = object.link.mv() else { return Ok(Err(NoRoute::NotJoined)) };
@@ -262,7 +267,7 @@ impl<'a> Routes<'a> {
                 continue;
             }
             let Some(object) = view.snapshot.cs_object(rival)? else { continue };
-            if self.inbound(view, &object).is_ok_and(|other| (other, rival) < (precedence, account)) {
+            if self.inbound(view, &object).is_ok_and(|other| (other.precedence, rival) < (inbound.precedence, account)) {
                 return Ok(Err(NoRoute::Outranked { by: rival }));
             }
         }
@@ -274,15 +279,17 @@ impl<'a> Routes<'a> {
             None => None,
         };
         let fits = |rule: &ScopedRule| object.as_ref().is_none_or(|object| rule.partner_type.is_none_or(|kind| kind == object.object_type));
-        if let Err(reason) = self.first(target, Direction::Outbound, scope, fits) {
-            return Ok(Err(reason));
-        }
+        let outbound = match self.first(target, Direction::Outbound, scope, fits) {
+            Ok(rule) => rule,
+            Err(reason) => return Ok(Err(reason)),
+        };
         let Some(object) = object else { return Ok(Err(NoRoute::NoTarget)) };
-        Ok(self.destination(mv, &object).map_err(|missing| NoRoute::NotExported { target: object.id, missing }))
+        let rules = [inbound.id, outbound.id];
+        Ok(self.destination(mv, &object, rules).map_err(|missing| NoRoute::NotExported { target: object.id, missing }))
     }
 
-    /// The precedence of the rule by which an account takes part.
-    fn inbound(&self, view: &View<'_>, object: &CsObject) -> Result<u32, NoRoute> {
+    /// The rule by which an account takes part.
+    fn inbound(&self, view: &View<'_>, object: &CsObject) -> Result<&'a SyncRule, NoRoute> {
         let leaves = matches!(object.stage(Stage::PendingImport).kind, DeltaKind::Delete | DeltaKind::DeleteAdd);
         if !object.in_base || leaves || object.link == Link::Placeholder {
             return Err(NoRoute::NotPresent);
@@ -295,32 +302,32 @@ impl<'a> Routes<'a> {
         self.first(connector, Direction::Inbound, scope, |_| true)
     }
 
-    /// The precedence of the first flagged rule in scope.
+    /// The first flagged rule in scope.
     fn first(
         &self,
         connector: ConnectorId,
         direction: Direction,
         scope: Result<ScopeSet, crate::rules::FlowError>,
         fits: impl Fn(&ScopedRule) -> bool,
-    ) -> Result<u32, NoRoute> {
+    ) -> Result<&'a SyncRule, NoRoute> {
         let scope = scope.map_err(|error| NoRoute::Failed { detail: error.detail })?;
         let found = scope.rules.iter().find(|rule| rule.password_sync && fits(rule)).and_then(|rule| self.rules.rule(rule.id));
         if let Some(rule) = found {
-            return Ok(rule.precedence);
+            return Ok(rule);
         }
         let rules: Vec<String> = self.flagged(connector, direction).map(|rule| rule.name.clone()).collect();
         Err(if rules.is_empty() { NoRoute::NoRule { direction } } else { NoRoute::OutOfScope { direction, rules } })
     }
 
     /// The enabled rules of a connector with `password_sync` for users.
-    fn flagged(&self, connector: ConnectorId, direction: Direction) -> impl Iterator<Item = &'a crate::rules::SyncRule> {
+    fn flagged(&self, connector: ConnectorId, direction: Direction) -> impl Iterator<Item = &'a SyncRule> {
         let user = self.user;
         let rules = self.rules.rules().iter().filter(move |rule| rule.connector == connector && rule.direction == direction);
         rules.filter(move |rule| rule.password_sync && (direction == Direction::Outbound || rule.cs_type == user))
     }
 
     /// What the target knows an object by, once it is exported and confirmed.
-    fn destination(&self, metaverse: MvId, object: &CsObject) -> Result<Destination, Missing> {
+    fn destination(&self, metaverse: MvId, object: &CsObject, rules: [RuleId; 2]) -> Result<Destination, Missing> {
         const WAYS: [Stage; 3] = [Stage::PendingExport, Stage::InProgress, Stage::Unconfirmed];
         let kind = |stage: Stage| object.stage(stage).kind;
         let goes = |kind: DeltaKind| matches!(kind, DeltaKind::Delete | DeltaKind::DeleteAdd);
@@ -350,6 +357,7 @@ impl<'a> Routes<'a> {
             source_anchor: text(self.source_anchor).unwrap_or_default(),
             cloud_anchor,
             sign_in_name: text(self.sign_in_name).unwrap_or_default(),
+            rules,
         })
     }
 }
@@ -358,6 +366,19 @@ impl fmt::Debug for Routes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Routes").field("pairs", self.pairs).finish_non_exhaustive()
     }
+}
+
+/// Whether an account of Active Directory is disabled in one of its images; `None` where the image does not tell.
+pub fn is_disabled(names: &Names, account: &CsObject, image: StageMask) -> Option<bool> {
+    let attr = names.find("userAccountControl")?;
+    account.values.attribute(attr).filter(|item| ValueState(item.flags).present(image)).find_map(|item| {
+        let control = match item.value {
+            ValueRef::Number(number) => Some(number),
+            ValueRef::Text(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        control.map(|control| control & ACCOUNT_DISABLED != 0)
+    })
 }
 
 /// True when a connector was read completely and synchronized in full: before that nobody knows whose password goes where

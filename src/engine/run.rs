@@ -4,14 +4,14 @@
 //! (specification: sync engine, sections 5.1 to 5.3).
 
 use super::bridge::Bridge;
-use super::export::{DeleteSet, ExportOptions, ExportReview, export};
+use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Limits, Sampled, export, sample};
 use super::import::{self, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
-use super::{EngineError, Progress, StepRecorder};
-use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest};
+use super::{EngineError, Progress, StepRecorder, TRACED};
+use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{Anchor, AttrId, ConnectorId, CsObject, Dn, ErrorSide, RunId, Stage, Timestamp};
+use crate::model::{Anchor, AttrId, ConnectorId, CsId, CsObject, Dn, ErrorSide, RunId, Stage, Timestamp};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{ChangeSet, RunRecord, RunResult, Snapshot, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
@@ -67,6 +67,8 @@ pub struct Participant {
     pub name: String,
     /// The way to its directory; only connectors that a run reads or writes need one.
     pub connector: Option<Arc<dyn Connector>>,
+    /// Why there is none although one is needed.
+    pub unusable: Option<String>,
     /// Rules write to it.
     pub target: bool,
     /// What its configuration selects, in short: with another value everything has to be read again.
@@ -89,10 +91,8 @@ pub enum Standing {
 /// How careful runs are.
 #[derive(Clone)]
 pub struct Caution {
-    /// More deletes than this stop an export before the first call.
-    pub deletes_max: Option<u64>,
-    /// The same as a share of the objects that the target holds, in percent.
-    pub delete_percent_max: Option<u32>,
+    /// What limits exports, also while they are under way.
+    pub limits: Limits,
     /// Deletes allowed this once.
     pub allow_deletes: Option<DeleteSet>,
     /// More problems of objects than this end a step.
@@ -101,10 +101,10 @@ pub struct Caution {
     pub shrink_percent_max: u32,
     /// Believe it this once.
     pub allow_shrink: bool,
-    /// This installation only watches: nothing is exported.
-    pub staging: bool,
     /// Asked before the first call of an export.
     pub review: Option<Arc<dyn ExportReview>>,
+    /// Who we are: where somebody else writes, nothing is exported. `None` does not look.
+    pub installation: Option<Installation>,
     /// Days for which history is kept.
     pub history_days: u32,
 }
@@ -112,14 +112,13 @@ pub struct Caution {
 impl Default for Caution {
     fn default() -> Self {
         Self {
-            deletes_max: Some(500),
-            delete_percent_max: None,
+            limits: Limits::default(),
             allow_deletes: None,
             errors_max: 5_000,
             shrink_percent_max: SHRINK_PERCENT_MAX,
             allow_shrink: false,
-            staging: false,
             review: None,
+            installation: None,
             history_days: 7,
         }
     }
@@ -282,6 +281,10 @@ impl Engine<'_> {
             Profile::Export => StepKind::Export,
         };
         let name = self.participants.get(&id).map(|participant| participant.name.clone()).unwrap_or_default();
+        let (run, profile_name) = (step.0.0, profile.as_str());
+        let span =
+            tracing::info_span!(target: TRACED, "step", connector = %name, profile = profile_name, run, result = tracing::field::Empty);
+        let span = span.entered();
         progress.step_started(profile.as_str(), &name);
         let mut recorder = StepRecorder::new(progress);
         if let Some(reason) = reason {
@@ -320,6 +323,7 @@ impl Engine<'_> {
                 (result, Some(error.to_string()), None)
             }
         };
+        span.record("result", result);
         if !recorder.notes.is_empty() {
             let notes = recorder.notes.join("\n");
             message = Some(message.map_or_else(|| notes.clone(), |message| format!("{message}\n{notes}")));
@@ -371,23 +375,17 @@ impl Engine<'_> {
 
     /// Stands for the rules and for what they read as `%Domain.FQDN%` and the like.
     fn rules_and_parameters(&self) -> u64 {
-        let text = format!("{} {:?}", self.rules.fingerprint(), self.parameters.parameters);
-        xxh3_64(text.as_bytes())
+        rules_and_parameters(self.rules, &self.parameters)
     }
 
     /// Stands for what an import of the connector reads.
     fn reads(&self, id: ConnectorId) -> u64 {
-        let selection = self.participants.get(&id).map_or(0, |participant| participant.selection);
-        let attributes = self.attributes(id).into_iter().flat_map(|attr| attr.0.to_le_bytes());
-        xxh3_64(&selection.to_le_bytes().into_iter().chain(attributes).collect::<Vec<u8>>())
+        reads(self.rules, id, self.participants.get(&id).map_or(0, |participant| participant.selection))
     }
 
     /// The attributes that rules read or write, ascending.
-    fn attributes(&self, id: ConnectorId) -> Vec<AttrId> {
-        let mut attributes: BTreeSet<AttrId> = self.rules.inbound_attributes(id).into_iter().collect();
-        attributes.extend(self.rules.outbound_attributes(id));
-        attributes.remove(&AttrId::DN);
-        attributes.into_iter().collect()
+    pub(super) fn attributes(&self, id: ConnectorId) -> Vec<AttrId> {
+        attributes(self.rules, id)
     }
 
     fn import(
@@ -495,8 +493,11 @@ impl Engine<'_> {
             if !there {
                 let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
                 let message = format!(
-                    "the pilot group '{group}' is not among the imported groups of {name}: nobody would be its member, and everybody would be \
-                     taken out of the cloud. Was it renamed, moved or excluded? Set [selection] groups right, or import the group first"
+                    "the pilot group '{group}' is not among the imported groups of {name}: nobody would be its member, and everybody of its {} \
+                     objects would be taken out of the cloud, among them {}. Was it renamed, moved or excluded? Look for it with `syncline \
+                     object explain '{group}'`; set [selection] groups right, or import the group first: `syncline run start '{name}' full-import`",
+                    snapshot.cs_count(id)?,
+                    some_of(&snapshot, id)?
                 );
                 return Err(EngineError::Guard { result: "no-start-pilot-group-missing", message });
             }
@@ -528,25 +529,44 @@ impl Engine<'_> {
         hold_deletes: Option<&str>,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(&'static str, u64), EngineError> {
+        self.export_of(id, name, step, hold_deletes, None, recorder)
+    }
+
+    /// As [`Self::export`], of one object alone where one is given.
+    pub(super) fn export_of(
+        &self,
+        id: ConnectorId,
+        name: &str,
+        step: (RunId, u32),
+        hold_deletes: Option<&str>,
+        only: Option<CsId>,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(&'static str, u64), EngineError> {
         self.refuse_the_abandoned()?;
         let snapshot = self.store.snapshot()?;
         for (source, participant) in self.sources() {
             // A person of two directories must not be sent with what only one of them says.
             if participant.standing == Standing::Configured && snapshot.state(source, READ_WITH)?.is_none() {
-                let message =
-                    format!("{} was never read completely, so nothing is exported to {name}; see its last import", participant.name);
+                let (waiting, source) = (ExportSummary::of(&snapshot, id)?.all(), &participant.name);
+                let some = sample(&snapshot, self.store.names(), id, Sampled::All)?;
+                let among = if some.is_empty() { String::new() } else { format!(", among them {some}") };
+                let message = format!(
+                    "{source} was never read completely, so nothing is exported to {name}: {waiting} objects wait{among}. Who of them is in \
+                     {source}, too, nobody knows yet. Its last import says why: `syncline run list`; read it by `syncline run start '{source}' \
+                     full-import`"
+                );
                 return Err(EngineError::Guard { result: "no-start-source-never-read", message });
             }
         }
         drop(snapshot);
         let options = ExportOptions {
-            deletes_max: self.caution.deletes_max,
-            delete_percent_max: self.caution.delete_percent_max,
+            limits: self.caution.limits.clone(),
             allow_deletes: self.caution.allow_deletes,
             hold_deletes: hold_deletes.map(str::to_owned),
             errors_max: self.caution.errors_max,
-            staging: self.caution.staging,
+            only,
             review: self.caution.review.clone(),
+            installation: self.caution.installation.clone(),
             ..ExportOptions::new(id, name, step)
         };
         let (result, outcome) = export(self.store, self.connector(id)?, &self.bridge, &options, &self.cx, recorder)?;
@@ -563,19 +583,24 @@ impl Engine<'_> {
     pub(super) fn refuse_the_abandoned(&self) -> Result<(), EngineError> {
         let abandoned = self.participants.iter().find(|(_, participant)| participant.standing == Standing::Abandoned);
         let Some((id, participant)) = abandoned else { return Ok(()) };
-        let (name, count) = (&participant.name, self.store.snapshot()?.cs_count(*id)?);
+        let snapshot = self.store.snapshot()?;
+        let (name, count) = (&participant.name, snapshot.cs_count(*id)?);
         let message = format!(
-            "the store holds {count} objects of the connector '{name}', which is not configured any more. Put its file back into connectors/; \
-             or, if it has another name now, `syncline connector rename '{name}' NEW`; or let its objects go by `syncline connector remove '{name}'`"
+            "the store holds {count} objects of the connector '{name}', which is not configured any more, among them {}; nothing is \
+             synchronized. `syncline connector list` shows it. Put its file back into connectors/; \
+             or, if it has another name now, `syncline connector rename '{name}' NEW`; or let its objects go by `syncline connector remove '{name}'`",
+            some_of(&snapshot, *id)?
         );
         Err(EngineError::Guard { result: "no-start-configuration", message })
     }
 
-    fn connector(&self, id: ConnectorId) -> Result<&Arc<dyn Connector>, EngineError> {
-        let found = self.participants.get(&id).and_then(|participant| participant.connector.as_ref());
-        found.ok_or_else(|| EngineError::Guard {
+    pub(super) fn connector(&self, id: ConnectorId) -> Result<&Arc<dyn Connector>, EngineError> {
+        let participant = self.participants.get(&id);
+        participant.and_then(|participant| participant.connector.as_ref()).ok_or_else(|| EngineError::Guard {
             result: "no-start-connection",
-            message: "the connector could not be set up; its own message says why".to_owned(),
+            message: participant
+                .and_then(|participant| participant.unusable.clone())
+                .unwrap_or_else(|| "the connector was not set up for this run".to_owned()),
         })
     }
 
@@ -650,6 +675,80 @@ pub fn forget_runs_before(store: &Store, oldest: Timestamp) -> Result<u64, Store
     }
 }
 
+/// Some objects of a connector by name, for a sentence.
+fn some_of(snapshot: &Snapshot, connector: ConnectorId) -> Result<String, StoreError> {
+    const NAMED: usize = 3;
+    let found = snapshot.cs_scan(connector, None, NAMED + 1)?;
+    let more = found.len() > NAMED;
+    let names: Vec<String> = found.into_iter().take(NAMED).map(|object| object.dn.to_string()).collect();
+    Ok(names.join("; ") + if more { "; …" } else { "" })
+}
+
+/// True for the results of steps that a guard stopped before they did harm, and that a person has to look at.
+pub fn stopped_by_guard(result: &str) -> bool {
+    matches!(
+        result,
+        "stopped-deletion-threshold-exceeded"
+            | "stopped-shrink-guard"
+            | "stopped-by-review"
+            | "stopped-another-installation"
+            | "stopped-staging-mode"
+    )
+}
+
+fn attributes(rules: &RuleSet, id: ConnectorId) -> Vec<AttrId> {
+    let mut attributes: BTreeSet<AttrId> = rules.inbound_attributes(id).into_iter().collect();
+    attributes.extend(rules.outbound_attributes(id));
+    attributes.remove(&AttrId::DN);
+    attributes.into_iter().collect()
+}
+
+fn reads(rules: &RuleSet, id: ConnectorId, selection: u64) -> u64 {
+    let attributes = attributes(rules, id).into_iter().flat_map(|attr| attr.0.to_le_bytes());
+    xxh3_64(&selection.to_le_bytes().into_iter().chain(attributes).collect::<Vec<u8>>())
+}
+
+fn rules_and_parameters(rules: &RuleSet, parameters: &RunParameters) -> u64 {
+    xxh3_64(format!("{} {:?}", rules.fingerprint(), parameters.parameters).as_bytes())
+}
+
+/// What the next cycle does with a connector before it exports anything, beyond looking for changes: what waits now is not all
+/// that it will send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outstanding {
+    /// Everything is read, since what is selected changed.
+    Reading,
+    /// Everything is synchronized, since the rules changed.
+    Synchronizing,
+    /// Some objects are synchronized.
+    Changes,
+}
+
+/// What is outstanding for a connector that was read before: `selection` is what its configuration selects now.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn outstanding(
+    snapshot: &Snapshot,
+    rules: &RuleSet,
+    parameters: &RunParameters,
+    id: ConnectorId,
+    selection: u64,
+) -> Result<Option<Outstanding>, StoreError> {
+    let differs = |known: Option<Vec<u8>>, now: u64| known.is_some_and(|known| known != now.to_le_bytes());
+    Ok(if differs(snapshot.state(id, READ_WITH)?, reads(rules, id, selection)) || snapshot.state(id, FULL_IMPORT_ASKED)?.is_some() {
+        Some(Outstanding::Reading)
+    } else if differs(snapshot.state(id, SYNCHRONIZED)?, rules_and_parameters(rules, parameters))
+        || snapshot.state(id, FULL_SYNC_ASKED)?.is_some()
+    {
+        Some(Outstanding::Synchronizing)
+    } else if snapshot.dirty(id, None, 1)?.is_empty() {
+        None
+    } else {
+        Some(Outstanding::Changes)
+    })
+}
+
 /// How bad a result is: 0 is success.
 pub fn severity(result: &str) -> u8 {
     match result {
@@ -657,7 +756,7 @@ pub fn severity(result: &str) -> u8 {
         _ if result.starts_with("completed-") && !result.ends_with("errors") => 1,
         _ if result.starts_with("completed-") => 2,
         _ if result.starts_with("no-start-") => 4,
-        "stopped-deletion-threshold-exceeded" | "stopped-shrink-guard" | "stopped-by-review" => 5,
+        _ if stopped_by_guard(result) => 5,
         _ => 3,
     }
 }

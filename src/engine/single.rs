@@ -1,13 +1,25 @@
-//! A run over one object: what a preview showed, done and recorded.
+//! A run over one object: what a preview showed, done and recorded; one entry read, one object sent.
 
+use super::entry::read_entry;
+use super::import::{self, ImportOptions};
 use super::run::{Engine, Profile};
-use super::sync::{BATCH, SyncRequest, run_sync_of_object};
+use super::sync::{BATCH, Decree, SyncRequest, run_decree, run_sync_of_object};
 use super::{EngineError, Progress, StepRecorder};
+use crate::connector::{ImportKind, ImportRequest};
 use crate::events::Event;
-use crate::model::CsId;
+use crate::model::{Anchor, ConnectorId, CsId, Dn, RunId};
 use crate::rules::RunParameters;
-use crate::store::{RunRecord, RunResult, StepKind, StepRecord, StoreError};
+use crate::store::{ChangeSet, RunRecord, RunResult, StepKind, StepRecord, StoreError};
 use std::borrow::Cow;
+
+/// What a run over one object is, for the history.
+struct Title {
+    connector: ConnectorId,
+    profile: String,
+    kind: StepKind,
+    /// What it was about.
+    about: String,
+}
 
 impl Engine<'_> {
     /// Synchronizes one connector-space object with everything that follows from it. With `full` all targets of its
@@ -17,20 +29,70 @@ impl Engine<'_> {
     /// # Errors
     /// When the history cannot be written. What goes wrong within the run is its result.
     pub fn synchronize_object(&self, object: CsId, full: bool, progress: &mut dyn Progress) -> Result<RunRecord, StoreError> {
-        let connector = object.connector();
-        let name = self.participants.get(&connector).map(|participant| participant.name.clone()).unwrap_or_default();
-        let snapshot = self.store.snapshot()?;
-        let id = snapshot.next_run()?;
-        let dn = snapshot.cs_object(object)?.map(|object| object.dn).unwrap_or_default();
-        drop(snapshot);
         let (profile, kind) =
             if full { (Profile::FullSynchronization, StepKind::FullSync) } else { (Profile::DeltaSynchronization, StepKind::DeltaSync) };
+        let title = self.title_of(object, format!("{} of one object", profile.as_str()), kind)?;
+        self.single(title, progress, |step, recorder| self.synchronize_one(object, full, None, step, recorder))
+    }
+
+    /// Does what an administrator decided about one object, with everything that follows from it.
+    ///
+    /// # Errors
+    /// As [`Self::synchronize_object`].
+    pub fn decree(&self, object: CsId, decree: Decree, progress: &mut dyn Progress) -> Result<RunRecord, StoreError> {
+        let profile = match decree {
+            Decree::Join(_) => "Join by hand",
+            Decree::Project(_) => "Projection by hand",
+            Decree::Disconnect { .. } => "Disconnection by hand",
+        };
+        let title = self.title_of(object, profile.to_owned(), StepKind::DeltaSync)?;
+        self.single(title, progress, |step, recorder| self.synchronize_one(object, false, Some(decree), step, recorder))
+    }
+
+    /// Reads one entry from its directory and stages what it says. An entry that is known and that the directory does not
+    /// have any more, or that is not selected any more, is staged as gone.
+    ///
+    /// # Errors
+    /// As [`Self::synchronize_object`].
+    pub fn import_entry(&self, connector: ConnectorId, dn: &Dn, progress: &mut dyn Progress) -> Result<RunRecord, StoreError> {
+        let title =
+            Title { connector, profile: "Import of one object".to_owned(), kind: StepKind::DeltaImport, about: format!("only {dn}") };
+        self.single(title, progress, |step, recorder| self.import_one(connector, dn, step, recorder))
+    }
+
+    /// Sends what waits for one object of a target. The guards look at everything that waits there.
+    ///
+    /// # Errors
+    /// As [`Self::synchronize_object`].
+    pub fn export_object(&self, object: CsId, progress: &mut dyn Progress) -> Result<RunRecord, StoreError> {
+        let title = self.title_of(object, "Export of one object".to_owned(), StepKind::Export)?;
+        let name = self.participants.get(&object.connector()).map(|participant| participant.name.clone()).unwrap_or_default();
+        self.single(title, progress, |step, recorder| {
+            self.export_of(object.connector(), &name, step, None, Some(object), recorder).map(|(result, _)| result)
+        })
+    }
+
+    fn title_of(&self, object: CsId, profile: String, kind: StepKind) -> Result<Title, StoreError> {
+        let dn = self.store.snapshot()?.cs_object(object)?.map(|object| object.dn).unwrap_or_default();
+        Ok(Title { connector: object.connector(), profile, kind, about: format!("only {object} {dn}") })
+    }
+
+    /// A run of one step, with its history.
+    fn single(
+        &self,
+        title: Title,
+        progress: &mut dyn Progress,
+        work: impl FnOnce((RunId, u32), &mut StepRecorder<'_>) -> Result<&'static str, EngineError>,
+    ) -> Result<RunRecord, StoreError> {
+        let Title { connector, profile, kind, about } = title;
+        let name = self.participants.get(&connector).map(|participant| participant.name.clone()).unwrap_or_default();
+        let id = self.store.snapshot()?.next_run()?;
         let mut record = RunRecord {
             id,
             cycle: None,
             connector,
             connector_name: name.clone(),
-            profile: format!("{} of one object", profile.as_str()),
+            profile,
             started: self.cx.now(),
             ended: None,
             result: RunResult::IN_PROGRESS,
@@ -40,7 +102,7 @@ impl Engine<'_> {
         progress.step_started(&record.profile, &name);
         let mut recorder = StepRecorder::new(progress);
         let started = self.cx.now();
-        let outcome = self.synchronize_one(object, full, (id, 1), &mut recorder);
+        let outcome = work((id, 1), &mut recorder);
         let (result, failure) = match outcome {
             Ok(result) => (result, None),
             Err(error) => {
@@ -48,9 +110,17 @@ impl Engine<'_> {
                 (if begun { error.result_under_way() } else { error.result() }, Some(error.to_string()))
             }
         };
-        let about = format!("only {object} {dn}");
-        let message = failure.map_or_else(|| about.clone(), |failure| format!("{failure}\n{about}"));
+        let notes = std::mem::take(&mut recorder.notes);
+        let message = failure.into_iter().chain(notes).chain([about]).collect::<Vec<_>>().join("\n");
         let counters = recorder.counters().clone();
+        let events = recorder.take_events();
+        // What the step did not write itself; a step that failed counted objects, too.
+        let rest = recorder.take_objects();
+        if !rest.is_empty() {
+            let mut changes = ChangeSet::new();
+            changes.step_objects.extend(rest.into_iter().map(|object| (id, 1, object)));
+            self.store.apply(changes)?;
+        }
         drop(recorder);
         progress.step_finished(result);
         record.steps.push(StepRecord {
@@ -65,6 +135,9 @@ impl Engine<'_> {
         record.ended = Some(self.cx.now());
         record.result = RunResult(Cow::Borrowed(result));
         self.write(&record)?;
+        for event in events {
+            self.tell(event);
+        }
         self.tell(Event::RunFinished {
             connector: name,
             profile: record.profile.clone(),
@@ -74,11 +147,42 @@ impl Engine<'_> {
         Ok(record)
     }
 
+    fn import_one(
+        &self,
+        id: ConnectorId,
+        dn: &Dn,
+        step: (RunId, u32),
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<&'static str, EngineError> {
+        self.refuse_the_abandoned()?;
+        let connector = self.connector(id)?;
+        let attributes = self.attributes(id);
+        let snapshot = self.store.snapshot()?;
+        let known = match snapshot.cs_by_dn(id, &dn.key())? {
+            Some(known) => snapshot.cs_object(known)?.filter(|object| object.anchor.is_some() && object.imported()),
+            None => None,
+        };
+        drop(snapshot);
+        let anchor = known.as_ref().and_then(|object| object.anchor.clone());
+        let request = ImportRequest { kind: ImportKind::Full, attributes: attributes.clone() };
+        let wanted = self.bridge.wait(read_entry(&**connector, &self.cx, &request, anchor.as_ref(), dn))?;
+        let page = wanted.page()?;
+        let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
+        let mut options = ImportOptions::full(id, name, attributes, step);
+        options.full = false;
+        options.managed = self.rules.outbound_attributes(id).into_iter().collect();
+        options.errors_max = self.caution.errors_max;
+        options.references_stay = connector.references_stay();
+        let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));
+        import::import_asking(self.store, std::iter::once(Ok(page)), &mut ask_again, &options, &self.cx, recorder)
+    }
+
     fn synchronize_one(
         &self,
         object: CsId,
         full: bool,
-        step: (crate::model::RunId, u32),
+        decree: Option<Decree>,
+        step: (RunId, u32),
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
         self.refuse_the_abandoned()?;
@@ -92,7 +196,10 @@ impl Engine<'_> {
             step,
             batch: BATCH,
         };
-        let outcome = run_sync_of_object(self.store, self.rules, &request, object, &self.cx, recorder)?;
+        let outcome = match decree {
+            Some(decree) => run_decree(self.store, self.rules, &request, (object, decree), &self.cx, recorder)?,
+            None => run_sync_of_object(self.store, self.rules, &request, object, &self.cx, recorder)?,
+        };
         self.drop_moot_errors()?;
         Ok(if outcome.failed > 0 { "completed-sync-errors" } else { "success" })
     }

@@ -242,6 +242,14 @@ const CATALOGUE: &[Explanation] = &[
     ),
     kind(7030, Information, "A full step instead of a delta", "The text says why; it takes longer and does the same."),
     kind(7040, Information, "Nothing was exported in staging mode", "[guard] staging is true in syncline.toml."),
+    kind(
+        7041,
+        Error,
+        "Another installation writes to the same tenant",
+        "Two active installations would undo each other's work, so this one sends neither objects nor passwords any more. `syncline mode \
+         show` names both. `syncline promote --takeover` makes this one the active one, and the other one stops by itself; `syncline mode \
+         staging` settles it the other way round.",
+    ),
     kind(7050, Information, "A domain is read again", "What had stopped it (event 611) is over."),
     kind(
         7051,
@@ -258,7 +266,39 @@ const CATALOGUE: &[Explanation] = &[
         "A changed configuration cannot be used",
         "The service goes on with the one before, until it is restarted. Mend what the text names; the service looks again by itself.",
     ),
-    kind(7064, Error, "A cycle could not begin", "It is tried again when the next one is due. The text says what is missing."),
+    kind(
+        7064,
+        Error,
+        "A cycle could not begin",
+        "It is tried again when the next one is due. The text says what is missing. When nobody can read what the scheduler remembers, it \
+         counts as suspended: `syncline scheduler resume` lets it go on.",
+    ),
+    kind(
+        7065,
+        Error,
+        "The store cannot be used",
+        "Its disk refused to read or write, as a rule because it is full. Nothing is synchronized until it is opened again, which the service \
+         tries by itself, more and more rarely while it does not help. What was committed is not lost.",
+    ),
+    kind(
+        7066,
+        Information,
+        "The store was opened again",
+        "Everything goes on from what was committed before; steps that were interrupted are done again.",
+    ),
+    kind(
+        7070,
+        Information,
+        "People were told",
+        "By mail or webhook, as [alerts] says: of conditions that need them, that they last, or are over.",
+    ),
+    kind(
+        7071,
+        Warning,
+        "People could not be told",
+        "The mail server or the web address did not take what was to be told; it is tried again more and more rarely. `syncline alerts test` \
+         tries it now. Told once until it works again.",
+    ),
 ];
 
 #[cfg(test)]

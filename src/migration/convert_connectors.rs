@@ -214,7 +214,7 @@ fn partitions(keys: &mut Keys, connector: &EntraConnector, subject: &str, report
             names.push(partition.name.clone());
         } else {
             // Without it the connector would read another part of the directory: as it stands it reads nothing.
-            let note = "this is no distinguished name; the connector does not run before it is mended in the key partitions";
+            let note = "this is no distinguished name; nothing runs before it is mended in the key partitions";
             report.add(Outcome::Failed, &partition.place, what, note);
             names.push(partition.name.clone());
         }
@@ -255,7 +255,7 @@ fn selection(keys: &mut Keys, connector: &EntraConnector, subject: &str, report:
                 if Dn::parse(container).is_err() {
                     // Without it other people would be selected: as it stands nobody is.
                     let note = format!(
-                        "\"{}\" is no distinguished name; the connector does not run before it is mended in the table selection",
+                        "\"{}\" is no distinguished name; nothing runs before it is mended in the table selection",
                         short(container)
                     );
                     report.add(Outcome::Failed, &partition.place, what("container filter of"), note);

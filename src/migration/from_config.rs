@@ -12,9 +12,9 @@ use super::model::{
 };
 use super::words::attributes_of;
 use crate::config::{
-    AdDeltaTable, AdFile, AdPasswordTable, CONFIG_VERSION, Config, ConnectorConfig, ConnectorSettings, CredentialReference, EmbeddedTenant,
-    EntraFile, FirstExport, GuardTable, LdapFile, LdifFile, LdifPasswordTable, LdifShape, LimitsTable, ParametersTable, RulesTable,
-    SchedulerTable, SelectionTable, ServiceTable, SignIn,
+    AdDeltaTable, AdFile, AdPasswordTable, AlertsTable, CONFIG_VERSION, Config, ConnectorConfig, ConnectorSettings, CredentialReference,
+    EmbeddedTenant, EntraFile, FirstExport, GuardTable, LdapFile, LdifFile, LdifPasswordTable, LdifShape, LimitsTable, ParametersTable,
+    RulesTable, SchedulerTable, SelectionTable, ServiceTable, SignIn,
 };
 use crate::model::{ConnectorId, Dn, ValueKind};
 use crate::rules::{Direction, KnownSchema, PlainRule, PlainSource, RuleSet, known_attributes};
@@ -281,6 +281,7 @@ fn entra(config: &Config, file: &EntraFile, keys: &mut Described) {
         private_key,
         login_url,
         provisioning_url,
+        graph_url,
         ca_file,
         batch_objects,
         calls_in_flight,
@@ -298,6 +299,7 @@ fn entra(config: &Config, file: &EntraFile, keys: &mut Described) {
     keys.credential("private_key", private_key.as_ref());
     keys.text("login_url", login_url.as_deref());
     keys.text("provisioning_url", provisioning_url.as_deref());
+    keys.text("graph_url", graph_url.as_deref());
     keys.path(config, "ca_file", ca_file.as_deref());
     for (key, number) in [("batch_objects", batch_objects), ("calls_in_flight", calls_in_flight)] {
         keys.keys.set_some(key, number.map(|number| i64::try_from(number).unwrap_or(i64::MAX)));
@@ -444,7 +446,7 @@ fn span(duration: SignedDuration) -> String {
 fn settings(config: &Config) -> Vec<EntraParameter> {
     let GuardTable { max_deletes, max_delete_percent, staging, first_export, shrink_percent } = &config.guard;
     let SchedulerTable { enabled, interval, maintenance, near_real_time } = &config.scheduler;
-    let ServiceTable { socket, health } = &config.service;
+    let ServiceTable { socket, health, traces } = &config.service;
     let LimitsTable { cache_mib, threads, object_errors, history_days } = &config.limits;
     // The rest chooses among the built-in rules, and rules are exported as they apply.
     let RulesTable { source_anchor, user_matching, group_members_max, .. } = &config.rules;
@@ -477,6 +479,13 @@ fn settings(config: &Config) -> Vec<EntraParameter> {
     }
     keys.path(config, "service.socket", socket.as_deref());
     keys.keys.set_some("service.health", health.map(|address| address.to_string()));
+    keys.text("service.traces", traces.as_deref());
+    // Secrets are references in it, as everywhere.
+    if config.alerts != AlertsTable::default()
+        && let Ok(alerts) = toml::Value::try_from(&config.alerts)
+    {
+        keys.keys.set("alerts", alerts);
+    }
     let limits = LimitsTable::default();
     keys.number("limits.cache_mib", *cache_mib as u64, limits.cache_mib as u64);
     keys.number("limits.threads", *threads as u64, limits.threads as u64);

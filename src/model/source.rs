@@ -2,6 +2,7 @@
 
 use super::delta::{StageMask, ValueState};
 use super::flat::FlatValues;
+use super::ids::ConnectorId;
 use super::names::{AttrId, ObjectType};
 use super::value::{Blob, ValueRef};
 
@@ -23,6 +24,10 @@ pub trait AttributeSource: Sync {
     fn reference_dn(&self, target: u64) -> Option<String>;
     /// The octets behind a large value.
     fn blob(&self, blob: Blob) -> Option<Vec<u8>>;
+    /// True for a metaverse object to which an object of this connector gives something.
+    fn has_part_of(&self, _connector: ConnectorId) -> bool {
+        false
+    }
     /// Which attributes may have a value, references aside; `None` when only asking tells.
     fn present(&self) -> Option<&Present> {
         None

@@ -6,7 +6,7 @@ use super::domain::{Reading, failure};
 use super::plan;
 use super::shared::{Shared, off_thread};
 use super::state::{DomainState, FullRequest, Held, PairState};
-use crate::connector::{ConnectorErrorKind, PasswordFeatures};
+use crate::connector::{ConnectorErrorKind, Installation, PasswordFeatures};
 use crate::context::Context;
 use crate::events::{EventSink, PasswordEvent};
 use crate::model::{ConnectorId, CsId, Timestamp};
@@ -39,6 +39,8 @@ pub struct AgentSettings {
     pub pairs: Vec<Pair>,
     /// This installation only watches: nothing is read or sent.
     pub staging: bool,
+    /// Who we are: where somebody else writes, nothing is sent. `None` does not look.
+    pub installation: Option<Installation>,
     /// Hears what happened, after it is committed.
     pub events: Arc<dyn EventSink>,
 }
@@ -48,6 +50,7 @@ pub struct Agent {
     pub(super) shared: Arc<Shared>,
     pairs: Vec<Pair>,
     pub(super) staging: bool,
+    pub(super) installation: Option<Installation>,
     /// Held during a cycle, so that none overlaps another.
     pub(super) memory: Mutex<Memory>,
 }
@@ -113,10 +116,10 @@ pub struct DomainReport {
 impl Agent {
     /// An agent; it does nothing before its first cycle.
     pub fn new(settings: AgentSettings) -> Self {
-        let AgentSettings { store, rules, parameters, pairs, staging, events } = settings;
+        let AgentSettings { store, rules, parameters, pairs, staging, installation, events } = settings;
         let targets = pairs.iter().map(|pair| (pair.source, pair.target)).collect();
         let shared = Arc::new(Shared { store, rules, parameters, pairs: targets, events });
-        Self { shared, pairs, staging, memory: Mutex::default() }
+        Self { shared, pairs, staging, installation, memory: Mutex::default() }
     }
 
     /// The directories and their target, in order.
@@ -129,11 +132,16 @@ impl Agent {
     pub async fn run(&self, cx: &Context, wake: &Notify) {
         self.tell(cx, PasswordEvent::Starting);
         let mut alive = cx.clock.elapsed();
+        let mut failing = None;
         while !cx.cancelled() {
             let began = cx.clock.elapsed();
-            if let Err(error) = self.cycle(cx, CycleKind::Changes).await {
-                self.tell(cx, PasswordEvent::Failed { message: error.to_string() });
+            // What goes on failing in the same way is told once.
+            let failed = self.cycle(cx, CycleKind::Changes).await.err().map(|error| error.to_string());
+            if failed.is_some() && failed != failing {
+                let message = failed.clone().unwrap_or_default();
+                self.tell(cx, PasswordEvent::Failed { message });
             }
+            failing = failed;
             if began.saturating_sub(alive) >= HEARTBEAT {
                 alive = began;
                 self.tell(cx, PasswordEvent::Alive);
@@ -212,7 +220,7 @@ impl Agent {
             let mut changes = ChangeSet::new();
             for (source, target) in pairs {
                 let state = PairState { rules: None, ..PairState::read(&snapshot, source, target)? };
-                state.write(&mut changes, source);
+                state.write(&mut changes, source)?;
             }
             changes.watched = Some(wanted.clone());
             shared.store.apply(changes)?;
@@ -235,7 +243,7 @@ impl Agent {
         report.held.clone_from(&state.held);
         state.last_cycle = Some(cx.now().0);
         let mut changes = ChangeSet::new();
-        state.write(&mut changes, pair.source);
+        state.write(&mut changes, pair.source)?;
         self.shared.apply(changes).await?;
         Ok(report)
     }
@@ -257,9 +265,9 @@ impl Agent {
             return Ok(());
         }
         let features = match known.get(&pair.target) {
-            Some(features) => *features,
+            Some(features) => features.clone(),
             None => match pair.sender.features(cx).await {
-                Ok(features) => *known.entry(pair.target).or_insert(features),
+                Ok(features) => known.entry(pair.target).or_insert(features).clone(),
                 Err(error) if error.kind == ConnectorErrorKind::Cancelled => return Ok(()),
                 Err(error) => {
                     self.target_unknown(cx, memory, pair, state, &error);
@@ -267,10 +275,10 @@ impl Agent {
                 }
             },
         };
-        if !self.takes_passwords(cx, pair, state, features) {
+        if !self.takes_passwords(cx, pair, state, &features) || self.is_displaced(cx, pair, state, &features).await? {
             return Ok(());
         }
-        self.look(cx, pair, state, features).await?;
+        self.look(cx, pair, state, &features).await?;
         let domains = match pair.reader.domains(cx).await {
             Ok(domains) => domains,
             Err(error) if error.kind == ConnectorErrorKind::Cancelled => return Ok(()),
@@ -307,6 +315,7 @@ impl Agent {
             let work = Reading { pair, domains: &domains, domain, due: due_here, many, began, force_change: features.force_change };
             let (done, stopped) = Box::pin(self.domain(cx, work)).await?;
             if done.accepted > 0 {
+                self.wrote(cx, pair).await?;
                 state.last_sent = Some(cx.now().0);
                 (state.held, state.held_detail) = (None, None);
                 memory.holds.remove(&pair.target);
@@ -322,7 +331,7 @@ impl Agent {
 
     /// Looks at all accounts when the rules, or the parameters that they read, are others than last time, and at
     /// temporary passwords when the target begins to take those.
-    async fn look(&self, cx: &Context, pair: &Pair, state: &mut PairState, features: PasswordFeatures) -> Result<(), StoreError> {
+    async fn look(&self, cx: &Context, pair: &Pair, state: &mut PairState, features: &PasswordFeatures) -> Result<(), StoreError> {
         let (rules, now) = (self.shared.mark(), cx.now());
         if state.rules != Some(rules) {
             let (shared, source) = (self.shared.clone(), pair.source);
@@ -335,7 +344,7 @@ impl Agent {
         }
         state.force_change = features.force_change;
         let mut changes = ChangeSet::new();
-        state.write(&mut changes, pair.source);
+        state.write(&mut changes, pair.source)?;
         self.shared.apply(changes).await
     }
 }
@@ -346,9 +355,7 @@ impl Agent {
 /// # Errors
 /// When the store refuses.
 pub fn request_full(store: &Store, source: ConnectorId, now: Timestamp) -> Result<(), StoreError> {
-    let mut changes = ChangeSet::new();
-    FullRequest::write(Some(&FullRequest { requested: now.0, done: Vec::new() }), &mut changes, source);
-    store.apply(changes)
+    FullRequest::ask(store, source, now)
 }
 
 /// Ends the watching of connector spaces, when passwords are synchronized no more. What is known of accounts stays.

@@ -112,6 +112,8 @@ pub(super) fn decide(
     let knew = next.must_change;
     let force_change = change.must_change.unwrap_or(knew);
     next.must_change = force_change;
+    let was_disabled = next.disabled;
+    next.disabled = change.disabled.unwrap_or(was_disabled);
     let settle = |record: PasswordRecord, status, detail: &str| PasswordRecord {
         status,
         attempts: 0,
@@ -125,7 +127,9 @@ pub(super) fn decide(
             let detail = "the directory tells nothing of a password";
             return (Some(settle(next, PasswordStatus::MissingAttribute, detail)), Action::Nothing);
         }
-        let matters = force_change != knew || next.status == PasswordStatus::FilteredByTarget && !force_change;
+        let matters = force_change != knew
+            || next.status == PasswordStatus::FilteredByTarget && !force_change
+            || was_disabled && !next.disabled && next.next.is_some();
         if matters {
             next.next = Some(now);
             next.attempts = 0;
@@ -137,7 +141,8 @@ pub(super) fn decide(
         && older(stamp, seen)
     {
         // A replica that is behind. What is newer was sent, or comes.
-        return (None, Action::Nothing);
+        let shut = record.filter(|record| record.disabled != next.disabled);
+        return (shut.map(|record| PasswordRecord { disabled: next.disabled, ..record.clone() }), Action::Nothing);
     }
     let news = stamp.is_none_or(|stamp| next.seen != Some(stamp));
     next.seen = stamp.or(next.seen);
@@ -157,6 +162,13 @@ pub(super) fn decide(
     if sent.is_some() {
         return (Some(settle(next, PasswordStatus::Success, "")), Action::Nothing);
     }
+    if next.disabled {
+        // Whoever was shut out a moment ago must not get a password that works before the next cycle shuts the account there, too.
+        let detail = "the account was disabled: nothing is sent until a cycle has read that";
+        let put_off =
+            PasswordRecord { next: Some(retry::after(now, WAITING)), ..settle(next, PasswordStatus::SourceConnectorNotPresent, detail) };
+        return (Some(put_off), Action::Nothing);
+    }
     if news {
         next.attempts = 0;
     } else if !terms.asked && next.next.is_some_and(|next| next > now) {
@@ -169,7 +181,7 @@ pub(super) fn decide(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Anchor, ConnectorId, CsId, MvId};
+    use crate::model::{Anchor, ConnectorId, CsId, MvId, RuleId};
     use crate::password::hash::NtHash;
     use crate::store::PasswordSent;
 
@@ -183,6 +195,7 @@ mod tests {
             source_anchor: "x".to_owned(),
             cloud_anchor: anchor.to_owned(),
             sign_in_name: name.to_owned(),
+            rules: [RuleId(1), RuleId(2)],
         })
     }
 
@@ -198,6 +211,7 @@ mod tests {
             changed: Some(Timestamp(i64::from(version))),
             version: Some(version),
             must_change: Some(false),
+            disabled: None,
             deleted: false,
         }
     }
@@ -275,6 +289,28 @@ mod tests {
         assert_eq!((due.unwrap().next, action), (Some(NOW), Action::Read));
         assert_eq!(decide(&time(false), &route(), Some(&sent(5)), TERMS).1, Action::Nothing);
         assert_eq!(decide(&time(true), &route(), Some(&sent(5)), TERMS).1, Action::Read);
+    }
+
+    #[test]
+    fn the_password_of_an_account_that_was_just_disabled_waits() {
+        let disabled = |change: PasswordChange, disabled| PasswordChange { disabled: Some(disabled), ..change };
+        let flag = |on| disabled(PasswordChange { hash: None, must_change: None, changed: None, version: None, ..change(0) }, on);
+        // Together, and one after the other.
+        let (_, action) = decide(&disabled(change(6), true), &route(), Some(&sent(5)), TERMS);
+        assert_eq!(action, Action::Nothing);
+        let (record, action) = decide(&flag(true), &route(), Some(&sent(5)), TERMS);
+        let record = record.unwrap();
+        assert_eq!((record.disabled, record.status, action), (true, PasswordStatus::Success, Action::Nothing));
+        let (held, action) = decide(&change(6), &route(), Some(&record), TERMS);
+        let held = held.unwrap();
+        assert_eq!((held.next, action), (Some(retry::after(NOW, WAITING)), Action::Nothing));
+        // Read again, it is still so; enabled again, it goes.
+        let asked = Terms { asked: true, ..TERMS };
+        assert_eq!(decide(&disabled(change(6), true), &route(), Some(&held), asked).1, Action::Nothing);
+        assert_eq!(decide(&flag(false), &route(), Some(&held), TERMS).1, Action::Read);
+        assert_eq!(decide(&disabled(change(6), false), &route(), Some(&held), asked).1, SEND);
+        // Whoever was enabled again before the password changed has nothing to read.
+        assert_eq!(decide(&flag(false), &route(), Some(&record), TERMS).1, Action::Nothing);
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Agent {
             asked,
             force_change,
             full_since: requested.map(Timestamp),
+            installation: self.installation.clone(),
         };
         // What fails again and again is told to begin once.
         let failing = kept.failure.is_some();
@@ -81,7 +82,7 @@ impl Agent {
         };
         let (connector, name) = place();
         let mut changes = ChangeSet::new();
-        let mut all_done = false;
+        let mut done = false;
         if let Some(completion) = result.completion {
             kept.last_read = Some(now.0);
             kept.server = completion.server;
@@ -98,13 +99,7 @@ impl Agent {
                 kept.last_full = Some(now.0);
                 let (connector, domain) = (connector.clone(), name.clone());
                 self.tell(cx, PasswordEvent::FullDomainCompleted { connector, domain, count: result.accepted });
-                // As it stands now: somebody may have asked anew meanwhile.
-                let request = FullRequest::read(&self.shared.store.snapshot()?, pair.source)?;
-                if let Some(mut request) = request.filter(|request| Some(request.requested) == requested) {
-                    request.done.push(name.clone());
-                    all_done = domains.iter().all(|domain| request.done.contains(domain));
-                    FullRequest::write(Some(&request).filter(|_| !all_done), &mut changes, pair.source);
-                }
+                done = true;
             }
         }
         let mut stopped = None;
@@ -138,12 +133,14 @@ impl Agent {
                 stopped = Some((held, error));
             }
         }
-        kept.write(&mut changes, pair.source, domain);
-        if let Err(error) = self.shared.apply(changes).await {
+        kept.write(&mut changes, pair.source, domain)?;
+        let (store, source) = (self.shared.store.clone(), pair.source);
+        let (requested, domain, domains) = (requested.filter(|_| done), domain.to_owned(), domains.to_vec());
+        let written = off_thread(move || FullRequest::done(&store, source, (requested, &domain, &domains), changes)).await;
+        let all_done = written.inspect_err(|error| {
             let (connector, domain) = place();
             self.tell(cx, PasswordEvent::StateFailed { connector, domain, message: error.to_string() });
-            return Err(error);
-        }
+        })?;
         if all_done {
             self.tell(cx, PasswordEvent::FullCompleted { connector: pair.source_name.clone() });
         }

@@ -145,7 +145,7 @@ pub(super) fn is_suspect(planned: &Planned) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ConnectorId, MvId};
+    use crate::model::{ConnectorId, MvId, RuleId};
     use crate::password::hash::NtHash;
     use crate::store::{PasswordSent, PasswordStatus};
 
@@ -160,6 +160,7 @@ mod tests {
             source_anchor: "x".to_owned(),
             cloud_anchor: anchor.to_owned(),
             sign_in_name: "a@x.example".to_owned(),
+            rules: [RuleId(1), RuleId(2)],
         }
     }
 

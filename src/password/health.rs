@@ -2,11 +2,13 @@
 
 use super::agent::{Agent, HEARTBEAT, Hold, Memory, Pair};
 use super::retry;
+use super::shared::off_thread;
 use super::state::{Held, PairState};
 use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError, CredentialErrorKind, PasswordFeatures};
 use crate::context::Context;
+use crate::engine::active::{self, Look, Rival};
 use crate::engine::password::is_synchronized;
-use crate::events::PasswordEvent;
+use crate::events::{Event, PasswordEvent};
 use crate::model::{ConnectorId, CsId, Timestamp};
 use crate::store::StoreError;
 use std::time::Duration;
@@ -60,7 +62,7 @@ impl Agent {
     }
 
     /// True when the target's features let passwords through; tells when that changes.
-    pub(super) fn takes_passwords(&self, cx: &Context, pair: &Pair, state: &mut PairState, features: PasswordFeatures) -> bool {
+    pub(super) fn takes_passwords(&self, cx: &Context, pair: &Pair, state: &mut PairState, features: &PasswordFeatures) -> bool {
         let off = if !features.synchronization {
             Some((Held::Disabled, "directory synchronization is off in the tenant; switch it on there"))
         } else if !features.password_hashes {
@@ -84,6 +86,48 @@ impl Agent {
         }
         (state.held, state.held_detail) = (Some(held), Some(detail.to_owned()));
         false
+    }
+
+    /// True when another installation writes to the target. Told once, and nothing is sent until a person decides.
+    pub(super) async fn is_displaced(
+        &self,
+        cx: &Context,
+        pair: &Pair,
+        state: &mut PairState,
+        features: &PasswordFeatures,
+    ) -> Result<bool, StoreError> {
+        let Some((rival, news)) = self.rival(cx, pair, features).await? else { return Ok(false) };
+        if news {
+            let (connector, other) = (pair.target_name.clone(), rival.to_string());
+            self.shared.events.event(cx.now(), &Event::AnotherInstallation { connector, other });
+        }
+        let detail = format!("another installation writes to {}: {rival}; `syncline mode show` names both", pair.target_name);
+        (state.held, state.held_detail) = (Some(Held::AnotherInstallation), Some(detail));
+        Ok(true)
+    }
+
+    /// Who else writes to the target, and whether that is news.
+    pub(super) async fn rival(&self, cx: &Context, pair: &Pair, features: &PasswordFeatures) -> Result<Option<(Rival, bool)>, StoreError> {
+        let Some(ours) = self.installation.clone() else { return Ok(None) };
+        let (store, target, last, now) = (self.shared.store.clone(), pair.target, features.last_writer.clone(), cx.now());
+        off_thread(move || {
+            Ok(match active::look(&store, target, &ours, last.as_ref(), now)? {
+                Look::Alone => None,
+                // Whom we took over from finds out by itself; until then passwords wait.
+                Look::Lingers { rival, .. } => Some((rival, false)),
+                Look::Displaced { rival, news } => Some((rival, news)),
+            })
+        })
+        .await
+    }
+
+    /// Notes that we wrote to the target.
+    pub(super) async fn wrote(&self, cx: &Context, pair: &Pair) -> Result<(), StoreError> {
+        if self.installation.is_none() {
+            return Ok(());
+        }
+        let (store, target, now) = (self.shared.store.clone(), pair.target, cx.now());
+        off_thread(move || active::wrote(&store, target, now)).await
     }
 
     /// The target takes nothing more for the time being. Told once.
@@ -125,6 +169,7 @@ impl Agent {
                 state.heartbeat_failure = None;
                 (state.held, state.held_detail) = (None, None);
                 memory.holds.remove(&pair.target);
+                self.wrote(cx, pair).await?;
                 self.tell(cx, PasswordEvent::PingEnd { connector: pair.target_name.clone() });
             }
             Err(error) if error.kind == CredentialErrorKind::Cancelled => {}

@@ -12,10 +12,11 @@ use super::retry;
 use super::shared::{Judge, Pair, Shared, off_thread};
 use super::state::{self, Held};
 use crate::connector::{
-    ConnectorError, ConnectorErrorKind, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PasswordCompletion,
-    PasswordPage, PasswordRequest, PasswordStream,
+    ConnectorError, ConnectorErrorKind, CredentialAnswer, CredentialError, CredentialErrorKind, Installation, PASSWORD_BATCH,
+    PasswordCompletion, PasswordFeatures, PasswordPage, PasswordRequest, PasswordStream,
 };
 use crate::context::Context;
+use crate::engine::active;
 use crate::events::PasswordEvent;
 use crate::model::{Anchor, CsId, Timestamp};
 use crate::store::{ChangeSet, PasswordRecord, StoreError};
@@ -24,6 +25,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Batches that wait for an answer at one time.
 const FLIGHTS: usize = 6;
@@ -37,6 +39,8 @@ const NOTED: usize = 300;
 const FAILURES: u32 = 8;
 /// Objects read between two reports of progress.
 const PROGRESS: u64 = 10_000;
+/// While it goes on, a pass asks so often who else writes to the target: one over everybody takes long.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// What a pass is to do.
 pub(super) struct Order {
@@ -50,6 +54,8 @@ pub(super) struct Order {
     pub(super) force_change: bool,
     /// See [`Terms::full_since`].
     pub(super) full_since: Option<Timestamp>,
+    /// Who we are, where nobody else may write.
+    pub(super) installation: Option<Installation>,
 }
 
 /// How a pass ended.
@@ -101,6 +107,8 @@ pub(super) struct Pass<'p> {
     dns: Vec<String>,
     reported: u64,
     only_time: u64,
+    /// When the target was last asked who writes to it, on the clock of durations.
+    looked: Duration,
     result: Result,
 }
 
@@ -124,6 +132,7 @@ impl<'p> Pass<'p> {
             dns: Vec::new(),
             reported: 0,
             only_time: 0,
+            looked: cx.clock.elapsed(),
             result: Result { end: End::Complete, completion: None, seen: 0, accepted: 0, failed: 0 },
         }
     }
@@ -145,6 +154,7 @@ impl<'p> Pass<'p> {
             }
         };
         let mut reading: Option<BoxFuture<'static, Read>> = None;
+        let mut looking: Option<BoxFuture<'static, std::result::Result<PasswordFeatures, ConnectorError>>> = None;
         let mut flights: FuturesUnordered<Flight> = FuturesUnordered::new();
         loop {
             if self.cx.cancelled() && self.stopped.is_none() {
@@ -152,7 +162,7 @@ impl<'p> Pass<'p> {
             }
             if self.stopped.is_some() {
                 // What is under way is waited for; nothing new begins.
-                (reading, stream) = (None, None);
+                (reading, stream, looking) = (None, None, None);
                 self.asked.clear();
                 self.hand.drop_waiting();
             } else if reading.is_none() && self.hand.ready() < LOW {
@@ -160,18 +170,27 @@ impl<'p> Pass<'p> {
             }
             // Batches go out full while more may come: the target counts calls, not accounts.
             let more = reading.is_some() || stream.is_some() || !self.asked.is_empty();
-            while flights.len() < FLIGHTS
+            if looking.is_none() && self.is_time_to_look() {
+                looking = Some(self.next_look());
+            }
+            // Nothing more goes out before it is known that nobody else writes.
+            while looking.is_none()
+                && flights.len() < FLIGHTS
                 && let Some(batch) = self.hand.next_batch(more)
             {
                 flights.push(self.send(batch));
             }
-            if reading.is_none() && flights.is_empty() {
+            if reading.is_none() && looking.is_none() && flights.is_empty() {
                 break;
             }
             tokio::select! {
                 read = async { match reading.as_mut() { Some(reading) => reading.await, None => std::future::pending().await } } => {
                     reading = None;
                     self.read(read, &mut stream).await?;
+                }
+                features = async { match looking.as_mut() { Some(looking) => looking.await, None => std::future::pending().await } } => {
+                    looking = None;
+                    self.seen(features).await?;
                 }
                 Some((batch, answers)) = flights.next(), if !flights.is_empty() => self.answered(batch, answers),
                 () = self.cx.cancel.cancelled(), if self.stopped.is_none() => {}
@@ -181,6 +200,38 @@ impl<'p> Pass<'p> {
             }
         }
         self.finish().await
+    }
+
+    fn is_time_to_look(&self) -> bool {
+        let since = self.cx.clock.elapsed().saturating_sub(self.looked);
+        self.stopped.is_none() && self.order.installation.is_some() && since >= LOOK_AGAIN
+    }
+
+    fn next_look(&mut self) -> BoxFuture<'static, std::result::Result<PasswordFeatures, ConnectorError>> {
+        self.looked = self.cx.clock.elapsed();
+        let (sender, cx) = (self.pair.sender.clone(), self.cx.clone());
+        async move { sender.features(&cx).await }.boxed()
+    }
+
+    /// Stops when somebody else writes to the target; the next round notes it and tells of it.
+    async fn seen(&mut self, features: std::result::Result<PasswordFeatures, ConnectorError>) -> std::result::Result<(), StoreError> {
+        // A target that cannot be asked refuses the next batch, too.
+        let (Ok(features), Some(ours)) = (features, self.order.installation.clone()) else { return Ok(()) };
+        let (store, target, now, wrote) = (self.shared.store.clone(), self.pair.target, self.cx.now(), self.result.accepted > 0);
+        let rival = off_thread(move || {
+            if wrote {
+                // What the target shows may be our own contact of just now.
+                active::wrote(&store, target, now)?;
+            }
+            active::rival(&store.snapshot()?, target, &ours, features.last_writer.as_ref(), now)
+        })
+        .await?;
+        if let Some(rival) = rival {
+            let message = format!("another installation writes to {}: {rival}; `syncline mode show` names both", self.pair.target_name);
+            let error = CredentialError { kind: CredentialErrorKind::Denied, code: None, tracking_id: None, retry_after: None, message };
+            self.stopped.get_or_insert(End::Target(Held::AnotherInstallation, error));
+        }
+        Ok(())
     }
 
     fn next_read(&mut self, stream: &mut Option<PasswordStream>) -> Option<BoxFuture<'static, Read>> {

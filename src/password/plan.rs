@@ -7,8 +7,8 @@ use super::outcome::{Planned, unread};
 use super::retry;
 use super::shared::{Shared, domain_of};
 use crate::connector::{PasswordChange, PasswordPage};
-use crate::engine::password::Route;
-use crate::model::{Anchor, ConnectorId, CsId, Timestamp};
+use crate::engine::password::{Route, is_disabled};
+use crate::model::{Anchor, ConnectorId, CsId, StageMask, Timestamp};
 use crate::store::{ChangeSet, PasswordRecord, PasswordStamp, PasswordStatus, Snapshot, StoreError};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -62,6 +62,7 @@ pub(super) fn page(
             .map(|(account, change)| {
                 let route = routes.of(&snapshot, account)?;
                 let before = known_of(account)?;
+                let change = known_disabled(shared, &snapshot, account, change, before.as_ref())?;
                 let (after, action) = decision::decide(&change, &route, before.as_ref(), terms);
                 Ok((account, change, route, before, after, action))
             })
@@ -99,6 +100,23 @@ pub(super) fn page(
     Ok(plan)
 }
 
+/// What a synchronization has read already is no news: whether a disabled account gets passwords is the rules' affair from then on.
+fn known_disabled(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    account: CsId,
+    change: PasswordChange,
+    before: Option<&PasswordRecord>,
+) -> Result<PasswordChange, StoreError> {
+    if !change.disabled.unwrap_or_else(|| before.is_some_and(|before| before.disabled)) {
+        return Ok(change);
+    }
+    let object = snapshot.cs_object(account)?;
+    // Where the attribute is not imported, no cycle will ever read it.
+    let known = object.is_none_or(|object| is_disabled(shared.store.names(), &object, StageMask::BASE) != Some(false));
+    Ok(PasswordChange { disabled: Some(!known), ..change })
+}
+
 /// Each account once, with the newest of what was told of it.
 fn merged(changes: Vec<PasswordChange>) -> Vec<PasswordChange> {
     let mut places: HashMap<Anchor, usize> = HashMap::with_capacity(changes.len());
@@ -112,12 +130,13 @@ fn merged(changes: Vec<PasswordChange>) -> Vec<PasswordChange> {
         let known = &mut merged[*place];
         let stamp = |change: &PasswordChange| PasswordStamp { changed: change.changed, version: change.version };
         known.deleted |= change.deleted;
+        known.disabled = change.disabled.or(known.disabled);
         if change.hash.is_none() {
             known.must_change = change.must_change.or(known.must_change);
         } else if known.hash.is_none() || !decision::older(stamp(&change), stamp(known)) {
             let must_change = change.must_change.or(known.must_change);
-            let deleted = known.deleted;
-            *known = PasswordChange { must_change, deleted, ..change };
+            let (deleted, disabled) = (known.deleted, known.disabled);
+            *known = PasswordChange { must_change, disabled, deleted, ..change };
         }
     }
     merged

@@ -7,9 +7,10 @@ use super::outcome::{self, Planned};
 use super::shared::domain_of;
 use crate::connector::{ConnectorError, CredentialError};
 use crate::context::Context;
-use crate::engine::password::{NoRoute, Route};
+use crate::engine::active::Rival;
+use crate::engine::password::{NoRoute, Route, is_disabled};
 use crate::events::PasswordEvent;
-use crate::model::CsId;
+use crate::model::{CsId, StageMask};
 use crate::store::{ChangeSet, PasswordRecord, PasswordStamp, PasswordStatus, StoreError};
 
 /// Why one account could not be sent now.
@@ -21,6 +22,9 @@ pub enum PushError {
     /// This installation only watches.
     #[error("this installation is in staging mode; nothing is sent")]
     Staging,
+    /// Another installation writes to the target.
+    #[error("another installation writes to the tenant: {0}; `syncline mode show` names both")]
+    Displaced(Rival),
     /// The directory could not be asked.
     #[error(transparent)]
     Source(#[from] ConnectorError),
@@ -30,6 +34,9 @@ pub enum PushError {
     /// The directory does not have it, or no password of it.
     #[error("the directory gave no password for it")]
     NoPassword,
+    /// It was disabled, and no cycle has read that yet.
+    #[error("it is disabled in the directory, and no cycle has read that yet: `syncline cycle start`, then try again")]
+    Disabled,
     /// The server that answered lags behind.
     #[error("the domain controller that answered does not have the newest password yet: try again")]
     Behind,
@@ -72,9 +79,14 @@ impl Agent {
             Route::Closed(reason) => return Err(PushError::NoRoute(reason)),
         };
         let object = snapshot.cs_object(account)?.ok_or(PushError::NoRoute(NoRoute::NotPresent))?;
+        let shown_disabled = is_disabled(self.shared.store.names(), &object, StageMask::BASE) != Some(false);
         let anchor = object.anchor.ok_or(PushError::NoRoute(NoRoute::NotPresent))?;
         let record = snapshot.password(account)?.unwrap_or_else(|| PasswordRecord::new(PasswordStatus::Unknown));
         drop(snapshot);
+        let features = pair.sender.features(cx).await?;
+        if let Some((rival, _)) = self.rival(cx, pair, &features).await? {
+            return Err(PushError::Displaced(rival));
+        }
         let domains = pair.reader.domains(cx).await?;
         let place = domain_of(&object.dn, &domains);
         let asked = domains.iter().enumerate().filter(|(index, _)| place.is_none_or(|place| place == *index));
@@ -90,9 +102,12 @@ impl Agent {
             }
         }
         let (domain, change) = given.ok_or(PushError::NoPassword)?;
+        if change.disabled == Some(true) && !shown_disabled {
+            return Err(PushError::Disabled);
+        }
         let force_change = change.must_change.unwrap_or(record.must_change);
         let hash = change.hash.flatten().ok_or(PushError::NoPassword)?;
-        if force_change && !pair.sender.features(cx).await?.force_change {
+        if force_change && !features.force_change {
             return Err(PushError::Temporary);
         }
         let stamp = PasswordStamp { changed: change.changed, version: change.version };

@@ -52,6 +52,8 @@ pub struct AccountStatus {
     pub cloud_anchor: Option<String>,
     /// The name under which the person signs in.
     pub sign_in_name: Option<String>,
+    /// The rules with `password_sync` that it takes part by: inbound, outbound.
+    pub rules: Vec<String>,
     /// What became of the last attempt; `None` when there was nothing to do yet.
     pub status: Option<&'static str>,
     /// The target's number for it.
@@ -150,6 +152,8 @@ pub struct PairStatus {
     pub full_requested: Option<String>,
     /// Accounts with something to do, by the status of their last attempt.
     pub due: BTreeMap<&'static str, u64>,
+    /// Accounts that are wanted and have nobody in the target yet who could take a password, by status.
+    pub waiting: BTreeMap<&'static str, u64>,
     /// Accounts that were refused so often that somebody should look.
     pub flagged: u64,
     /// Its domains.
@@ -226,6 +230,12 @@ impl Views<'_> {
             target: destination.as_ref().map(|destination| destination.target.to_string()),
             source_anchor: destination.as_ref().map(|destination| destination.source_anchor.clone()),
             sign_in_name: destination.as_ref().map(|destination| destination.sign_in_name.clone()),
+            rules: destination
+                .iter()
+                .flat_map(|destination| destination.rules)
+                .filter_map(|id| self.rules.rule(id))
+                .map(|rule| rule.name.clone())
+                .collect(),
             status: known.map(|record| record.status.as_str()),
             code: known.and_then(|record| record.code),
             detail: known.map(|record| record.detail.clone()).filter(|detail| !detail.is_empty()),
@@ -336,7 +346,13 @@ impl Views<'_> {
     /// When the store cannot be read.
     pub fn agent(&self) -> Result<Vec<PairStatus>, StoreError> {
         let snapshot = self.store.snapshot()?;
-        self.pairs.iter().map(|(source, target)| pair_status(&snapshot, *source, *target)).collect()
+        self.pairs.iter().map(|(source, target)| pair_status(&snapshot, *source, *target, true)).collect()
+    }
+
+    /// The same without counting accounts, which costs nothing however many there are.
+    pub fn agent_uncounted(&self) -> Result<Vec<PairStatus>, StoreError> {
+        let snapshot = self.store.snapshot()?;
+        self.pairs.iter().map(|(source, target)| pair_status(&snapshot, *source, *target, false)).collect()
     }
 
     /// Shows every object of the directories with its route and record.
@@ -361,17 +377,18 @@ impl Views<'_> {
     }
 }
 
-fn pair_status(snapshot: &Snapshot, source: ConnectorId, target: ConnectorId) -> Result<PairStatus, StoreError> {
+fn pair_status(snapshot: &Snapshot, source: ConnectorId, target: ConnectorId, count: bool) -> Result<PairStatus, StoreError> {
     let kept = PairState::read(snapshot, source, target)?;
-    let (mut due, mut flagged, mut after) = (BTreeMap::new(), 0, None);
+    let (mut due, mut waiting, mut flagged, mut after) = (BTreeMap::new(), BTreeMap::new(), 0, None);
     loop {
-        let page = snapshot.passwords(source, after, PAGE)?;
+        let page = if count { snapshot.passwords(source, after, PAGE)? } else { Vec::new() };
         let Some((last, _)) = page.last() else { break };
         after = Some(*last);
         for (_, record) in page {
             flagged += u64::from(is_flagged(&record));
             if record.next.is_some() {
-                *due.entry(record.status.as_str()).or_default() += 1;
+                let counted = if record.routed { &mut due } else { &mut waiting };
+                *counted.entry(record.status.as_str()).or_default() += 1;
             }
         }
     }
@@ -401,6 +418,7 @@ fn pair_status(snapshot: &Snapshot, source: ConnectorId, target: ConnectorId) ->
         heartbeat_failure: kept.heartbeat_failure,
         full_requested: text(FullRequest::read(snapshot, source)?.map(|full| Timestamp(full.requested))),
         due,
+        waiting,
         flagged,
         domains: kept.domains.iter().map(domain).collect::<Result<_, _>>()?,
     })

@@ -1,19 +1,21 @@
 //! What the agent keeps of itself between two looks: small records by connector, beside the accounts' own.
 
 use crate::model::{ConnectorId, Timestamp};
-use crate::store::{ChangeSet, Snapshot, StoreError};
-use serde::de::DeserializeOwned;
+use crate::store::{ChangeSet, Kept, KeptState, Snapshot, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 /// Under this name a directory keeps how its passwords stand.
-const PAIR: &str = "password-agent";
+const PAIR: KeptState<PairState> = KeptState::new("password-agent");
 /// Under this name a directory keeps that everything was asked for. Apart from the rest, since others write it than the
 /// agent.
-const FULL: &str = "password-full";
+const FULL: KeptState<FullRequest> = KeptState::new("password-full");
 /// Before the name of a domain: the cookie of the last complete read.
 const COOKIE: &str = "password-cookie/";
-/// Before the name of a domain: how its reads went.
-const DOMAIN: &str = "password-domain/";
+
+/// Under the name of a domain a directory keeps how its reads went.
+fn kept_of(domain: &str) -> KeptState<DomainState> {
+    KeptState::named(format!("password-domain/{domain}"))
+}
 
 /// Why nothing is sent to a target for the time being.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,8 @@ pub enum Held {
     Denied,
     /// The target does not answer.
     Unreachable,
+    /// Another installation writes to the target.
+    AnotherInstallation,
 }
 
 /// A full synchronization that somebody asked for.
@@ -99,49 +103,60 @@ pub(super) struct DomainState {
     pub(super) passed_over: Option<String>,
 }
 
-/// Something kept in this form. What cannot be read begins anew: that costs a look at all accounts and no more.
-fn read<T: DeserializeOwned + Default>(snapshot: &Snapshot, connector: ConnectorId, name: &str) -> Result<T, StoreError> {
-    Ok(snapshot.state(connector, name)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
-}
-
-fn write<T: Serialize>(changes: &mut ChangeSet, connector: ConnectorId, name: &str, value: &T) {
-    // Maps with text keys and plain values always serialize.
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
-    changes.states.push((connector, name.to_owned(), Some(bytes)));
-}
+// What cannot be read begins anew in all of these: that costs a look at all accounts and no more.
 
 impl PairState {
     /// How a directory stands towards a target; anew when it was another one.
     pub(super) fn read(snapshot: &Snapshot, source: ConnectorId, target: ConnectorId) -> Result<Self, StoreError> {
-        let state: Self = read(snapshot, source, PAIR)?;
+        let state = PAIR.read(snapshot, source)?.or_forgotten().unwrap_or_default();
         Ok(if state.target == target.0 { state } else { Self { target: target.0, ..Self::default() } })
     }
 
-    pub(super) fn write(&self, changes: &mut ChangeSet, source: ConnectorId) {
-        write(changes, source, PAIR, self);
+    /// The agent is the only one that writes it.
+    pub(super) fn write(&self, changes: &mut ChangeSet, source: ConnectorId) -> Result<(), StoreError> {
+        PAIR.put(changes, source, Some(self))
     }
 }
 
 impl FullRequest {
     pub(super) fn read(snapshot: &Snapshot, source: ConnectorId) -> Result<Option<Self>, StoreError> {
-        read(snapshot, source, FULL)
+        Ok(FULL.read(snapshot, source)?.or_forgotten())
     }
 
-    pub(super) fn write(request: Option<&Self>, changes: &mut ChangeSet, source: ConnectorId) {
-        match request {
-            Some(request) => write(changes, source, FULL, request),
-            None => changes.states.push((source, FULL.to_owned(), None)),
-        }
+    /// Asks for everything; whatever was asked for before is part of it.
+    pub(super) fn ask(store: &Store, source: ConnectorId, now: Timestamp) -> Result<(), StoreError> {
+        let asked = Self { requested: now.0, done: Vec::new() };
+        FULL.update(store, source, |_| (Kept::Here(asked), ()))
+    }
+
+    /// Notes that a domain is done, unless somebody asked anew meanwhile; what is done in all of `domains` is over. True then.
+    /// The other changes are written together with it.
+    pub(super) fn done(
+        store: &Store,
+        source: ConnectorId,
+        (requested, domain, domains): (Option<i64>, &str, &[String]),
+        mut changes: ChangeSet,
+    ) -> Result<bool, StoreError> {
+        store.update(|snapshot| {
+            let mut over = false;
+            if let Some(mut request) = Self::read(snapshot, source)?.filter(|request| Some(request.requested) == requested) {
+                request.done.push(domain.to_owned());
+                over = domains.iter().all(|domain| request.done.contains(domain));
+                FULL.put(&mut changes, source, Some(&request).filter(|_| !over))?;
+            }
+            Ok((changes, over))
+        })
     }
 }
 
 impl DomainState {
     pub(super) fn read(snapshot: &Snapshot, source: ConnectorId, domain: &str) -> Result<Self, StoreError> {
-        read(snapshot, source, &format!("{DOMAIN}{domain}"))
+        Ok(kept_of(domain).read(snapshot, source)?.or_forgotten().unwrap_or_default())
     }
 
-    pub(super) fn write(&self, changes: &mut ChangeSet, source: ConnectorId, domain: &str) {
-        write(changes, source, &format!("{DOMAIN}{domain}"), self);
+    /// The agent is the only one that writes it.
+    pub(super) fn write(&self, changes: &mut ChangeSet, source: ConnectorId, domain: &str) -> Result<(), StoreError> {
+        kept_of(domain).put(changes, source, Some(self))
     }
 }
 

@@ -8,3 +8,4 @@ pub mod ldap;
 pub mod ldif;
 pub mod nbfx;
 pub mod provisioning;
+pub mod security;

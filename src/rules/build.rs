@@ -1,5 +1,6 @@
 //! From raw rules to a checked set: placeholders, names, types, precedence.
 
+use super::excluded::Excluded;
 use super::expr::{self, AttributeLookup, AttributeRef, Options, PARAMETERS, Resolve, Scalar, Shape};
 use super::file::{Located, Place, RawClause, RawExpression, RawFlow, RawJoin, RawRule, RawSource};
 use super::flow::{CompiledFlow, CompiledSource, convert};
@@ -93,12 +94,14 @@ pub(super) fn compile(input: CompileInput<'_>) -> Result<RuleSet, Vec<RuleProble
     }
     built.sort_by(|left, right| left.key().cmp(&right.key()));
     check_identity(&input, &built, &mut problems);
+    let halves = built.iter_mut().map(|built| (&built.rule, &mut built.compiled));
+    let excluded = Excluded::take_out(&input, halves, &mut problems);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         problems.sort_by(|left, right| (&left.file, left.line, left.column).cmp(&(&right.file, right.line, right.column)));
         problems.dedup();
         return Err(problems);
     }
-    let mut set = assemble(&input, &schema, built, problems);
+    let mut set = assemble(&input, &schema, built, problems, excluded);
     set.schema = schema;
     Ok(set)
 }
@@ -706,7 +709,7 @@ fn check_identity(input: &CompileInput<'_>, built: &[Built], problems: &mut Vec<
     }
 }
 
-fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut warnings: Vec<RuleProblem>) -> RuleSet {
+fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut warnings: Vec<RuleProblem>, excluded: Excluded) -> RuleSet {
     let (mut rules, mut compiled) = (Vec::new(), Vec::new());
     let (mut disabled, mut compiled_disabled) = (Vec::new(), Vec::new());
     let mut inbound: HashMap<(ConnectorId, ObjectType), Vec<u32>> = HashMap::new();
@@ -768,6 +771,7 @@ fn assemble(input: &CompileInput<'_>, schema: &Schema, built: Vec<Built>, mut wa
             .flat_map(|connector| connector.pilot_groups.iter().map(|group| (connector.id, group.clone())))
             .collect(),
         references,
+        excluded,
         fingerprint: 0,
         warnings,
         layouts: super::layout::Layouts::default(),

@@ -506,7 +506,9 @@ pub(super) fn want(
     for target in targets {
         if !bench.is_idle(target) {
             decide(&bench, target, &mut wanted, &mut values)?;
-        } else if let Some((first, _)) = bench.flows(target).next() {
+        } else if let Some((first, _)) = bench.flows(target).next()
+            && !rules.stays(bench.flows(target).map(|(_, flow)| flow), object)
+        {
             wanted.clears(target, first.rule);
         }
     }
@@ -611,6 +613,10 @@ fn decide(bench: &Bench<'_>, into: &Target, wanted: &mut Wanted, values: &mut Fl
     // Nobody gave a value: whoever was asked and had none clears the attribute. When all flows are to be ignored, or one
     // had its say when the object was made, it is not touched (specification: sync engine 3.8, point 5).
     let Some(by) = decided.or(if keep { None } else { first }) else { return Ok(()) };
+    let object = bench.flows(into).next().map(|(origin, _)| origin.context.source);
+    if decided.is_none() && object.is_some_and(|object| rules.stays(bench.flows(into).map(|(_, flow)| flow), object)) {
+        return Ok(());
+    }
     if merge != MergeType::Update {
         wanted.merged.push(target);
     }

@@ -1,6 +1,7 @@
 //! What compiling rules takes: files, connectors, settings.
 
 use crate::model::{ConnectorId, Names, ValueKind};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -46,13 +47,27 @@ pub struct ConnectorProfile {
     pub schema: SchemaExtensions,
     /// Names of the groups whose direct members alone are sent; empty is everybody.
     pub pilot_groups: Vec<String>,
+    /// Attributes that are not read, and whose values stay in targets.
+    pub left_attributes: Vec<String>,
+    /// Attributes that are not read, and whose values go from targets.
+    pub recalled_attributes: Vec<String>,
 }
 
 impl ConnectorProfile {
     /// A connector that nothing more is known of.
     pub fn new(id: ConnectorId, name: impl Into<String>, kind: ConnectorKind) -> Self {
         let (name, schema) = (name.into(), SchemaExtensions::default());
-        Self { id, name, kind, attributes: None, parameters: Vec::new(), schema, pilot_groups: Vec::new() }
+        Self {
+            id,
+            name,
+            kind,
+            attributes: None,
+            parameters: Vec::new(),
+            schema,
+            pilot_groups: Vec::new(),
+            left_attributes: Vec::new(),
+            recalled_attributes: Vec::new(),
+        }
     }
 }
 
@@ -75,7 +90,7 @@ impl Default for SchemaExtensions {
 }
 
 /// A service of the cloud with its own set of attributes (specification: default rules, section 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CloudService {
     /// Microsoft 365 Apps.
@@ -131,7 +146,7 @@ impl CloudService {
 }
 
 /// What synchronization is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuleProfile {
     /// Objects with their attributes, and passwords.

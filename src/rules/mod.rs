@@ -11,6 +11,7 @@ mod condition;
 mod default_tests;
 mod defaults;
 mod evaluation;
+mod excluded;
 mod expr;
 mod file;
 mod flow;
@@ -78,6 +79,8 @@ pub struct RuleSet {
     /// Groups whose direct members alone are sent.
     pilots: Vec<(ConnectorId, String)>,
     references: HashSet<AttrId>,
+    /// Attributes that directories are not asked for.
+    excluded: excluded::Excluded,
     fingerprint: u64,
     warnings: Vec<RuleProblem>,
     layouts: layout::Layouts,
@@ -173,6 +176,7 @@ impl RuleSet {
         }
         // Names of objects are no attributes.
         found.remove(&AttrId::DN);
+        found.retain(|attr| !self.excluded.has(connector, *attr));
         found.into_iter().collect()
     }
 
@@ -372,6 +376,9 @@ impl RuleSet {
     /// A hash over names, not numbers: those differ from store to store.
     fn compute_fingerprint(&self, schema: &schema::Schema) -> u64 {
         let mut text = String::new();
+        if !self.excluded.is_empty() {
+            text.push_str(&self.excluded.text(&self.names));
+        }
         let name = |attr: AttrId| self.names.name(attr);
         // Writing to a String cannot fail.
         for rule in &self.rules {

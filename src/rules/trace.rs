@@ -626,6 +626,10 @@ impl<'b, 'a> Contest<'b, 'a> {
         }
         // When every flow said that it is to be left out, nobody touches the attribute.
         let Some((place, rule)) = self.first else { return AttributeDecision::Kept };
+        let object = self.bench.flows(self.target).next().map(|(origin, _)| origin.context.source);
+        if object.is_some_and(|object| self.bench.rules.stays(self.bench.flows(self.target).map(|(_, flow)| flow), object)) {
+            return AttributeDecision::Kept;
+        }
         self.origins.push((rule, CsId(0)));
         if let Some(flow) = flows.get_mut(place) {
             flow.verdict = Verdict::Clears;

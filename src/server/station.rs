@@ -1,11 +1,13 @@
 //! What a running service is made of: the present configuration with its store, and everything that goes on at the same
 //! time around it.
 
+use super::herald::Herald;
+use super::pulse::{Pulse, Signs};
 use super::supervisor::Duties;
 use crate::config::Config;
 use crate::context::Context;
-use crate::engine::Silent;
 use crate::events::Event;
+use crate::model::Timestamp;
 use crate::schedule::{CycleReason, Due, Memory, Schedule};
 use crate::service::{DriveOptions, Service, ServiceError, Work};
 use async_trait::async_trait;
@@ -24,11 +26,39 @@ pub struct Station {
     seen: Mutex<Option<u64>>,
     /// What is wrong with it, when it could not be used.
     refused: Mutex<Option<String>>,
+    /// What is known of a store whose disk failed.
+    trouble: Mutex<Trouble>,
+    /// Why nothing is planned, as it was told.
+    unplanned: Mutex<Option<String>>,
+    /// Whether the loop and what it does get on.
+    pub(super) pulse: Pulse,
+    /// What people were told of.
+    herald: Herald,
     /// Called when something is to be looked at at once.
     pub(super) wake: Notify,
     /// Called when another configuration counts.
     pub(super) changed: tokio::sync::watch::Sender<u64>,
 }
+
+/// A store whose disk failed, and when to open it again.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// When it was found unusable.
+    since: Option<Timestamp>,
+    /// When it was opened again the last time, on the clock of durations.
+    back: Option<Duration>,
+    /// Not before this time.
+    next: Duration,
+    /// How long to leave it alone when it fails once more.
+    pause: Duration,
+}
+
+/// A store whose disk failed is left alone for so long before it is opened again,
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
+/// and at most for so long when opening it does not help.
+const LONGEST_PAUSE: Duration = Duration::from_mins(30);
+/// A disk that does its work for so long is well again.
+const SETTLED: Duration = Duration::from_hours(2);
 
 /// A cycle waits so long for a run that somebody started by hand, and is tried again behind it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,7 +67,7 @@ impl Station {
     /// A service on an open store. `service` was opened for the runtime that this runs on.
     pub fn new(cx: Context, service: Service) -> Self {
         let folder = service.config().folder.clone();
-        let seen = Config::fingerprint(&folder).ok();
+        let seen = Config::stamp(&folder).ok();
         let (changed, _) = tokio::sync::watch::channel(0);
         Self {
             cx,
@@ -45,9 +75,18 @@ impl Station {
             service: RwLock::new(Arc::new(service)),
             seen: Mutex::new(seen),
             refused: Mutex::default(),
+            trouble: Mutex::default(),
+            unplanned: Mutex::default(),
+            pulse: Pulse::default(),
+            herald: Herald::default(),
             wake: Notify::new(),
             changed,
         }
+    }
+
+    /// Its clock, and the wish that it ends.
+    pub fn context(&self) -> &Context {
+        &self.cx
     }
 
     /// The present configuration with its store.
@@ -62,11 +101,23 @@ impl Station {
 
     /// A directory told that something changed.
     pub(super) fn advise(&self) {
-        let now = self.cx.now();
-        self.service().note_schedule(|memory| {
-            memory.changed.get_or_insert(now.0);
-        });
+        if let Err(error) = self.service().note_change(self.cx.now()) {
+            tracing::warn!("that something changed could not be noted; the next cycle reads it: {error}");
+        }
         self.wake.notify_one();
+    }
+
+    /// Whoever tells people.
+    pub(super) fn herald(&self) -> &Herald {
+        &self.herald
+    }
+
+    /// Goes on where an earlier process was broken off: a cycle that did not come to its end is due now.
+    pub(super) fn resume(&self) {
+        let broken_off = |memory: &Memory| memory.cycle_began.is_some_and(|began| memory.cycle_ended.is_none_or(|ended| ended < began));
+        if self.service().scheduler_memory().is_ok_and(|memory| broken_off(&memory)) {
+            self.advise();
+        }
     }
 
     pub(super) fn tell(&self, event: &Event) {
@@ -75,14 +126,21 @@ impl Station {
 
     /// Takes over a configuration that was changed. One that cannot be used is told once, and the old one goes on.
     pub fn reload(&self) {
-        let Ok(found) = Config::fingerprint(&self.folder) else { return };
         // Held to the end: who looks meanwhile must not go on with the old one.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == Some(found) {
-            return;
+        // A file that is just being replaced or removed is no trouble: the second look finds it settled.
+        match Config::stamp(&self.folder).or_else(|_| Config::stamp(&self.folder)) {
+            Ok(found) if *seen == Some(found) => {}
+            Ok(found) => {
+                *seen = Some(found);
+                self.take_over();
+            }
+            Err(error) => {
+                // Whatever lies there when it can be looked at again is looked at.
+                *seen = None;
+                self.refuse(format!("the configuration in {} cannot be looked at: {error}", self.folder.display()));
+            }
         }
-        *seen = Some(found);
-        self.take_over();
     }
 
     /// Makes the service anew from configuration and store, whether a file changed or not.
@@ -99,11 +157,25 @@ impl Station {
                 self.tell(&Event::ConfigurationTaken);
                 self.changed.send_modify(|generation| *generation += 1);
             }
-            Err(error) => {
-                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-                self.tell(&Event::ConfigurationRefused { message: error.to_string() });
-            }
+            Err(error) => self.refuse(error.to_string()),
         }
+    }
+
+    /// The configuration that lies in the folder does not count. Told once.
+    fn refuse(&self, message: String) {
+        let known = self.refused.lock().unwrap_or_else(PoisonError::into_inner).replace(message.clone());
+        if known.as_ref() != Some(&message) {
+            self.tell(&Event::ConfigurationRefused { message });
+        }
+    }
+
+    /// Nothing runs by itself, for this reason. Told once.
+    fn leave_unplanned(&self, reason: Option<String>) {
+        let mut known = self.unplanned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(message) = reason.as_ref().filter(|reason| known.as_ref() != Some(reason)) {
+            self.tell(&Event::CycleNotStarted { message: message.clone() });
+        }
+        *known = reason;
     }
 
     /// Why the configuration that lies in the folder is not the one that counts, if so.
@@ -125,16 +197,51 @@ impl Station {
         }
         let service = self.service();
         let options = DriveOptions { patience: PATIENCE, ..DriveOptions::default() };
-        match service.drive(&self.cx, &[Work::Cycle { initial }], options, &mut Silent) {
+        // Whoever stops the cycle stops the cycle, and not the service.
+        let cx = Context { cancel: self.cx.cancel.child_token(), ..self.cx.clone() };
+        match service.drive(&cx, &[Work::Cycle { initial }], options, &mut Signs { pulse: &self.pulse, cx: &cx }) {
             // Its runs tell how it went; while something else runs, it stays due.
             Ok(_) | Err(ServiceError::Busy(_)) => {}
+            Err(error) => self.tell(&Event::CycleNotStarted { message: error.to_string() }),
+        }
+    }
+
+    /// Opens the store again after its disk failed. One that fails again and again is tried more and more rarely.
+    fn mend(&self) {
+        let service = self.service();
+        let Some(message) = service.store().failure() else { return };
+        let (now, elapsed) = (self.cx.now(), self.cx.clock.elapsed());
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.since.is_none() {
+            let again = trouble.back.is_some_and(|back| elapsed.saturating_sub(back) < SETTLED);
+            trouble.pause = if again { (trouble.pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
+            trouble.next = elapsed + trouble.pause;
+            trouble.since = Some(now);
+            self.tell(&Event::StoreLost { message });
+        }
+        if elapsed < trouble.next {
+            return;
+        }
+        match service.mend_store() {
+            Ok(_) => {
+                let since = trouble.since.take().unwrap_or(now);
+                trouble.back = Some(elapsed);
+                drop(trouble);
+                self.tell(&Event::StoreBack { since });
+                if self.refused().is_some() {
+                    // Perhaps nothing was wrong with it but the store.
+                    self.renew();
+                } else {
+                    // Whoever remembers what the store may not have kept begins anew.
+                    self.changed.send_modify(|generation| *generation += 1);
+                }
+            }
             Err(error) => {
-                self.tell(&Event::CycleNotStarted { message: error.to_string() });
-                let now = self.cx.now();
-                service.note_schedule(|memory| {
-                    memory.begin_cycle(now);
-                    memory.end_cycle(now, false);
-                });
+                tracing::info!("the store could not be opened again: {error}");
+                if !matches!(error, ServiceError::Busy(_)) {
+                    trouble.pause = (trouble.pause * 2).min(LONGEST_PAUSE);
+                    trouble.next = elapsed + trouble.pause;
+                }
             }
         }
     }
@@ -153,13 +260,26 @@ impl Station {
 impl Duties for Arc<Station> {
     async fn refresh(&self) {
         let station = Arc::clone(self);
-        off_thread(move || station.reload()).await;
+        off_thread(move || {
+            station.reload();
+            station.mend();
+        })
+        .await;
     }
 
-    fn plan(&self) -> (Schedule, Memory) {
+    fn plan(&self) -> Option<(Schedule, Memory)> {
         let service = self.service();
-        // A store that cannot be read now says so in the cycle that it is opened for.
-        (service.schedule(), service.scheduler_memory().unwrap_or_default())
+        let memory = match service.scheduler_memory() {
+            Ok(memory) => memory,
+            Err(error) => {
+                self.leave_unplanned(Some(format!("what the scheduler remembers cannot be read now: {error}")));
+                return None;
+            }
+        };
+        self.leave_unplanned(memory.unreadable.as_ref().map(|why| {
+            format!("what the scheduler remembers cannot be read ({why}), and somebody may have suspended it: `syncline scheduler resume` begins anew")
+        }));
+        Some((service.schedule(), memory))
     }
 
     async fn perform(&self, due: Due) {
@@ -173,8 +293,58 @@ impl Duties for Arc<Station> {
 }
 
 /// Does blocking work aside. A panic in it is told by its own message and ends only the work.
-async fn off_thread(work: impl FnOnce() + Send + 'static) {
+pub(super) async fn off_thread(work: impl FnOnce() + Send + 'static) {
     if let Err(error) = tokio::task::spawn_blocking(work).await {
         tracing::error!("the service met an error of its own and goes on: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ConnectorId;
+    use crate::service::EventQuery;
+    use crate::store::{Kept, KeptState, Store};
+
+    fn station(store: &Store, runtime: &tokio::runtime::Runtime) -> (tempfile::TempDir, Arc<Station>) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("syncline.toml"), "version = 1\n").unwrap();
+        let config = Config::load(folder.path()).unwrap();
+        let service = Service::on_store(config, store.clone(), runtime.handle().clone()).unwrap();
+        (folder, Arc::new(Station::new(Context::system(), service)))
+    }
+
+    fn told(station: &Station, number: u32) -> Vec<String> {
+        let query = EventQuery { numbers: vec![number], ..EventQuery::default() };
+        station.service().events(&query, 100).unwrap().0.into_iter().map(|event| event.text).collect()
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_looked_at_is_told_once_and_taken_when_it_is_back() {
+        let (store, runtime) = (Store::in_memory().unwrap(), tokio::runtime::Runtime::new().unwrap());
+        let (folder, station) = station(&store, &runtime);
+        let main = folder.path().join("syncline.toml");
+        std::fs::remove_file(&main).unwrap();
+        (0..3).for_each(|_| station.reload());
+        assert!(station.refused().is_some());
+        assert_eq!(told(&station, 7063).len(), 1);
+        std::fs::write(&main, "version = 1\n").unwrap();
+        (0..3).for_each(|_| station.reload());
+        assert_eq!(station.refused(), None);
+        assert_eq!(told(&station, 7062).len(), 1);
+    }
+
+    #[test]
+    fn a_schedule_that_cannot_be_read_is_told_once_and_nothing_is_due() {
+        let (store, runtime) = (Store::in_memory().unwrap(), tokio::runtime::Runtime::new().unwrap());
+        let damaged: KeptState<u32> = KeptState::new("scheduler");
+        damaged.update(&store, ConnectorId(0), |_| (Kept::Here(7), ())).unwrap();
+        let (_folder, station) = station(&store, &runtime);
+        for _ in 0..3 {
+            let (schedule, memory) = station.plan().expect("it is known that nothing is known");
+            assert_eq!(schedule.next(&memory, station.cx.now()), None);
+        }
+        let told = told(&station, 7064);
+        assert!(matches!(&told[..], [one] if one.contains("scheduler resume")), "{told:?}");
     }
 }

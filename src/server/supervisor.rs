@@ -1,6 +1,7 @@
 //! The loop of a running service: what is due is done, one thing after the other; in between it waits, and looks up when
 //! somebody wakes it. It knows when and in which order, and nothing of what it has done.
 
+use super::pulse::Pulse;
 use crate::context::Context;
 use crate::schedule::{Due, Memory, Schedule};
 use async_trait::async_trait;
@@ -12,8 +13,9 @@ use tokio::sync::Notify;
 pub trait Duties: Send + Sync {
     /// Takes over what was changed in the configuration.
     async fn refresh(&self);
-    /// When things are due, and what was done.
-    fn plan(&self) -> (Schedule, Memory);
+    /// When things are due, and what was done. `None` when that cannot be known now: nothing is done then. Why is told by
+    /// whoever gives it.
+    fn plan(&self) -> Option<(Schedule, Memory)>;
     /// Does what is due, and remembers when it was done: the plan after it must not name the same again at once. Failing
     /// is told by the work itself.
     async fn perform(&self, due: Due);
@@ -23,13 +25,21 @@ pub trait Duties: Send + Sync {
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Does what is due until told to stop.
-pub async fn supervise(cx: &Context, duties: &dyn Duties, wake: &Notify) {
+pub async fn supervise(cx: &Context, duties: &dyn Duties, wake: &Notify, pulse: &Pulse) {
     while !cx.cancelled() {
         duties.refresh().await;
         if cx.cancelled() {
             break;
         }
-        let (schedule, memory) = duties.plan();
+        pulse.beat(cx);
+        let Some((schedule, memory)) = duties.plan() else {
+            // Nobody can wake it to anything: it would ask the same again, without pause.
+            tokio::select! {
+                () = cx.clock.sleep(LOOK_AGAIN) => {}
+                () = cx.cancel.cancelled() => {}
+            }
+            continue;
+        };
         let now = cx.now();
         match schedule.next(&memory, now) {
             Some((at, due)) if at <= now => duties.perform(due).await,
@@ -50,10 +60,10 @@ mod tests {
     use super::*;
     use crate::context::Clock;
     use crate::model::Timestamp;
-    use crate::schedule::{CycleReason, Policy, Suspension};
+    use crate::schedule::{CycleEnd, CycleReason, Policy, Suspension};
     use std::future::Future;
     use std::pin::Pin;
-    use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
     use std::sync::{Arc, Mutex};
     use tokio_util::sync::CancellationToken;
 
@@ -95,6 +105,7 @@ mod tests {
         done: Mutex<Vec<(i64, Due)>>,
         takes: i64,
         refreshed: AtomicU64,
+        blind: AtomicBool,
         stop: CancellationToken,
         script: Script<'t>,
     }
@@ -112,18 +123,18 @@ mod tests {
             (self.script)(self, self.minute());
         }
 
-        fn plan(&self) -> (Schedule, Memory) {
-            (*self.schedule.lock().unwrap(), self.memory.lock().unwrap().clone())
+        fn plan(&self) -> Option<(Schedule, Memory)> {
+            (!self.blind.load(Ordering::SeqCst)).then(|| (*self.schedule.lock().unwrap(), self.memory.lock().unwrap().clone()))
         }
 
         async fn perform(&self, due: Due) {
             self.done.lock().unwrap().push((self.minute(), due));
             let mut memory = self.memory.lock().unwrap();
             match due {
-                Due::Cycle { .. } => {
+                Due::Cycle { initial, .. } => {
                     memory.begin_cycle(self.clock.now());
                     self.clock.wall.fetch_add(self.takes * MINUTE, Ordering::SeqCst);
-                    memory.end_cycle(self.clock.now(), true);
+                    memory.end_cycle(self.clock.now(), CycleEnd::Whole { initial, succeeded: true });
                 }
                 Due::Maintenance => memory.end_maintenance(self.clock.now()),
             }
@@ -141,6 +152,7 @@ mod tests {
             done: Mutex::default(),
             takes,
             refreshed: AtomicU64::new(0),
+            blind: AtomicBool::new(false),
             stop: cx.cancel.clone(),
             script: Box::new(move |diary, minute| {
                 script(diary, minute - 1_000_000);
@@ -149,7 +161,7 @@ mod tests {
                 }
             }),
         };
-        supervise(&cx, &diary, &Notify::new()).await;
+        supervise(&cx, &diary, &Notify::new(), &Pulse::default()).await;
         let done = diary.done.lock().unwrap().iter().map(|(at, due)| (at - 1_000_000, *due)).collect();
         (done, diary.refreshed.load(Ordering::SeqCst))
     }
@@ -220,14 +232,22 @@ mod tests {
         assert!(cycles.windows(2).all(|pair| pair[1] < pair[0] || pair[1] - pair[0] >= 30), "{cycles:?}");
     }
 
+    /// Nothing is known of what was done: it must not be taken for "nothing was done yet", nor asked for without pause.
+    #[tokio::test]
+    async fn without_a_plan_it_rests_and_does_nothing() {
+        let (done, looked) = live(100, 1, |diary, minute| diary.blind.store((10..60).contains(&minute), Ordering::SeqCst)).await;
+        assert_eq!(cycles(&done), [0, 60, 90]);
+        assert!(looked <= 120, "{looked}");
+    }
+
     #[tokio::test]
     async fn whoever_wakes_it_is_heard_at_once() {
         struct Asked(Mutex<Memory>, CancellationToken, AtomicU64);
         #[async_trait]
         impl Duties for Asked {
             async fn refresh(&self) {}
-            fn plan(&self) -> (Schedule, Memory) {
-                (Schedule { enabled: false, maintenance: false, ..Schedule::default() }, self.0.lock().unwrap().clone())
+            fn plan(&self) -> Option<(Schedule, Memory)> {
+                Some((Schedule { enabled: false, maintenance: false, ..Schedule::default() }, self.0.lock().unwrap().clone()))
             }
             async fn perform(&self, _: Due) {
                 self.2.fetch_add(1, Ordering::SeqCst);
@@ -243,7 +263,8 @@ mod tests {
             duties.0.lock().unwrap().asked = true;
             wake.notify_one();
         };
-        tokio::join!(supervise(&cx, &duties, &wake), asking);
+        let pulse = Pulse::default();
+        tokio::join!(supervise(&cx, &duties, &wake, &pulse), asking);
         assert_eq!(duties.2.load(Ordering::SeqCst), 1);
     }
 }

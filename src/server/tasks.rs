@@ -1,6 +1,6 @@
 //! What goes on beside the supervisor's loop: the password agent, listening to directories, and signs of life.
 
-use super::station::Station;
+use super::station::{Station, off_thread};
 use super::tell_system;
 use crate::context::Context;
 use crate::model::ConnectorId;
@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 
 /// What failed is tried again after this time, and after twice the time whenever it fails again.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// How often it is looked whether people are to be told of something.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// Pauses are never longer.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
@@ -24,6 +26,13 @@ pub(super) async fn passwords(station: Arc<Station>) {
         let service = station.service();
         if service.password_sources().is_empty() {
             pause = FIRST_PAUSE;
+            // The agent may have been at work when they were switched off.
+            off_thread(move || {
+                if let Err(error) = service.forget_password_changes() {
+                    tracing::warn!("changes of passwords go on being noted: {error}");
+                }
+            })
+            .await;
             tokio::select! {
                 _ = changed.changed() => {}
                 () = station.cx.cancel.cancelled() => {}
@@ -63,6 +72,10 @@ pub(super) async fn watches(station: Arc<Station>) {
             let cx = Context { cancel: stop.clone(), ..station.cx.clone() };
             listening.spawn(listen(Arc::clone(&station), cx, id));
         }
+        for id in station.service().with_accounts() {
+            let cx = Context { cancel: stop.clone(), ..station.cx.clone() };
+            listening.spawn(look_for_disabled(Arc::clone(&station), cx, id));
+        }
         tokio::select! {
             _ = changed.changed() => {}
             () = station.cx.cancel.cancelled() => {}
@@ -79,6 +92,8 @@ async fn listen(station: Arc<Station>, cx: Context, id: ConnectorId) {
         match station.service().watch(&cx, id).await {
             Ok(None) => return,
             Ok(Some(mut changes)) => {
+                // Nobody told what happened before.
+                station.advise();
                 loop {
                     let told = tokio::select! {
                         told = changes.next() => told,
@@ -97,13 +112,69 @@ async fn listen(station: Arc<Station>, cx: Context, id: ConnectorId) {
                     }
                 }
                 rest(&cx, &mut pause).await;
-                // Nobody told what happened meanwhile.
-                station.advise();
             }
             Err(error) => {
                 tracing::debug!("{id} cannot be listened to now: {error}");
                 rest(&cx, &mut pause).await;
             }
+        }
+    }
+}
+
+/// Looks for accounts that were disabled, and has a cycle run at once when there is one.
+async fn look_for_disabled(station: Arc<Station>, cx: Context, id: ConnectorId) {
+    let mut pause = FIRST_PAUSE;
+    while !cx.cancelled() {
+        match station.service().watch_disabled(&cx, id).await {
+            Ok(None) => return,
+            Ok(Some(mut looks)) => {
+                // It looks from now on: nobody looked before, or since the one that a changed configuration ended.
+                station.advise();
+                while let Some(found) = looks.next().await {
+                    let news = match found {
+                        Ok(accounts) => {
+                            let service = station.service();
+                            // Whoever cannot say counts as one who says yes.
+                            let asked = tokio::task::spawn_blocking(move || service.is_news(id, &accounts));
+                            !matches!(asked.await, Ok(Ok(false)))
+                        }
+                        Err(error) => {
+                            tracing::info!("{id} cannot be looked at for disabled accounts, the schedule goes on: {error}");
+                            break;
+                        }
+                    };
+                    pause = FIRST_PAUSE;
+                    if news {
+                        station.advise();
+                    }
+                }
+                if cx.cancelled() {
+                    return;
+                }
+                rest(&cx, &mut pause).await;
+            }
+            Err(error) => {
+                tracing::debug!("{id} cannot be looked at for disabled accounts now: {error}");
+                rest(&cx, &mut pause).await;
+            }
+        }
+    }
+}
+
+/// Tells people of what needs them, where that is wanted.
+pub(super) async fn alerts(station: Arc<Station>) {
+    let mut changed = station.changed.subscribe();
+    while !station.cx.cancelled() {
+        changed.mark_unchanged();
+        let wanted = station.service().config().alerts.is_wanted();
+        if wanted {
+            let looking = Arc::clone(&station);
+            off_thread(move || looking.herald().look(&looking)).await;
+        }
+        tokio::select! {
+            () = station.cx.clock.sleep(LOOK_EVERY), if wanted => {}
+            _ = changed.changed() => {}
+            () = station.cx.cancel.cancelled() => {}
         }
     }
 }
@@ -117,15 +188,23 @@ async fn rest(cx: &Context, pause: &mut Duration) {
     *pause = (*pause * 2).min(LONGEST_PAUSE);
 }
 
-/// Tells the service manager that this process is alive, twice as often as it wants to hear it.
-pub(super) async fn watchdog(cx: Context) {
-    let Some(wanted) = sd_notify::watchdog_enabled() else { return };
+/// Tells the service manager that this process does its work, twice as often as it wants to hear it; nothing more when the work
+/// hangs, so that the manager starts another process.
+pub(super) async fn watchdog(station: Arc<Station>, wanted: Duration) {
     // The machine's time, whatever the service's clock says: the manager has no other.
     let mut ticks = tokio::time::interval(wanted / 2);
+    let mut hung = false;
     loop {
         tokio::select! {
-            _ = ticks.tick() => tell_system(&[NotifyState::Watchdog]),
-            () = cx.cancel.cancelled() => return,
+            _ = ticks.tick() => match station.pulse.stopped(&station.cx) {
+                None => tell_system(&[NotifyState::Watchdog]),
+                Some(quiet) if !hung => {
+                    hung = true;
+                    tracing::error!("nothing has got on for {} s: the service manager is no longer told that all is well", quiet.as_secs());
+                }
+                Some(_) => {}
+            },
+            () = station.cx.cancel.cancelled() => return,
         }
     }
 }

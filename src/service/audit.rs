@@ -1,7 +1,10 @@
 //! What administrators did: a line of JSON for each command that changes something, in a file beside the store. A store may
 //! be thrown away and made anew from its directories; what was done to it must not go with it.
+//!
+//! An act is written down when it begins and when it ends, so that one whose process was killed does not go unseen.
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,7 +19,10 @@ pub struct AuditLog {
 /// One act.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
-    /// When it was over, in RFC 3339.
+    /// When it began, in RFC 3339.
+    #[serde(default)]
+    pub begun: String,
+    /// When it was over; empty while it is not, or when its process was killed.
     pub at: String,
     /// Who did it: the account of the calling process.
     pub by: String,
@@ -24,8 +30,8 @@ pub struct Act {
     pub command: Vec<String>,
     /// A running service did it.
     pub in_service: bool,
-    /// How it ended.
-    pub exit_code: u8,
+    /// How it ended; nothing while it did not.
+    pub exit_code: Option<u8>,
     /// Stands for all files of the configuration before it.
     pub configuration_before: String,
     /// The same behind it: another one when the act changed a file.
@@ -64,7 +70,8 @@ impl AuditLog {
         file.sync_data()
     }
 
-    /// The newest acts first, at most so many, and whether there are more. Lines that are none are left out.
+    /// The newest acts first, at most so many, and whether there are more. Of an act that ended its end is told. Lines that
+    /// are none are left out.
     ///
     /// # Errors
     /// When the file cannot be read. One that is not there has no acts.
@@ -90,15 +97,24 @@ impl AuditLog {
                 acts.extend(serde_json::from_slice::<Act>(&line).ok());
                 line.clear();
             }
+            let mut acts = once_each(acts);
             if acts.len() > limit || start == 0 {
                 let more = acts.len() > limit;
-                acts.reverse();
                 acts.truncate(limit);
                 return Ok((acts, more));
             }
             piece = piece.saturating_mul(4);
         }
     }
+}
+
+/// The newest first, without the beginnings of those that ended.
+fn once_each(mut acts: Vec<Act>) -> Vec<Act> {
+    let key = |act: &Act| (act.begun.clone(), act.by.clone(), act.command.clone());
+    let ended: HashSet<_> = acts.iter().filter(|act| act.exit_code.is_some()).map(key).collect();
+    acts.retain(|act| act.exit_code.is_some() || !ended.contains(&key(act)));
+    acts.reverse();
+    acts
 }
 
 fn ends_with_line(file: &mut File) -> io::Result<bool> {
@@ -118,11 +134,12 @@ mod tests {
 
     fn act(number: usize) -> Act {
         Act {
+            begun: format!("2026-11-21T07:{:02}:00Z", number % 60),
             at: format!("2026-11-21T08:{:02}:00Z", number % 60),
             by: "root (uid 0)".to_owned(),
             command: vec!["rule".to_owned(), "disable".to_owned(), format!("{number} {}", "x".repeat(200))],
             in_service: false,
-            exit_code: 0,
+            exit_code: Some(0),
             configuration_before: "0000000000000001".to_owned(),
             configuration_after: "0000000000000002".to_owned(),
         }
@@ -142,6 +159,21 @@ mod tests {
         assert_eq!((found, more), (vec![act(399), act(398), act(397)], true));
         let (found, more) = log.newest(400).unwrap();
         assert_eq!((found.len(), more, &found[399]), (400, false, &act(0)));
+    }
+
+    #[test]
+    fn an_act_that_was_killed_is_told_and_one_that_ended_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = AuditLog::beside(&folder.path().join("s.redb"));
+        let begun = |number| Act { at: String::new(), exit_code: None, configuration_after: String::new(), ..act(number) };
+        for line in [begun(1), begun(2), act(1), begun(3), act(3)] {
+            log.append(&line).unwrap();
+        }
+        assert_eq!(log.newest(9).unwrap(), (vec![act(3), act(1), begun(2)], false));
+        assert_eq!(log.newest(2).unwrap(), (vec![act(3), act(1)], true));
+        let older =
+            br#"{"at":"a","by":"b","command":[],"in_service":false,"exit_code":0,"configuration_before":"","configuration_after":""}"#;
+        assert_eq!(serde_json::from_slice::<Act>(older).unwrap().exit_code, Some(0), "as it was written before");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A number belongs to a name for good. A connector whose file is missing is *abandoned*: its objects stay, and nothing is
 //! synchronized until somebody says whether it comes back, has another name now, or is removed.
 
+use super::browse::known_as;
 use super::{Service, ServiceError};
 use crate::config::{Config, ConnectorConfig, ConnectorKind, ConnectorSettings};
 use crate::engine::import::retire;
@@ -152,7 +153,7 @@ impl Service {
     }
 
     /// Refuses to work with another source anchor than the one that cloud objects were made with: to the rules everybody
-    /// would be somebody else (specification: sync engine, section 5.8).
+    /// would be somebody else (specification: sync engine, section 5.8). From `objectGUID` the consistency GUID is the one way on.
     ///
     /// # Errors
     /// When it was changed, or the store cannot be read.
@@ -162,7 +163,25 @@ impl Service {
         let kept = snapshot.state(INSTALLATION, SOURCE_ANCHOR)?.and_then(|octets| String::from_utf8(octets).ok());
         match kept {
             Some(kept) if kept.eq_ignore_ascii_case(now) => Ok(()),
-            Some(kept) => Err(ServiceError::SourceAnchor { kept, now: now.clone() }),
+            // The same value for everybody who has none of the new attribute, and whoever has another one there is refused alone
+            // (specification: sync engine 5.8; the rules' "SourceAnchor attribute has changed.").
+            Some(kept) if kept.eq_ignore_ascii_case("objectGUID") && now.eq_ignore_ascii_case("mS-DS-ConsistencyGuid") => {
+                let mut changes = ChangeSet::new();
+                changes.states.push((INSTALLATION, SOURCE_ANCHOR.to_owned(), Some(now.clone().into_bytes())));
+                Ok(self.store.apply(changes)?)
+            }
+            Some(kept) => {
+                let (mut objects, mut sample) = (0, Vec::new());
+                for target in self.rules()?.targets() {
+                    objects += snapshot.cs_count(*target)?;
+                    for object in snapshot.cs_scan(*target, None, 3)? {
+                        let known = known_as(self.store.names(), &object.values).to_string();
+                        sample.push(if known.is_empty() { object.dn.to_string() } else { known });
+                    }
+                }
+                sample.truncate(3);
+                Err(ServiceError::SourceAnchor { kept, now: now.clone(), objects, sample: sample.join("; ") })
+            }
             None => {
                 let mut exported = false;
                 for target in self.rules()?.targets() {

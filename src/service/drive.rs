@@ -1,19 +1,21 @@
 //! Runs profiles and cycles: starts what they need, lends it to the engine, and gives back what was recorded.
 
-use super::facilities::TenantLease;
+use super::facilities::{TenantLease, TurnHeld};
 use super::journal::Journal;
 use super::parameters::kept_extensions;
 use super::tenant::TenantPlace;
 use super::views::RunView;
 use super::wiring::Wired;
 use super::{Service, ServiceError, compile_rules};
-use crate::config::ConnectorSettings;
+use crate::config::{ConnectorConfig, ConnectorSettings};
 use crate::context::Context;
 use crate::engine::Progress;
 use crate::engine::bridge::Bridge;
 use crate::engine::export::{DeleteSet, ExportPlan};
 use crate::engine::run::{Caution, Engine, Participant, Profile, Standing, severity};
-use crate::model::{ConnectorId, CsId};
+use crate::engine::sync::Decree;
+use crate::model::{ConnectorId, CsId, Dn};
+use crate::schedule::CycleEnd;
 use crate::store::RunRecord;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +23,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
     /// One profile on one connector.
     Profile {
@@ -36,6 +38,25 @@ pub enum Work {
         object: CsId,
         /// With all its targets compared.
         full: bool,
+    },
+    /// The import of one entry.
+    Entry {
+        /// Its connector.
+        connector: ConnectorId,
+        /// Its name.
+        dn: Dn,
+    },
+    /// The export of one object of a target.
+    Target {
+        /// The object.
+        object: CsId,
+    },
+    /// What an administrator decided about one object, with what follows from it.
+    Decree {
+        /// The object.
+        object: CsId,
+        /// The decision.
+        decree: Decree,
     },
     /// A whole cycle over all connectors.
     Cycle {
@@ -63,6 +84,8 @@ pub struct DriveOptions {
 #[derive(Default)]
 struct Crew {
     wired: BTreeMap<ConnectorId, Wired>,
+    /// Connectors that cannot be used, and why. A cycle goes on with the others.
+    unusable: BTreeMap<ConnectorId, String>,
     tenants: Vec<TenantLease>,
 }
 
@@ -103,25 +126,45 @@ impl Service {
         options: DriveOptions,
         progress: &mut dyn Progress,
     ) -> Result<Vec<RunView>, ServiceError> {
-        self.rules()?;
-        let turn = self.facilities.turn.take(&self.title(work), &cx.cancel, options.patience)?;
-        self.keep_source_anchor()?;
         let threads = self.threads()?;
+        let turn = threads.handle().block_on(self.facilities.turn.take(cx, &self.title(work), options.patience))?;
+        let cycle = work.iter().any(|piece| matches!(piece, Work::Cycle { .. }));
+        if !cycle {
+            return self.do_work(cx, &threads, work, options, turn, progress);
+        }
+        // Whatever keeps a cycle from going on, it counts: the schedule must not try the same again at once.
+        self.note_schedule(|memory| memory.begin_cycle(cx.now()));
+        let done = self.do_work(cx, &threads, work, options, turn, progress);
+        // One that was told to stop left out runs that nobody sees the lack of.
+        let initial = work.contains(&Work::Cycle { initial: true });
+        let end = match &done {
+            Ok(runs) if !cx.cancelled() => CycleEnd::Whole { initial, succeeded: succeeded(runs) },
+            _ => CycleEnd::BrokenOff,
+        };
+        self.note_schedule(|memory| memory.end_cycle(cx.now(), end));
+        done
+    }
+
+    /// Does work that has the turn.
+    fn do_work(
+        &self,
+        cx: &Context,
+        threads: &Threads,
+        work: &[Work],
+        options: DriveOptions,
+        turn: TurnHeld<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<RunView>, ServiceError> {
+        self.rules()?;
+        self.keep_source_anchor()?;
         let runtime = threads.handle();
         let watcher = threads.watch_signals(cx);
         let mut crew = Crew::default();
-        let cycle = work.iter().any(|piece| matches!(piece, Work::Cycle { .. }));
-        if cycle {
-            self.note_schedule(|memory| memory.begin_cycle(cx.now()));
-        }
         let done = runtime
             .block_on(self.gather(work, options, cx, &mut crew))
             .and_then(|()| self.work(cx, work, options, &crew, Bridge::new(runtime.clone()), progress));
-        if cycle {
-            self.note_schedule(|memory| memory.end_cycle(cx.now(), done.as_ref().is_ok_and(|runs| succeeded(runs))));
-        }
         drop(turn);
-        if done.is_ok() && cycle {
+        if done.is_ok() && work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) {
             // Passwords go their own way: what becomes of them is told by events and `phs status`, not by the runs.
             if let Err(error) = runtime.block_on(self.passwords_behind_cycle(cx)) {
                 tracing::warn!("passwords were not synchronized: {error}");
@@ -151,6 +194,9 @@ impl Service {
                 format!("{} of {}", profile.as_str(), self.connectors.get(connector).map_or("?", String::as_str))
             }
             Some(Work::Object { object, .. }) => format!("the synchronization of object {object}"),
+            Some(Work::Entry { dn, .. }) => format!("the import of {dn}"),
+            Some(Work::Target { object }) => format!("the export of object {object}"),
+            Some(Work::Decree { object, .. }) => format!("a decision about object {object}"),
             None => "nothing".to_owned(),
         }
     }
@@ -177,16 +223,46 @@ impl Service {
         done
     }
 
+    /// Does something with a connector; the embedded tenant runs meanwhile.
+    pub(super) fn with_wired<T>(
+        &self,
+        cx: &Context,
+        config: &ConnectorConfig,
+        work: impl AsyncFnOnce(&Wired) -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        self.with_runtime(cx, async || {
+            let pool = &self.facilities.tenants;
+            let lease = match &config.settings {
+                ConnectorSettings::Entra(file) if file.is_embedded() => {
+                    Some(pool.take(&config.name, file, self.password_only(), TenantPlace::Here, cx).await?)
+                }
+                _ => None,
+            };
+            let done = match self.wire(config, lease.as_ref().map(TenantLease::tenant), cx).await {
+                Ok(wired) => work(&wired).await,
+                Err(error) => Err(error),
+            };
+            if let Some(lease) = lease {
+                pool.give_back(lease).await;
+            }
+            done
+        })
+    }
+
     /// Makes the connectors that the work reads or writes.
     async fn gather(&self, work: &[Work], options: DriveOptions, cx: &Context, crew: &mut Crew) -> Result<(), ServiceError> {
         let mut needed: BTreeSet<ConnectorId> = BTreeSet::new();
         for piece in work {
             match piece {
                 Work::Cycle { .. } => needed.extend(self.connectors.keys()),
-                Work::Profile { connector, profile: Profile::FullImport | Profile::DeltaImport | Profile::Export } => {
+                Work::Profile { connector, profile: Profile::FullImport | Profile::DeltaImport | Profile::Export }
+                | Work::Entry { connector, .. } => {
                     needed.insert(*connector);
                 }
-                Work::Profile { .. } | Work::Object { .. } => {}
+                Work::Target { object } => {
+                    needed.insert(object.connector());
+                }
+                Work::Profile { .. } | Work::Object { .. } | Work::Decree { .. } => {}
             }
         }
         for id in needed {
@@ -197,15 +273,44 @@ impl Service {
                 }
                 _ => None,
             };
+            let asked = work.iter().find_map(|piece| match piece {
+                Work::Entry { connector, dn } if *connector == id => Some(dn),
+                _ => None,
+            });
+            let narrowed = asked.map(|dn| self.narrowed(id, config, dn)).transpose()?.flatten();
+            let config = narrowed.as_ref().unwrap_or(config);
             let wired = self.wire(config, tenant.as_ref().map(TenantLease::tenant), cx).await;
             crew.tenants.extend(tenant);
-            let wired = wired?;
+            let wired = match wired {
+                Err(error) if work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) => {
+                    crew.unusable.insert(id, error.to_string());
+                    continue;
+                }
+                wired => wired?,
+            };
             if let Some(facts) = &wired.facts {
                 self.keep_facts(id, facts)?;
             }
             crew.wired.insert(id, wired);
         }
         Ok(())
+    }
+
+    /// The connector for an entry that nobody knows yet: a server is searched at its name alone. Whoever is known is found by
+    /// the anchor, whatever its name is now.
+    pub(super) fn narrowed(&self, id: ConnectorId, config: &ConnectorConfig, dn: &Dn) -> Result<Option<ConnectorConfig>, ServiceError> {
+        if !matches!(config.settings, ConnectorSettings::Ad(_) | ConnectorSettings::Ldap(_)) {
+            return Ok(None);
+        }
+        if self.store.snapshot()?.cs_by_dn(id, &dn.key())?.is_some() || !self.is_selected(&config.name, dn)? {
+            return Ok(None);
+        }
+        let mut narrowed = config.clone();
+        if let Some(selection) = narrowed.selection_mut() {
+            selection.include = vec![dn.as_str().to_owned()];
+            selection.exclude.clear();
+        }
+        Ok(Some(narrowed))
     }
 
     fn work(
@@ -231,6 +336,7 @@ impl Service {
         let participant = |id: &ConnectorId, name: &String| Participant {
             name: name.clone(),
             connector: crew.wired.get(id).map(|wired| wired.connector.clone()),
+            unusable: crew.unusable.get(id).cloned(),
             target: rules.targets().contains(id),
             selection: self.config.connector(name).map_or(0, super::connectors::selection),
             standing: Standing::Configured,
@@ -238,7 +344,7 @@ impl Service {
         let mut participants: BTreeMap<ConnectorId, Participant> =
             self.connectors.iter().map(|(id, name)| (*id, participant(id, name))).collect();
         for (id, (name, standing)) in self.former_connectors()? {
-            participants.insert(id, Participant { name, connector: None, target: false, selection: 0, standing });
+            participants.insert(id, Participant { name, connector: None, unusable: None, target: false, selection: 0, standing });
         }
         let guard = &self.config.guard;
         let journal = Journal::new(&self.store, self.config.limits.history_days);
@@ -249,15 +355,14 @@ impl Service {
             participants,
             parameters: self.kept_parameters(cx.now())?,
             caution: Caution {
-                deletes_max: Some(guard.max_deletes),
-                delete_percent_max: guard.max_delete_percent,
+                limits: self.facilities.limits.clone(),
                 allow_deletes: options.allow_deletes,
                 errors_max: self.config.limits.object_errors,
-                staging: guard.staging,
                 shrink_percent_max: guard.shrink_percent,
                 allow_shrink: options.allow_shrink,
                 history_days: self.config.limits.history_days,
                 review: Some(self.reviewer(options.plan)?),
+                installation: Some(self.installation()?),
             },
             cx: cx.clone(),
             events: &journal,
@@ -268,6 +373,9 @@ impl Service {
             match piece {
                 Work::Profile { connector, profile } => records.push(engine.run(*connector, *profile, progress)?),
                 Work::Object { object, full } => records.push(engine.synchronize_object(*object, *full, progress)?),
+                Work::Entry { connector, dn } => records.push(engine.import_entry(*connector, dn, progress)?),
+                Work::Target { object } => records.push(engine.export_object(*object, progress)?),
+                Work::Decree { object, decree } => records.push(engine.decree(*object, *decree, progress)?),
                 Work::Cycle { initial } => records.extend(engine.cycle(*initial, progress)?),
             }
         }
@@ -277,9 +385,9 @@ impl Service {
 
 /// True when directories were read and rules applied. An export that a guard stopped has no say in whether deltas can be
 /// believed.
-fn succeeded(runs: &[RunRecord]) -> bool {
-    let reads = |run: &&RunRecord| run.profile != Profile::Export.as_str();
-    !runs.is_empty() && runs.iter().filter(reads).all(|run| severity(&run.result.0) < 3)
+fn succeeded(runs: &[RunView]) -> bool {
+    let reads = |run: &&RunView| run.profile != Profile::Export.as_str();
+    !runs.is_empty() && runs.iter().filter(reads).all(|run| severity(&run.result) < 3)
 }
 
 /// Asks the work to end at the first interrupt, request to terminate or lost terminal; the second one ends the process.

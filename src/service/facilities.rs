@@ -4,17 +4,18 @@ use super::scheduler::Remembered;
 use super::tenant::{RunningTenant, TenantPlace};
 use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, EntraFile};
-use crate::context::{Clock as _, Context, SystemClock};
+use crate::context::Context;
+use crate::engine::export::Limits;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Outlives a [`super::Service`] when its configuration is read again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Facilities {
     /// The runtime of a process that goes on; a command makes one for itself.
     pub(super) runtime: Option<Handle>,
@@ -22,6 +23,21 @@ pub(super) struct Facilities {
     pub(super) turn: Turn,
     pub(super) passwords: PasswordLoop,
     pub(super) scheduler: Remembered,
+    /// What limits exports; those under way look at it, too.
+    pub(super) limits: Limits,
+}
+
+impl Default for Facilities {
+    fn default() -> Self {
+        Self {
+            runtime: None,
+            tenants: TenantPool::default(),
+            turn: Turn::default(),
+            passwords: PasswordLoop::default(),
+            scheduler: Remembered::default(),
+            limits: Limits::unsaid(),
+        }
+    }
 }
 
 /// The password agent of this process, if it has one.
@@ -145,12 +161,22 @@ impl Service {
     /// When something runs for longer than `patience`, or as the work fails.
     pub fn between_runs<T>(
         &self,
+        cx: &Context,
         what: &str,
         patience: Duration,
         work: impl FnOnce() -> Result<T, ServiceError>,
     ) -> Result<T, ServiceError> {
-        let _turn = self.facilities.turn.take(what, &CancellationToken::new(), patience)?;
-        work()
+        let turn = match self.facilities.turn.take_now(what, &CancellationToken::new()) {
+            Ok(turn) => turn,
+            Err(busy) if patience.is_zero() => return Err(busy),
+            Err(_) => {
+                let nobody = Context { cancel: CancellationToken::new(), ..cx.clone() };
+                self.with_runtime(cx, async || self.facilities.turn.take(&nobody, what, patience).await)?
+            }
+        };
+        let done = work();
+        drop(turn);
+        done
     }
 
     /// Asks what runs now in this process to end at its next border. Gives what it is.
@@ -163,7 +189,7 @@ impl Service {
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     held: Mutex<Option<Running>>,
-    free: Condvar,
+    free: Notify,
 }
 
 #[derive(Clone, Debug)]
@@ -180,16 +206,33 @@ pub(super) struct TurnHeld<'t> {
 
 impl Turn {
     /// Takes the turn for some work, as soon as it is free and at most after `patience`. Whoever wants the work to end
-    /// cancels `stop`.
-    pub(super) fn take(&self, work: &str, stop: &CancellationToken, patience: Duration) -> Result<TurnHeld<'_>, ServiceError> {
-        let clock = SystemClock::new();
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(other) = held.as_ref() {
-            let left = patience.saturating_sub(clock.elapsed());
-            if left.is_zero() {
-                return Err(ServiceError::Busy(other.work.clone()));
+    /// cancels the context, which also ends the wait.
+    pub(super) async fn take(&self, cx: &Context, work: &str, patience: Duration) -> Result<TurnHeld<'_>, ServiceError> {
+        let over = cx.clock.sleep(patience);
+        tokio::pin!(over);
+        loop {
+            // Asked for before looking, so that no call between the two is missed.
+            let free = self.free.notified();
+            let busy = match self.take_now(work, &cx.cancel) {
+                Ok(turn) => return Ok(turn),
+                Err(busy) => busy,
+            };
+            if patience.is_zero() {
+                return Err(busy);
             }
-            held = self.free.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
+            tokio::select! {
+                () = free => {}
+                () = &mut over => return Err(busy),
+                () = cx.cancel.cancelled() => return Err(busy),
+            }
+        }
+    }
+
+    /// Takes the turn when it is free.
+    pub(super) fn take_now(&self, work: &str, stop: &CancellationToken) -> Result<TurnHeld<'_>, ServiceError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = held.as_ref() {
+            return Err(ServiceError::Busy(other.work.clone()));
         }
         *held = Some(Running { work: work.to_owned(), stop: stop.clone() });
         Ok(TurnHeld { turn: self })
@@ -212,7 +255,7 @@ impl Turn {
 impl Drop for TurnHeld<'_> {
     fn drop(&mut self) {
         *self.turn.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.turn.free.notify_one();
+        self.turn.free.notify_waiters();
     }
 }
 
@@ -223,25 +266,30 @@ mod tests {
     #[test]
     fn only_one_has_the_turn_and_the_others_are_told_who() {
         let (turn, stop) = (Turn::default(), CancellationToken::new());
-        let first = turn.take("a cycle", &stop, Duration::ZERO).unwrap();
-        let refused = turn.take("an export", &stop, Duration::ZERO).unwrap_err();
+        let first = turn.take_now("a cycle", &stop).unwrap();
+        let refused = turn.take_now("an export", &stop).unwrap_err();
         assert!(refused.to_string().contains("a cycle"), "{refused}");
         assert_eq!(turn.running().as_deref(), Some("a cycle"));
         assert_eq!(turn.stop().as_deref(), Some("a cycle"));
         assert!(stop.is_cancelled());
         drop(first);
         assert_eq!(turn.running(), None);
-        turn.take("an export", &stop, Duration::ZERO).unwrap();
+        turn.take_now("an export", &stop).unwrap();
     }
 
-    #[test]
-    fn who_waits_gets_the_turn_when_it_is_free() {
-        let (turn, stop) = (Turn::default(), CancellationToken::new());
-        let first = turn.take("a cycle", &stop, Duration::ZERO).unwrap();
-        std::thread::scope(|scope| {
-            let second = scope.spawn(|| turn.take("an export", &stop, Duration::from_mins(1)).map(drop));
+    #[tokio::test]
+    async fn who_waits_gets_the_turn_when_it_is_free() {
+        let (turn, cx) = (Turn::default(), Context::system());
+        let first = turn.take_now("a cycle", &cx.cancel).unwrap();
+        let refused = turn.take(&cx, "an export", Duration::from_millis(1)).await.map(drop);
+        assert!(refused.unwrap_err().to_string().contains("a cycle"));
+        let second = turn.take(&cx, "an export", Duration::from_mins(1));
+        let free = async {
+            tokio::task::yield_now().await;
             drop(first);
-            second.join().unwrap().unwrap();
-        });
+        };
+        let (second, ()) = tokio::join!(second, free);
+        drop(second.unwrap());
+        assert_eq!(turn.running(), None);
     }
 }

@@ -1,8 +1,10 @@
 //! Protection against deleting by accident, as an administrator sees and sets it (specification: sync engine, section 5.5).
 
 use super::{Service, ServiceError};
-use crate::config::{MAIN_FILE, set_key};
-use crate::engine::export::{ExportSummary, known_terms};
+use crate::config::{Edit, GuardTable, MAIN_FILE, change_file};
+use crate::connector::{ConnectorError, ConnectorErrorKind, DeleteLimit};
+use crate::context::Context;
+use crate::engine::export::{ExportLimits, ExportSummary, known_terms, remember_terms};
 use serde::Serialize;
 
 /// The guards and how they stand.
@@ -46,10 +48,30 @@ pub struct GuardChange {
     pub max_delete_percent: Option<u32>,
     /// The share that a full import may miss, in percent.
     pub shrink_percent: Option<u32>,
+    /// No limit; a tenant's own only.
+    pub off: bool,
+}
+
+/// One setting before and after a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GuardSetting {
+    /// `syncline.toml`, or the target's name for its own setting.
+    pub place: String,
+    /// The key, or what the target's own setting is called.
+    pub key: &'static str,
+    /// What counts now.
+    pub now: Option<u64>,
+    /// What would count.
+    pub then: Option<u64>,
 }
 
 /// The table of the main file.
 const TABLE: &str = "guard";
+
+/// What the configuration makes of the limits of exports.
+pub(super) fn export_limits(guard: &GuardTable) -> ExportLimits {
+    ExportLimits { deletes_max: Some(guard.max_deletes), delete_percent_max: guard.max_delete_percent, staging: guard.staging }
+}
 
 impl Service {
     /// The guards and how they stand.
@@ -62,11 +84,8 @@ impl Service {
         let mut targets = Vec::new();
         for id in self.rules()?.targets() {
             let terms = known_terms(&snapshot, *id)?;
-            let mut summary = ExportSummary::of(&snapshot, *id)?;
-            if guard.max_delete_percent.or(terms.delete_percent_max).is_some() {
-                summary.count_existing(&snapshot, *id)?;
-            }
-            let limit = summary.delete_limit(Some(guard.max_deletes), guard.max_delete_percent, terms);
+            let summary = ExportSummary::of(&snapshot, *id)?;
+            let limit = summary.delete_limit(&snapshot, *id, &export_limits(guard), &terms)?;
             targets.push(GuardedTarget {
                 connector: self.connectors.get(id).cloned().unwrap_or_default(),
                 tenant_max_deletes: terms.deletes_max,
@@ -85,16 +104,85 @@ impl Service {
         })
     }
 
+    /// Asks every target what it allows by itself, and keeps it for [`Self::guard`]. Gives those that could not be asked, and why.
+    ///
+    /// # Errors
+    /// When the store refuses or the rules do not compile.
+    pub fn ask_targets(&self, cx: &Context) -> Result<Vec<(String, String)>, ServiceError> {
+        self.with_targets(cx, async |asked| {
+            let mut silent = Vec::new();
+            for target in asked {
+                match (&target.terms, &target.failure) {
+                    (Some(terms), _) => remember_terms(&self.store, target.id, terms)?,
+                    (None, failure) => silent.push((target.name.clone(), failure.clone().unwrap_or_default())),
+                }
+            }
+            Ok(silent)
+        })
+    }
+
+    /// What a change of the guards would change.
+    ///
+    /// # Errors
+    /// When a share is above 100, or the store cannot be read.
+    pub fn preview_guard(&self, change: GuardChange, tenant: bool) -> Result<Vec<GuardSetting>, ServiceError> {
+        let view = self.guard()?;
+        check_shares(change)?;
+        let percent = |percent: Option<u32>| percent.map(u64::from);
+        if tenant {
+            let limit = tenant_limit(change)?;
+            let setting = |target: &GuardedTarget| {
+                let (key, then) = match limit {
+                    DeleteLimit::Count(count) => ("deletes of one export", Some(u64::from(count))),
+                    DeleteLimit::Percent(share) => ("deletes of one export, in percent", Some(u64::from(share))),
+                    DeleteLimit::Off => ("deletes of one export", None),
+                };
+                let now = if matches!(limit, DeleteLimit::Percent(_)) {
+                    percent(target.tenant_max_delete_percent)
+                } else {
+                    target.tenant_max_deletes
+                };
+                GuardSetting { place: target.connector.clone(), key, now, then }
+            };
+            return Ok(view.targets.iter().map(setting).collect());
+        }
+        let settings = [
+            ("guard.max_deletes", Some(view.max_deletes), change.max_deletes),
+            ("guard.max_delete_percent", percent(view.max_delete_percent), percent(change.max_delete_percent)),
+            ("guard.shrink_percent", Some(u64::from(view.shrink_percent)), percent(change.shrink_percent)),
+        ];
+        let changed = settings.into_iter().filter(|(_, _, then)| then.is_some());
+        Ok(changed.map(|(key, now, then)| GuardSetting { place: MAIN_FILE.to_owned(), key, now, then }).collect())
+    }
+
+    /// Sets what the targets themselves allow, for all who synchronize with them.
+    ///
+    /// # Errors
+    /// When a share is above 100, a target cannot be asked, or refuses.
+    pub fn set_tenant_guard(&self, cx: &Context, change: GuardChange) -> Result<(), ServiceError> {
+        check_shares(change)?;
+        let limit = tenant_limit(change)?;
+        self.with_targets(cx, async |asked| {
+            for target in asked {
+                let failed = |source| ServiceError::Connector { connector: target.name.clone(), source };
+                let Some(connector) = &target.connector else {
+                    let message = target.failure.clone().unwrap_or_default();
+                    return Err(failed(ConnectorError::new(ConnectorErrorKind::Connection, message)));
+                };
+                connector.set_delete_limit(cx, limit).await.map_err(failed)?;
+                let terms = connector.begin_export(cx).await.map_err(failed)?;
+                remember_terms(&self.store, target.id, &terms)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Writes guards into the main file.
     ///
     /// # Errors
     /// When a share is above 100, or the file cannot be written.
     pub fn set_guard(&self, change: GuardChange) -> Result<(), ServiceError> {
-        for percent in [change.max_delete_percent, change.shrink_percent].into_iter().flatten() {
-            if percent > 100 {
-                return Err(ServiceError::Usage(format!("{percent} is no share in percent: write 0 to 100")));
-            }
-        }
+        check_shares(change)?;
         let folder = &self.config.folder;
         let path = folder.join(MAIN_FILE);
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -103,11 +191,31 @@ impl Service {
             ("max_delete_percent", change.max_delete_percent.map(i64::from)),
             ("shrink_percent", change.shrink_percent.map(i64::from)),
         ];
-        for (key, value) in wanted {
-            if let Some(value) = value {
-                set_key(folder, &path, TABLE, key, value)?;
-            }
-        }
+        let put = |value: i64| Edit::Put(value.into());
+        let keys: Vec<([&str; 2], Edit)> = wanted.into_iter().filter_map(|(key, value)| Some(([TABLE, key], put(value?)))).collect();
+        let edits: Vec<(&[&str], Edit)> = keys.iter().map(|(key, edit)| (key.as_slice(), edit.clone())).collect();
+        change_file(folder, &path, &edits, false)?;
         Ok(())
+    }
+}
+
+fn check_shares(change: GuardChange) -> Result<(), ServiceError> {
+    match [change.max_delete_percent, change.shrink_percent].into_iter().flatten().find(|percent| *percent > 100) {
+        Some(percent) => Err(ServiceError::Usage(format!("{percent} is no share in percent: write 0 to 100"))),
+        None => Ok(()),
+    }
+}
+
+/// The one setting that a tenant has.
+fn tenant_limit(change: GuardChange) -> Result<DeleteLimit, ServiceError> {
+    match (change.max_deletes, change.max_delete_percent, change.shrink_percent, change.off) {
+        (Some(count), None, None, false) => u32::try_from(count)
+            .ok()
+            .filter(|count| i32::try_from(*count).is_ok())
+            .map(DeleteLimit::Count)
+            .ok_or_else(|| ServiceError::Usage(format!("{count} is more than a tenant can count: write 0 to {}", i32::MAX))),
+        (None, Some(percent), None, false) => Ok(DeleteLimit::Percent(percent)),
+        (None, None, None, true) => Ok(DeleteLimit::Off),
+        _ => Err(ServiceError::Usage("a tenant has one limit of its own: give --max-deletes, --max-delete-percent or --off".to_owned())),
     }
 }

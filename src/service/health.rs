@@ -26,6 +26,23 @@ pub struct HealthFacts {
     pub success_age_max: u64,
     /// The connectors that are configured.
     pub connectors: Vec<ConnectorFacts>,
+    /// The directories whose passwords are synchronized.
+    pub passwords: Vec<PasswordFacts>,
+}
+
+/// How password synchronization of a directory stands. Times are microseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PasswordFacts {
+    /// The directory's name.
+    pub directory: String,
+    /// Passwords are not sent, or not read.
+    pub held: bool,
+    /// When the agent last looked.
+    pub last_cycle: Option<i64>,
+    /// When the target last took a password.
+    pub last_sent: Option<i64>,
+    /// When it last answered a sign of life.
+    pub last_heartbeat: Option<i64>,
 }
 
 /// How a connector stands.
@@ -78,7 +95,7 @@ impl Service {
         let schedule: Schedule = self.schedule();
         Ok(HealthFacts {
             running: self.running().is_some(),
-            suspended: memory.suspended.is_some(),
+            suspended: memory.is_held(),
             staging: self.config.guard.staging,
             cycle_began: memory.cycle_began,
             cycle_ended: memory.cycle_ended,
@@ -86,6 +103,27 @@ impl Service {
             success_age: memory.cycle_succeeded.map(age),
             success_age_max: (schedule.effective_interval() * INTERVALS).as_secs(),
             connectors,
+            passwords: self.password_facts(cx)?,
         })
+    }
+
+    fn password_facts(&self, cx: &Context) -> Result<Vec<PasswordFacts>, ServiceError> {
+        if self.rules().is_err() || self.password_sources().is_empty() {
+            return Ok(Vec::new());
+        }
+        let time = |at: &Option<String>| at.as_ref()?.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond);
+        let standings = self.password_status_uncounted(cx)?.into_iter().filter(|standing| standing.enabled);
+        let facts = standings.map(|standing| {
+            let status = &standing.status;
+            let failing = status.domains.iter().any(|domain| domain.failure.is_some());
+            PasswordFacts {
+                held: status.held.is_some() || status.failure.is_some() || failing,
+                last_cycle: time(&status.last_cycle),
+                last_sent: time(&status.last_sent),
+                last_heartbeat: time(&status.last_heartbeat),
+                directory: standing.name,
+            }
+        });
+        Ok(facts.collect())
     }
 }

@@ -2,8 +2,32 @@
 
 use super::ServiceError;
 use super::views::{RunView, StepObjectView, StepObjectsView};
-use crate::model::RunId;
+use crate::model::{ConnectorId, CsId, RunId};
 use crate::store::{CounterName, RunRecord, Snapshot};
+use serde::Serialize;
+
+/// Runs read at a time.
+const PAGE: usize = 50;
+
+/// What a step of a run did to an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ObjectLogLine {
+    /// The run.
+    pub run: u64,
+    /// When the step began.
+    pub started: String,
+    /// The connector of the run, which may be another one than the object's.
+    pub connector: String,
+    /// The step's number.
+    pub step: u32,
+    /// What the step does.
+    pub kind: String,
+    /// The counter that counted the object: what was done.
+    pub counter: String,
+    /// Its name then, and what changed.
+    #[serde(flatten)]
+    pub object: StepObjectView,
+}
 
 /// Past runs at one moment.
 #[derive(Debug)]
@@ -22,6 +46,31 @@ impl History {
     /// When the store cannot be read.
     pub fn runs(&self, limit: usize) -> Result<Vec<RunView>, ServiceError> {
         Ok(self.snapshot.runs(None, limit)?.iter().map(RunView::of).collect())
+    }
+
+    /// The newest runs first: of one connector where one is given, only those that have not ended where they are asked for.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn runs_of(&self, connector: Option<ConnectorId>, running: bool, limit: usize) -> Result<Vec<RunView>, ServiceError> {
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let runs = self.snapshot.runs(before, PAGE)?;
+            let Some(oldest) = runs.last() else { return Ok(found) };
+            before = Some(oldest.id);
+            for run in &runs {
+                if found.len() >= limit {
+                    return Ok(found);
+                }
+                // Runs follow each other: behind one that has ended, none is under way.
+                if running && run.ended.is_some() {
+                    return Ok(found);
+                }
+                if connector.is_none_or(|wanted| wanted == run.connector) {
+                    found.push(RunView::of(run));
+                }
+            }
+        }
     }
 
     /// One run.
@@ -60,6 +109,42 @@ impl History {
             objects: objects.iter().map(StepObjectView::of).collect(),
             more,
         })
+    }
+
+    /// What runs did to an object, the newest first; as far back as history is kept.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn of_object(&self, id: CsId, last: usize) -> Result<(Vec<ObjectLogLine>, bool), ServiceError> {
+        // Rows of a counter are ordered by object: the one behind its predecessor is the object, or it was not counted.
+        let ahead = id.0.checked_sub(1).map(CsId);
+        let (mut lines, mut before) = (Vec::new(), None);
+        loop {
+            let runs = self.snapshot.runs(before, PAGE)?;
+            let Some(oldest) = runs.last() else { return Ok((lines, false)) };
+            before = Some(oldest.id);
+            for run in &runs {
+                let view = RunView::of(run);
+                for (step, shown) in run.steps.iter().zip(&view.steps).rev() {
+                    for counter in step.counters.iter().filter(|(_, count)| **count > 0).map(|(name, _)| name) {
+                        let found = self.snapshot.step_objects(run.id, step.number, counter.clone(), ahead, 1)?;
+                        let Some(found) = found.first().filter(|found| found.id == id) else { continue };
+                        if lines.len() >= last {
+                            return Ok((lines, true));
+                        }
+                        lines.push(ObjectLogLine {
+                            run: run.id.0,
+                            started: step.started.to_string(),
+                            connector: run.connector_name.clone(),
+                            step: step.number,
+                            kind: shown.title().to_owned(),
+                            counter: counter.0.to_string(),
+                            object: StepObjectView::of(found),
+                        });
+                    }
+                }
+            }
+        }
     }
 
     /// An error when a run has no such step.

@@ -2,12 +2,20 @@
 //!
 //! Nothing here decides anything about identities, and nothing here knows a terminal.
 
+mod ad_accounts;
+mod alerts;
 mod anchors;
 mod audit;
 mod browse;
+mod by_hand;
+mod clearing;
 mod cloud;
 mod compare;
+mod connector_copy;
+mod connector_file;
 mod connectors;
+mod directory_schema;
+mod doctor;
 mod drive;
 mod entry;
 mod explain;
@@ -16,19 +24,33 @@ mod facilities;
 mod guard;
 mod health;
 mod history;
+mod installation;
 mod journal;
+mod lint;
+mod lint_files;
 mod maintenance;
+mod object_read;
+mod object_sync;
 mod parameters;
+mod partitions;
 mod password_checks;
 mod passwords;
 mod plan;
 mod preview;
+mod promotion;
+mod rotation;
 mod rule_book;
 mod rule_edit;
 mod scheduler;
+mod secrets;
+mod settings;
+mod setup;
 mod status;
 mod support;
+mod support_mask;
+mod take_overs;
 mod tenant;
+mod traces;
 mod views;
 mod watch;
 mod what_if;
@@ -36,29 +58,53 @@ mod why;
 mod wiring;
 
 pub use crate::engine::export::{DeleteSet, ExportPlan};
-pub use crate::engine::run::{Profile, Standing};
+pub use crate::engine::run::{Profile, Standing, stopped_by_guard};
+pub use crate::engine::sync::Decree;
+pub use ad_accounts::{
+    AdAccountLine, AdAccounts, ChangedLine, GrantForm, GrantLine, GrantView, ObjectRightsView, ProtectedView, RightLine, RightsView,
+};
+pub use alerts::{AlertChannel, AlertWay, AlertsView};
 pub use anchors::{AnchorForms, NoAnchor, convert_anchor};
 pub use audit::{Act, AuditLog};
 pub use browse::{AttributeFilter, Browser, CsQuery, Found, MvQuery};
+pub use clearing::ClearedSpace;
+pub use cloud::{PUBLIC_CLIENT, graph_of, refresh_name};
 pub use compare::{CompareError, compare};
+pub use connector_copy::{ConnectorCopy, ImportedConnector, import_connector};
+pub use connector_file::{ConnectorTrial, ConnectorType, NewConnector, ProfileView, add_connector, connector_types};
 pub use connectors::ConnectorLine;
+pub use directory_schema::{AttributeChange, AttributeEffect, AttributeLine, CloudValues, ObjectTypeLine, SchemaRefresh, SchemaView};
+pub use doctor::{Finding, FindingLevel, examine, unreadable};
 pub use drive::{DriveOptions, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};
 pub use expression::{ExpressionTrial, ExpressionView};
 pub use facilities::TenantLease;
-pub use guard::{GuardChange, GuardView, GuardedTarget};
-pub use health::{ConnectorFacts, HealthFacts};
-pub use history::History;
+pub use guard::{GuardChange, GuardSetting, GuardView, GuardedTarget};
+pub use health::{ConnectorFacts, HealthFacts, PasswordFacts};
+pub use history::{History, ObjectLogLine};
+pub use installation::InstallationView;
 pub use journal::{EventQuery, EventView, level_name};
-pub use password_checks::PasswordDiagnosis;
+pub use lint::{LintCount, LintFinding, LintOther, LintSink, LintView, Repair};
+pub use lint_files::{LintRepairs, LintTable, cell};
+pub use object_read::ObjectRead;
+pub use object_sync::{ObjectStep, ObjectSyncView};
+pub use partitions::{Choice, ContainerLine, ContainerTree, PartitionLine, SelectionChange};
+pub use password_checks::{PasswordDiagnosis, diagnose_unstored};
 pub use passwords::{PasswordStanding, PasswordSwitch};
 pub use preview::{JoinLine, PreviewAttribute, PreviewProblem, PreviewTargetView, PreviewView, RuleLine, SourcedFlow, TargetAttribute};
+pub use promotion::{ModeView, Promotion, PromotionCheck, PromotionView, TargetMode};
+pub use rotation::{OtherAccount, Rotation};
 pub use rule_book::{FlowView, PrecedenceLine, PrecedenceView, RuleDetail, RuleFilter};
 pub use rule_edit::{DISABLED_FILE, RuleChange};
 pub use scheduler::{OverrideView, SchedulerView, SuspensionView};
+pub use secrets::{SecretLine, secret_lines};
+pub use settings::{ConfigFinding, SettingChange, SettingView, check_config, set_setting, settings};
+pub use setup::Surveyor;
 pub use status::{Attention, ConnectorStatus, Health, LastRun, PasswordStatusLine, PendingView, StatusView};
 pub use support::SupportBundle;
+pub use take_overs::{Overwritten, TakeOver, TakeOversView};
 pub use tenant::TenantPlace;
+pub use traces::Traces;
 pub use views::{
     AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, DeltaView, KnownAs, LineageView, MvLine, MvObjectView, ProblemView,
     RuleView, RunView, StageView, StepObjectView, StepObjectsView, StepRecordView, TargetCounts, ValueView,
@@ -75,6 +121,7 @@ use crate::rules::{
 };
 use crate::store::{Store, StoreError, StoreOptions};
 use facilities::Facilities;
+use guard::export_limits;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,14 +166,20 @@ pub enum ServiceError {
     Rules(Vec<RuleProblem>),
     /// The attribute that ties people to their cloud objects was changed.
     #[error(
-        "[rules] source_anchor is '{now}', but the objects in the cloud were made with '{kept}': with another one all of them would be \
-         deleted and made anew. Put '{kept}' back; only a new store can start with another anchor"
+        "[rules] source_anchor is '{now}', but the objects in the cloud were made with '{kept}': with another one all {objects} of them \
+         would be deleted and made anew, among them {sample}; nothing is synchronized. Put '{kept}' back and run `syncline cycle start`; \
+         `syncline object explain NAME` shows what somebody's anchor is made of; only a new store can start with another \
+         one"
     )]
     SourceAnchor {
         /// The one of the cloud objects.
         kept: String,
         /// The one configured now.
         now: String,
+        /// How many objects there are in the cloud's spaces.
+        objects: u64,
+        /// Some of them, by name.
+        sample: String,
     },
     /// A connector cannot be used.
     #[error("connector {connector}: {source}")]
@@ -166,6 +219,14 @@ pub enum ServiceError {
         /// What to do.
         hint: String,
     },
+    /// A guard keeps it from being done.
+    #[error("{message}")]
+    Guarded {
+        /// What it guards against.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// The password of an account could not be sent.
     #[error("{0}")]
     NotSent(String),
@@ -197,12 +258,16 @@ impl Service {
     /// When the store cannot be opened. Rules that do not compile are told by [`Self::rules`] only, so that looking at
     /// objects stays possible.
     pub fn open(config: Config, store: Option<&Path>, access: Access) -> Result<Self, ServiceError> {
+        Self::open_with(config, store, access, Arc::default())
+    }
+
+    fn open_with(config: Config, store: Option<&Path>, access: Access, facilities: Arc<Facilities>) -> Result<Self, ServiceError> {
         let store_path = store.map_or_else(|| config.store.clone(), Path::to_owned);
         if access == Access::Existing && !store_path.exists() {
             return Err(ServiceError::NoStore(store_path));
         }
         let store = Store::open(&store_path, StoreOptions { cache_octets: config.limits.cache_mib.max(1) << 20 })?;
-        Self::with_store(config, store, store_path, Arc::default())
+        Self::with_store(config, store, store_path, facilities)
     }
 
     /// As [`Self::open`], for a process that does many things at once: connections use its runtime, and signals are its
@@ -211,9 +276,18 @@ impl Service {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_in(config: Config, store: Option<&Path>, runtime: tokio::runtime::Handle) -> Result<Self, ServiceError> {
-        let opened = Self::open(config, store, Access::Create)?;
         let facilities = Arc::new(Facilities { runtime: Some(runtime), ..Facilities::default() });
-        Ok(Self { facilities, ..opened })
+        Self::open_with(config, store, Access::Create, facilities)
+    }
+
+    /// As [`Self::open_in`], on a store that is open already: for those who lend it a disk of their own.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub fn on_store(config: Config, store: Store, runtime: tokio::runtime::Handle) -> Result<Self, ServiceError> {
+        let path = config.store.clone();
+        let facilities = Arc::new(Facilities { runtime: Some(runtime), ..Facilities::default() });
+        Self::with_store(config, store, path, facilities)
     }
 
     /// The same store under another configuration. Work that runs goes on with the old one.
@@ -239,6 +313,7 @@ impl Service {
         let connectors = connectors::number(&config, &store)?;
         let extensions = parameters::kept_extensions(&store, connectors.keys())?;
         let rules = compile_rules(&config, store.names(), &connectors, &extensions).map(Arc::new);
+        facilities.limits.set(export_limits(&config.guard));
         Ok(Self { config, store, store_path, connectors, extensions, rules, facilities })
     }
 
@@ -289,6 +364,18 @@ impl Service {
             let known: Vec<&str> = self.connectors.values().map(String::as_str).collect();
             ServiceError::NotFound(format!("there is no connector '{name}'; there are: {}", known.join(", ")))
         })
+    }
+
+    /// Refuses a connector under whose configuration the rules would not compile.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn would_compile(&self, changed: ConnectorConfig) -> Result<(), ServiceError> {
+        let mut config = self.config.clone();
+        config.connectors.retain(|known| known.name != changed.name);
+        config.connectors.push(changed);
+        config.connectors.sort_by(|left, right| left.file.cmp(&right.file));
+        compile_rules(&config, self.store.names(), &self.connectors, &self.extensions).map(drop).map_err(ServiceError::Rules)
     }
 
     /// Looks at what the store holds now.
@@ -403,7 +490,9 @@ fn profile(id: ConnectorId, connector: &ConnectorConfig) -> ConnectorProfile {
         (ConfiguredKind::Ldif, _) => ConnectorKind::Ldif,
     };
     let pilot_groups = connector.selection().map(|selection| selection.groups.clone()).unwrap_or_default();
-    ConnectorProfile { pilot_groups, ..ConnectorProfile::new(id, connector.name.clone(), kind) }
+    let (left_attributes, recalled_attributes) =
+        connector.selection().map(|table| (table.exclude_attributes.clone(), table.recall_attributes.clone())).unwrap_or_default();
+    ConnectorProfile { pilot_groups, left_attributes, recalled_attributes, ..ConnectorProfile::new(id, connector.name.clone(), kind) }
 }
 
 fn rule_settings(config: &Config) -> RuleSettings {

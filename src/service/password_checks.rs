@@ -1,13 +1,16 @@
 //! Everything that password synchronization needs, held against what is there: each check with its evidence and its remedy.
 
-use super::passwords::PasswordStanding;
+use super::passwords::{PasswordStanding, switch};
+use super::wiring::password_source;
 use super::{Service, ServiceError};
+use crate::config::Config;
 use crate::connector::{ConnectorError, PasswordCheck, PasswordFeatures};
 use crate::context::Context;
-use crate::model::CsId;
+use crate::model::{CsId, Names};
 use crate::password::hash;
 use crate::password::report::{AccountStatus, PairStatus};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Everything that password synchronization needs, held against what is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,30 +56,73 @@ impl Service {
             evidence,
             "nothing is sent before [guard] staging is false",
         ));
-        let on = self.password_sources();
-        let target = self.name_of(self.password_target()?);
-        let sources = self.switched(|switch| switch.is_some());
-        let checks = self.with_agent(cx, &sources, async |crew| {
-            let mut checks = vec![tenant_check(&target, crew.target.features(cx).await)];
-            for pair in crew.agent.pairs() {
-                let area = pair.source_name.as_str();
-                let enabled = on.contains(&pair.source);
-                let evidence = if enabled { "password_hash_sync.enabled is true" } else { "password_hash_sync.enabled is false" };
-                let remedy = format!("`syncline phs enable {area}` switches it on");
-                checks.push(PasswordDiagnosis::new(area, "switch", enabled, evidence, &remedy));
-                checks.extend(pair.reader.diagnose(cx).await.into_iter().map(|check| PasswordDiagnosis::of(area, check)));
+        // What cannot be used is a line, and the others are looked at all the same.
+        let target = self.password_target().map(|target| self.name_of(target));
+        found.push(match &target {
+            Ok(target) => match self.with_agent(cx, &[], async |crew| Ok(crew.target.features(cx).await)) {
+                Ok(features) => tenant_check(target, features),
+                Err(error) => unusable(target, "connection", &error),
+            },
+            Err(error) => unusable("tenant", "connection", error),
+        });
+        found.extend(self.with_runtime(cx, async || Ok(source_checks(cx, &self.config, self.store.names()).await))?);
+        if target.is_ok() {
+            match self.password_status(cx) {
+                Ok(standings) => {
+                    for PasswordStanding { name, status, .. } in standings.into_iter().filter(|standing| standing.enabled) {
+                        found.extend(agent_checks(cx, &name, &status));
+                    }
+                }
+                Err(error) => found.push(unusable("agent", "state", &error)),
             }
-            Ok(checks)
-        })?;
-        found.extend(checks);
-        for PasswordStanding { name, status, .. } in self.password_status(cx)?.into_iter().filter(|standing| standing.enabled) {
-            found.extend(agent_checks(cx, &name, &status));
         }
         if let Some(account) = account {
             found.extend(account_checks(&self.password_of(cx, account)?));
         }
         Ok(found)
     }
+}
+
+/// As [`Service::diagnose_passwords`], where there is no store yet: directories only.
+///
+/// # Errors
+/// When the system gives no threads for connections.
+pub fn diagnose_unstored(cx: &Context, config: &Config) -> Result<Vec<PasswordDiagnosis>, ServiceError> {
+    let failed = |error| ServiceError::Usage(format!("no threads for connections can be started: {error}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
+    let mut found = vec![PasswordDiagnosis::new("machine", "hashing", true, format!("keys are derived by {}", hash::backend()), "")];
+    found.extend(runtime.block_on(source_checks(cx, config, &Arc::new(Names::new()))));
+    let remedy = "run `syncline cycle start --initial`";
+    found.push(PasswordDiagnosis::new("store", "first synchronization", false, "there is no store yet", remedy));
+    Ok(found)
+}
+
+/// Every directory that has passwords: its switch, and what reading them takes.
+async fn source_checks(cx: &Context, config: &Config, names: &Arc<Names>) -> Vec<PasswordDiagnosis> {
+    let mut checks = Vec::new();
+    for connector in &config.connectors {
+        let Some(enabled) = switch(connector) else { continue };
+        let area = connector.name.as_str();
+        let evidence = if enabled { "password_hash_sync.enabled is true" } else { "password_hash_sync.enabled is false" };
+        let remedy = format!("`syncline phs enable {area}` switches it on");
+        checks.push(PasswordDiagnosis::new(area, "switch", enabled, evidence, &remedy));
+        match password_source(connector, &config.secrets, names) {
+            Ok(reader) => checks.extend(reader.diagnose(cx).await.into_iter().map(|check| PasswordDiagnosis::of(area, check))),
+            Err(error) => checks.push(unusable(area, "configuration", &error)),
+        }
+    }
+    checks
+}
+
+/// Something that cannot even be set up.
+fn unusable(area: &str, what: &str, error: &ServiceError) -> PasswordDiagnosis {
+    PasswordDiagnosis::new(
+        area,
+        what,
+        false,
+        error.to_string(),
+        "correct the configuration and its secrets; `syncline doctor` looks at all of it",
+    )
 }
 
 fn tenant_check(area: &str, features: Result<PasswordFeatures, ConnectorError>) -> PasswordDiagnosis {

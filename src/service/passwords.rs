@@ -5,7 +5,7 @@ use super::journal::Journal;
 use super::tenant::TenantPlace;
 use super::wiring::password_source;
 use super::{Service, ServiceError, cloud};
-use crate::config::{ConnectorConfig, ConnectorSettings, set_flag};
+use crate::config::{ConnectorConfig, ConnectorSettings, set_key};
 use crate::connector::entra::signs_in;
 use crate::connector::{PasswordFeatures, PasswordTarget};
 use crate::context::Context;
@@ -55,6 +55,11 @@ pub struct PasswordSwitch {
     pub tenant_switched: bool,
     /// The first full synchronization of both sides has not completed: the agent waits for it (event 613).
     pub waits: bool,
+    /// This installation is in staging mode: nothing is sent before it is active.
+    pub staging: bool,
+    /// What keeps the passwords of the directory from being read now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 impl Service {
@@ -136,8 +141,7 @@ impl Service {
             None
         };
         let names = Arc::clone(self.store.names());
-        let sender: Arc<dyn PasswordTarget> =
-            Arc::new(cloud::entra(config, file, started.as_ref().map(TenantLease::tenant), &self.config.secrets, names)?);
+        let sender: Arc<dyn PasswordTarget> = Arc::new(self.cloud(config, file, started.as_ref().map(TenantLease::tenant), names)?);
         let mut pairs = Vec::with_capacity(sources.len());
         for source in sources {
             let Some(config) = self.config_of(*source) else { continue };
@@ -157,6 +161,7 @@ impl Service {
             parameters: self.kept_parameters(cx.now())?,
             pairs,
             staging: self.config.guard.staging,
+            installation: Some(self.installation()?),
             events: journal.clone(),
         });
         Ok(PasswordCrew { agent, journal, target: sender, tenant: started })
@@ -246,14 +251,20 @@ impl Service {
     }
 
     /// Switches password synchronization on: in the tenant, and in a directory's file. A full password synchronization is
-    /// asked for; no object is synchronized again. With `what_if` nothing is changed.
+    /// asked for, unless everything was on already; no object is synchronized again. With `what_if` nothing is changed.
     ///
     /// # Errors
     /// When there is no tenant, directory synchronization is off in it, or the file cannot be written.
     pub fn enable_passwords(&self, cx: &Context, connector: Option<&str>, what_if: bool) -> Result<PasswordSwitch, ServiceError> {
         let target = self.password_target()?;
         let source = self.password_source_named(connector, Some(false))?;
-        let (configured, tenant_switched) = self.with_agent(cx, &[], async |crew| {
+        let config = self.config_of(source).ok_or_else(|| ServiceError::NotFound("the directory is not configured".to_owned()))?;
+        // What cannot work at all is not switched on; what does not work now is told.
+        let reader = password_source(config, &self.config.secrets, self.store.names())?;
+        let (configured, tenant_switched, problems) = self.with_agent(cx, &[], async |crew| {
+            let checks = reader.diagnose(cx).await;
+            let problems: Vec<String> =
+                checks.into_iter().filter(|check| !check.good).map(|check| format!("{}: {}", check.what, check.evidence)).collect();
             let features = self.features(cx, crew).await?;
             if !features.synchronization {
                 return Err(ServiceError::NotReady {
@@ -261,21 +272,31 @@ impl Service {
                     hint: "a Hybrid Identity Administrator switches it on once (docs/guide/entra.md, \"What the tenant needs\")".to_owned(),
                 });
             }
-            // The file first: where that fails nothing is half on.
+            let off = self.turn(source, true, true)? || !features.password_hashes;
+            if off && !what_if {
+                // First of all: a switch that is on without it would leave those out who changed nothing since.
+                agent::request_full(&self.store, source, cx.now())?;
+            }
+            // Then the file: where that fails nothing is half on.
             let configured = self.turn(source, true, what_if)?;
             if !features.password_hashes && !what_if {
                 let connector = self.name_of(target);
                 crew.target.set_enabled(cx, true).await.map_err(|source| ServiceError::Connector { connector, source })?;
             }
-            Ok((configured, !features.password_hashes))
+            Ok((configured, !features.password_hashes, problems))
         })?;
-        if !what_if {
-            agent::request_full(&self.store, source, cx.now())?;
-        }
         let snapshot = self.store.snapshot()?;
         let ready =
             crate::engine::password::is_synchronized(&snapshot, source)? && crate::engine::password::is_synchronized(&snapshot, target)?;
-        Ok(PasswordSwitch { source: self.name_of(source), target: self.name_of(target), configured, tenant_switched, waits: !ready })
+        Ok(PasswordSwitch {
+            source: self.name_of(source),
+            target: self.name_of(target),
+            configured,
+            tenant_switched,
+            waits: !ready,
+            staging: self.config.guard.staging,
+            problems,
+        })
     }
 
     /// Switches password synchronization off for a directory. The tenant's switch stays: what was sent goes on working.
@@ -288,9 +309,25 @@ impl Service {
         let configured = self.turn(source, false, what_if)?;
         let others = self.password_sources().into_iter().any(|other| other != source);
         if !what_if && !others {
-            agent::unwatch(&self.store)?;
+            self.forget_password_changes()?;
         }
-        Ok(PasswordSwitch { source: self.name_of(source), target: self.name_of(target), configured, tenant_switched: false, waits: false })
+        Ok(PasswordSwitch {
+            source: self.name_of(source),
+            target: self.name_of(target),
+            configured,
+            tenant_switched: false,
+            waits: false,
+            staging: self.config.guard.staging,
+            problems: Vec::new(),
+        })
+    }
+
+    /// Ends noting whose password may be due, when no directory's passwords are synchronized.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub fn forget_password_changes(&self) -> Result<(), ServiceError> {
+        Ok(agent::unwatch(&self.store)?)
     }
 
     fn turn(&self, source: ConnectorId, on: bool, what_if: bool) -> Result<bool, ServiceError> {
@@ -298,7 +335,7 @@ impl Service {
         if what_if {
             return Ok(switch(config) != Some(on));
         }
-        Ok(set_flag(&self.config.folder, &config.file, TABLE, SWITCH, on)?)
+        Ok(set_key(&self.config.folder, &config.file, TABLE, SWITCH, on)?)
     }
 
     /// True when the embedded tenant lets somebody in with a password, asked over HTTP as any client would.
@@ -378,8 +415,24 @@ impl Service {
     /// # Errors
     /// When there is no tenant, or the store cannot be read.
     pub fn password_status(&self, cx: &Context) -> Result<Vec<PasswordStanding>, ServiceError> {
+        self.password_standings(cx, |views| views.agent())
+    }
+
+    /// The same without counts of accounts, for those who ask again and again.
+    ///
+    /// # Errors
+    /// As [`Self::password_status`].
+    pub(super) fn password_status_uncounted(&self, cx: &Context) -> Result<Vec<PasswordStanding>, ServiceError> {
+        self.password_standings(cx, |views| views.agent_uncounted())
+    }
+
+    fn password_standings(
+        &self,
+        cx: &Context,
+        question: impl FnOnce(Views<'_>) -> Result<Vec<PairStatus>, StoreError>,
+    ) -> Result<Vec<PasswordStanding>, ServiceError> {
         let (on, all) = (self.password_sources(), self.switched(|switch| switch.is_some()));
-        let pairs = self.ask(cx, &all, |views| views.agent())?;
+        let pairs = self.ask(cx, &all, question)?;
         let standing = |pair: PairStatus| {
             let source = ConnectorId(pair.source);
             PasswordStanding { name: self.name_of(source), enabled: on.contains(&source), status: pair }
@@ -425,7 +478,7 @@ impl Service {
 }
 
 /// The switch of a directory; `None` where there is none.
-fn switch(config: &ConnectorConfig) -> Option<bool> {
+pub(super) fn switch(config: &ConnectorConfig) -> Option<bool> {
     match &config.settings {
         ConnectorSettings::Ldif(file) => Some(file.password_hash_sync.enabled),
         ConnectorSettings::Ad(file) => Some(file.password_hash_sync.enabled),

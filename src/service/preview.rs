@@ -4,9 +4,9 @@
 use super::browse::{Browser, kind_name, state_name};
 use super::views::{DeltaView, ValueView};
 use super::{Service, ServiceError};
-use crate::engine::sync::{Preview, PreviewDecision, preview};
+use crate::engine::sync::{Decree, Preview, PreviewDecision, preview, preview_decree};
 use crate::model::{AttrId, CsId, Link, MvObject, Timestamp};
-use crate::rules::{AttributeTrace, FlowTrace, JoinGroupTrace, RuleTrace};
+use crate::rules::{AttributeTrace, FlowTrace, JoinGroupTrace, RuleTrace, RunParameters};
 use serde::Serialize;
 
 /// Characters shown of a value.
@@ -170,12 +170,28 @@ impl Service {
     /// # Errors
     /// When the rules do not compile, the store cannot be read, or the object is gone.
     pub fn preview(&self, id: CsId, full: bool, now: Timestamp) -> Result<PreviewView, ServiceError> {
-        let rules = self.rules()?;
+        self.ahead(id, now, |run| preview(self.store(), self.rules()?, run, id, full).map_err(ServiceError::from))
+    }
+
+    /// Looks ahead to what an administrator might decide about one object, and writes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::preview`].
+    pub fn preview_decree(&self, id: CsId, decree: Decree, now: Timestamp) -> Result<PreviewView, ServiceError> {
+        self.ahead(id, now, |run| preview_decree(self.store(), self.rules()?, run, (id, decree)).map_err(ServiceError::from))
+    }
+
+    fn ahead(
+        &self,
+        id: CsId,
+        now: Timestamp,
+        look: impl FnOnce(&RunParameters) -> Result<Option<Preview>, ServiceError>,
+    ) -> Result<PreviewView, ServiceError> {
         let run = self.kept_parameters(now)?;
         let browser = self.browse()?;
         let gone = || ServiceError::NotFound(format!("object {id} is gone"));
         let object = browser.snapshot.cs_object(id)?.ok_or_else(gone)?;
-        let ahead = preview(self.store(), rules, &run, id, full)?.ok_or_else(gone)?;
+        let ahead = look(&run)?.ok_or_else(gone)?;
         let line = |trace: &RuleTrace| RuleLine {
             precedence: trace.precedence,
             rule: trace.rule.clone(),

@@ -3,7 +3,7 @@
 
 use super::parameters::kept_extensions;
 use super::{Service, ServiceError, compile_rules};
-use crate::config::RuleText;
+use crate::config::{RuleText, lock_folder};
 use crate::rules::{LinkType, RuleProblem, Severity, SyncRule};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -165,6 +165,15 @@ impl Service {
         let path = self.config().folder.join(&edit.file);
         if edit.new && path.exists() {
             return Err(ServiceError::Usage(format!("{} is there already: choose another name, or remove the file", path.display())));
+        }
+        // Held until the file is written; another command may have changed it before.
+        let _held = if what_if { None } else { Some(lock_folder(&self.config().folder)?) };
+        let known = self.config().rule_files.iter().find(|file| file.name == edit.file).map(|file| &file.text);
+        if !what_if && !edit.new && std::fs::read_to_string(&path).ok().as_ref() != known {
+            return Err(ServiceError::NotReady {
+                message: format!("{} was changed meanwhile, and nothing was written", path.display()),
+                hint: "run the command again".to_owned(),
+            });
         }
         let mut config = self.config().clone();
         config.rule_files.retain(|file| file.name != edit.file);

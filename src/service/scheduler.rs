@@ -3,19 +3,19 @@
 
 use super::connectors::INSTALLATION;
 use super::{Service, ServiceError};
-use crate::config::{MAIN_FILE, SchedulerTable, set_key};
+use crate::config::{Edit, MAIN_FILE, SchedulerTable, change_file};
 use crate::context::Context;
 use crate::engine::export::known_terms;
 use crate::engine::run::{FULL_IMPORT_ASKED, FULL_SYNC_ASKED};
 use crate::model::{ConnectorId, Timestamp};
 use crate::schedule::{Due, Memory, Policy, Schedule};
-use crate::store::{ChangeSet, Store};
+use crate::store::{ChangeSet, Kept, KeptState, Store};
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The name under which the installation keeps it.
-const SCHEDULER: &str = "scheduler";
+/// Where the installation keeps it.
+const SCHEDULER: KeptState<Memory> = KeptState::new("scheduler");
 
 /// The table of the main file.
 const TABLE: &str = "scheduler";
@@ -23,7 +23,16 @@ const TABLE: &str = "scheduler";
 /// What is remembered, as far as it was read.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
-    memory: Mutex<Option<Memory>>,
+    memory: Mutex<Option<Known>>,
+    /// Held by whoever writes it to the store: what is written last is the newest. Others read and note meanwhile.
+    writing: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Known {
+    memory: Memory,
+    /// The store has it, too.
+    kept: bool,
 }
 
 /// The scheduler as an administrator sees it (specification: sync engine, section 5.4).
@@ -57,6 +66,9 @@ pub struct SchedulerView {
     pub suspended: Option<SuspensionView>,
     /// What runs now in this process.
     pub running: Option<String>,
+    /// Why nobody knows what the scheduler remembered; it counts as suspended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     /// Full steps that somebody asked for.
     pub overrides: Vec<OverrideView>,
 }
@@ -108,13 +120,17 @@ impl Service {
     /// # Errors
     /// When the store cannot be read.
     pub fn scheduler_memory(&self) -> Result<Memory, ServiceError> {
-        let mut kept = self.facilities.scheduler.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(memory) = kept.as_ref() {
-            return Ok(memory.clone());
-        }
-        let memory = read(&self.store)?;
-        *kept = Some(memory.clone());
-        Ok(memory)
+        self.with_memory(|known| known.memory.clone())
+    }
+
+    /// Does something with what is remembered, which is read first when it is not known yet.
+    fn with_memory<T>(&self, work: impl FnOnce(&mut Known) -> T) -> Result<T, ServiceError> {
+        let mut memory = self.facilities.scheduler.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = match memory.as_mut() {
+            Some(known) => known,
+            None => memory.insert(Known { memory: read(&self.store)?, kept: true }),
+        };
+        Ok(work(known))
     }
 
     /// Changes what the scheduler remembers. It counts for this process even when the store refuses to write it.
@@ -122,13 +138,25 @@ impl Service {
     /// # Errors
     /// When the store refuses.
     pub fn remember_schedule(&self, change: impl FnOnce(&mut Memory)) -> Result<(), ServiceError> {
-        let mut memory = self.scheduler_memory()?;
-        change(&mut memory);
-        *self.facilities.scheduler.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some(memory.clone());
-        let octets = serde_json::to_vec(&memory).map_err(|error| ServiceError::Usage(error.to_string()))?;
-        let mut changes = ChangeSet::new();
-        changes.states.push((INSTALLATION, SCHEDULER.to_owned(), Some(octets)));
-        Ok(self.store.apply(changes)?)
+        let _writing = self.facilities.scheduler.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = self.with_memory(|known| {
+            let before = Memory { changed: None, ..known.memory.clone() };
+            change(&mut known.memory);
+            known.kept &= before == Memory { changed: None, ..known.memory.clone() };
+            (!known.kept).then(|| known.memory.clone())
+        })?;
+        let Some(memory) = changed else { return Ok(()) };
+        SCHEDULER.update(&self.store, INSTALLATION, |_| (Kept::Here(memory), ()))?;
+        self.with_memory(|known| known.kept = true)
+    }
+
+    /// Notes that a directory told of a change. Costs nothing, however often it is told: what is not read yet is read by the
+    /// same cycle, and a process that begins reads everything that changed.
+    ///
+    /// # Errors
+    /// When the store cannot be read, if nobody looked before.
+    pub fn note_change(&self, now: Timestamp) -> Result<(), ServiceError> {
+        self.with_memory(|known| known.memory.changed = known.memory.changed.or(Some(now.0)))
     }
 
     /// As [`Self::remember_schedule`], where a store that refuses must not hold up what it is told of.
@@ -155,19 +183,14 @@ impl Service {
             SchedulerTable { interval, ..SchedulerTable::default() }.check().map_err(refused)?;
         }
         let folder = &self.config.folder;
-        let path = folder.join(MAIN_FILE);
-        let mut set = Vec::new();
-        if let Some(interval) = interval {
-            set_key(folder, &path, TABLE, "interval", interval)?;
-            set.push("interval");
+        let mut wanted: Vec<([&'static str; 2], Edit)> = Vec::new();
+        wanted.extend(interval.map(|interval| ([TABLE, "interval"], Edit::Put(interval.into()))));
+        for (key, flag) in [("enabled", enabled), ("maintenance", maintenance), ("near_real_time", near_real_time)] {
+            wanted.extend(flag.map(|flag| ([TABLE, key], Edit::Put(flag.into()))));
         }
-        for (key, wanted) in [("enabled", enabled), ("maintenance", maintenance), ("near_real_time", near_real_time)] {
-            if let Some(wanted) = wanted {
-                set_key(folder, &path, TABLE, key, wanted)?;
-                set.push(key);
-            }
-        }
-        Ok(set)
+        let edits: Vec<(&[&str], Edit)> = wanted.iter().map(|(key, edit)| (key.as_slice(), edit.clone())).collect();
+        change_file(folder, &folder.join(MAIN_FILE), &edits, false)?;
+        Ok(wanted.into_iter().map(|([_, key], _)| key).collect())
     }
 
     /// Asks for full steps of a connector, or takes that back.
@@ -195,6 +218,7 @@ impl Service {
     pub fn scheduler(&self, cx: &Context) -> Result<SchedulerView, ServiceError> {
         let (schedule, memory) = (self.schedule(), self.scheduler_memory()?);
         let time = |at: Option<i64>| at.map(|at| Timestamp(at).to_string());
+        let unreadable = memory.unreadable.clone();
         let snapshot = self.store.snapshot()?;
         let mut overrides = Vec::new();
         for (id, name) in &self.connectors {
@@ -224,14 +248,104 @@ impl Service {
                 by: suspension.by,
                 reason: suspension.reason,
             }),
+            unreadable,
             running: self.running(),
             overrides,
         })
     }
 }
 
-/// What was kept. What cannot be understood was written by another release, and only delays a cycle when it is forgotten.
+/// What was kept. Of what cannot be read nobody knows whether it was a suspension, so nothing runs by itself until somebody
+/// decides.
 fn read(store: &Store) -> Result<Memory, ServiceError> {
-    let kept = store.snapshot()?.state(INSTALLATION, SCHEDULER)?;
-    Ok(kept.and_then(|octets| serde_json::from_slice(&octets).ok()).unwrap_or_default())
+    Ok(match SCHEDULER.read(&store.snapshot()?, INSTALLATION)? {
+        Kept::Here(memory) => memory,
+        Kept::Nothing => Memory::default(),
+        Kept::Unreadable(why) => Memory { unreadable: Some(why), ..Memory::default() },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::schedule::{CycleEnd, Suspension};
+    use std::sync::Arc;
+
+    const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
+
+    fn service(store: &Store) -> Service {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("syncline.toml"), "version = 1\n").unwrap();
+        let config = Config::load(folder.path()).unwrap();
+        Service::with_store(config, store.clone(), folder.path().join("syncline.redb"), Arc::default()).unwrap()
+    }
+
+    fn suspension() -> Suspension {
+        Suspension { since: NOW.0, by: "somebody".to_owned(), reason: String::new() }
+    }
+
+    #[test]
+    fn what_directories_tell_costs_nothing() {
+        let store = Store::in_memory().unwrap();
+        let service = service(&store);
+        service.remember_schedule(|memory| memory.begin_cycle(NOW)).unwrap();
+        let before = store.io_counts();
+        for number in 0..1_000 {
+            service.note_change(Timestamp(NOW.0 + number)).unwrap();
+        }
+        assert_eq!(store.io_counts(), before);
+        assert_eq!(service.scheduler_memory().unwrap().changed, Some(NOW.0), "the first one counts");
+        service.remember_schedule(|memory| memory.changed = None).unwrap();
+        assert_eq!(store.io_counts(), before, "what is not kept is no news for the store");
+    }
+
+    #[test]
+    fn a_suspension_outlives_cycles_and_news_of_the_same_moment() {
+        let store = Store::in_memory().unwrap();
+        let service = service(&store);
+        let begin = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    begin.wait();
+                    for number in 0..50 {
+                        service.remember_schedule(|memory| memory.begin_cycle(Timestamp(NOW.0 + number))).unwrap();
+                        let end = CycleEnd::Whole { initial: false, succeeded: true };
+                        service.remember_schedule(|memory| memory.end_cycle(Timestamp(NOW.0 + number), end)).unwrap();
+                    }
+                });
+            }
+            scope.spawn(|| {
+                begin.wait();
+                (0..200).for_each(|number| service.note_change(Timestamp(NOW.0 + number)).unwrap());
+            });
+            begin.wait();
+            service.remember_schedule(|memory| memory.suspend(Some(suspension()))).unwrap();
+        });
+        assert_eq!(service.scheduler_memory().unwrap().suspended, Some(suspension()));
+        assert_eq!(read(&store).unwrap().suspended, Some(suspension()), "what was written last is the newest");
+    }
+
+    #[test]
+    fn what_cannot_be_read_counts_as_suspended_until_somebody_decides() {
+        let store = Store::in_memory().unwrap();
+        let damaged: KeptState<u32> = KeptState::new("scheduler");
+        damaged.update(&store, INSTALLATION, |_| (Kept::Here(7), ())).unwrap();
+        let first = service(&store);
+        let next = |service: &Service| {
+            let schedule = Schedule { maintenance: false, ..service.schedule() };
+            schedule.next(&service.scheduler_memory().unwrap(), NOW)
+        };
+        assert_eq!(next(&first), None);
+        // A cycle that somebody starts is no decision about the schedule; it does not make it forget.
+        first.remember_schedule(|memory| memory.begin_cycle(NOW)).unwrap();
+        let second = service(&store);
+        assert_eq!(next(&second), None);
+        let view = second.scheduler(&Context::system()).unwrap();
+        assert!(view.unreadable.is_some_and(|why| why.contains("'scheduler'")) && view.next_cycle.is_none());
+        second.remember_schedule(|memory| memory.suspend(None)).unwrap();
+        assert!(next(&second).is_some());
+        assert!(next(&service(&store)).is_some(), "the decision is kept");
+    }
 }

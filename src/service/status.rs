@@ -1,10 +1,13 @@
 //! How everything stands, for one screen: what runs, what waits, what needs somebody.
 
+use super::guard::export_limits;
 use super::passwords::PasswordStanding;
 use super::scheduler::SchedulerView;
 use super::views::RunView;
 use super::{Service, ServiceError};
+use crate::alert::{Condition, Found};
 use crate::context::Context;
+use crate::engine::active::displaced_by;
 use crate::engine::export::{ExportSummary, known_terms};
 use crate::engine::run::{Profile, severity};
 use crate::model::{CsId, ErrorSide, ObjectError};
@@ -51,6 +54,9 @@ pub struct Attention {
     pub what: String,
     /// The command that shows more, or helps.
     pub command: String,
+    /// People are told of it as this condition, of this connector.
+    #[serde(skip)]
+    pub(super) alert: Option<(Condition, String)>,
 }
 
 /// How a connector stands.
@@ -122,6 +128,11 @@ impl Service {
     /// # Errors
     /// When the store cannot be read.
     pub fn status(&self, cx: &Context, served: bool) -> Result<StatusView, ServiceError> {
+        self.standing(cx, served, true)
+    }
+
+    /// The same; uncounted, accounts with passwords are not counted, for those who ask again and again.
+    pub(super) fn standing(&self, cx: &Context, served: bool, counted: bool) -> Result<StatusView, ServiceError> {
         let snapshot = self.store.snapshot()?;
         let runs = self.history()?.runs(RUNS)?;
         let targets = self.rules.as_ref().map_or(&[][..], |rules| rules.targets());
@@ -135,18 +146,30 @@ impl Service {
                 let summary = ExportSummary::of(&snapshot, *id)?;
                 pending = PendingView { adds: summary.adds, updates: summary.updates, renames: summary.renames, deletes: summary.deletes };
                 let guard = &self.config.guard;
-                let limit = summary.delete_limit(Some(guard.max_deletes), guard.max_delete_percent, known_terms(&snapshot, *id)?);
+                let limit = summary.delete_limit(&snapshot, *id, &export_limits(guard), &known_terms(&snapshot, *id)?)?;
                 if let Some(limit) = limit.filter(|limit| summary.deletes > *limit) {
                     let what = format!("{} deletes wait for {name}, and {limit} are allowed: nothing is exported", summary.deletes);
-                    attention.push(Attention::trouble(what, format!("syncline export {name} --what-if")));
+                    attention
+                        .push(Attention::trouble(what, format!("syncline export {name} --what-if")).told(Condition::DeletesHeld, name));
                 }
+            }
+            if target && let Some(rival) = displaced_by(&snapshot, *id)? {
+                let what = format!("another installation writes to {name}, so this one sends nothing: {rival}");
+                attention.push(Attention::trouble(what, "syncline mode show".to_owned()).told(Condition::SecondInstallation, name));
             }
             count_problems(name, &problems, &mut attention);
             let last = |export: bool| last_run(&runs, name, export);
             let (last_import, last_export) = (last(false), last(true));
             for run in [&last_import, &last_export].into_iter().flatten().filter(|run| severity(&run.result) >= 3) {
                 let what = format!("the last {} of {name} ended: {}", profile_of(&runs, run.run), run.result);
-                attention.push(Attention::trouble(what, format!("syncline run show {}", run.run)));
+                let found = Attention::trouble(what, format!("syncline run show {}", run.run));
+                attention.push(match run.result.as_str() {
+                    // Told by how many deletes wait.
+                    "stopped-deletion-threshold-exceeded" => found,
+                    "stopped-shrink-guard" => found.told(Condition::ImportShrank, name),
+                    "stopped-by-review" => found.told(Condition::FirstExport, name),
+                    _ => found.told(Condition::RunsStop, name),
+                });
             }
             connectors.push(ConnectorStatus {
                 name: name.clone(),
@@ -160,15 +183,15 @@ impl Service {
         }
         let scheduler = self.scheduler(cx)?;
         self.look_at_schedule(cx, &scheduler, served, &mut attention)?;
-        let passwords = self.look_at_passwords(cx, &mut attention)?;
+        let passwords = self.look_at_passwords(cx, counted, &mut attention)?;
         if let Err(problem) = self.rules() {
-            attention
-                .push(Attention::trouble(format!("the rules do not compile, so nothing runs: {problem}"), "syncline rule lint".to_owned()));
+            let what = format!("the rules do not compile, so nothing runs: {problem}");
+            attention.push(Attention::trouble(what, "syncline rule lint".to_owned()).told(Condition::NothingRuns, ""));
         }
         for (name, standing) in self.former_connectors()?.into_values() {
             if standing == super::Standing::Abandoned {
                 let what = format!("the store holds objects of '{name}', which is not configured any more: nothing is synchronized");
-                attention.push(Attention::trouble(what, "syncline connector list".to_owned()));
+                attention.push(Attention::trouble(what, "syncline connector list".to_owned()).told(Condition::NothingRuns, &name));
             }
         }
         attention.sort_by_key(|found| std::cmp::Reverse(found.level));
@@ -177,7 +200,10 @@ impl Service {
     }
 
     fn look_at_schedule(&self, cx: &Context, view: &SchedulerView, served: bool, found: &mut Vec<Attention>) -> Result<(), ServiceError> {
-        if let Some(suspension) = &view.suspended {
+        if let Some(why) = &view.unreadable {
+            let what = format!("nothing runs by itself: what the scheduler remembers cannot be read ({why}), and it may be suspended");
+            found.push(Attention::trouble(what, "syncline scheduler resume".to_owned()).told(Condition::NothingRuns, ""));
+        } else if let Some(suspension) = &view.suspended {
             let what = format!("nothing runs by itself: suspended by {}", suspension.by);
             found.push(Attention::new(Health::Attention, what, "syncline scheduler resume".to_owned()));
         } else if served && !view.cycle_enabled {
@@ -193,20 +219,21 @@ impl Service {
         Ok(())
     }
 
-    fn look_at_passwords(&self, cx: &Context, found: &mut Vec<Attention>) -> Result<Vec<PasswordStatusLine>, ServiceError> {
+    fn look_at_passwords(&self, cx: &Context, counted: bool, found: &mut Vec<Attention>) -> Result<Vec<PasswordStatusLine>, ServiceError> {
         if self.rules.is_err() || self.password_sources().is_empty() {
             return Ok(Vec::new());
         }
+        let standings = if counted { self.password_status(cx)? } else { self.password_status_uncounted(cx)? };
         let mut lines = Vec::new();
-        for PasswordStanding { name: directory, status, .. } in self.password_status(cx)?.into_iter().filter(|standing| standing.enabled) {
+        for PasswordStanding { name: directory, status, .. } in standings.into_iter().filter(|standing| standing.enabled) {
             let held = status.held_detail.clone().or_else(|| status.failure.clone());
             if let Some(reason) = &held {
-                found
-                    .push(Attention::trouble(format!("passwords of {directory} are not sent: {reason}"), "syncline phs doctor".to_owned()));
+                let what = format!("passwords of {directory} are not sent: {reason}");
+                found.push(Attention::trouble(what, "syncline phs doctor".to_owned()).told(Condition::PasswordsHeld, &directory));
             }
             for domain in status.domains.iter().filter_map(|domain| domain.failure.as_ref().map(|failure| (&domain.domain, failure))) {
                 let what = format!("passwords of {} cannot be read: {}", domain.0, domain.1);
-                found.push(Attention::trouble(what, "syncline phs doctor".to_owned()));
+                found.push(Attention::trouble(what, "syncline phs doctor".to_owned()).told(Condition::PasswordsHeld, domain.0));
             }
             if status.flagged > 0 {
                 let what = format!("the tenant refuses the passwords of {} accounts again and again", status.flagged);
@@ -226,7 +253,18 @@ impl Service {
 
 impl Attention {
     fn new(level: Health, what: String, command: String) -> Self {
-        Self { level, what, command }
+        Self { level, what, command, alert: None }
+    }
+
+    /// People are told of it as a condition.
+    fn told(self, condition: Condition, subject: &str) -> Self {
+        Self { alert: Some((condition, subject.to_owned())), ..self }
+    }
+
+    /// The condition that people are told of, if any.
+    pub(super) fn into_found(self) -> Option<Found> {
+        let (condition, subject) = self.alert?;
+        Some(Found { condition, subject, text: self.what, command: self.command })
     }
 
     fn trouble(what: String, command: String) -> Self {
@@ -255,11 +293,13 @@ fn profile_of(runs: &[RunView], number: u64) -> String {
     runs.iter().find(|run| run.number == number).map_or_else(|| "run".to_owned(), |run| run.profile.clone())
 }
 
-/// The newest run of a connector that read it, or wrote it.
-fn last_run(runs: &[RunView], connector: &str, export: bool) -> Option<LastRun> {
+/// The newest run of a connector that read it, or wrote it, and is over: how the one under way ends nobody knows.
+pub(super) fn last_run(runs: &[RunView], connector: &str, export: bool) -> Option<LastRun> {
     let reads = [Profile::FullImport.as_str(), Profile::DeltaImport.as_str()];
     let fits = |run: &&RunView| {
-        run.connector == connector && if export { run.profile == Profile::Export.as_str() } else { reads.contains(&run.profile.as_str()) }
+        run.connector == connector
+            && run.ended.is_some()
+            && if export { run.profile == Profile::Export.as_str() } else { reads.contains(&run.profile.as_str()) }
     };
     let run = runs.iter().find(fits)?;
     Some(LastRun { run: run.number, started: run.started.clone(), result: run.result.clone() })

@@ -1,9 +1,9 @@
 //! The support bundle: what somebody who helps must know of an installation, in one document that can be read before it is
-//! given away. Without secrets, since none are configured or kept where it looks; and, unless asked for, without names and
-//! values of people.
+//! given away. Without secrets: none are configured or kept where it looks, and what may be one all the same is left out; and,
+//! unless asked for, without names and values of people.
 
 use super::audit::AuditLog;
-use super::{EventQuery, Service, ServiceError};
+use super::{EventQuery, Service, ServiceError, support_mask};
 use crate::config::MAIN_FILE;
 use crate::context::Context;
 use crate::password::hash;
@@ -19,8 +19,10 @@ const PROBLEMS: usize = 1_000;
 const ACTS: usize = 200;
 /// The largest configuration file that goes in whole.
 const FILE_MAX: u64 = 1 << 20;
-/// Names of commands and options are no longer than this.
-const WORD_MAX: usize = 16;
+/// What is in a bundle that its reader may not want to give away.
+const HOLDS: &str = "names of servers, domains, containers and pilot groups as the configuration names them, and what rules say; no comments of its files, no addresses behind their host, no secrets";
+/// What else is in one with names.
+const HOLDS_NAMES: &str = "names and values of people, accounts, receivers of mail, and what administrators typed";
 /// Fields of events and steps that tell of the installation and never of a person.
 const IMPERSONAL: [&str; 20] = [
     "connector",
@@ -56,7 +58,9 @@ pub struct SupportBundle {
     pub with_names: bool,
     /// The machine: processors, memory, kernel, how passwords are hashed.
     pub machine: BTreeMap<&'static str, String>,
-    /// The configuration's files by name. Secrets are named in them and stand nowhere.
+    /// What is in it that its reader may not want to give away.
+    pub holds: Vec<&'static str>,
+    /// The configuration's files by name, without comments. Secrets are named in them and stand nowhere.
     pub configuration: BTreeMap<String, String>,
     /// How everything stands.
     pub status: Json,
@@ -75,11 +79,18 @@ pub struct SupportBundle {
 }
 
 impl Service {
-    /// Everything that somebody who helps must know.
+    /// Everything that somebody who helps must know. Without names, `plain` gives the words of a command that are nobody's:
+    /// which command it was and its options.
     ///
     /// # Errors
     /// When the store or a configuration file cannot be read.
-    pub fn support_bundle(&self, cx: &Context, served: bool, with_names: bool) -> Result<SupportBundle, ServiceError> {
+    pub fn support_bundle(
+        &self,
+        cx: &Context,
+        served: bool,
+        with_names: bool,
+        plain: &dyn Fn(&[String]) -> Vec<String>,
+    ) -> Result<SupportBundle, ServiceError> {
         let (events, _) = self.events(&EventQuery::default(), EVENTS)?;
         let events = events.into_iter().map(|event| {
             let event = document(&event);
@@ -88,9 +99,9 @@ impl Service {
         let (mut acts, _) = AuditLog::beside(&self.store_path).newest(ACTS).unwrap_or_default();
         if !with_names {
             // What somebody typed may name a person; which command it was does not.
-            let plain = |word: &String| word.len() <= WORD_MAX && word.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'-');
             for act in &mut acts {
-                act.command.retain(plain);
+                act.command = plain(&act.command);
+                "(left out)".clone_into(&mut act.by);
             }
         }
         let runs = self.history()?.runs(RUNS)?;
@@ -99,7 +110,8 @@ impl Service {
             version: env!("CARGO_PKG_VERSION"),
             with_names,
             machine: machine(),
-            configuration: self.configuration_files()?,
+            holds: if with_names { vec![HOLDS, HOLDS_NAMES] } else { vec![HOLDS] },
+            configuration: self.configuration_files(with_names)?,
             status: document(&self.status(cx, served)?),
             store: document(&self.table_sizes()?),
             rule_problems: self.rule_problems().iter().map(ToString::to_string).collect(),
@@ -110,16 +122,16 @@ impl Service {
         })
     }
 
-    /// The configuration as it stands on the disk.
-    fn configuration_files(&self) -> Result<BTreeMap<String, String>, ServiceError> {
+    /// The configuration on the disk, as it may be given away.
+    fn configuration_files(&self, with_names: bool) -> Result<BTreeMap<String, String>, ServiceError> {
         let folder = &self.config.folder;
         let mut paths = vec![folder.join(MAIN_FILE)];
         paths.extend(self.config.connectors.iter().map(|connector| connector.file.clone()));
         let mut files = BTreeMap::new();
         for path in paths {
-            files.insert(shown(folder, &path), text_of(&path)?);
+            files.insert(shown(folder, &path), support_mask::configuration(&text_of(&path)?, with_names));
         }
-        files.extend(self.config.rule_files.iter().map(|file| (file.name.clone(), file.text.clone())));
+        files.extend(self.config.rule_files.iter().map(|file| (file.name.clone(), support_mask::rules(&file.text))));
         Ok(files)
     }
 
@@ -147,7 +159,7 @@ fn shown(folder: &Path, path: &Path) -> String {
 fn text_of(path: &Path) -> Result<String, ServiceError> {
     let failed = |error: std::io::Error| ServiceError::Usage(format!("{}: {error}", path.display()));
     if std::fs::metadata(path).map_err(failed)?.len() > FILE_MAX {
-        return Ok(format!("(left out: longer than {FILE_MAX} octets)"));
+        return Ok(format!("left_out = \"longer than {FILE_MAX} octets\""));
     }
     std::fs::read_to_string(path).map_err(failed)
 }

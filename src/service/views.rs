@@ -216,6 +216,9 @@ pub struct CsLine {
     /// In targets, where the name says nothing to people: what it is called.
     #[serde(flatten)]
     pub known_as: KnownAs,
+    /// The values of the attributes that were asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, Vec<String>>,
 }
 
 /// By what people know an object of a target.

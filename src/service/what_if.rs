@@ -1,11 +1,16 @@
 //! What an export would send, and whether it would be allowed to.
 
 use super::browse::known_as;
+use super::guard::export_limits;
+use super::take_overs::TakeOversView;
 use super::views::{DeltaView, KnownAs};
 use super::{Service, ServiceError};
 use crate::connector::ExportKind;
-use crate::engine::export::{ExportPlan, known_terms, plan_export};
+use crate::context::Context;
+use crate::engine::export::{ExportPlan, PlannedExport, known_terms, plan_export};
+use crate::engine::run::{Outstanding, Standing, outstanding};
 use crate::model::ConnectorId;
+use crate::store::Snapshot;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -28,6 +33,8 @@ pub struct WhatIfView {
     pub delete_set: String,
     /// The name of exactly what waits, for `--plan` and `--approve`.
     pub plan: String,
+    /// What the next cycle does before it exports, so that it may send more than this: a sentence for each, with the command.
+    pub outstanding: Vec<String>,
     /// Nothing was exported to the target yet, and the first export waits for an approval.
     pub awaits_approval: bool,
     /// The export would stop before the first object.
@@ -37,6 +44,10 @@ pub struct WhatIfView {
     /// Attributes that would have no value any more in objects that have one now, with the number of these objects; of
     /// everything that waits.
     pub would_be_emptied: BTreeMap<String, u64>,
+    /// New objects that the target would take for objects of its own; nothing when there are no new ones, or the target makes what it
+    /// is told to make.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub take_overs: Option<TakeOversView>,
     /// The objects, in the order of their numbers.
     pub objects: Vec<WhatIfObject>,
     /// More objects wait than are shown.
@@ -67,24 +78,80 @@ pub struct WhatIfObject {
 }
 
 impl Service {
-    /// What the next export to a target would send, as the export itself would work it out.
+    /// What lies between what waits and what the directories and the configuration say now.
+    fn outstanding(&self, cx: &Context) -> Result<Vec<String>, ServiceError> {
+        let (snapshot, rules, parameters) = (self.store.snapshot()?, self.rules()?, self.kept_parameters(cx.now())?);
+        let mut sentences = Vec::new();
+        for (id, name) in &self.connectors {
+            let selection = self.config.connector(name).map_or(0, super::connectors::selection);
+            let steps = match outstanding(&snapshot, rules, &parameters, *id, selection)? {
+                None => continue,
+                Some(Outstanding::Reading) => {
+                    "is read as a whole first, since what is selected changed: `syncline run start '{}' full-import`"
+                }
+                Some(Outstanding::Synchronizing) => {
+                    "is synchronized as a whole first, since the rules changed: `syncline run start '{}' full-sync`"
+                }
+                Some(Outstanding::Changes) => "has changes that are not synchronized yet: `syncline run start '{}' delta-sync`",
+            };
+            sentences.push(format!("{name} {}", steps.replace("{}", name)));
+        }
+        for (id, (name, standing)) in self.former_connectors()? {
+            if standing == Standing::Removed && snapshot.cs_count(id)? > 0 {
+                sentences.push(format!("{name} was removed, and what came from it goes first, with `syncline cycle start`"));
+            }
+        }
+        Ok(sentences)
+    }
+
+    /// What the next export to a target would send, as the export itself would work it out; and what the target would take over, as
+    /// it says now.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn what_if(&self, connector: ConnectorId, limit: usize) -> Result<WhatIfView, ServiceError> {
+    pub fn what_if(&self, cx: &Context, connector: ConnectorId, limit: usize) -> Result<WhatIfView, ServiceError> {
         let snapshot = self.store.snapshot()?;
         let guard = &self.config.guard;
         let plan = plan_export(&snapshot, self.store.names(), connector, None, limit)?;
-        let (mut summary, terms) = (plan.summary, known_terms(&snapshot, connector)?);
-        if guard.max_delete_percent.or(terms.delete_percent_max).is_some() {
-            summary.count_existing(&snapshot, connector)?;
-        }
-        let delete_limit = summary.delete_limit(Some(guard.max_deletes), guard.max_delete_percent, terms);
-        let mut known: Vec<KnownAs> = Vec::with_capacity(plan.objects.len());
-        for object in &plan.objects {
+        let (summary, terms) = (plan.summary, known_terms(&snapshot, connector)?);
+        let delete_limit = summary.delete_limit(&snapshot, connector, &export_limits(guard), &terms)?;
+        let objects = self.shown_plan(&snapshot, plan.objects)?;
+        Ok(WhatIfView {
+            connector: self.connectors.get(&connector).cloned().unwrap_or_default(),
+            adds: summary.adds,
+            updates: summary.updates,
+            renames: summary.renames,
+            deletes: summary.deletes,
+            delete_limit,
+            delete_set: summary.delete_set().to_string(),
+            plan: ExportPlan::of(&snapshot, self.store.names(), connector)?.to_string(),
+            outstanding: self.outstanding(cx)?,
+            awaits_approval: self.awaits_approval(connector)?,
+            stopped_by_threshold: delete_limit.is_some_and(|limit| summary.deletes > limit),
+            staging: guard.staging,
+            would_be_emptied: plan.emptied,
+            take_overs: self.take_overs(cx, connector, limit)?,
+            objects,
+            more: plan.more,
+        })
+    }
+
+    /// Everything that the next export to a target would send, for a file: the target itself is asked nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn what_waits(&self, connector: ConnectorId) -> Result<Vec<WhatIfObject>, ServiceError> {
+        let snapshot = self.store.snapshot()?;
+        let plan = plan_export(&snapshot, self.store.names(), connector, None, usize::MAX)?;
+        self.shown_plan(&snapshot, plan.objects)
+    }
+
+    fn shown_plan(&self, snapshot: &Snapshot, planned: Vec<PlannedExport>) -> Result<Vec<WhatIfObject>, ServiceError> {
+        let mut known: Vec<KnownAs> = Vec::with_capacity(planned.len());
+        for object in &planned {
             known.push(snapshot.cs_object(object.id)?.map(|object| known_as(self.store.names(), &object.values)).unwrap_or_default());
         }
-        let objects = plan.objects.into_iter().zip(known).map(|(object, known_as)| WhatIfObject {
+        let objects = planned.into_iter().zip(known).map(|(object, known_as)| WhatIfObject {
             id: object.id.to_string(),
             dn: object.dn,
             known_as,
@@ -98,21 +165,6 @@ impl Service {
             changes: object.changes.iter().map(DeltaView::of).collect(),
             would_be_emptied: object.emptied,
         });
-        Ok(WhatIfView {
-            connector: self.connectors.get(&connector).cloned().unwrap_or_default(),
-            adds: summary.adds,
-            updates: summary.updates,
-            renames: summary.renames,
-            deletes: summary.deletes,
-            delete_limit,
-            delete_set: summary.delete_set().to_string(),
-            plan: ExportPlan::of(&snapshot, self.store.names(), connector)?.to_string(),
-            awaits_approval: self.awaits_approval(connector)?,
-            stopped_by_threshold: delete_limit.is_some_and(|limit| summary.deletes > limit),
-            staging: guard.staging,
-            would_be_emptied: plan.emptied,
-            objects: objects.collect(),
-            more: plan.more,
-        })
+        Ok(objects.collect())
     }
 }

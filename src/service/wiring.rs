@@ -1,6 +1,5 @@
 //! Makes connectors from their configuration, with the secrets they need.
 
-use super::cloud;
 use super::tenant::RunningTenant;
 use super::{Service, ServiceError};
 use crate::config::{
@@ -15,6 +14,7 @@ use crate::connector::ldif::{LdifConnector, LdifSettings};
 use crate::connector::{Connector, ConnectorError, PasswordSource};
 use crate::context::Context;
 use crate::model::Names;
+use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,13 +34,8 @@ impl Service {
         match &config.settings {
             ConnectorSettings::Ldif(file) => Ok(Wired::plain(LdifConnector::new(ldif_settings(config, file), names).map_err(failed)?)),
             ConnectorSettings::Ad(file) => {
-                let settings = AdSettings {
-                    connection: ad_connection(file, &self.config.secrets)?,
-                    partitions: file.partitions.clone(),
-                    selection: selection(config, &file.selection),
-                    delta: file.delta.mode.into(),
-                };
-                let connector = AdConnector::new(settings, names).map_err(failed)?;
+                super::rotation::settle(cx, file, &self.config.secrets).await;
+                let connector = self.ad(config, file)?;
                 let facts = connector.facts(cx).await;
                 if let Err(error) = &facts {
                     let name = &config.name;
@@ -57,8 +52,20 @@ impl Service {
                 };
                 Ok(Wired::plain(LdapConnector::new(settings, names).map_err(failed)?))
             }
-            ConnectorSettings::Entra(file) => Ok(Wired::plain(cloud::entra(config, file, tenant, &self.config.secrets, names)?)),
+            ConnectorSettings::Entra(file) => Ok(Wired::plain(self.cloud(config, file, tenant, names)?)),
         }
+    }
+
+    /// A connector of Active Directory. Nothing is connected yet.
+    pub(super) fn ad(&self, config: &ConnectorConfig, file: &AdFile) -> Result<AdConnector, ServiceError> {
+        let settings = AdSettings {
+            connection: ad_connection(file, &self.config.secrets)?,
+            partitions: file.partitions.clone(),
+            selection: selection(config, &file.selection),
+            delta: file.delta.mode.into(),
+        };
+        let failed = |source| ServiceError::Connector { connector: config.name.clone(), source };
+        AdConnector::new(settings, Arc::clone(self.store.names())).map_err(failed)
     }
 }
 
@@ -97,7 +104,7 @@ fn domains(file: &AdFile) -> Vec<String> {
     if table.domains.is_empty() { file.partitions.clone() } else { table.domains.clone() }
 }
 
-fn replication(file: &AdFile, secrets: &Secrets) -> Result<ReplicationSettings, ServiceError> {
+pub(super) fn replication(file: &AdFile, secrets: &Secrets) -> Result<ReplicationSettings, ServiceError> {
     let table = &file.password_hash_sync;
     let named = |server: &PasswordServer| {
         let (address, port) = match server {
@@ -125,7 +132,7 @@ fn replication(file: &AdFile, secrets: &Secrets) -> Result<ReplicationSettings, 
 }
 
 /// The host of `ldaps://host:port`.
-fn host_of(url: &str) -> &str {
+pub(super) fn host_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split(['/', '?']).next().unwrap_or_default();
     match host.strip_prefix('[').and_then(|inside| inside.split_once(']')) {
@@ -154,8 +161,17 @@ fn selection(config: &ConnectorConfig, table: &SelectionTable) -> Selection {
     Selection { object_types: config.object_types(), include: table.include.clone(), exclude: table.exclude.clone() }
 }
 
-fn ad_connection(file: &AdFile, secrets: &Secrets) -> Result<LdapSettings, ServiceError> {
-    Ok(LdapSettings {
+/// The connection of a directory as it is configured.
+///
+/// # Errors
+/// When nobody gives the account's password.
+pub(super) fn ad_connection(file: &AdFile, secrets: &Secrets) -> Result<LdapSettings, ServiceError> {
+    Ok(ad_connection_as(file, &file.bind_name, secrets.resolve(&file.password)?))
+}
+
+/// The same connection for another account.
+pub(super) fn ad_connection_as(file: &AdFile, account: &str, password: SecretString) -> LdapSettings {
+    LdapSettings {
         start_tls: file.start_tls,
         allow_plain: file.allow_plain,
         ca_file: file.ca_file.clone(),
@@ -163,11 +179,11 @@ fn ad_connection(file: &AdFile, secrets: &Secrets) -> Result<LdapSettings, Servi
         answer_timeout: Duration::from_secs(file.answer_timeout_seconds),
         page_size: file.page_size,
         value_range: file.value_range,
-        ..LdapSettings::new(&file.url, &file.bind_name, secrets.resolve(&file.password)?)
-    })
+        ..LdapSettings::new(&file.url, account, password)
+    }
 }
 
-fn ldap_connection(file: &LdapFile, secrets: &Secrets) -> Result<LdapSettings, ServiceError> {
+pub(super) fn ldap_connection(file: &LdapFile, secrets: &Secrets) -> Result<LdapSettings, ServiceError> {
     Ok(LdapSettings {
         start_tls: file.start_tls,
         allow_plain: file.allow_plain,

@@ -197,7 +197,7 @@ where
     rows.sort_by(|left, right| left.0.cmp(&right.0));
     let mut written = 0;
     for batch in rows.chunks(BATCH) {
-        let transaction = begin(&inner.database)?;
+        let transaction = begin(&*inner.database()?)?;
         let mut tally = Tally::default();
         write_rows(&mut transaction.open_table(definition)?, batch, &mut tally)?;
         commit(inner, transaction, tally)?;

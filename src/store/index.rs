@@ -68,7 +68,7 @@ impl Indexes {
 
 /// True when all these indexes are there and complete.
 pub(super) fn are_complete(inner: &Inner, metaverse: &[AttrId], spaces: &[(ConnectorId, AttrId)]) -> Result<bool, Fault> {
-    let transaction = inner.database.begin_read()?;
+    let transaction = inner.database()?.begin_read()?;
     let table = transaction.open_table(tables::INDEXED)?;
     let wanted = metaverse.iter().map(|attr| (METAVERSE, 0, attr.0));
     for key in wanted.chain(spaces.iter().map(|(connector, attr)| (SPACE, connector.0, attr.0))) {
@@ -84,7 +84,7 @@ pub(super) fn set(inner: &Inner, metaverse: &[AttrId], spaces: &[(ConnectorId, A
     let mut wanted: BTreeSet<IndexKey> = metaverse.iter().map(|attr| (METAVERSE, 0, attr.0)).collect();
     wanted.extend(spaces.iter().map(|(connector, attr)| (SPACE, connector.0, attr.0)));
     let known: BTreeMap<IndexKey, u8> = {
-        let transaction = inner.database.begin_read()?;
+        let transaction = inner.database()?.begin_read()?;
         let table = transaction.open_table(tables::INDEXED)?;
         table.iter()?.map(|row| row.map(|(key, state)| (key.value(), state.value()))).collect::<Result<_, _>>()?
     };
@@ -108,7 +108,7 @@ fn mark(inner: &Inner, keys: &[IndexKey], state: Option<u8>) -> Result<(), Fault
     if keys.is_empty() {
         return Ok(());
     }
-    let transaction = begin(&inner.database)?;
+    let transaction = begin(&*inner.database()?)?;
     let mut tally = Tally::default();
     let indexes = {
         let mut table = transaction.open_table(tables::INDEXED)?;
@@ -125,7 +125,7 @@ fn mark(inner: &Inner, keys: &[IndexKey], state: Option<u8>) -> Result<(), Fault
 fn empty(inner: &Inner, (side, connector, attr): IndexKey) -> Result<(), Fault> {
     let mut from = Bound::Included((attr, 0, 0));
     loop {
-        let transaction = begin(&inner.database)?;
+        let transaction = begin(&*inner.database()?)?;
         let mut tally = Tally::default();
         let full = {
             let mut table = transaction.open_table(if side == METAVERSE { tables::MV_JOIN } else { tables::CS_JOIN })?;
@@ -165,7 +165,7 @@ fn fill(inner: &Inner, keys: &[IndexKey]) -> Result<(), Fault> {
     let (mut mv_rows, mut cs_rows) = (Vec::new(), Vec::new());
     let mut read = 0;
     {
-        let transaction = inner.database.begin_read()?;
+        let transaction = inner.database()?.begin_read()?;
         if !mv_attributes.is_empty() {
             for row in transaction.open_table(tables::MV_OBJECT)?.iter()? {
                 let (id, bytes) = row?;
@@ -192,7 +192,7 @@ fn fill(inner: &Inner, keys: &[IndexKey]) -> Result<(), Fault> {
         rows.sort_unstable();
         for batch in rows.chunks(BATCH) {
             let rows: Vec<_> = batch.iter().map(|key| (*key, Some(()))).collect();
-            let transaction = begin(&inner.database)?;
+            let transaction = begin(&*inner.database()?)?;
             let mut tally = Tally::default();
             write_rows(&mut transaction.open_table(definition)?, &rows, &mut tally)?;
             commit(inner, transaction, tally)?;

@@ -10,6 +10,7 @@ mod event;
 mod fault;
 mod history;
 mod index;
+mod kept;
 mod migrate;
 mod moved;
 mod open;
@@ -24,9 +25,10 @@ pub use changes::{ChangeSet, DirtyReason};
 pub use check::{CheckProblem, CheckReport};
 pub use event::EventRecord;
 pub use history::{AttributeDelta, CounterName, RunRecord, RunResult, StepKind, StepObject, StepRecord};
+pub use kept::{Kept, KeptState};
 pub use password::{PasswordRecord, PasswordSent, PasswordStamp, PasswordStatus, Watch};
 pub use snapshot::Snapshot;
-pub use upkeep::{CompactReport, RecordSizes, StoreStats, TableUse};
+pub use upkeep::{CompactReport, RecordSizes, RestoreReport, StoreStats, TableUse};
 
 use crate::model::{AttrId, ConnectorId, Names};
 use fault::Fault;
@@ -48,7 +50,12 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
-    database: Database,
+    /// `None` while a file whose disk failed could not be opened again.
+    database: RwLock<Option<Arc<Database>>>,
+    /// How it is opened again; `None` in memory.
+    opener: Option<open::Opener>,
+    /// How often it was opened again: views of earlier openings end.
+    opening: AtomicU64,
     /// For messages; `None` in memory.
     path: Option<PathBuf>,
     names: Arc<Names>,
@@ -59,6 +66,8 @@ struct Inner {
     durable_names: Mutex<usize>,
     counts: Counts,
     poisoned: AtomicBool,
+    /// What poisoned it, in words.
+    failure: Mutex<Option<String>>,
 }
 
 /// How to open a store.
@@ -176,6 +185,61 @@ impl Store {
         open::in_memory().map(Self::from_inner)
     }
 
+    /// A store on storage of the caller's, which is asked for again whenever the store is opened again: for simulations
+    /// of disks that fail and come back.
+    pub fn open_on<B: redb::StorageBackend>(
+        storage: impl Fn() -> std::io::Result<B> + Send + Sync + 'static,
+        options: StoreOptions,
+    ) -> Result<Store, StoreError> {
+        open::on_storage(storage, options).map(Self::from_inner)
+    }
+
+    /// What failed, when a failure of the disk ended the use of the open file: nothing is read or written before
+    /// [`Self::reopen`].
+    pub fn failure(&self) -> Option<String> {
+        if !self.inner.poisoned.load(Ordering::Acquire) {
+            return None;
+        }
+        self.inner
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .or_else(|| Some("it could not be opened again".to_owned()))
+    }
+
+    /// Opens the file again after its disk failed; what was committed is there. Views of before end with an error, and
+    /// whoever was in the middle of several changes has been told that one of them failed.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when the file is not the one that was open; it can be tried again.
+    pub fn reopen(&self) -> Result<(), StoreError> {
+        let inner = &*self.inner;
+        let Some(opener) = &inner.opener else {
+            return Err(StoreError::Database { action: "be opened again", reason: "it lives in memory".to_owned() });
+        };
+        // Nobody writes meanwhile.
+        let mut durable_names = inner.durable_names.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.poisoned.store(true, Ordering::Release);
+        *inner.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        inner.opening.fetch_add(1, Ordering::AcqRel);
+        let old = inner.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(old);
+        let (database, kept) = opener.open()?;
+        let names = kept.names.iter().enumerate().all(|(number, name)| {
+            u16::try_from(number).is_ok_and(|number| usize::from(number) < inner.names.len() && *inner.names.name(AttrId(number)) == **name)
+        });
+        if kept.seed != inner.seed || !names {
+            let path = inner.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            return Err(StoreError::Foreign { path, reason: "it is another store than the one that was open".to_owned() });
+        }
+        *durable_names = kept.names.len();
+        inner.set_indexes(kept.indexes);
+        *inner.database.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(database));
+        inner.poisoned.store(false, Ordering::Release);
+        Ok(())
+    }
+
     /// A store on a backend of the caller's, new if the backend is empty: for simulations that lose what was
     /// written and not synchronized.
     pub fn open_with_backend(backend: impl redb::StorageBackend, options: StoreOptions) -> Result<Store, StoreError> {
@@ -209,9 +273,10 @@ impl Store {
 
     /// A view of the last commit.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.inner.run("open a view", || {
-            let transaction = self.inner.database.begin_read()?;
-            Ok(Snapshot::new(tables::Tables::open(&transaction)?, self.inner.clone()))
+        let opening = self.inner.opening.load(Ordering::Acquire);
+        self.inner.run_in(opening, "open a view", || {
+            let transaction = self.inner.database()?.begin_read()?;
+            Ok(Snapshot::new(tables::Tables::open(&transaction)?, self.inner.clone(), opening))
         })
     }
 
@@ -227,20 +292,21 @@ impl Store {
     /// [`StoreError::Damaged`] when a record read on the way contradicts itself or a value points to a content that
     /// nobody gave; [`StoreError::Database`] when the disk refuses. Nothing of the set is written then.
     pub fn apply(&self, changes: ChangeSet) -> Result<(), StoreError> {
-        let inner = &*self.inner;
-        let mut durable_names = inner.durable_names.lock().unwrap_or_else(PoisonError::into_inner);
-        if changes.is_empty() && changes.blobs.is_empty() && inner.names.len() == *durable_names {
-            return inner.usable();
-        }
-        inner.run("write changes", || {
-            let transaction = begin(&inner.database)?;
-            let mut tally = Tally::default();
-            let known = write_names(inner, &transaction, *durable_names, &mut tally)?;
-            write::write_all(inner, &transaction, changes, &mut tally)?;
-            commit(inner, transaction, tally)?;
-            *durable_names = known;
-            Ok(())
-        })
+        let mut durable_names = self.inner.durable_names.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.apply(&mut durable_names, changes)
+    }
+
+    /// Writes a set of changes that follows from what is there, while nobody else writes: between the view that `plan` gets
+    /// and the commit of what it gives lies no other commit. `plan` must not write itself, and should be short, for all
+    /// writers wait for it.
+    ///
+    /// # Errors
+    /// As [`Self::apply`], and what `plan` gives; nothing is written then.
+    pub fn update<T>(&self, plan: impl FnOnce(&Snapshot) -> Result<(ChangeSet, T), StoreError>) -> Result<T, StoreError> {
+        let mut durable_names = self.inner.durable_names.lock().unwrap_or_else(PoisonError::into_inner);
+        let (changes, answer) = plan(&self.snapshot()?)?;
+        self.inner.apply(&mut durable_names, changes)?;
+        Ok(answer)
     }
 
     /// True when every index that [`Self::index_attributes`] would make is there and complete. Writes nothing.
@@ -257,7 +323,7 @@ impl Store {
         inner.run("build indexes", || {
             // First the names: an index must not outlive the number of its attribute.
             if inner.names.len() > *durable_names {
-                let transaction = begin(&inner.database)?;
+                let transaction = begin(&*inner.database()?)?;
                 let mut tally = Tally::default();
                 let known = write_names(inner, &transaction, *durable_names, &mut tally)?;
                 commit(inner, transaction, tally)?;
@@ -269,6 +335,22 @@ impl Store {
 }
 
 impl Inner {
+    /// Writes a set of changes, for whoever holds the right to write.
+    fn apply(&self, durable_names: &mut usize, changes: ChangeSet) -> Result<(), StoreError> {
+        if changes.is_empty() && changes.blobs.is_empty() && self.names.len() == *durable_names {
+            return self.usable();
+        }
+        self.run("write changes", || {
+            let transaction = begin(&*self.database()?)?;
+            let mut tally = Tally::default();
+            let known = write_names(self, &transaction, *durable_names, &mut tally)?;
+            write::write_all(self, &transaction, changes, &mut tally)?;
+            commit(self, transaction, tally)?;
+            *durable_names = known;
+            Ok(())
+        })
+    }
+
     fn indexes(&self) -> Arc<Indexes> {
         self.indexes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -280,20 +362,45 @@ impl Inner {
     /// An error when an earlier failure left it unknown what the file holds.
     fn usable(&self) -> Result<(), StoreError> {
         if self.poisoned.load(Ordering::Acquire) {
-            let reason = "an earlier access to the disk failed; look after the disk, then start again".to_owned();
+            let reason = "an earlier access to the disk failed; look after the disk. A running service opens the store again by \
+                          itself, everybody else by starting again"
+                .to_owned();
             return Err(StoreError::Database { action: "go on", reason });
         }
         Ok(())
     }
 
+    /// The open database.
+    fn database(&self) -> Result<Arc<Database>, Fault> {
+        let open = self.database.read().unwrap_or_else(PoisonError::into_inner).clone();
+        open.ok_or(Fault::Database(redb::Error::DatabaseClosed))
+    }
+
+    /// The database alone, when nobody else has it.
+    fn into_database(self) -> Option<Database> {
+        let open = self.database.into_inner().unwrap_or_else(PoisonError::into_inner);
+        open.and_then(|database| Arc::try_unwrap(database).ok())
+    }
+
     /// Does something with the database; a failure of the disk ends the use of the store until it is reopened.
     fn run<T>(&self, action: &'static str, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.run_in(self.opening.load(Ordering::Acquire), action, work)
+    }
+
+    /// As [`Self::run`], by something that belongs to one opening of the file: it says nothing about later ones.
+    fn run_in<T>(&self, opening: u64, action: &'static str, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StoreError> {
         self.usable()?;
+        let present = || self.opening.load(Ordering::Acquire) == opening;
+        if !present() {
+            return Err(StoreError::Database { action, reason: "the store was opened again meanwhile; look anew".to_owned() });
+        }
         work().map_err(|fault| {
-            if fault.poisons() {
-                self.poisoned.store(true, Ordering::Release);
+            let poisons = fault.poisons() && present();
+            let error = fault.into_error(action);
+            if poisons && !self.poisoned.swap(true, Ordering::AcqRel) {
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
             }
-            fault.into_error(action)
+            error
         })
     }
 }

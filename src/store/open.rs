@@ -12,12 +12,13 @@ use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{BackendError, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableError};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, PoisonError, RwLock};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -55,8 +56,42 @@ fn open_file(path: &Path, options: StoreOptions) -> Result<Inner, StoreError> {
     if format < FORMAT {
         migrate::migrate(path, format, migrate::MIGRATIONS, FORMAT, options)?;
     }
-    let database = Database::builder().set_cache_size(options.cache_octets).open(path).map_err(|error| refused(path, error))?;
-    finish(database, path, Some(path))
+    let database = open_again(path, options)?;
+    let opener = {
+        let path = path.to_owned();
+        Opener::new(path.clone(), move || surviving(&path, || open_again(&path, options)))
+    };
+    finish(database, path, Some(path), Some(opener))
+}
+
+fn open_again(path: &Path, options: StoreOptions) -> Result<Database, StoreError> {
+    Database::builder().set_cache_size(options.cache_octets).open(path).map_err(|error| refused(path, error))
+}
+
+/// How a file is opened again after its disk failed.
+pub(super) struct Opener {
+    /// For messages.
+    shown: PathBuf,
+    open: Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>,
+}
+
+impl Opener {
+    fn new(shown: PathBuf, open: impl Fn() -> Result<Database, StoreError> + Send + Sync + 'static) -> Self {
+        Self { shown, open: Box::new(open) }
+    }
+
+    /// Opens it, and reads what is kept in memory of it.
+    pub(super) fn open(&self) -> Result<(Database, Kept), StoreError> {
+        let database = (self.open)()?;
+        let kept = keep(&database, &self.shown)?;
+        Ok((database, kept))
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opener").field("shown", &self.shown).finish_non_exhaustive()
+    }
 }
 
 /// A store in memory.
@@ -64,11 +99,26 @@ pub(super) fn in_memory() -> Result<Inner, StoreError> {
     let path = Path::new(NO_FILE);
     let database = Database::builder().create_with_backend(InMemoryBackend::new()).map_err(|error| refused(path, error))?;
     initialise(&database, [0; 32]).map_err(|fault| fault.into_error("make a new store"))?;
-    finish(database, path, None)
+    finish(database, path, None, None)
 }
 
 /// A store on a given backend.
 pub(super) fn with_backend(backend: impl StorageBackend, options: StoreOptions) -> Result<Inner, StoreError> {
+    finish(on_backend(backend, options)?, Path::new(NO_FILE), None, None)
+}
+
+/// A store on storage that can be had again.
+pub(super) fn on_storage<B: StorageBackend>(
+    storage: impl Fn() -> io::Result<B> + Send + Sync + 'static,
+    options: StoreOptions,
+) -> Result<Inner, StoreError> {
+    let path = Path::new(NO_FILE);
+    let opener =
+        Opener::new(path.to_owned(), move || on_backend(storage().map_err(|error| cannot_open(Path::new(NO_FILE), &error))?, options));
+    finish((opener.open)()?, path, None, Some(opener))
+}
+
+fn on_backend(backend: impl StorageBackend, options: StoreOptions) -> Result<Database, StoreError> {
     let path = Path::new(NO_FILE);
     let new = backend.len().map_err(|error| cannot_open(path, &error))? == 0;
     let opened = Database::builder().set_cache_size(options.cache_octets).create_with_backend(backend);
@@ -76,7 +126,7 @@ pub(super) fn with_backend(backend: impl StorageBackend, options: StoreOptions) 
     if new || is_blank(&database).map_err(|fault| fault.into_error("read what is there"))? {
         initialise(&database, secret()?).map_err(|fault| fault.into_error("make a new store"))?;
     }
-    finish(database, path, None)
+    Ok(database)
 }
 
 /// True for a database that was made and lost before its first commit.
@@ -100,6 +150,18 @@ pub(super) fn verify(path: &Path) -> Result<(), StoreError> {
             Err(error) => Err(refused(path, error)),
         }
     })
+}
+
+/// Keeps everybody from opening a file as a store, for as long as what is given is kept. What is in the file does not matter.
+pub(super) fn hold(path: &Path) -> Result<FileBackend, StoreError> {
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| cannot_open(path, &error))?;
+    let held = FileBackend::new(file).map_err(|error| refused(path, error))?;
+    // A backend locks nothing by itself; databases lock ranges, and all of it conflicts with each of them.
+    match held.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
+        Ok(true) => Ok(held),
+        Ok(false) => Err(StoreError::InUse { path: path.display().to_string() }),
+        Err(error) => Err(cannot_open(path, &io::Error::other(error.to_string()))),
+    }
 }
 
 /// Opens a file so that nothing is written to it.
@@ -186,10 +248,19 @@ fn read_meta(database: &Database, path: &Path) -> Result<Meta, StoreError> {
     Ok(Meta { format, secret })
 }
 
+/// What of a store is kept in memory.
+pub(super) struct Kept {
+    /// Derived from the installation secret.
+    pub(super) seed: u64,
+    /// In the order of their numbers.
+    pub(super) names: Vec<String>,
+    pub(super) indexes: Indexes,
+}
+
 /// Reads what is kept in memory.
-fn finish(database: Database, shown: &Path, path: Option<&Path>) -> Result<Inner, StoreError> {
-    let found = read_meta(&database, shown)?;
-    let load = || -> Result<(Names, usize, Indexes), Fault> {
+fn keep(database: &Database, shown: &Path) -> Result<Kept, StoreError> {
+    let found = read_meta(database, shown)?;
+    let load = || -> Result<(Vec<String>, Indexes), Fault> {
         let transaction = database.begin_read()?;
         // Every table, so that a missing one is found now.
         tables::Tables::open(&transaction)?;
@@ -202,22 +273,30 @@ fn finish(database: Database, shown: &Path, path: Option<&Path>) -> Result<Inner
             }
             ordered.push(name.value().to_owned());
         }
-        let names = Names::from_ordered(ordered.iter().map(String::as_str));
-        if names.len() != ordered.len().max(1) {
-            return Err(Fault::damaged("attribute", "a name stands twice"));
-        }
-        Ok((names, ordered.len(), Indexes::load(&transaction.open_table(tables::INDEXED)?)?))
+        Ok((ordered, Indexes::load(&transaction.open_table(tables::INDEXED)?)?))
     };
-    let (names, durable, indexes) = load().map_err(|fault| fault.into_error("read what is kept in memory"))?;
+    let (names, indexes) = load().map_err(|fault| fault.into_error("read what is kept in memory"))?;
+    Ok(Kept { seed: xxh3_64(&found.secret), names, indexes })
+}
+
+fn finish(database: Database, shown: &Path, path: Option<&Path>, opener: Option<Opener>) -> Result<Inner, StoreError> {
+    let kept = keep(&database, shown)?;
+    let names = Names::from_ordered(kept.names.iter().map(String::as_str));
+    if names.len() != kept.names.len().max(1) {
+        return Err(Fault::damaged("attribute", "a name stands twice").into_error("read what is kept in memory"));
+    }
     Ok(Inner {
-        database,
+        database: RwLock::new(Some(std::sync::Arc::new(database))),
+        opener,
+        opening: AtomicU64::new(0),
         path: path.map(Path::to_owned),
         names: std::sync::Arc::new(names),
-        seed: xxh3_64(&found.secret),
-        indexes: RwLock::new(std::sync::Arc::new(indexes)),
-        durable_names: Mutex::new(durable),
+        seed: kept.seed,
+        indexes: RwLock::new(std::sync::Arc::new(kept.indexes)),
+        durable_names: Mutex::new(kept.names.len()),
         counts: Counts::default(),
         poisoned: AtomicBool::new(false),
+        failure: Mutex::default(),
     })
 }
 

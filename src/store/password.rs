@@ -120,6 +120,8 @@ pub struct PasswordRecord {
     pub routed: bool,
     /// The password has to be changed at the next sign-in, as far as the directory told.
     pub must_change: bool,
+    /// The directory told that the account is disabled, and no synchronization has read that since.
+    pub disabled: bool,
     /// The newest change seen.
     pub seen: Option<PasswordStamp>,
     /// The last success.
@@ -143,6 +145,7 @@ impl PasswordRecord {
             status,
             routed: false,
             must_change: false,
+            disabled: false,
             seen: None,
             sent: None,
             attempted: None,
@@ -194,6 +197,7 @@ mod flag {
     pub(super) const SEEN: u8 = 4;
     pub(super) const SENT: u8 = 8;
     pub(super) const FORCED: u8 = 16;
+    pub(super) const DISABLED: u8 = 32;
 }
 
 fn stamp(stamp: PasswordStamp) -> StampV1 {
@@ -209,6 +213,7 @@ pub(super) fn encode(record: &PasswordRecord) -> Result<Vec<u8>, Flaw> {
         (record.seen.is_some(), flag::SEEN),
         (sent.is_some(), flag::SENT),
         (sent.is_some_and(|sent| sent.force_change), flag::FORCED),
+        (record.disabled, flag::DISABLED),
     ];
     let archive = PasswordRecordV1 {
         status: record.status.code(),
@@ -240,6 +245,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<PasswordRecord, Flaw> {
         status: PasswordStatus::ALL.into_iter().find(|status| status.code() == record.status).ok_or("a status of an unknown kind")?,
         routed: has(flag::ROUTED),
         must_change: has(flag::MUST_CHANGE),
+        disabled: has(flag::DISABLED),
         seen: has(flag::SEEN).then(|| stamp(&record.seen)),
         sent: has(flag::SENT).then(|| PasswordSent {
             stamp: stamp(&record.sent),
@@ -319,6 +325,7 @@ mod tests {
             status: PasswordStatus::Error,
             routed: true,
             must_change: true,
+            disabled: true,
             seen: Some(PasswordStamp { changed: Some(Timestamp(5)), version: None }),
             sent: Some(PasswordSent {
                 stamp: PasswordStamp { changed: Some(Timestamp(-4)), version: Some(7) },

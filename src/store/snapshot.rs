@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub struct Snapshot {
     pub(super) tables: Tables,
     inner: Arc<Inner>,
+    /// Which opening of the file this view belongs to.
+    opening: u64,
 }
 
 /// A range of anchors or names.
@@ -32,8 +34,8 @@ type Row<K, V> = (AccessGuard<'static, K>, AccessGuard<'static, V>);
 
 /// Reading. All lists are in ascending order of their keys; `after` and `limit` page through them.
 impl Snapshot {
-    pub(super) fn new(tables: Tables, inner: Arc<Inner>) -> Self {
-        Self { tables, inner }
+    pub(super) fn new(tables: Tables, inner: Arc<Inner>, opening: u64) -> Self {
+        Self { tables, inner, opening }
     }
 
     pub(super) fn inner(&self) -> &Inner {
@@ -637,7 +639,7 @@ impl Snapshot {
     }
 
     pub(super) fn guarded<T>(&self, action: &'static str, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StoreError> {
-        self.inner.run(action, work)
+        self.inner.run_in(self.opening, action, work)
     }
 
     fn get<K: Key + 'static, V: Value + 'static>(

@@ -4,10 +4,12 @@ use super::fault::Fault;
 use super::open::{self, cannot_open, sync_folder};
 use super::tables::{Tables, Visitor, visit_all};
 use super::{Store, StoreError, StoreOptions, begin};
+use crate::model::Timestamp;
 use redb::{Database, Key, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, TableDefinition, TableHandle, Value};
 use std::io::ErrorKind;
 use std::ops::Bound;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Rows and octets of one transaction of a copy.
@@ -119,12 +121,13 @@ impl Store {
             let error = std::io::Error::new(ErrorKind::NotFound, "there is no such file");
             return Err(cannot_open(path, &error));
         }
-        let mut inner = open::open(path, options)?;
+        let inner = open::open(path, options)?;
         let length = || std::fs::metadata(path).map(|file| file.len()).map_err(|error| cannot_open(path, &error));
         let before = length()?;
-        let compacted = inner.database.compact().map(drop);
-        compacted.map_err(|error| Fault::from(error).into_error("compact its file"))?;
-        drop(inner);
+        let alone = inner.into_database().ok_or_else(|| StoreError::InUse { path: path.display().to_string() });
+        let mut database = alone?;
+        database.compact().map(drop).map_err(|error| Fault::from(error).into_error("compact its file"))?;
+        drop(database);
         Ok(CompactReport { before, after: length()? })
     }
 
@@ -167,6 +170,61 @@ impl Store {
         drop(open::open(&temporary, StoreOptions::default())?);
         temporary.persist_noclobber(to).map_err(|error| unwritable(&error.error))?;
         sync_folder(folder).map_err(|error| unwritable(&error))
+    }
+}
+
+/// What became of a restored store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Where the store lies that was there before; `None` when there was none.
+    pub kept: Option<PathBuf>,
+}
+
+impl Store {
+    /// Puts a copy of a backup in a store's place. What was there is kept beside it under another name. The store must
+    /// not be open anywhere, in this process neither.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] while somebody has the store open, [`StoreError::Damaged`] and [`StoreError::Foreign`] when
+    /// the backup is no whole store of ours, [`StoreError::Database`] when the disk refuses. The store that was there is
+    /// untouched then.
+    pub fn restore(backup: &Path, to: &Path, now: Timestamp) -> Result<RestoreReport, StoreError> {
+        const ACTION: &str = "be restored";
+        let refused =
+            |path: &Path, error: &std::io::Error| StoreError::Database { action: ACTION, reason: format!("{}: {error}", path.display()) };
+        open::verify(backup)?;
+        let there = to.exists();
+        // A damaged store is a reason to restore, one in use is a reason not to. Nobody opens it until the other one is in place:
+        // what somebody wrote there meanwhile would be lost with it.
+        let held = if there { Some(open::hold(to)?) } else { None };
+        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temporary =
+            tempfile::Builder::new().prefix(".restored-").tempfile_in(folder).map_err(|error| refused(to, &error))?.into_temp_path();
+        std::fs::copy(backup, &temporary).map_err(|error| refused(backup, &error))?;
+        // The copy is the owner's alone, whatever the backup's mode was.
+        std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o600)).map_err(|error| refused(to, &error))?;
+        std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(|error| refused(to, &error))?;
+        open::verify(&temporary)?;
+        let kept = if there {
+            let beside = |number: u32| {
+                let again = if number == 0 { String::new() } else { format!("-{number}") };
+                to.with_extension(format!("before-restore-{}{again}.redb", now.0 / 1_000_000))
+            };
+            let kept = (0..1_000).map(beside).find(|path| !path.exists()).unwrap_or_else(|| beside(1_000));
+            std::fs::rename(to, &kept).map_err(|error| refused(&kept, &error))?;
+            Some(kept)
+        } else {
+            None
+        };
+        if let Err(error) = temporary.persist_noclobber(to) {
+            if let Some(kept) = &kept {
+                std::fs::rename(kept, to).map_err(|error| refused(kept, &error))?;
+            }
+            return Err(refused(to, &error.error));
+        }
+        sync_folder(folder).map_err(|error| refused(to, &error))?;
+        drop(held);
+        Ok(RestoreReport { kept })
     }
 }
 

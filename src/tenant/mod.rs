@@ -373,6 +373,7 @@ fn first_state(settings: &TenantSettings, now: Timestamp) -> State {
         last_synchronization: None,
         last_password_synchronization: None,
         last_export: (0, 0),
+        last_writer: None,
         client_application: None,
         client_version: None,
         clock_offset: 0,

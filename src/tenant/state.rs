@@ -55,6 +55,18 @@ pub struct Application {
     pub synchronization: bool,
 }
 
+/// An installation that writes through the provisioning service, by the headers of its calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Writer {
+    /// Its id.
+    pub id: String,
+    /// Its machine, when it told.
+    pub name: Option<String>,
+    /// When it last wrote, in microseconds since 1970.
+    pub at: i64,
+}
+
 /// Everything that is kept in one row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -93,6 +105,9 @@ pub struct State {
     pub last_password_synchronization: Option<i64>,
     /// The numbers of the last finished export: all and successful.
     pub last_export: (i64, i64),
+    /// The installation that wrote last, when it said who it is.
+    #[serde(default)]
+    pub last_writer: Option<Writer>,
     /// `ApplicationId` of the last client.
     pub client_application: Option<String>,
     /// Build of the last client.

@@ -116,7 +116,7 @@ fn a_cycle_that_can_do_nothing_is_no_success() {
 }
 
 #[test]
-fn an_empty_source_stops_before_deletes_are_staged() {
+fn lesson_10_an_empty_source_stops_before_deletes_are_staged() {
     let world = small_world();
     let config = world.path().join("config");
     assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
@@ -174,7 +174,7 @@ fn the_threshold_stops_an_export_until_the_deletes_were_reviewed() {
 
 /// The first account of the directory moves to a second directory that cannot be read just then.
 #[test]
-fn nobody_is_deleted_while_a_directory_cannot_be_read() {
+fn lesson_08_nobody_is_deleted_while_a_directory_cannot_be_read() {
     let world = small_world();
     let config = world.path().join("config");
     let second = world.path().join("second.ldif");

@@ -94,3 +94,88 @@ fn a_pilot_whose_group_is_missing_stops_before_anybody_is_taken_out() {
     assert_code(&output, 0);
     assert_eq!(exported(&document(&output)), 0);
 }
+
+/// One person gets another consistency GUID, as a migration tool may write it: whoever has that anchor would be somebody else.
+#[test]
+fn an_object_whose_anchor_changed_is_neither_deleted_nor_made_anew() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let file = world.path().join("people.ldif");
+    let text = fs::read_to_string(&file).unwrap();
+    let moved =
+        text.replace("sAMAccountName: ada\n", "sAMAccountName: ada\nmS-DS-ConsistencyGuid:: 3q2+796tvu/erb7v3q2+7w==\ntitle: Countess\n");
+    assert_ne!(moved, text);
+    fs::write(&file, moved).unwrap();
+    for kind in [&["cycle", "start"][..], &["cycle", "start", "--initial"]] {
+        let output = with_config(&config, &[&["--json"], kind].concat());
+        assert_code(&output, 2);
+        let shown = document(&output);
+        assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-add"), exported(&shown)), (0, 0, 0), "{shown:#}");
+    }
+    let errors = document(&with_config(&config, &["--json", "errors"]));
+    let told = errors.to_string();
+    assert!(told.contains("SourceAnchor attribute has changed.") && told.contains("CN=Ada Byron"), "{told}");
+    // Set back, it is well again, and what changed meanwhile goes out.
+    fs::write(&file, text.replace("sAMAccountName: ada\n", "sAMAccountName: ada\ntitle: Countess\n")).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!(counted(&document(&output), "export-update"), 1);
+}
+
+/// The consistency GUID is the one way on from objectGUID: nobody has another value there yet, so nobody changes.
+#[test]
+fn the_consistency_guid_may_follow_the_object_guid_and_nothing_else() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let main = config.join("syncline.toml");
+    let text = fs::read_to_string(&main).unwrap();
+    let with = |anchor: &str| fs::write(&main, format!("{text}\n[rules]\nsource_anchor = \"{anchor}\"\n")).unwrap();
+    with("objectGUID");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    with("mS-DS-ConsistencyGuid");
+    let output = with_config(&config, &["--json", "cycle", "start", "--initial"]);
+    assert_code(&output, 0);
+    assert_eq!(exported(&document(&output)), 0);
+    with("objectGUID");
+    let output = with_config(&config, &["cycle", "start"]);
+    assert_code(&output, 4);
+    let shown = stderr(&output);
+    assert!(shown.contains("'objectGUID'") && shown.contains("among them") && shown.contains("Ada Byron"), "{shown}");
+}
+
+/// The tenant keeps a limit of its own for all who synchronize with it; the stricter one wins.
+#[test]
+fn the_tenants_own_limit_is_shown_set_and_heeded() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let show = |arguments: &[&str]| document(&with_config(&config, &[&["--json", "guard"], arguments].concat()));
+    assert_eq!(show(&["show"])["targets"][0]["tenant_max_deletes"], 500);
+    let looked = show(&["set", "--tenant", "--max-deletes", "0", "--what-if"]);
+    assert_eq!((&looked["changes"][0]["now"], &looked["changes"][0]["then"]), (&500.into(), &0.into()), "{looked:#}");
+    assert_eq!(show(&["show", "--tenant"])["targets"][0]["tenant_max_deletes"], 500);
+    assert_code(&with_config(&config, &["guard", "set", "--tenant"]), 64);
+    assert_code(&with_config(&config, &["guard", "set", "--off"]), 64);
+    assert_code(&with_config(&config, &["guard", "set", "--tenant", "--max-deletes", "3", "--max-delete-percent", "3"]), 64);
+    let set = show(&["set", "--tenant", "--max-delete-percent", "1"]);
+    assert_eq!(set["targets"][0]["tenant_max_delete_percent"], 1, "{set:#}");
+    // One of five is more than a hundredth.
+    let file = world.path().join("people.ldif");
+    let text = fs::read_to_string(&file).unwrap();
+    let (kept, gone) = text.split_at(text.find("dn: CN=Partner Pat").unwrap());
+    assert!(gone.contains("pat@partner.example"));
+    fs::write(&file, kept).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 5);
+    let shown = document(&output);
+    assert_eq!(exported(&shown), 0, "{shown:#}");
+    let told = shown.to_string();
+    for part in ["1 deletes are pending", "Among them: Partner Pat", "--what-if", "--allow-deletes 1-"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert_eq!(show(&["set", "--tenant", "--off"])["targets"][0]["tenant_max_delete_percent"], serde_json::Value::Null);
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!(counted(&document(&output), "export-delete"), 1);
+}

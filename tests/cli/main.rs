@@ -1,6 +1,9 @@
 //! The command line as people and scripts meet it: whole outputs, exit codes, and a demonstration from end to end.
 
+mod alerts;
 mod browse;
+mod by_hand;
+mod choices;
 mod config;
 mod config_diff;
 mod connector;
@@ -10,10 +13,17 @@ mod explain;
 mod guards;
 mod guide;
 mod help;
+mod lessons;
+mod lint;
 mod object_errors;
+mod one_object;
 mod operate;
 mod passwords;
+mod private;
 mod serve;
+mod settings;
+mod spaces;
+mod traces;
 mod wrong_rules;
 
 use serde_json::Value;

@@ -52,6 +52,8 @@ fn ids(events: &Value) -> Vec<u64> {
 fn passwords_go_with_the_first_cycle_and_change_with_a_round() {
     let (world, config) = world_with_passwords();
     assert_code(&with_config(&config, &["phs", "status"]), 4);
+    let seen = json(&config, &["phs", "enable", "--what-if"], 0);
+    assert_eq!((&seen["known"], seen["overwritten"].as_array().map(Vec::len)), (&false.into(), Some(0)), "{seen}");
     let enabled = json(&config, &["phs", "enable"], 0);
     assert_eq!((&enabled["configured"], &enabled["waits"]), (&Value::Bool(true), &Value::Bool(true)), "{enabled}");
     let held = json(&config, &["phs", "run", "--once"], 1);

@@ -15,14 +15,14 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A service that ends with the test.
-struct Served {
+pub(crate) struct Served {
     child: Child,
     config: PathBuf,
     ready: Value,
 }
 
 impl Served {
-    fn start(config: &Path) -> Self {
+    pub(crate) fn start(config: &Path) -> Self {
         let program = assert_cmd::cargo::cargo_bin("syncline");
         let mut child = Command::new(program)
             .args(["--json", "--log", "info", "--config"])
@@ -47,7 +47,7 @@ impl Served {
     }
 
     /// Asks again and again until the answer is as wanted.
-    fn until(&self, what: &str, arguments: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn until(&self, what: &str, arguments: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
             let answer = self.json(arguments, 0);
             if wanted(&answer) {
@@ -59,7 +59,7 @@ impl Served {
     }
 
     /// Waits for the end of so many cycles.
-    fn cycles(&self, count: usize) -> Value {
+    pub(crate) fn cycles(&self, count: usize) -> Value {
         self.until("a cycle", &["events", "list", "--id", "7002"], |events| events["events"].as_array().map_or(0, Vec::len) >= count)
     }
 
@@ -68,7 +68,7 @@ impl Served {
         rustix::process::kill_process(id, signal).expect("it is ours");
     }
 
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.signal(rustix::process::Signal::TERM);
         let status = self.child.wait().expect("it ends");
         assert_eq!(status.code(), Some(0), "a service that is told to stop ends well");

@@ -195,7 +195,7 @@ async fn containers_that_do_not_exist_or_may_not_be_read_are_errors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_in_ranges_are_the_same_members() {
+async fn lesson_21_members_in_ranges_are_the_same_members() {
     let lab = labs::active_directory();
     let names = names();
     let whole = seen::import(&connector(settings(lab), &names), &names, &["member", "manager"]).await.unwrap();

@@ -194,7 +194,7 @@ async fn switching_keeps_what_else_is_switched() {
     let bits = || world.tenant.state().features.0;
     let before = bits();
     let features = world.connector.features(&world.cx).await.unwrap();
-    let expected = PasswordFeatures { synchronization: true, password_hashes: true, force_change: false, cloud_policy: false };
+    let expected = PasswordFeatures { synchronization: true, password_hashes: true, force_change: false, ..PasswordFeatures::default() };
     assert_eq!(features, expected);
     world.connector.set_enabled(&world.cx, false).await.unwrap();
     assert_eq!(bits(), before & !Features::PASSWORD_HASH_SYNC);

@@ -16,6 +16,11 @@ impl Lab {
         self.state[key].as_str().unwrap_or_else(|| panic!("the lab has no {key}"))
     }
 
+    /// The same, where not every lab has it.
+    pub(crate) fn optional(&self, key: &str) -> Option<&str> {
+        self.state[key].as_str()
+    }
+
     /// The folder that holds everything of a domain controller.
     pub(crate) fn folder(&self) -> &str {
         self.text("ca").trim_end_matches("/tls/ca.pem")

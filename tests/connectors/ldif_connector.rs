@@ -173,7 +173,7 @@ async fn scattered_values_options_and_extended_names_are_understood() {
 }
 
 #[tokio::test]
-async fn a_value_of_ten_megabytes_and_a_group_of_250_000_members_come_in() {
+async fn lesson_20_a_value_of_ten_megabytes_and_a_group_of_250_000_members_come_in() {
     let files = Files::new();
     let mut group = String::from("dn: CN=g,DC=x\nobjectClass: group\nobjectGUID: g\n");
     for number in 0..250_000 {

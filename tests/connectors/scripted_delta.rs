@@ -440,7 +440,7 @@ async fn numbers_count_on_one_server_only() {
 }
 
 #[tokio::test]
-async fn a_burst_of_changes_is_told_once_and_a_lost_connection_is_an_error() {
+async fn a_burst_of_changes_is_told_at_its_beginning_and_at_its_end_and_a_lost_connection_is_an_error() {
     let scene = Scene::new(DeltaMode::Auto, &[], |search| {
         if !search.controls.contains_key(NOTIFICATION) {
             return nothing();
@@ -457,9 +457,15 @@ async fn a_burst_of_changes_is_told_once_and_a_lost_connection_is_an_error() {
     })
     .await;
     let mut changes = scene.connector.watch(&Context::system()).await.unwrap().unwrap();
-    assert!(changes.next().await.unwrap().is_ok());
-    assert!(changes.next().await.unwrap().is_ok());
-    let error = changes.next().await.unwrap().unwrap_err();
+    let mut told = 0;
+    let error = loop {
+        match changes.next().await.unwrap() {
+            Ok(()) => told += 1,
+            Err(error) => break error,
+        }
+    };
+    // The first change, the rest of its burst, and the one behind it; on a busy machine the last two may be one.
+    assert!((2..=3).contains(&told), "{told}");
     assert_eq!(error.kind, ConnectorErrorKind::Dropped, "{error}");
     assert!(changes.next().await.is_none());
 }

@@ -3,11 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
+mod accounts;
+mod disabled;
 mod judge;
 #[path = "../connectors/labs.rs"]
 #[allow(dead_code, reason = "the tests of connectors use the rest")]
 mod labs;
 mod passwords;
+mod person;
+mod wizard;
+mod wizard_paths;
 mod world;
 
 use judge::{Picture, judge};

@@ -212,7 +212,8 @@ impl Secrets {
     }
 }
 
-/// Logs at the highest level, the store, the configuration, and the memory of an agent that rests hold no hash and no password.
+/// Logs at the highest level, the support bundle, the store, the configuration, and the memory of an agent that rests hold no
+/// hash and no password.
 fn nothing_is_left_behind(world: &World, people: &BTreeMap<String, Person>) {
     let secrets = Secrets::of(people);
     let known = people.values().next().unwrap().password.clone().into_bytes();
@@ -225,7 +226,14 @@ fn nothing_is_left_behind(world: &World, people: &BTreeMap<String, Person>) {
     secrets.assert_absent("the log", &output.stderr);
     secrets.assert_absent("the output", &output.stdout);
     let service = world.lab.text("password").as_bytes();
-    assert!(!output.stderr.windows(service.len()).any(|window| window == service), "the log holds the account's password");
+    let holds_service = |octets: &[u8]| octets.windows(service.len()).any(|window| window == service);
+    assert!(!holds_service(&output.stderr), "the log holds the account's password");
+
+    let bundle = world.syncline(&["support", "bundle", "--with-names"]);
+    assert_eq!(bundle.status.code(), Some(0), "{}", String::from_utf8_lossy(&bundle.stderr));
+    assert!(bundle.stdout.len() > 10_000, "a bundle says more: {}", String::from_utf8_lossy(&bundle.stdout));
+    secrets.assert_absent("the support bundle", &bundle.stdout);
+    assert!(!holds_service(&bundle.stdout), "the support bundle holds the account's password");
 
     let agent = Agent(world.command(&["--log", "info", "phs", "run"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
     // It has begun when nobody else can open the store.

@@ -83,6 +83,24 @@ impl World {
         answer["access_token"].as_str().unwrap().to_owned()
     }
 
+    /// The options of `init` that name the tenant, with the secret of its application in a file.
+    pub(crate) fn tenant_options(&self, secret: &std::path::Path) -> Vec<String> {
+        let given = [
+            ("--tenant", "entra".to_owned()),
+            ("--tenant-id", self.secret("tenant_id").to_owned()),
+            ("--client-id", self.secret("client_id").to_owned()),
+            ("--client-secret-file", secret.display().to_string()),
+            ("--login-url", self.base_url.clone()),
+            ("--provisioning-url", format!("{}/provisioningservice.svc", self.base_url)),
+        ];
+        given.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect()
+    }
+
+    /// The secret of the tenant's application.
+    pub(crate) fn client_secret(&self) -> &str {
+        self.secret("client_secret")
+    }
+
     /// The configuration folder.
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("config")

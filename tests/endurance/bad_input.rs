@@ -111,7 +111,7 @@ fn a_file_that_ends_within_an_entry_deletes_nobody() {
 #[test]
 fn an_empty_file_is_not_believed() {
     let world = settled();
-    suffers(&world, "version: 1\n", 5, &["none of the objects it had", "--allow-shrink"]);
+    suffers(&world, "version: 1\n", 5, &["none of the 5 objects of 'corp'", "CN=Person 1,", "--allow-shrink"]);
     assert_eq!(world.writes(), 0);
     heals(&world, &file(&people(5)), 0);
 }
@@ -177,7 +177,7 @@ fn a_duplicate_sign_in_name_is_refused_with_both_objects_named() {
 }
 
 #[test]
-fn a_duplicate_address_is_refused_with_both_objects_named() {
+fn lesson_25_a_duplicate_address_is_refused_with_both_objects_named() {
     let world = settled();
     world.put(
         "/features",

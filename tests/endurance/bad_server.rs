@@ -17,25 +17,7 @@ fn openldap() -> &'static Lab {
 /// A world in which that directory was sent once, and nothing since.
 fn settled() -> World {
     let lab = openldap();
-    let world = World::with_source(&[], |folder| {
-        let password = folder.join("password");
-        std::fs::write(&password, lab.text("password")).unwrap();
-        let flags = [
-            ("--source", "ldap"),
-            ("--name", "corp"),
-            ("--url", lab.text("ldaps")),
-            ("--ca-file", lab.text("ca")),
-            ("--bind-name", lab.text("bind_name")),
-            ("--secret-file", password.to_str().unwrap()),
-            ("--base", lab.text("base")),
-            ("--domain", "corp.example"),
-        ];
-        flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect()
-    });
-    // The people of the test directory have the classes of Active Directory.
-    let path = world.connector_file("10-");
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{text}\n[selection]\nobject_types = [\"user\", \"group\", \"contact\"]\n")).unwrap();
+    let world = World::of_openldap(lab, "corp");
     assert!(counted(&world.cycle(0, &["--initial"]), "export-add") >= 300);
     assert_eq!(exported(&world.cycle(0, &[])), 0);
     world.clear("/traffic");
@@ -85,7 +67,7 @@ fn a_wrong_password_is_named() {
 }
 
 #[test]
-fn an_account_without_rights_is_not_taken_for_an_empty_directory() {
+fn lesson_09_an_account_without_rights_is_not_taken_for_an_empty_directory() {
     let world = settled();
     suffers(&world, openldap().text("bind_name"), openldap().text("blind_name"), 3, &["the account may not see it"]);
 }
@@ -153,7 +135,7 @@ fn proxy(target: String, octets: usize) -> (u16, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn a_server_that_hangs_up_in_the_middle_of_a_page_deletes_nobody() {
+fn lesson_07_a_server_that_hangs_up_in_the_middle_of_a_page_deletes_nobody() {
     let world = settled();
     read_whole_next(&world);
     let plain = openldap().text("ldap").to_owned();

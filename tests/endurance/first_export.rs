@@ -14,7 +14,7 @@ fn waiting() -> World {
     let cycle = world.cycle(5, &["--initial"]);
     assert_eq!(counted(&cycle, "export-add"), 0, "{cycle:#}");
     let told = cycle.to_string();
-    assert!(told.contains("stopped-by-review") && told.contains("--approve PLAN"), "{told}");
+    assert!(told.contains("stopped-by-review") && told.contains("--approve 35-"), "{told}");
     world
 }
 
@@ -35,6 +35,23 @@ fn the_first_export_waits_for_somebody_who_has_looked_at_it() {
     assert_eq!(counted(&world.cycle(0, &[]), "export-add"), ALL);
     // From then on nobody is asked.
     world.cycle(0, &[]);
+}
+
+#[test]
+fn an_approval_is_for_what_was_looked_at() {
+    let world = waiting();
+    let looked_at = plan(&world);
+    world.json(0, &["export", "--approve", &looked_at]);
+    // Somebody widens the scope before the next cycle.
+    world.write_directory(&people(PEOPLE + 10, 3, 2));
+    let cycle = world.cycle(5, &[]);
+    assert_eq!(counted(&cycle, "export-add"), 0, "{cycle:#}");
+    assert!(cycle.to_string().contains("more than what was approved"), "{cycle:#}");
+    let wider = plan(&world);
+    world.json(0, &["export", "--approve", &wider]);
+    // Who comes meanwhile is no other export.
+    world.write_directory(&people(PEOPLE + 12, 3, 2));
+    assert_eq!(counted(&world.cycle(0, &[]), "export-add"), ALL + 12);
 }
 
 #[test]

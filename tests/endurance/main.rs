@@ -5,11 +5,25 @@
 
 mod bad_input;
 mod bad_server;
+mod disabled_in_time;
 mod faults;
 mod first_export;
+mod guards;
 mod killed;
 #[path = "../connectors/labs.rs"]
 #[allow(dead_code, reason = "the tests of connectors use the rest")]
 mod labs;
+mod leaping;
+mod lessons;
+mod life;
+mod near_real_time;
 mod password_only;
+mod reloaded;
+mod restored;
+mod served;
+mod service_killed;
+mod service_week;
+mod take_overs;
+mod two_active;
+mod under_way;
 mod world;

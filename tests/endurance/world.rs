@@ -1,8 +1,10 @@
 //! One world per test: a directory in a file, a tenant in a process of its own, the program between them.
 
+use crate::labs::Lab;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use syncline::config::Config;
@@ -44,11 +46,38 @@ impl World {
     /// A world with this directory and an empty tenant. `arguments` go to the tenant.
     pub(crate) fn new(directory: &str, arguments: &[&str]) -> Self {
         let world = Self::with_source(arguments, |folder| {
-            std::fs::write(folder.join("directory.ldif"), directory).unwrap();
-            let path = folder.join("directory.ldif").to_str().unwrap().to_owned();
+            let file = folder.join("directory.ldif");
+            std::fs::write(&file, directory).unwrap();
+            // It may hold passwords.
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let path = file.to_str().unwrap().to_owned();
             ["--source", "ldif", "--path", &path, "--domain", "corp.example", "--name", "corp"].map(str::to_owned).to_vec()
         });
         assert!(world.directory_file().exists());
+        world
+    }
+
+    /// A world whose source is an OpenLDAP of the laboratory.
+    pub(crate) fn of_openldap(lab: &Lab, name: &str) -> Self {
+        let world = Self::with_source(&[], |folder| {
+            let password = folder.join("password");
+            std::fs::write(&password, lab.text("password")).unwrap();
+            let flags = [
+                ("--source", "ldap"),
+                ("--name", name),
+                ("--url", lab.text("ldaps")),
+                ("--ca-file", lab.text("ca")),
+                ("--bind-name", lab.text("bind_name")),
+                ("--secret-file", password.to_str().unwrap()),
+                ("--base", lab.text("base")),
+                ("--domain", "corp.example"),
+            ];
+            flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect()
+        });
+        // The people of the test directory have the classes of Active Directory.
+        let path = world.connector_file("10-");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}\n[selection]\nobject_types = [\"user\", \"group\", \"contact\"]\n")).unwrap();
         world
     }
 
@@ -262,6 +291,10 @@ impl World {
         self.admin(reqwest::Method::PUT, path, Some(body));
     }
 
+    pub(crate) fn admin_patch(&self, path: &str, body: &Value) {
+        self.admin(reqwest::Method::PATCH, path, Some(body));
+    }
+
     pub(crate) fn clear(&self, path: &str) {
         self.admin(reqwest::Method::DELETE, path, None);
     }
@@ -319,12 +352,16 @@ impl World {
 
     /// The runs that kills interrupted, with their profiles. They are shown as running until the next ones begin.
     pub(crate) fn interrupted_runs(&self) -> Vec<(u64, String)> {
-        let output = self.syncline(&["--json", "run", "list", "--limit", "10"]);
+        let running = self.newest_runs().into_iter().filter(|run| run["result"] == "in-progress");
+        running.map(|run| (run["number"].as_u64().unwrap(), run["profile"].as_str().unwrap().to_owned())).collect()
+    }
+
+    /// The newest runs; none while there is no store.
+    pub(crate) fn newest_runs(&self) -> Vec<Value> {
+        let output = self.syncline(&["--json", "run", "list", "--limit", "20"]);
         // Killed early enough, not even the store is there.
         let Ok(document) = serde_json::from_slice::<Value>(&output.stdout) else { return Vec::new() };
-        let Some(runs) = document["runs"].as_array() else { return Vec::new() };
-        let running = runs.iter().filter(|run| run["result"] == "in-progress");
-        running.map(|run| (run["number"].as_u64().unwrap(), run["profile"].as_str().unwrap().to_owned())).collect()
+        document["runs"].as_array().cloned().unwrap_or_default()
     }
 
     /// Writes that the tenant accepted since its start or since its counters were cleared.

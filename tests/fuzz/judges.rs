@@ -183,7 +183,7 @@ pub(crate) fn directory_delta(data: &[u8]) {
         // Both directions have the same form, and so a request is read as a reply with its cookie.
         assert_eq!(ldap::DirSyncReply::parse(&request).map(|reply| reply.cookie), Some(reply.cookie));
     }
-    if ldap::renamed_at(data).is_some() {
+    if ldap::AttributeStamp::of(data, ldap::NAME_ATTRIBUTE).is_some() {
         assert!(data.len() >= 64, "{} octets hold no record", data.len());
     }
     if let Ok(text) = std::str::from_utf8(data)

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+mod by_hand;
 mod directory;
 mod expected;
 mod invariants;

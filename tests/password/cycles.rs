@@ -75,6 +75,46 @@ async fn disabled_is_out_and_enabled_is_back_with_what_changed_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_just_disabled_gets_no_password_before_the_next_cycle() {
+    let mut stage = Stage::new();
+    stage.hire("1", "DC=a");
+    stage.set("1", "userAccountControl", Some("512"));
+    stage.run();
+    assert_eq!(stage.after(2).await, ["1"]);
+    // The directory shuts the account and somebody resets its password; no cycle has read that.
+    stage.source.disable("1", true);
+    stage.source.change("1", Some("while shut"));
+    assert_eq!(stage.after(2).await, [] as [&str; 0]);
+    assert!(stage.target.holds("1", "first-1"));
+    assert!(stage.record("1").detail.contains("disabled"), "{:?}", stage.record("1"));
+    let refused = stage.agent.push(&stage.cx, stage.id("1")).await.unwrap_err();
+    assert!(matches!(refused, PushError::Disabled), "{refused}");
+    // Also a password that changes minutes later, when nothing tells of the flag any more.
+    stage.source.change("1", Some("later"));
+    assert_eq!(stage.after(2).await, [] as [&str; 0]);
+    // Opened again before any cycle: the newest one goes.
+    stage.source.disable("1", false);
+    assert_eq!(stage.after(2).await, ["1"]);
+    assert!(stage.target.holds("1", "later"));
+
+    // With a cycle in between the rules decide.
+    stage.source.disable("1", true);
+    stage.source.change("1", Some("shut again"));
+    assert_eq!(stage.after(2).await, [] as [&str; 0]);
+    stage.set("1", "userAccountControl", Some("514"));
+    stage.set("1", "disabled", Some("yes"));
+    stage.run();
+    assert_eq!(stage.after(2).await, [] as [&str; 0]);
+    assert!(!stage.record("1").routed);
+    stage.source.disable("1", false);
+    stage.set("1", "userAccountControl", Some("512"));
+    stage.set("1", "disabled", None);
+    stage.run();
+    assert_eq!(stage.after(2).await, ["1"]);
+    assert!(stage.target.holds("1", "shut again"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn made_anew_in_the_target_or_under_another_domain_it_is_sent_again() {
     let mut stage = Stage::new();
     stage.hire("1", "DC=a");

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use syncline::connector::{
-    ConnectorError, ConnectorErrorKind, Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PasswordFeatures,
+    ConnectorError, ConnectorErrorKind, Credential, CredentialAnswer, CredentialError, CredentialErrorKind, Installation, PasswordFeatures,
     PasswordTarget,
 };
 use syncline::context::Context;
@@ -81,7 +81,7 @@ impl Target {
 #[async_trait]
 impl PasswordTarget for Target {
     async fn features(&self, _cx: &Context) -> Result<PasswordFeatures, ConnectorError> {
-        self.features.lock().unwrap().map_err(|kind| ConnectorError::new(kind, "the settings cannot be read"))
+        self.features.lock().unwrap().clone().map_err(|kind| ConnectorError::new(kind, "the settings cannot be read"))
     }
 
     async fn set_enabled(&self, _cx: &Context, on: bool) -> Result<(), ConnectorError> {
@@ -139,7 +139,7 @@ pub(crate) struct Stage {
 }
 
 fn agent_of(store: &Store, source: &Arc<Source>, sender: Arc<dyn PasswordTarget>, ear: &Arc<Ear>, staging: bool) -> Agent {
-    agent_with(store, source, sender, ear, staging, RunParameters::default())
+    agent_with(store, source, sender, ear, staging, RunParameters::default(), None)
 }
 
 fn agent_with(
@@ -149,6 +149,7 @@ fn agent_with(
     ear: &Arc<Ear>,
     staging: bool,
     parameters: RunParameters,
+    installation: Option<Installation>,
 ) -> Agent {
     let pair = Pair { source: A, source_name: "A".to_owned(), reader: source.clone(), target: T, target_name: "T".to_owned(), sender };
     Agent::new(AgentSettings {
@@ -157,6 +158,7 @@ fn agent_with(
         parameters,
         pairs: vec![pair],
         staging,
+        installation,
         events: ear.clone(),
     })
 }
@@ -170,7 +172,8 @@ impl Stage {
     pub(crate) fn with(world: World, domains: &[&str], page: usize) -> Self {
         let clock = Arc::new(TestClock::new(1_000_000_000_000));
         let source = Arc::new(Source::new(clock.clone(), domains, page));
-        let features = PasswordFeatures { synchronization: true, password_hashes: true, force_change: false, cloud_policy: false };
+        let features =
+            PasswordFeatures { synchronization: true, password_hashes: true, force_change: false, ..PasswordFeatures::default() };
         let target = Arc::new(Target {
             features: Mutex::new(Ok(features)),
             answering: Mutex::new(Box::new(accept)),
@@ -213,11 +216,18 @@ impl Stage {
         self.agent = agent_of(&self.world.store, &self.source, sender, &self.ear, false);
     }
 
+    /// The process begins again, as one of several that might write to the target.
+    pub(crate) fn installed(&mut self, id: &str, name: &str) {
+        let installation = Some(Installation { id: id.to_owned(), name: name.to_owned() });
+        let (store, parameters) = (&self.world.store, RunParameters::default());
+        self.agent = agent_with(store, &self.source, self.target.clone(), &self.ear, false, parameters, installation);
+    }
+
     /// The process begins again, and the rules read other parameters of the directory.
     pub(crate) fn with_parameter(&mut self, name: &str, value: &str) {
         let own = BTreeMap::from([(name.to_owned(), value.to_owned())]);
         let parameters = RunParameters { parameters: BTreeMap::from([(A, own)]), ..RunParameters::default() };
-        self.agent = agent_with(&self.world.store, &self.source, self.target.clone(), &self.ear, false, parameters);
+        self.agent = agent_with(&self.world.store, &self.source, self.target.clone(), &self.ear, false, parameters, None);
     }
 
     /// Somebody gets an account in a domain, with the password `first-NAME`.

@@ -16,6 +16,7 @@ mod retries;
 mod routes;
 mod secrets;
 mod source;
+mod takeover;
 mod wire;
 #[allow(dead_code, reason = "shared with the laws of synchronization, which need all of it")]
 #[path = "../laws/world.rs"]

@@ -23,7 +23,8 @@ struct Account {
     version: u32,
     changed: i64,
     must_change: bool,
-    /// Only `pwdLastSet` changed since.
+    disabled: bool,
+    /// Only a flag of the account changed since.
     only_time: bool,
     unreadable: bool,
 }
@@ -89,6 +90,7 @@ impl Source {
             version: 1,
             changed: self.clock.now().0,
             must_change: false,
+            disabled: false,
             only_time: false,
             unreadable: false,
         };
@@ -115,6 +117,15 @@ impl Source {
         self.in_domain(anchor, |domain| {
             let account = domain.accounts.get_mut(anchor).unwrap();
             (account.must_change, account.only_time) = (must_change, true);
+            domain.log.push(anchor.to_owned());
+        });
+    }
+
+    /// An administrator shuts the account, or opens it again.
+    pub(crate) fn disable(&self, anchor: &str, disabled: bool) {
+        self.in_domain(anchor, |domain| {
+            let account = domain.accounts.get_mut(anchor).unwrap();
+            (account.disabled, account.only_time) = (disabled, true);
             domain.log.push(anchor.to_owned());
         });
     }
@@ -174,6 +185,7 @@ fn change_of(anchor: &str, account: &Account, whole: bool) -> PasswordChange {
         changed: whole.then_some(Timestamp(account.changed)),
         version: whole.then_some(account.version),
         must_change: Some(account.must_change),
+        disabled: Some(account.disabled),
         deleted: false,
     }
 }

@@ -5,7 +5,7 @@ use crate::script::{Answer, Scene, Sent, Wish, accept_all, id, keyed, reject_all
 use std::collections::{BTreeMap, BTreeSet};
 use syncline::connector::{ConnectorError, ConnectorErrorKind, ExportKind, ExportOutcome, ExportTerms};
 use syncline::engine::EngineError;
-use syncline::engine::export::{DeleteSet, plan_export};
+use syncline::engine::export::{DeleteSet, ExportLimits, plan_export};
 use syncline::events::Event;
 use syncline::model::{DeltaKind, ErrorSide, Link, MvId, ObjectErrorCode, RuleId, Stage};
 
@@ -65,13 +65,13 @@ fn a_reference_to_what_is_not_there_waits() {
 }
 
 #[test]
-fn too_many_deletes_stop_everything_before_the_first_call() {
+fn lesson_24_too_many_deletes_stop_everything_before_the_first_call() {
     let mut scene = Scene::new();
     for number in 1..=6 {
         scene.put(number, Wish::delete(&format!("CN=u{number}")));
     }
     scene.put(7, Wish::add("CN=new"));
-    scene.options.deletes_max = Some(5);
+    scene.options.limits.set(ExportLimits { deletes_max: Some(5), ..ExportLimits::default() });
     let stopped = |scene: &Scene, limit: u64| {
         let error = scene.export().unwrap_err();
         assert_eq!(error.result(), "stopped-deletion-threshold-exceeded");
@@ -90,7 +90,7 @@ fn too_many_deletes_stop_everything_before_the_first_call() {
     stopped(&scene, 5);
     // The target's own terms count when they are stricter.
     scene.options.allow_deletes = None;
-    scene.options.deletes_max = Some(100);
+    scene.options.limits.set(ExportLimits { deletes_max: Some(100), ..ExportLimits::default() });
     scene.script.terms(ExportTerms { deletes_max: Some(2), ..ExportTerms::default() });
     stopped(&scene, 2);
     scene.script.terms(ExportTerms { delete_percent_max: Some(50), ..ExportTerms::default() });
@@ -132,11 +132,11 @@ fn what_an_export_reads_hangs_on_what_changed_and_not_on_what_exists() {
 
 #[test]
 fn exactly_as_many_deletes_as_allowed_go() {
-    let mut scene = Scene::new();
+    let scene = Scene::new();
     for number in 1..=5 {
         scene.put(number, Wish::delete(&format!("CN=u{number}")));
     }
-    scene.options.deletes_max = Some(5);
+    scene.options.limits.set(ExportLimits { deletes_max: Some(5), ..ExportLimits::default() });
     scene.export().unwrap();
     assert_eq!(scene.counters(), keyed(&[("export-delete", 5)]));
 }
@@ -170,7 +170,7 @@ fn what_has_no_answer_is_decided_by_an_import() {
 }
 
 #[test]
-fn a_lost_change_is_sent_again_and_one_that_arrived_is_not() {
+fn lesson_17_a_lost_change_is_sent_again_and_one_that_arrived_is_not() {
     let scene = Scene::new();
     scene.put(1, Wish::change("CN=a").shows("title", "Old").replace("title", "Old", "New"));
     scene.put(2, Wish::change("CN=b").shows("title", "Old").replace("title", "Old", "New"));
@@ -483,7 +483,7 @@ fn an_unconfirmed_name_is_the_name_of_the_next_export() {
 fn staging_sends_nothing_unless_somebody_insists() {
     let mut scene = Scene::new();
     scene.put(1, Wish::add("CN=a"));
-    scene.options.staging = true;
+    scene.options.limits.set(ExportLimits { staging: true, ..ExportLimits::default() });
     assert_eq!(scene.export().unwrap_err().result(), "no-start-staging-mode");
     assert!(scene.sent().is_empty());
     assert_eq!(scene.events(), [Event::ExportLeftOut { connector: "T".to_owned() }]);
@@ -570,7 +570,7 @@ fn what_exists_already_is_changed_and_what_is_gone_is_gone() {
 }
 
 #[test]
-fn a_value_that_a_delete_frees_is_tried_again_behind_it() {
+fn lesson_18_a_value_that_a_delete_frees_is_tried_again_behind_it() {
     let scene = Scene::new();
     scene.put(1, Wish::add("CN=successor").value("mail", "a@x"));
     scene.put(2, Wish::delete("CN=predecessor"));

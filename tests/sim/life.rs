@@ -12,6 +12,7 @@ use syncline::connector::Connector;
 use syncline::context::Context;
 use syncline::engine::Silent;
 use syncline::engine::bridge::Bridge;
+use syncline::engine::export::{ExportLimits, Limits};
 use syncline::engine::run::{Caution, Engine, Participant, Standing};
 use syncline::events::{Event, EventSink};
 use syncline::model::{ConnectorId, Names, Stage, Timestamp};
@@ -249,6 +250,7 @@ impl Life {
         let participant = |name: &str, connector, target| Participant {
             name: name.to_owned(),
             connector: Some(connector),
+            unusable: None,
             target,
             selection: 0,
             standing: Standing::Configured,
@@ -264,7 +266,11 @@ impl Life {
             bridge: Bridge::new(self.runtime.handle().clone()),
             participants,
             parameters: RunParameters::default(),
-            caution: Caution { deletes_max: None, allow_shrink: true, ..Caution::default() },
+            caution: Caution {
+                limits: Limits::new(ExportLimits { deletes_max: None, ..ExportLimits::default() }),
+                allow_shrink: true,
+                ..Caution::default()
+            },
             cx: Context::system(),
             events: &Nobody,
         };

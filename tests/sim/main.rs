@@ -19,6 +19,7 @@ mod export;
 mod life;
 mod script;
 mod source;
+mod takeover;
 mod target;
 
 use life::{Life, Verdict};

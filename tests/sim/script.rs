@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use syncline::connector::{
     Capabilities, Completion, Connector, ConnectorError, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ExportRejection,
-    ExportReply, ExportTerms, ImportRequest, ImportStream, Operation, PageBuilder, Schema,
+    ExportReply, ExportTerms, ExportTotals, ImportRequest, ImportStream, LastWriter, Operation, PageBuilder, Schema,
 };
 use syncline::context::Context;
+use syncline::engine::active::take_over;
 use syncline::engine::bridge::Bridge;
 use syncline::engine::export::{ExportOptions, ExportOutcome as Numbers, export};
 use syncline::engine::import::{ImportOptions, import};
@@ -89,6 +91,8 @@ pub(crate) struct Script {
     answers: Mutex<VecDeque<Answering>>,
     otherwise: Mutex<Answering>,
     sent: Mutex<Vec<Sent>>,
+    /// How often an end of an export was told since the last look.
+    finished: AtomicU64,
 }
 
 impl Script {
@@ -98,6 +102,7 @@ impl Script {
             answers: Mutex::default(),
             otherwise: Mutex::new(Box::new(|batch| Ok(accept_all(batch, |_| None)))),
             sent: Mutex::default(),
+            finished: AtomicU64::new(0),
         }
     }
 
@@ -147,7 +152,12 @@ impl Connector for Target {
     }
 
     async fn begin_export(&self, _cx: &Context) -> Result<ExportTerms, ConnectorError> {
-        Ok(*self.script.terms.lock().unwrap())
+        Ok(self.script.terms.lock().unwrap().clone())
+    }
+
+    async fn finish_export(&self, _cx: &Context, _totals: ExportTotals) -> Result<(), ConnectorError> {
+        self.script.finished.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 }
 
@@ -366,9 +376,24 @@ impl Scene {
         self.store.apply(changes).unwrap();
     }
 
+    fn target(&self) -> Arc<dyn Connector> {
+        Arc::new(Target { script: Arc::clone(&self.script), capabilities: self.capabilities })
+    }
+
+    /// Takes over from whoever wrote last.
+    pub(crate) fn take_over(&self, last: &LastWriter) {
+        let target = self.target();
+        self.runtime.block_on(take_over(&self.store, TARGET, &target, Some(last), &self.cx)).unwrap();
+    }
+
+    /// How often an end of an export was told since the last look.
+    pub(crate) fn finished(&self) -> u64 {
+        self.script.finished.swap(0, Ordering::SeqCst)
+    }
+
     /// Sends what is wanted.
     pub(crate) fn export(&self) -> Result<(&'static str, Numbers), EngineError> {
-        let target: Arc<dyn Connector> = Arc::new(Target { script: Arc::clone(&self.script), capabilities: self.capabilities });
+        let target = self.target();
         let bridge = Bridge::new(self.runtime.handle().clone());
         let mut silent = Silent;
         let mut recorder = StepRecorder::new(&mut silent);

@@ -228,6 +228,7 @@ fn password(shape: u64) -> PasswordRecord {
         status: PasswordStatus::ALL[usize::try_from(dice.roll(10)).unwrap()],
         routed: dice.roll(2) == 0,
         must_change: dice.roll(2) == 0,
+        disabled: dice.roll(2) == 0,
         seen: (dice.roll(3) > 0).then(|| stamp(&mut dice)),
         sent: (dice.roll(2) == 0).then(|| PasswordSent {
             stamp: stamp(&mut dice),

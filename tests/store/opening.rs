@@ -217,7 +217,7 @@ fn a_failing_disk_ends_the_use_of_the_store_until_it_is_reopened() {
     let error = store.apply(ChangeSet { cs_put: vec![user(store.names(), 1, 2)], ..ChangeSet::new() }).unwrap_err();
     assert!(matches!(error, StoreError::Database { .. }), "{error}");
     for error in [store.snapshot().map(drop).unwrap_err(), store.apply(ChangeSet::new()).unwrap_err()] {
-        assert!(error.to_string().contains("start again"), "{error}");
+        assert!(error.to_string().contains("starting again"), "{error}");
     }
     drop(store);
     let store = disk.after_power_loss(0).open().unwrap();

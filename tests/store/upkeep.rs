@@ -1,7 +1,7 @@
 //! Sizes, smaller files, copies.
 
 use crate::common::{OPTIONS, cs, octets, person, user};
-use syncline::model::{Blob, ConnectorId, FlatBuilder, ValueRef};
+use syncline::model::{Blob, ConnectorId, FlatBuilder, Timestamp, ValueRef};
 use syncline::store::{ChangeSet, Store, StoreError};
 
 const SPACE: ConnectorId = ConnectorId(1);
@@ -132,7 +132,7 @@ fn compacting_makes_the_file_smaller_and_changes_nothing_else() {
 }
 
 #[test]
-fn work_follows_the_changes_not_the_size() {
+fn lesson_02_work_follows_the_changes_not_the_size() {
     let cost = |size: u64| {
         let store = Store::in_memory().unwrap();
         let users: Vec<_> = (1..=size).map(|number| user(store.names(), 1, number)).collect();
@@ -158,4 +158,22 @@ fn work_follows_the_changes_not_the_size() {
     let (small, large) = (cost(400), cost(6000));
     assert_eq!(small, large);
     assert_eq!((small.1, small.2, small.3), (100, 150, 1), "per object: body read twice; body, old name, new name written");
+}
+
+#[test]
+fn a_store_in_use_is_not_restored_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, backup) = (folder.path().join("store.redb"), folder.path().join("backup.redb"));
+    let store = Store::open(&path, OPTIONS).unwrap();
+    store.backup(&backup).unwrap();
+    let error = Store::restore(&backup, &path, Timestamp(0)).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "it lies where it lay, and nothing beside it");
+    drop(store);
+    let kept = Store::restore(&backup, &path, Timestamp(0)).unwrap().kept.unwrap();
+    assert!(kept.exists() && Store::open(&path, OPTIONS).is_ok());
+    // A damaged store is a reason to restore.
+    std::fs::write(&path, "no store any more").unwrap();
+    Store::restore(&backup, &path, Timestamp(1_000_000)).unwrap();
+    assert!(Store::open(&path, OPTIONS).is_ok());
 }

@@ -5,7 +5,7 @@ use crate::support::{Drive, INITIAL, Served, VERIFIED, answer, delete, reference
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use syncline::tenant::directory::{Incoming, ObjectKind, PropertyValue};
+use syncline::tenant::directory::{Edit, Incoming, ObjectKind, PropertyValue};
 
 const GRAPH: &str = "https://graph.microsoft.com";
 
@@ -392,4 +392,58 @@ async fn faults_on_demand_concern_graph_too() {
     served.fault("drop-answer=1x,service=graph").await;
     assert!(served.client.get(served.url("/v1.0/users")).bearer_auth(&token).send().await.is_err());
     assert_eq!(get(&served, &token, "/v1.0/users").await.0, 200);
+}
+
+#[tokio::test]
+async fn published_material_a_batch_is_answered_item_by_item() {
+    let (served, token) = populated().await;
+    let item = |id: &str, url: &str| json!({"id": id, "method": "GET", "url": url});
+    let name = format!("/users/u1@{VERIFIED}");
+    let body = json!({"requests": [
+        item("one", &name),
+        item("gone", &format!("/users/nobody@{VERIFIED}")),
+        json!({"id": "behind", "method": "GET", "url": "/organization", "dependsOn": ["gone"]}),
+        item("list", &format!("/users?$filter=userPrincipalName%20in%20('u2@{VERIFIED}','U3@{VERIFIED}','x@x')&$select=userPrincipalName")),
+        item("anchors", "/users?$filter=onPremisesImmutableId%20in%20('U4','u4')&$select=onPremisesImmutableId"),
+    ]});
+    let (status, answer) = call(&served, &token, Method::POST, "/v1.0/$batch", Some(body)).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_graph("POST", "/v1.0/$batch", 200, &answer);
+    let of = |id: &str| {
+        let responses = answer["responses"].as_array().unwrap();
+        responses.iter().find(|response| response["id"] == id).unwrap_or_else(|| panic!("{id}: {answer:#}")).clone()
+    };
+    assert_eq!(
+        (of("one")["status"].as_u64(), of("gone")["status"].as_u64(), of("behind")["status"].as_u64()),
+        (Some(200), Some(404), Some(424))
+    );
+    assert_graph("GET", &format!("/v1.0{name}"), 200, &of("one")["body"]);
+    assert_eq!(of("list")["body"]["value"].as_array().map(Vec::len), Some(2));
+    assert_eq!(of("anchors")["body"]["value"][0]["onPremisesImmutableId"], "U4");
+    assert_eq!(of("anchors")["body"]["value"].as_array().map(Vec::len), Some(1), "immutable ids have their case");
+    for wrong in [
+        json!({"requests": []}),
+        json!({"requests": (0..21).map(|number| item(&number.to_string(), "/organization")).collect::<Vec<_>>()}),
+        json!({"requests": [item("a", "/organization"), item("a", "/organization")]}),
+    ] {
+        assert_eq!(call(&served, &token, Method::POST, "/v1.0/$batch", Some(wrong)).await.0, 400);
+    }
+}
+
+#[tokio::test]
+async fn roles_are_listed_with_their_holders() {
+    let (served, token) = populated().await;
+    let edit = Edit {
+        roles: Some(vec!["User Administrator".to_owned()]),
+        values: vec![("userPrincipalName".to_owned(), text(&format!("boss@{VERIFIED}")))],
+        ..Edit::default()
+    };
+    let boss = served.tenant.directory().create_cloud_object(ObjectKind::User, &edit, &served.tenant.policy()).unwrap();
+    let (_, roles) = get(&served, &token, "/v1.0/directoryRoles?$select=id,displayName").await;
+    let role = roles["value"].as_array().unwrap().iter().find(|role| role["displayName"] == "User Administrator").unwrap().clone();
+    let path = format!("/v1.0/directoryRoles/{}/members?$select=id", role["id"].as_str().unwrap());
+    let (_, members) = get(&served, &token, &path).await;
+    assert_eq!(members["value"].as_array().map(Vec::len), Some(1), "{members}");
+    assert_eq!(members["value"][0]["id"], boss.uuid().hyphenated().to_string());
+    assert_eq!(get(&served, &token, "/v1.0/directoryRoles/7/members").await.0, 404);
 }

@@ -357,7 +357,7 @@ async fn every_operation_answers() {
     let served = served(settings()).await;
     let token = served.token("https://graph.windows.net").await;
     let company = |called: Called| match called.answer {
-        Ok(Response::CompanyConfiguration(company)) => company,
+        Ok(Response::CompanyConfiguration(company)) => *company,
         other => panic!("{other:?}"),
     };
     let configuration = Request::GetCompanyConfiguration { include_licenses: false };

@@ -28,8 +28,11 @@ pub(in crate::cli) fn run(app: &App, command: &AuditCommand) -> Result<Exit, Com
         }
         let rows = found.acts.iter().map(|act| {
             let command: Vec<String> = act.command.iter().map(|word| quoted(word)).collect();
-            let changed = if act.configuration_before == act.configuration_after { "" } else { "configuration" };
-            [moment(&act.at), act.by.clone(), act.exit_code.to_string(), changed.to_owned(), command.join(" ")]
+            let same = act.exit_code.is_none() || act.configuration_before == act.configuration_after;
+            let changed = if same { "" } else { "configuration" };
+            let time = if act.at.is_empty() { &act.begun } else { &act.at };
+            let exit = act.exit_code.map_or_else(|| "none yet".to_owned(), |code| code.to_string());
+            [moment(time), act.by.clone(), exit, changed.to_owned(), command.join(" ")]
         });
         app.output.table(table(["time", "by", "exit", "changed", "command"], &["exit"], rows));
         more(&app.output, found.more, found.acts.len());

@@ -3,7 +3,7 @@
 use crate::cli::App;
 use crate::cli::args::{ConfigCommand, ConfigFormat};
 use crate::cli::calls::call_in;
-use crate::cli::commands::config_diff;
+use crate::cli::commands::{config_diff, config_keys};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{Output, clean, table, thousands};
 use crate::config::{Config, MAIN_FILE, Secrets};
@@ -61,6 +61,10 @@ pub(in crate::cli) fn run(app: &App, command: &ConfigCommand) -> Result<Exit, Co
     match command {
         ConfigCommand::ImportEntra { from, into, tenant } => import_entra(app, from, into.as_ref().unwrap_or(&app.config), tenant.as_ref()),
         ConfigCommand::Export { to, format } => export(app, to, *format),
+        ConfigCommand::Check => Ok(config_keys::check(app)),
+        ConfigCommand::Schema { file } => config_keys::schema(app, file),
+        ConfigCommand::Show { settings } => config_keys::show(app, settings),
+        ConfigCommand::Set { key, value, unset: _, what_if } => config_keys::set(app, key, value.as_deref(), *what_if),
         ConfigCommand::Diff { old, new, html } => config_diff::run(app, old, new, html.as_deref()),
     }
 }

@@ -155,6 +155,8 @@ fn prepare(app: &App, arguments: &DemoArguments) -> Result<(), CommandError> {
         exclude: Vec::new(),
         domain: Some(recipe.domain.clone()),
         max_deletes: 500,
+        staging: false,
+        password_hashes: None,
     };
     template.write(folder)?;
     Ok(())

@@ -8,13 +8,12 @@ use crate::cli::commands::trace::print_wrapped;
 use crate::cli::commands::{export_page, more};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, table, thousands};
+use crate::cli::private;
 use crate::model::ConnectorId;
-use crate::service::{Access, DriveOptions, ExportPlan, Profile, Service, WhatIfView, Work};
+use crate::service::{Access, DriveOptions, ExportPlan, Profile, Service, TakeOversView, WhatIfObject, WhatIfView, Work, cell};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fmt::Write as _;
 use std::path::Path;
 
 /// More objects than these nobody looks at one by one, and a page of them would be too large to open.
@@ -95,13 +94,23 @@ fn targets(service: &Service, name: Option<&str>) -> Result<Vec<ConnectorId>, Co
 fn what_if(app: &App, service: &Service, targets: &[ConnectorId], arguments: &ExportArguments) -> Result<Exit, CommandError> {
     let mut views = Vec::new();
     for target in targets {
-        views.push(service.what_if(*target, arguments.limit)?);
+        views.push(service.what_if(&app.cx, *target, arguments.limit)?);
     }
     if let Some(file) = &arguments.html {
-        let whole = targets.iter().map(|target| service.what_if(*target, ON_PAGE)).collect::<Result<Vec<_>, _>>()?;
+        let whole = targets.iter().map(|target| service.what_if(&app.cx, *target, ON_PAGE)).collect::<Result<Vec<_>, _>>()?;
         let path = app.path(file);
         let failed = |error: std::io::Error| CommandError::new("unwritten", Exit::Stopped, format!("{}: {error}", path.display()));
-        write_private(&path, export_page::page(&whole, &app.cx.now().to_string()).as_bytes()).map_err(failed)?;
+        private::write(&path, export_page::page(&whole, &app.cx.now().to_string()).as_bytes()).map_err(failed)?;
+        app.output.note(format!("Everything that waits: {}", path.display()));
+    }
+    if let Some(file) = &arguments.csv {
+        let mut text = "target,operation,id,name,known as,type,attribute,removed,added,emptied\r\n".to_owned();
+        for (target, view) in targets.iter().zip(&views) {
+            service.what_waits(*target)?.iter().for_each(|object| rows_of(&view.connector, object, &mut text));
+        }
+        let path = app.path(file);
+        let failed = |error: std::io::Error| CommandError::new("unwritten", Exit::Stopped, format!("{}: {error}", path.display()));
+        private::write(&path, text.as_bytes()).map_err(failed)?;
         app.output.note(format!("Everything that waits: {}", path.display()));
     }
     let exit = if views.iter().any(|view| view.stopped_by_threshold) { Exit::Guard } else { Exit::Ok };
@@ -111,6 +120,22 @@ fn what_if(app: &App, service: &Service, targets: &[ConnectorId], arguments: &Ex
         }
     });
     Ok(exit)
+}
+
+/// The lines of one object: one for each attribute, or one alone where none changes.
+fn rows_of(target: &str, object: &WhatIfObject, text: &mut String) {
+    let (name, known_as) = (object.rename.as_ref().unwrap_or(&object.dn), object.known_as.to_string());
+    let head = [target, object.operation, &object.id, name, &known_as, &object.object_type].map(cell).join(",");
+    if object.changes.is_empty() {
+        let _ = write!(text, "{head},,,,\r\n");
+    }
+    for change in &object.changes {
+        let emptied = if object.would_be_emptied.contains(&change.attribute) { "yes" } else { "" };
+        let (removed, added) = (change.removed.join("; "), change.added.join("; "));
+        let cells = [change.attribute.as_str(), &removed, &added, emptied].map(cell).join(",");
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{head},{cells}\r\n");
+    }
 }
 
 fn print(app: &App, view: &WhatIfView) {
@@ -141,10 +166,16 @@ fn print(app: &App, view: &WhatIfView) {
         thousands(view.renames),
         thousands(view.deletes)
     ));
+    if let Some(found) = &view.take_overs {
+        print_take_overs(app, &view.connector, found);
+    }
     if !view.would_be_emptied.is_empty() {
         app.output.line(format!("\nwould be emptied in {}:", clean(&view.connector)));
         let rows = view.would_be_emptied.iter().map(|(attribute, objects)| [attribute.clone(), thousands(*objects)]);
         app.output.table(table(["attribute", "objects"], &["objects"], rows));
+    }
+    for sentence in &view.outstanding {
+        app.output.note(format!("not all of the next cycle is shown: {sentence}"));
     }
     if view.awaits_approval {
         app.output.note(format!(
@@ -166,9 +197,47 @@ fn print(app: &App, view: &WhatIfView) {
     }
 }
 
-/// Writes a file that only this user may read: it holds values of people.
-fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
+fn print_take_overs(app: &App, connector: &str, found: &TakeOversView) {
+    if let Some(problem) = &found.problem {
+        app.output.note(format!("Take-overs could not be looked up: {problem}"));
+        return;
+    }
+    for gap in &found.gaps {
+        app.output.note(format!("Take-overs are known in part: {gap}"));
+    }
+    if found.objects.is_empty() {
+        app.output.line("No object of the cloud would be taken over.");
+        return;
+    }
+    app.output.line(format!("\nNew objects that {} has already:", clean(connector)));
+    for object in &found.objects {
+        let cloud = [&object.cloud_display_name, &object.cloud_name].into_iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+        let line = format!(
+            "{:<12}  {}  {}  = {} {} ({} {})",
+            object.fate, object.id, object.known_as, object.cloud_id, cloud, object.key, object.value
+        );
+        app.output.line(clean(line));
+        if let Some(reason) = &object.reason {
+            print_wrapped(&app.output, "  ", reason);
+        }
+        for change in &object.overwritten {
+            for value in &change.cloud {
+                app.output.line(format!("  - {}: {}", change.attribute, clean(value)));
+            }
+            for value in &change.wanted {
+                app.output.line(format!("  + {}: {}", change.attribute, clean(value)));
+            }
+            if !change.lost.is_empty() {
+                print_wrapped(&app.output, "  would be lost: ", &change.lost.join(", "));
+            }
+        }
+    }
+    more(&app.output, found.more, found.objects.len());
+    app.output.line(format!(
+        "{} taken over, {} refused, {} with a value kept aside, {} synchronized already",
+        thousands(found.taken_over),
+        thousands(found.refused),
+        thousands(found.kept_aside),
+        thousands(found.synchronized)
+    ));
 }

@@ -1,33 +1,21 @@
 //! The page of `export --what-if --html`: everything that waits, old and new values side by side, in one file that needs
 //! nothing else, for whoever has to approve it.
 
-use super::config_page::STYLE;
+use super::html_page::html_page;
 use crate::cli::output::thousands;
-use crate::service::{WhatIfObject, WhatIfView};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use crate::service::{TakeOver, TakeOversView, WhatIfObject, WhatIfView};
+use maud::{Markup, html};
 
 /// The whole page.
 pub(super) fn page(targets: &[WhatIfView], made: &str) -> String {
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { "What an export would send" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    h1 { "What an export would send" }
-                    p.quiet { "Worked out at " (made) ". Nothing was sent. + comes, − goes." }
-                }
-                main { @for target in targets { (section(target)) } }
-            }
+    let body = html! {
+        header {
+            h1 { "What an export would send" }
+            p.quiet { "Worked out at " (made) ". Nothing was sent. + comes, − goes." }
         }
+        main { @for target in targets { (section(target)) } }
     };
-    markup.into_string()
+    html_page("What an export would send", &body)
 }
 
 fn section(target: &WhatIfView) -> Markup {
@@ -63,6 +51,7 @@ fn section(target: &WhatIfView) -> Markup {
                     }
                 }
             }
+            @if let Some(found) = &target.take_overs { (take_overs(found)) }
             // What takes something away stands first.
             @for (operation, title) in [("delete", "Removed"), ("update", "Changed"), ("add", "Created")] {
                 @let objects: Vec<&WhatIfObject> = target.objects.iter().filter(|object| object.operation == operation).collect();
@@ -72,6 +61,52 @@ fn section(target: &WhatIfView) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn take_overs(found: &TakeOversView) -> Markup {
+    html! {
+        @if let Some(problem) = &found.problem {
+            p.removed { strong { "Take-overs could not be looked up: " } (problem) }
+        } @else {
+            h3 { "Objects that the cloud has already (" (thousands(found.taken_over)) " taken over, " (thousands(found.refused)) " refused)" }
+            @for gap in &found.gaps { p.changed { "Known in part: " (gap) } }
+            @if found.objects.is_empty() { p { "No object of the cloud would be taken over." } }
+            @for found in &found.objects { (take_over(found)) }
+            @if found.more { p.changed { "The first " (thousands(found.objects.len() as u64)) " are shown." } }
+        }
+    }
+}
+
+fn take_over(found: &TakeOver) -> Markup {
+    html! {
+        details {
+            summary {
+                span.changed { (found.fate) } " " (found.known_as) " "
+                span.quiet {
+                    (found.id) " is " code { (found.cloud_id) } " "
+                    (found.cloud_display_name.as_deref().unwrap_or_default()) " " (found.cloud_name.as_deref().unwrap_or_default())
+                    " by " (found.key) " " code { (found.value) }
+                }
+            }
+            @if let Some(reason) = &found.reason { p.removed { (reason) } }
+            @if !found.overwritten.is_empty() {
+                table {
+                    thead { tr { th scope="col" { "Attribute" } th scope="col" { "Value" } } }
+                    tbody {
+                        @for change in &found.overwritten { (rows(&change.attribute, &change.cloud, &change.wanted)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The values of one attribute, those that go before those that come.
+fn rows(attribute: &str, gone: &[String], come: &[String]) -> Markup {
+    html! {
+        @for value in gone { tr { td { code { (attribute) } } td.removed { span.sign { "−" } code { (value) } } } }
+        @for value in come { tr { td { code { (attribute) } } td.added { span.sign { "+" } code { (value) } } } }
     }
 }
 
@@ -95,14 +130,7 @@ fn object(object: &WhatIfObject) -> Markup {
                 table {
                     thead { tr { th scope="col" { "Attribute" } th scope="col" { "Value" } } }
                     tbody {
-                        @for change in &object.changes {
-                            @for value in &change.removed {
-                                tr { td { code { (change.attribute) } } td.removed { span.sign { "−" } code { (value) } } }
-                            }
-                            @for value in &change.added {
-                                tr { td { code { (change.attribute) } } td.added { span.sign { "+" } code { (value) } } }
-                            }
-                        }
+                        @for change in &object.changes { (rows(&change.attribute, &change.removed, &change.added)) }
                     }
                 }
             }

@@ -4,30 +4,56 @@ use crate::cli::App;
 use crate::cli::args::GuardCommand;
 use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::thousands;
+use crate::cli::output::{table, thousands};
 use crate::config::Config;
-use crate::service::{Access, GuardChange, GuardView};
+use crate::service::{Access, GuardChange, GuardSetting, GuardView};
+use serde_json::json;
 
 pub(in crate::cli) fn run(app: &App, command: &GuardCommand) -> Result<Exit, CommandError> {
     let service = app.service(Access::Create)?;
     let view = match command {
-        GuardCommand::Show => service.guard()?,
+        GuardCommand::Show { tenant } => {
+            if *tenant {
+                for (connector, reason) in service.ask_targets(&app.cx)? {
+                    app.output.note(format!("{connector} could not be asked, so this is what it said at the last export: {reason}"));
+                }
+            }
+            service.guard()?
+        }
         GuardCommand::Set(settings) => {
             let change = GuardChange {
                 max_deletes: settings.max_deletes,
                 max_delete_percent: settings.max_delete_percent,
                 shrink_percent: settings.shrink_percent,
+                off: settings.off,
             };
             if change == GuardChange::default() {
                 return Err(CommandError::usage("nothing to set").hint("give --max-deletes, --max-delete-percent or --shrink-percent"));
             }
-            service.set_guard(change)?;
-            // What was written counts in this answer, too.
-            service.reconfigured(Config::load(&app.config)?)?.guard()?
+            if settings.what_if {
+                let changes = service.preview_guard(change, settings.tenant)?;
+                app.output.result(&json!({ "changes": changes }), |_| preview(app, &changes));
+                return Ok(Exit::Ok);
+            }
+            if settings.tenant {
+                service.set_tenant_guard(&app.cx, change)?;
+                service.guard()?
+            } else {
+                service.set_guard(change)?;
+                // What was written counts in this answer, too.
+                service.reconfigured(Config::load(&app.config)?)?.guard()?
+            }
         }
     };
     app.output.result(&view, |view| print(app, view));
     Ok(Exit::Ok)
+}
+
+fn preview(app: &App, changes: &[GuardSetting]) {
+    let shown = |number: Option<u64>| number.map_or_else(|| "no limit".to_owned(), thousands);
+    let rows = changes.iter().map(|change| [change.place.clone(), change.key.to_owned(), shown(change.now), shown(change.then)]);
+    app.output.table(table(["where", "setting", "now", "then"], &["now", "then"], rows));
+    app.output.line("Nothing was changed.");
 }
 
 fn print(app: &App, view: &GuardView) {

@@ -1,81 +1,191 @@
-//! `init`: writes a first configuration. Secrets go to files of mode 0600, never into the configuration.
+//! `init`: writes a first configuration, by options or by questions. Secrets go to files of mode 0600, never into the
+//! configuration.
 
 use crate::cli::App;
 use crate::cli::args::{InitArguments, SourceKind, TenantKind};
+use crate::cli::ask::Questions;
 use crate::cli::calls::call;
+use crate::cli::commands::run::{exit_of, print_results};
 use crate::cli::error::{CommandError, Exit};
+use crate::cli::output::{clean, thousands};
+use crate::cli::progress::progress;
+use crate::cli::wizard::{self, Answers};
 use crate::config::{
-    Config, ConfigTemplate, Secrets, TemplateError, TemplateSource, TemplateTenant, check_connector_name, check_server, take_back,
-    write_secret,
+    Config, ConfigTemplate, MAIN_FILE, Secrets, TemplateError, TemplateSource, TemplateTenant, check_connector_name, check_server,
+    take_back, write_secret,
 };
 use crate::model::Dn;
+use crate::service::{Access, DriveOptions, RunView, Service, WhatIfView, Work};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
+
+/// The credential of the application's secret.
+pub(in crate::cli) const TENANT_CREDENTIAL: &str = "entra-client-secret";
 
 #[derive(Serialize)]
 struct Written {
     folder: String,
     files: Vec<String>,
     missing_credentials: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    look: Option<Look>,
+}
+
+/// What would be exported, after everything was read.
+#[derive(Serialize)]
+struct Look {
+    runs: Vec<RunView>,
+    targets: Vec<WhatIfView>,
+    #[serde(skip)]
+    exit: Exit,
 }
 
 pub(in crate::cli) fn run(app: &App, arguments: &InitArguments) -> Result<Exit, CommandError> {
-    // Everything is looked at before the first file is written: half a configuration helps nobody.
-    refuse_foreign_options(arguments)?;
-    let template = template(arguments)?;
-    check(&template)?;
-    let mut secrets = Vec::new();
-    let mut missing = Vec::new();
-    let tenant_credential = tenant_credential(&template);
+    // Nobody should answer questions for nothing.
+    let main = app.config.join(MAIN_FILE);
+    if main.exists() {
+        return Err(TemplateError::Exists(main).into());
+    }
     let places = Secrets::of_process(&app.config);
-    for name in template.credentials() {
-        let given = if Some(name) == tenant_credential { &arguments.client_secret_file } else { &arguments.secret_file };
-        match given {
-            Some(given) => {
-                let path = places.path(name);
-                if path.exists() {
-                    return Err(TemplateError::Exists(path).into());
-                }
-                secrets.push((path, secret(given)?));
-            }
-            None => missing.push(name.to_owned()),
+    if arguments.source.is_none()
+        && let Some(path) =
+            [arguments.credential.as_str(), TENANT_CREDENTIAL].map(|name| places.path(name)).into_iter().find(|path| path.exists())
+    {
+        return Err(TemplateError::Exists(path).into());
+    }
+    // Everything is looked at before the first file is written: half a configuration helps nobody.
+    let Answers { template, secrets, look: wanted } = match (arguments.source, Questions::of_terminal()) {
+        (Some(source), _) => by_options(arguments, source)?,
+        (None, Some(questions)) => wizard::ask(app, arguments, questions)?,
+        (None, None) => {
+            return Err(CommandError::usage("there is no terminal to ask questions on, and --source is not given")
+                .hint("by options: --source ad --url ldaps://dc1.corp.example --bind-name svc@corp.example --secret-file FILE")
+                .hint("`syncline init --help` lists them all"));
         }
+    };
+    check(&template)?;
+    let missing: Vec<String> =
+        template.credentials().into_iter().filter(|name| !secrets.iter().any(|(given, _)| given == name)).map(str::to_owned).collect();
+    let secrets: Vec<(PathBuf, SecretString)> = secrets.into_iter().map(|(name, secret)| (places.path(&name), secret)).collect();
+    if let Some((path, _)) = secrets.iter().find(|(path, _)| path.exists()) {
+        return Err(TemplateError::Exists(path.clone()).into());
     }
-    let mut files = template.write(&app.config)?;
-    if let Err(error) = complete(app, &secrets, &mut files) {
-        take_back(&files);
-        return Err(error);
-    }
+    let files = write(app, &template, &secrets)?;
     let shown = |path: &PathBuf| path.display().to_string();
-    let written = Written { folder: shown(&app.config), files: files.iter().map(shown).collect(), missing_credentials: missing };
-    app.output.result(&written, |written| {
-        for file in &written.files {
-            app.output.line(format!("wrote {file}"));
+    let mut written =
+        Written { folder: shown(&app.config), files: files.iter().map(shown).collect(), missing_credentials: missing, look: None };
+    if !app.output.json {
+        told(app, &written, &places);
+    }
+    if wanted {
+        let look = look(app)?;
+        let exit = look.exit;
+        if !app.output.json {
+            print_look(app, &look);
         }
-        for name in &written.missing_credentials {
-            let path = places.path(name);
-            app.output
-                .line(format!("still needed: the secret '{name}', in {} (mode 0600) or as docs/reference/config.md says", path.display()));
-        }
+        written.look = Some(look);
+        app.output.result(&written, |_| ());
+        return Ok(exit);
+    }
+    app.output.result(&written, |_| {
         app.output.line(format!("\nLook first:  {}", call(&["run", "start", &template.source_name, "full-import"])));
         app.output.line(format!("Then:        {}", call(&["cycle", "start", "--initial"])));
     });
     Ok(Exit::Ok)
 }
 
-/// Secrets beside the configuration, and a look whether it can be read.
-fn complete(app: &App, secrets: &[(PathBuf, Zeroizing<Vec<u8>>)], files: &mut Vec<PathBuf>) -> Result<(), CommandError> {
+fn told(app: &App, written: &Written, places: &Secrets) {
+    for file in &written.files {
+        app.output.line(format!("wrote {file}"));
+    }
+    for name in &written.missing_credentials {
+        let path = places.path(name);
+        app.output
+            .line(format!("still needed: the secret '{name}', in {} (mode 0600) or as docs/reference/config.md says", path.display()));
+    }
+}
+
+/// Configuration and secrets beside it, and a look whether it can be read: all of it or nothing.
+fn write(app: &App, template: &ConfigTemplate, secrets: &[(PathBuf, SecretString)]) -> Result<Vec<PathBuf>, CommandError> {
+    let mut files = Vec::new();
     for (path, content) in secrets {
-        write_secret(path, content)?;
+        if let Err(error) = write_secret(path, content.expose_secret().as_bytes()) {
+            take_back(&files);
+            return Err(error.into());
+        }
         files.push(path.clone());
     }
-    Config::load(&app.config)?;
-    Ok(())
+    // The configuration comes last: where it is, everything is.
+    let written = template.write(&app.config).map_err(CommandError::from).and_then(|written| match Config::load(&app.config) {
+        Ok(_) => Ok(written),
+        Err(error) => {
+            take_back(&written);
+            Err(error.into())
+        }
+    });
+    match written {
+        Ok(written) => Ok([written, files].concat()),
+        Err(error) => {
+            take_back(&files);
+            Err(error)
+        }
+    }
+}
+
+/// Reads everything and applies the rules; nothing is exported, whatever the configuration says.
+fn look(app: &App) -> Result<Look, CommandError> {
+    let mut config = Config::load(&app.config)?;
+    config.guard.staging = true;
+    let service = app.patiently(|| Ok(Service::open(config.clone(), app.store.as_deref(), Access::Create)?))?;
+    let mut bars = progress(&app.output);
+    let runs = service.drive(&app.cx, &[Work::Cycle { initial: true }], DriveOptions::default(), bars.as_mut())?;
+    drop(bars);
+    let targets =
+        service.rules()?.targets().iter().map(|target| service.what_if(&app.cx, *target, SHOWN)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Look { exit: exit_of(&runs), runs, targets })
+}
+
+/// Objects that a first look shows by name.
+const SHOWN: usize = 5;
+
+fn print_look(app: &App, look: &Look) {
+    print_results(app, &look.runs);
+    for target in &look.targets {
+        app.output.line(clean(format!(
+            "\n{}: {} adds, {} updates, {} renames, {} deletes would be exported, such as",
+            target.connector,
+            thousands(target.adds),
+            thousands(target.updates),
+            thousands(target.renames),
+            thousands(target.deletes)
+        )));
+        for object in &target.objects {
+            app.output.line(clean(format!("  {:<8} {}", object.operation, object.known_as)));
+        }
+    }
+    app.output.line(format!("\nNothing was sent. All of it:  {}", call(&["export", "--what-if"])));
+    app.output.line(format!("To let it go:  {}, then  {}", call(&["promote"]), call(&["cycle", "start"])));
+}
+
+/// What options say.
+fn by_options(arguments: &InitArguments, source: SourceKind) -> Result<Answers, CommandError> {
+    refuse_foreign_options(arguments, source)?;
+    let template = template(arguments, source)?;
+    check(&template)?;
+    let tenant = tenant_credential(&template);
+    let mut secrets = Vec::new();
+    for name in template.credentials() {
+        let given = if Some(name) == tenant { &arguments.client_secret_file } else { &arguments.secret_file };
+        if let Some(given) = given {
+            secrets.push((name.to_owned(), secret_of_file(given)?));
+        }
+    }
+    Ok(Answers { template, secrets, look: arguments.look })
 }
 
 /// An option that has no meaning for this source or tenant was meant for something: better to ask than to drop it.
-fn refuse_foreign_options(arguments: &InitArguments) -> Result<(), CommandError> {
+fn refuse_foreign_options(arguments: &InitArguments, source: SourceKind) -> Result<(), CommandError> {
     let server = [
         ("--url", arguments.url.is_some()),
         ("--start-tls", arguments.start_tls),
@@ -94,9 +204,10 @@ fn refuse_foreign_options(arguments: &InitArguments) -> Result<(), CommandError>
         ("--provisioning-url", arguments.provisioning_url.is_some()),
         ("--tenant-ca-file", arguments.tenant_ca_file.is_some()),
     ];
+    let asked = [("--name-server", arguments.name_server.is_some())];
     let local = [("--verified-domain", !arguments.verified_domain.is_empty())];
-    let mut foreign: Vec<(&str, bool)> = Vec::new();
-    let source = match arguments.source {
+    let mut foreign: Vec<(&str, bool)> = asked.to_vec();
+    let source = match source {
         SourceKind::Ldif => {
             foreign.extend(server.iter().chain(&base));
             "ldif"
@@ -113,7 +224,7 @@ fn refuse_foreign_options(arguments: &InitArguments) -> Result<(), CommandError>
     if let Some((option, _)) = foreign.iter().find(|(_, given)| *given) {
         return Err(CommandError::usage(format!("{option} has no meaning with --source {source}")));
     }
-    let (options, tenant) = match arguments.tenant {
+    let (options, tenant) = match arguments.tenant.unwrap_or(TenantKind::Local) {
         TenantKind::Local => (&elsewhere[..], "local"),
         TenantKind::Entra => (&local[..], "entra"),
     };
@@ -163,7 +274,7 @@ fn must_exist(path: Option<&Path>) -> Result<(), CommandError> {
     }
 }
 
-fn check_container(option: &str, text: &str) -> Result<(), CommandError> {
+pub(in crate::cli) fn check_container(option: &str, text: &str) -> Result<(), CommandError> {
     let wrong = |reason: String| {
         CommandError::usage(format!("{option} {text}: {reason}")).hint("write a distinguished name: OU=People,DC=corp,DC=example")
     };
@@ -174,7 +285,7 @@ fn check_container(option: &str, text: &str) -> Result<(), CommandError> {
     }
 }
 
-fn check_domain(option: &str, text: &str) -> Result<(), CommandError> {
+pub(in crate::cli) fn check_domain(option: &str, text: &str) -> Result<(), CommandError> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.chars().all(|character| character.is_alphanumeric() || character == '-' || character == '_')
@@ -195,11 +306,11 @@ fn tenant_credential(template: &ConfigTemplate) -> Option<&str> {
     }
 }
 
-fn template(arguments: &InitArguments) -> Result<ConfigTemplate, CommandError> {
+fn template(arguments: &InitArguments, kind: SourceKind) -> Result<ConfigTemplate, CommandError> {
     let need = |value: &Option<String>, flag: &str| {
         value.clone().ok_or_else(|| CommandError::usage(format!("this kind of source or tenant needs {flag}")))
     };
-    let source = match arguments.source {
+    let source = match kind {
         SourceKind::Ldif => {
             let path = arguments.path.as_ref().ok_or_else(|| CommandError::usage("an LDIF source needs --path"))?;
             if !path.exists() {
@@ -208,17 +319,17 @@ fn template(arguments: &InitArguments) -> Result<ConfigTemplate, CommandError> {
             TemplateSource::Ldif { path: absolute(path)?, openldap: arguments.openldap }
         }
         SourceKind::Ad | SourceKind::Ldap => TemplateSource::Server {
-            active_directory: arguments.source == SourceKind::Ad,
+            active_directory: kind == SourceKind::Ad,
             url: need(&arguments.url, "--url")?,
             start_tls: arguments.start_tls,
             allow_plain: arguments.allow_plain,
             ca_file: arguments.ca_file.as_deref().map(absolute).transpose()?,
             bind_name: need(&arguments.bind_name, "--bind-name")?,
             credential: arguments.credential.clone(),
-            base: if arguments.source == SourceKind::Ldap { Some(need(&arguments.base, "--base")?) } else { None },
+            base: if kind == SourceKind::Ldap { Some(need(&arguments.base, "--base")?) } else { None },
         },
     };
-    let tenant = match arguments.tenant {
+    let tenant = match arguments.tenant.unwrap_or(TenantKind::Local) {
         TenantKind::Local => {
             let mut verified_domains = arguments.verified_domain.clone();
             if verified_domains.is_empty() {
@@ -229,14 +340,14 @@ fn template(arguments: &InitArguments) -> Result<ConfigTemplate, CommandError> {
         TenantKind::Entra => TemplateTenant::Entra {
             tenant: need(&arguments.tenant_id, "--tenant-id")?,
             client_id: arguments.client_id.clone(),
-            credential: "entra-client-secret".to_owned(),
+            credential: TENANT_CREDENTIAL.to_owned(),
             login_url: arguments.login_url.clone(),
             provisioning_url: arguments.provisioning_url.clone(),
             ca_file: arguments.tenant_ca_file.as_deref().map(absolute).transpose()?,
         },
     };
     let default_name = arguments.domain.clone().unwrap_or_else(|| {
-        match arguments.source {
+        match kind {
             SourceKind::Ldif => "Files",
             SourceKind::Ad => "Active Directory",
             SourceKind::Ldap => "LDAP",
@@ -252,6 +363,8 @@ fn template(arguments: &InitArguments) -> Result<ConfigTemplate, CommandError> {
         exclude: arguments.exclude.clone(),
         domain: arguments.domain.clone(),
         max_deletes: arguments.max_deletes,
+        staging: arguments.staging,
+        password_hashes: None,
     })
 }
 
@@ -260,18 +373,18 @@ fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
     std::path::absolute(path).map_err(|error| CommandError::usage(format!("{}: {error}", path.display())))
 }
 
-/// The secret in a file.
-fn secret(from: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+/// The secret in a file, without a line end behind it.
+pub(in crate::cli) fn secret_of_file(from: &Path) -> Result<SecretString, CommandError> {
     let failed = |reason: String| {
         CommandError::new("configuration", Exit::NotStarted, format!("the secret in {} cannot be read: {reason}", from.display()))
     };
     if std::fs::metadata(from).map_err(|error| failed(error.to_string()))?.len() > 64 << 10 {
         return Err(CommandError::usage(format!("{} is too long for a secret", from.display())));
     }
-    let content = Zeroizing::new(std::fs::read(from).map_err(|error| failed(error.to_string()))?);
-    match std::str::from_utf8(&content) {
-        Ok(text) if text.trim_end_matches(['\r', '\n']).is_empty() => Err(failed("it is empty".to_owned())),
-        Ok(_) => Ok(content),
-        Err(_) => Err(failed("it is no UTF-8 text".to_owned())),
+    let content = zeroize::Zeroizing::new(std::fs::read(from).map_err(|error| failed(error.to_string()))?);
+    let text = std::str::from_utf8(&content).map_err(|_| failed("it is no UTF-8 text".to_owned()))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(failed("it is empty".to_owned())),
+        text => Ok(SecretString::from(text)),
     }
 }

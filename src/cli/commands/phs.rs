@@ -2,17 +2,19 @@
 
 use super::coverage::{self, Names};
 use crate::cli::args::PhsCommand;
+use crate::cli::calls::completed;
 use crate::cli::commands::{facts, only_object};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, moment, table, thousands};
 use crate::cli::{App, Place};
+use crate::config::Config;
 use crate::connector::PasswordFeatures;
 use crate::context::Context;
 use crate::model::CsId;
 use crate::password::Held;
 use crate::password::agent::CycleReport;
 use crate::password::report::{AccountStatus, Overwritten};
-use crate::service::{Access, PasswordDiagnosis, PasswordStanding, PasswordSwitch, Service};
+use crate::service::{Access, PasswordDiagnosis, PasswordStanding, PasswordSwitch, Service, diagnose_unstored};
 use serde::Serialize;
 use serde_json::json;
 
@@ -62,7 +64,8 @@ fn serve(app: &App, cx: &Context) -> Result<Exit, CommandError> {
 
 fn cycle(app: &App, cx: &Context, connector: Option<&str>, full: bool) -> Result<Exit, CommandError> {
     let report = app.service(Access::Existing)?.password_cycle(cx, connector, full)?;
-    let exit = exit_of(&report);
+    // What is not read and sent yet waits for the next cycle, and a full synchronization stays asked for.
+    let exit = if cx.cancelled() { Exit::Stopped } else { exit_of(&report) };
     app.output.result(&document(&report), |_| {
         let mut rows = Vec::new();
         for pair in &report.pairs {
@@ -129,6 +132,7 @@ fn told(held: &Held) -> &'static str {
         Held::Disabled => "directory synchronization is off in the tenant",
         Held::Denied => "the tenant does not accept our account, or it lacks a right",
         Held::Unreachable => "the tenant does not answer",
+        Held::AnotherInstallation => "another installation writes to this tenant: `syncline mode show` names it",
     }
 }
 
@@ -151,12 +155,18 @@ fn status(app: &App, cx: &Context) -> Result<Exit, CommandError> {
                 _ if !enabled => format!("off: `syncline phs enable {name}` switches it on"),
                 (Some(held), _) => status.held_detail.clone().unwrap_or_else(|| told(held).to_owned()),
                 (None, Some(failure)) => failure.clone(),
-                (None, None) if status.ready => "on".to_owned(),
+                (None, None) if status.ready => match status.domains.iter().filter(|domain| domain.failure.is_some()).count() {
+                    0 => "on".to_owned(),
+                    1 => "on, but a domain cannot be read".to_owned(),
+                    several => format!("on, but {several} domains cannot be read"),
+                },
                 (None, None) => "waits for the first full synchronization".to_owned(),
             };
             // What was due when it was switched off is so no more.
             let due = status.due.iter().filter(|_| *enabled);
             let due: Vec<String> = due.map(|(status, count)| format!("{} {status}", thousands(*count))).collect();
+            let waiting: u64 = status.waiting.values().filter(|_| *enabled).sum();
+            let waiting = if waiting > 0 { format!("{} wait for somebody in the tenant", thousands(waiting)) } else { String::new() };
             let time = |time: &Option<String>| time.as_deref().map(moment).unwrap_or_default();
             let asked = status.full_requested.as_deref().map(|at| format!("asked for at {}", moment(at))).unwrap_or_default();
             let flagged = if status.flagged > 0 && *enabled { thousands(status.flagged) } else { String::new() };
@@ -171,12 +181,16 @@ fn status(app: &App, cx: &Context) -> Result<Exit, CommandError> {
                     ("last sign of life", time(&status.last_heartbeat)),
                     ("sign of life failed", status.heartbeat_failure.clone().unwrap_or_default()),
                     ("due", due.join(", ")),
+                    ("not due yet", waiting),
                     ("refused again and again", flagged),
                 ],
             );
             for domain in &status.domains {
                 let read = match (&domain.failure, &domain.last_read) {
-                    (Some(failure), _) => failure.clone(),
+                    (Some(failure), _) => {
+                        let since = domain.failing_since.as_deref().map(|at| format!(" (since {})", moment(at))).unwrap_or_default();
+                        format!("{failure}{since}")
+                    }
                     (None, Some(at)) => format!("read at {} from {}", moment(at), domain.server.as_deref().unwrap_or("its server")),
                     (None, None) => "not read yet".to_owned(),
                 };
@@ -206,6 +220,7 @@ fn account(app: &App, cx: &Context, text: &str) -> Result<Exit, CommandError> {
             &format!("{} ({})", status.dn, status.id),
             &[
                 ("takes part", part),
+                ("by the rules", status.rules.join("; ")),
                 ("signs in as", status.sign_in_name.clone().unwrap_or_default()),
                 ("state", state),
                 ("tenant's code", status.code.map(|code| code.to_string()).unwrap_or_default()),
@@ -222,7 +237,7 @@ fn account(app: &App, cx: &Context, text: &str) -> Result<Exit, CommandError> {
 
 fn policy(app: &App, cx: &Context) -> Result<Exit, CommandError> {
     let features = app.service(Access::Existing)?.password_features(cx)?;
-    let PasswordFeatures { synchronization, password_hashes, force_change, cloud_policy } = features;
+    let PasswordFeatures { synchronization, password_hashes, force_change, cloud_policy, last_writer: _ } = features;
     let document = json!({
         "directory_synchronization": synchronization, "password_hash_synchronization": password_hashes,
         "force_password_change_on_logon": force_change, "cloud_password_policy_for_synchronized_users": cloud_policy,
@@ -258,12 +273,23 @@ fn push(app: &App, cx: &Context, text: &str) -> Result<Exit, CommandError> {
     let service = app.service(Access::Existing)?;
     let account = object_of(&service, text)?;
     let status = service.push_password(cx, account)?;
-    app.output.result(&json!({ "id": account.to_string(), "status": status.as_str() }), |_| app.output.line(status.as_str()));
+    let told = service.password_of(cx, account)?;
+    let document = json!({ "id": account.to_string(), "status": status.as_str(), "code": told.code, "detail": told.detail });
+    app.output.result(&document, |_| {
+        let code = told.code.map(|code| format!("code {code}"));
+        let parts = [Some(status.as_str().to_owned()), code, told.detail.clone()];
+        app.output.line(clean(parts.into_iter().flatten().collect::<Vec<_>>().join(": ")));
+        if let Some(next) = &told.next_attempt {
+            app.output.line(format!("It is tried again at {}.", moment(next)));
+        }
+    });
     Ok(if status.as_str() == "Success" { Exit::Ok } else { Exit::Errors })
 }
 
 #[derive(Serialize)]
 struct Preview {
+    /// False before the first full synchronization: nobody can say yet who is who in the tenant.
+    known: bool,
     overwritten: Vec<Overwritten>,
 }
 
@@ -272,13 +298,20 @@ fn preview(app: &App, cx: &Context, connector: Option<&str>) -> Result<Exit, Com
     // The same refusals as without --what-if.
     let switch = service.enable_passwords(cx, connector, true)?;
     let overwritten = service.passwords_overwritten(cx, connector)?;
-    app.output.result(&Preview { overwritten }, |found| {
+    app.output.result(&Preview { known: !switch.waits, overwritten }, |found| {
         app.output.line(switched(&switch, true));
+        if switch.waits {
+            app.output.line(
+                "Whose cloud password would be overwritten is known after the first full synchronization: it tells who is who there.",
+            );
+            return;
+        }
         let count = thousands(found.overwritten.len() as u64);
         app.output.line(format!("The cloud password of these {count} people would be overwritten by that of {}:", switch.source));
         let before = |sent: bool| if sent { "yes" } else { "no" }.to_owned();
         let rows = found.overwritten.iter().map(|one| [one.id.clone(), one.sign_in_name.clone(), before(one.sent_before), one.dn.clone()]);
         app.output.table(table(["object", "signs in as", "sent before", "account"], &[], rows));
+        told_problems(app, &switch);
     });
     Ok(Exit::Ok)
 }
@@ -287,13 +320,28 @@ fn enable(app: &App, cx: &Context, connector: Option<&str>) -> Result<Exit, Comm
     let switch = app.service(Access::Create)?.enable_passwords(cx, connector, false)?;
     app.output.result(&switch, |switch| {
         app.output.line(switched(switch, false));
-        if switch.waits {
+        if switch.staging {
+            app.output.line("This installation is in staging mode: nothing is sent before it is active.");
+        } else if !switch.configured && !switch.tenant_switched {
+            app.output.line("Nothing had to be changed. `syncline phs full-sync` sends everything once more.");
+        } else if switch.waits {
             app.output.line("It waits for the first full synchronization (event 613): `syncline cycle start --initial`.");
         } else {
             app.output.line("A full password synchronization is asked for: `syncline phs run` does it.");
         }
+        told_problems(app, switch);
     });
-    Ok(Exit::Ok)
+    Ok(if switch.problems.is_empty() { Exit::Ok } else { Exit::Warnings })
+}
+
+/// What is not as it should be, although they are switched on.
+fn told_problems(app: &App, switch: &PasswordSwitch) {
+    for problem in &switch.problems {
+        app.output.line(clean(format!("To be looked at: {problem}")));
+    }
+    if !switch.problems.is_empty() {
+        app.output.line("`syncline phs doctor` says what to do about each.");
+    }
 }
 
 fn switched(switch: &PasswordSwitch, what_if: bool) -> String {
@@ -324,10 +372,21 @@ struct Diagnosis {
     checks: Vec<PasswordDiagnosis>,
 }
 
+/// The kind of error that there is no store.
+const NO_STORE: &str = "no-store";
+
 fn doctor(app: &App, cx: &Context, object: Option<&str>) -> Result<Exit, CommandError> {
-    let service = app.service(Access::Existing)?;
-    let account = object.map(|text| object_of(&service, text)).transpose()?;
-    let checks = service.diagnose_passwords(cx, account)?;
+    let checks = match app.service(Access::Existing) {
+        Ok(service) => {
+            let account = object.map(|text| object_of(&service, text)).transpose()?;
+            service.diagnose_passwords(cx, account)?
+        }
+        // Directories can be looked at before there is anything to remember of them.
+        Err(error) if error.kind == NO_STORE && object.is_none() => diagnose_unstored(cx, &Config::load(&app.config)?)?,
+        Err(error) => return Err(error),
+    };
+    let checks: Vec<PasswordDiagnosis> =
+        checks.into_iter().map(|check| PasswordDiagnosis { remedy: check.remedy.as_deref().map(completed), ..check }).collect();
     let good = checks.iter().all(|check| check.good);
     app.output.result(&Diagnosis { checks }, |found| {
         for check in &found.checks {

@@ -5,10 +5,10 @@ use crate::cli::args::{Profile, RunCommand};
 use crate::cli::calls::{call, completed};
 use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{Table, clean, duration, moment, table, thousands};
+use crate::cli::output::{Output, Table, clean, duration, moment, table, thousands};
 use crate::cli::progress::progress;
 use crate::model::Timestamp;
-use crate::service::{Access, DeleteSet, DriveOptions, History, RunView, Service, StepObjectsView, Work};
+use crate::service::{Access, DeleteSet, DriveOptions, History, RunView, Service, StepObjectView, StepObjectsView, Work};
 use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -28,11 +28,13 @@ pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, Comma
         }
         RunCommand::Stop => super::cycle::stop(app),
         RunCommand::Purge { older_than, all } => purge(app, older_than.as_deref(), *all),
-        RunCommand::List { limit } => {
-            let runs = app.service(Access::Existing)?.history()?.runs(*limit)?;
+        RunCommand::List { connector, running, limit } => {
+            let service = app.service(Access::Existing)?;
+            let only = connector.as_deref().map(|name| service.connector_id(name)).transpose()?;
+            let runs = service.history()?.runs_of(only, *running, *limit)?;
             app.output.result(&Runs { runs: &runs, warnings: &[] }, |found| {
                 if found.runs.is_empty() {
-                    app.output.note("Nothing ran yet.");
+                    app.output.note(if *running { "Nothing runs." } else { "Nothing ran yet." });
                     return;
                 }
                 app.output.table(run_table(found.runs));
@@ -177,16 +179,21 @@ fn print_run(app: &App, run: &RunView) {
 fn print_objects(app: &App, view: &StepObjectsView) {
     for object in &view.objects {
         app.output.line(clean(format!("{}  {}", object.id, object.dn)));
-        for change in &object.changes {
-            for value in &change.removed {
-                app.output.line(format!("  - {}: {}", change.attribute, clean(value)));
-            }
-            for value in &change.added {
-                app.output.line(format!("  + {}: {}", change.attribute, clean(value)));
-            }
-        }
+        print_changes(&app.output, object);
     }
     more(&app.output, view.more, view.objects.len());
+}
+
+/// What a step changed of an object, a value in each line.
+pub(in crate::cli) fn print_changes(output: &Output, object: &StepObjectView) {
+    for change in &object.changes {
+        for value in &change.removed {
+            output.line(format!("  - {}: {}", change.attribute, clean(value)));
+        }
+        for value in &change.added {
+            output.line(format!("  + {}: {}", change.attribute, clean(value)));
+        }
+    }
 }
 
 fn start(app: &App, connector: &str, profile: Profile, allow_shrink: bool, allow_deletes: Option<DeleteSet>) -> Result<Exit, CommandError> {

@@ -27,9 +27,9 @@ pub(in crate::cli) fn run(app: &App, command: &SchedulerCommand) -> Result<Exit,
         }
         SchedulerCommand::Suspend { reason } => {
             let suspension = Suspension { since: app.cx.now().0, by: app.by.clone(), reason: reason.clone().unwrap_or_default() };
-            service.remember_schedule(|memory| memory.suspended = Some(suspension))?;
+            service.remember_schedule(|memory| memory.suspend(Some(suspension)))?;
         }
-        SchedulerCommand::Resume => service.remember_schedule(|memory| memory.suspended = None)?,
+        SchedulerCommand::Resume => service.remember_schedule(|memory| memory.suspend(None))?,
         SchedulerCommand::Override { connector, full_import, full_sync, clear } => {
             if !(*full_import || *full_sync || *clear) {
                 return Err(CommandError::usage("nothing to override").hint("give --full-import, --full-sync or --clear"));
@@ -49,6 +49,7 @@ fn print(app: &App, view: &SchedulerView) {
         let reason = if suspension.reason.is_empty() { String::new() } else { format!(": {}", suspension.reason) };
         format!("since {} by {}{reason}", moment(&suspension.since), suspension.by)
     });
+    let suspended = view.unreadable.as_ref().map(|why| format!("nobody knows whether it is, so it is: {why}")).or(suspended);
     let word = |on: bool| if on { "on" } else { "off" }.to_owned();
     let policy = match view.next_policy {
         Policy::Unspecified => "changes, unless more is necessary",

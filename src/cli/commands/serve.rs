@@ -66,6 +66,8 @@ fn refused(error: ServeError) -> CommandError {
         ServeError::Service(error) => error.into(),
         ServeError::Socket { .. } => CommandError::new("service", Exit::NotStarted, error.to_string())
             .hint("name another place by [service] socket in syncline.toml"),
+        ServeError::Part { .. } => CommandError::new("service", Exit::Stopped, error.to_string())
+            .hint("start it again; if it ends in the same way, `syncline support bundle` has what a developer needs"),
         other => CommandError::new("service", Exit::NotStarted, other.to_string()),
     }
 }

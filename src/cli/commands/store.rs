@@ -1,4 +1,4 @@
-//! `store check|stats|compact|backup`: care for the store.
+//! `store check|stats|compact|backup|restore`: care for the store.
 
 use crate::cli::args::StoreCommand;
 use crate::cli::calls::call;
@@ -7,7 +7,7 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, octets, table, thousands};
 use crate::cli::{App, Place};
 use crate::config::Config;
-use crate::service::Access;
+use crate::service::{Access, Service};
 use crate::store::{CheckReport, RecordSizes, Store, StoreOptions, StoreStats};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -69,6 +69,24 @@ struct Compacted {
 }
 
 #[derive(Serialize)]
+struct Restored {
+    /// The store's file.
+    store: String,
+    /// The backup.
+    from: String,
+    /// Where the store lies that was there before.
+    kept: Option<String>,
+    /// Objects of connector spaces in the backup.
+    objects: u64,
+    /// Objects of its metaverse.
+    metaverse: u64,
+    /// When the newest run in it began.
+    newest_run: Option<String>,
+    /// It was done; false: only looked at.
+    done: bool,
+}
+
+#[derive(Serialize)]
 struct Copied {
     copy: String,
 }
@@ -100,6 +118,69 @@ pub(in crate::cli) fn run(app: &App, command: &StoreCommand) -> Result<Exit, Com
                 .result(&copied, |done| app.output.line(format!("copied to {}; it holds the same data, so guard it likewise", done.copy)));
             Ok(Exit::Ok)
         }
+        StoreCommand::Restore { from, what_if } => restore(app, &app.path(from), *what_if),
+    }
+}
+
+fn restore(app: &App, from: &Path, what_if: bool) -> Result<Exit, CommandError> {
+    let config = Config::load(&app.config)?;
+    let to = app.store.clone().unwrap_or_else(|| config.store.clone());
+    if !from.exists() {
+        return Err(CommandError::new("not-found", Exit::NotStarted, format!("there is no file {}", from.display())));
+    }
+    if to.exists() && std::fs::canonicalize(from).ok() == std::fs::canonicalize(&to).ok() {
+        return Err(CommandError::usage(format!("{} is the store itself", from.display())));
+    }
+    // A copy of the backup is looked at: an older format would be migrated, and the backup stays as it is.
+    let folder = tempfile::tempdir_in(to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+        .map_err(|error| CommandError::new("store", Exit::NotStarted, format!("{}: {error}", to.display())))?;
+    let looked_at = folder.path().join("backup.redb");
+    Service::distrusting_copy(&config, from, &looked_at, &app.cx)?;
+    let (objects, metaverse, newest_run) = {
+        let store = Store::open(&looked_at, StoreOptions::default())?;
+        let report = store.check()?;
+        if !report.is_clean() {
+            let problem = report.problems.first().map(|problem| format!("{} {}: {}", problem.table, problem.key, problem.message));
+            let message = format!("the backup {} is damaged: {}", from.display(), problem.unwrap_or_default());
+            return Err(CommandError::new("store", Exit::NotStarted, message).hint("use another backup"));
+        }
+        let snapshot = store.snapshot()?;
+        let rows = store.stats()?.cs_records.records();
+        (rows, snapshot.mv_count()?, snapshot.runs(None, 1)?.first().map(|run| run.started.to_string()))
+    };
+    let mut view = Restored {
+        store: to.display().to_string(),
+        from: from.display().to_string(),
+        kept: None,
+        objects,
+        metaverse,
+        newest_run,
+        done: !what_if,
+    };
+    if !what_if {
+        let done = app.patiently(|| Ok(Store::restore(&looked_at, &to, app.cx.now())?))?;
+        view.kept = done.kept.map(|path| path.display().to_string());
+    }
+    app.output.result(&view, |view| print_restored(app, view));
+    Ok(Exit::Ok)
+}
+
+fn print_restored(app: &App, view: &Restored) {
+    let newest = view.newest_run.as_deref().map(crate::cli::output::moment).unwrap_or_default();
+    facts(
+        &app.output,
+        &view.from,
+        &[("objects", thousands(view.objects)), ("metaverse", thousands(view.metaverse)), ("newest run", newest)],
+    );
+    if view.done {
+        let kept = view.kept.as_ref().map(|kept| format!(" What was there is {kept}.")).unwrap_or_default();
+        app.output.line(format!("{} holds this now.{kept}", view.store));
+        app.output.note(format!(
+            "The next cycle reads every directory and the tenant whole: {}. A service starts it by itself",
+            call(&["cycle", "start"])
+        ));
+    } else {
+        app.output.line(format!("Nothing was changed. {} would hold this, and the next cycle would read everything.", view.store));
     }
 }
 
@@ -119,8 +200,8 @@ fn check(app: &App, rebuild: bool) -> Result<Exit, CommandError> {
         // The sums of its pages are looked at when a store is opened, and it is open.
         let service = station.service();
         let store = service.store();
-        let report =
-            service.between_runs("a check of the store", app.wait, || Ok(if rebuild { store.rebuild()? } else { store.check()? }))?;
+        let report = service
+            .between_runs(&app.cx, "a check of the store", app.wait, || Ok(if rebuild { store.rebuild()? } else { store.check()? }))?;
         return Ok(told(app, report, rebuild));
     }
     let (path, options) = place(app)?;

@@ -106,7 +106,7 @@ async fn places(
 }
 
 /// True when the account may read the container of deleted objects. Without the right its name shows, and nothing in it.
-async fn shows_deleted(client: &mut Client, context: &str) -> Result<bool, ConnectorError> {
+pub(super) async fn shows_deleted(client: &mut Client, context: &str) -> Result<bool, ConnectorError> {
     // MS-ADTS 6.1.1.4: the well-known name of the container.
     let base = format!("<WKGUID=18E2EA80684F11D2B9AA00C04F79F805,{context}>");
     let query = Query { base: &base, scope: Scope::Base, filter: "(objectClass=*)", attributes: &["isDeleted", "objectClass"] };

@@ -4,7 +4,7 @@
 //! Changes are found by `uSNChanged`, which every change of an object moves; when and how often the password itself was
 //! changed stands in the object's replication metadata, as replication would tell it.
 
-use crate::connector::directory::{AccountAttributes, PASSWORD_ATTRIBUTE, metadata_of};
+use crate::connector::directory::{AccountAttributes, password_metadata};
 use crate::connector::ldap::{Client, LdapSettings, RawEntry};
 use crate::connector::{
     ConnectorError, ConnectorErrorKind, PasswordCheck, PasswordCompletion, PasswordPage, PasswordRequest, PasswordSource, PasswordStream,
@@ -23,7 +23,7 @@ use zeroize::Zeroize as _;
 
 /// Objects in one page.
 const PAGE_OBJECTS: u32 = 1_000;
-const ATTRIBUTES: [&str; 5] = ["objectGUID", "unicodePwd", "pwdLastSet", "replPropertyMetaData", "isDeleted"];
+const ATTRIBUTES: [&str; 6] = ["objectGUID", "unicodePwd", "pwdLastSet", "userAccountControl", "replPropertyMetaData", "isDeleted"];
 /// People and service accounts; computers and trusts are of other categories.
 const ACCOUNTS: &str = "(objectCategory=person)(objectClass=user)";
 /// What a cookie begins with; another form gets another word.
@@ -150,7 +150,8 @@ fn add(page: &mut PasswordPage, mut entry: RawEntry, wanted: &Wanted) {
     let account = AccountAttributes {
         hashes,
         last_set: entry.text("pwdLastSet").map(str::to_owned),
-        metadata: entry.values("replPropertyMetaData").first().and_then(|blob| metadata_of(blob, PASSWORD_ATTRIBUTE)),
+        control: entry.text("userAccountControl").map(str::to_owned),
+        metadata: entry.values("replPropertyMetaData").first().and_then(|value| password_metadata(value)),
         deleted: entry.text("isDeleted").is_some_and(|text| text.eq_ignore_ascii_case("TRUE")),
     };
     let dn = entry.dn().map(String::from_utf8_lossy).unwrap_or_default();

@@ -4,19 +4,24 @@
 mod collect;
 mod delta;
 mod dirsync;
+mod disabled;
 pub mod ldapi;
+mod locate;
 mod notification;
+mod own_password;
 pub mod replication;
 mod reread;
+pub mod rights;
 mod schema;
+mod survey;
 mod usn;
 mod watermark;
 
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
 use crate::connector::ldap::{Client, LdapSettings, Question, SearchRoot, StreamPlan, find, stream};
 use crate::connector::{
-    Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind,
-    ImportPage, ImportRequest, ImportStream, Schema,
+    Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, DisabledStream, ExportBatch, ExportReply,
+    ImportKind, ImportPage, ImportRequest, ImportStream, Schema,
 };
 use crate::context::Context;
 use crate::model::{Anchor, Dn, Names};
@@ -26,6 +31,10 @@ use futures_util::StreamExt as _;
 use ldap3::Scope as SearchScope;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub use locate::{LocatedController, locate};
+pub use own_password::{PasswordChangeError, change_own_password};
+pub use survey::{AccountSurvey, DomainSurvey, survey};
 
 /// Which parts of which forest to import.
 #[derive(Clone, Debug)]
@@ -263,6 +272,15 @@ impl AdConnector {
         Ok((client, root, Source { plan, attributes, filter, contexts, links }))
     }
 
+    /// A connection for listening, and the naming contexts to listen to.
+    async fn listener(&self) -> Result<(Client, Root, Vec<String>), ConnectorError> {
+        let mut client = Client::connect(self.connection.clone()).await?;
+        let root = self.root(&mut client).await?;
+        let (_, partitions) = self.extent(&root)?;
+        let contexts = partitions.iter().map(|partition| partition.as_str().to_owned()).collect();
+        Ok((client, root, contexts))
+    }
+
     async fn full(&self, cx: &Context, request: &ImportRequest) -> Result<ImportStream, ConnectorError> {
         let work = async {
             let mut prepared = self.prepare(request).await?;
@@ -368,15 +386,14 @@ impl Connector for AdConnector {
     }
 
     async fn watch(&self, cx: &Context) -> Result<Option<ChangeStream>, ConnectorError> {
-        let work = async {
-            let mut client = Client::connect(self.connection.clone()).await?;
-            let root = self.root(&mut client).await?;
-            let (_, partitions) = self.extent(&root)?;
-            let contexts = partitions.iter().map(|partition| partition.as_str().to_owned()).collect();
-            Ok((client, root, contexts))
-        };
-        let (client, root, contexts) = Client::unless_cancelled(cx, work).await?;
+        let (client, root, contexts) = Client::unless_cancelled(cx, self.listener()).await?;
         notification::watch(client, cx.clone(), &root.controls, contexts).await
+    }
+
+    async fn watch_disabled(&self, cx: &Context) -> Result<Option<DisabledStream>, ConnectorError> {
+        let (client, root, contexts) = Client::unless_cancelled(cx, self.listener()).await?;
+        // Without the number there is no place to begin: a controller always has one.
+        Ok(root.usn.map(|seen| disabled::watch(client, cx.clone(), contexts, seen)))
     }
 
     async fn export(&self, _cx: &Context, _batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {

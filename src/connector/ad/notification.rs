@@ -1,6 +1,7 @@
 //! Change notification: a search that a domain controller answers with every change as it happens (MS-ADTS
 //! 3.1.1.3.4.1.9). What it says is advice only: changes come in by delta imports.
 
+use super::usn::SHOW_DELETED;
 use crate::connector::ldap::{Answer, Client, Query, said};
 use crate::connector::{ChangeStream, ConnectorError, ConnectorErrorKind};
 use crate::context::Context;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 /// Object identifier of the notification control.
 const NOTIFICATION: &str = "1.2.840.113556.1.4.528";
-/// How long a burst of changes may go on before it is told.
+/// What follows within this time of what was told is told at its end, together.
 const BURST: Duration = Duration::from_millis(500);
 /// How often the connection is tried when nothing happens: one that was lost silently looks like peace.
 const SIGN_OF_LIFE: Duration = Duration::from_mins(1);
@@ -23,6 +24,8 @@ struct Watch {
     client: Client,
     cx: Context,
     answers: Vec<(String, Answer)>,
+    /// When something was told last.
+    told: Option<Duration>,
 }
 
 /// What ends a wait.
@@ -47,10 +50,12 @@ pub(super) async fn watch(
         // Only this filter is allowed beside the control.
         let query = Query { base: &context, scope: Scope::Subtree, filter: "(objectClass=*)", attributes: &["objectGUID"] };
         let control = RawControl { ctype: NOTIFICATION.to_owned(), crit: true, val: None };
-        let answer = client.listen(&query, vec![control]).await?;
+        // Whoever is deleted becomes a tombstone, and tombstones are told to those who ask for them (MS-ADTS, section 3.1.1.3.4.1.14).
+        let deleted = RawControl { ctype: SHOW_DELETED.to_owned(), crit: false, val: None };
+        let answer = client.listen(&query, vec![control, deleted]).await?;
         answers.push((context, answer));
     }
-    let watch = Watch { client, cx, answers };
+    let watch = Watch { client, cx, answers, told: None };
     // One item at a time; behind an error there is nothing.
     let items = unfold(Some(watch), async |watch| {
         let mut watch = watch?;
@@ -63,27 +68,36 @@ pub(super) async fn watch(
 }
 
 impl Watch {
-    /// Waits for a change, and until the burst that it belongs to is over.
+    /// Waits for a change. The first one is told at once, and the burst that may follow it when a moment has passed: whoever hears it
+    /// has something to do meanwhile.
     async fn next(&mut self) -> Result<(), ConnectorError> {
-        while let Woken::Quiet = self.wait(SIGN_OF_LIFE).await? {
-            // Whatever it answers, it is there.
-            self.client.read("", &["highestCommittedUSN"]).await?;
-        }
-        let begun = self.cx.clock.elapsed();
-        loop {
-            let left = BURST.saturating_sub(self.cx.clock.elapsed().saturating_sub(begun));
-            if left.is_zero() {
-                return Ok(());
+        let mut changed = false;
+        if let Some(told) = self.told {
+            loop {
+                let left = BURST.saturating_sub(self.cx.clock.elapsed().saturating_sub(told));
+                if left.is_zero() {
+                    break;
+                }
+                match self.wait(left).await? {
+                    Woken::Changed => changed = true,
+                    Woken::Quiet => break,
+                }
             }
-            if let Woken::Quiet = self.wait(left).await? {
-                return Ok(());
+        }
+        while !changed {
+            match self.wait(SIGN_OF_LIFE).await? {
+                Woken::Changed => changed = true,
+                // Whatever it answers, it is there.
+                Woken::Quiet => drop(self.client.read("", &["highestCommittedUSN"]).await?),
             }
         }
+        self.told = Some(self.cx.clock.elapsed());
+        Ok(())
     }
 
     /// Waits for the next entry of any of the searches, so long at most.
     async fn wait(&mut self, longest: Duration) -> Result<Woken, ConnectorError> {
-        let Self { client, cx, answers } = self;
+        let Self { client, cx, answers, .. } = self;
         let mut waiting: FuturesUnordered<_> =
             answers.iter_mut().enumerate().map(|(index, (_, answer))| async move { (index, answer.next().await) }).collect();
         let told = tokio::select! {

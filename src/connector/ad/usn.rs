@@ -5,7 +5,7 @@ use super::collect::{Collector, Wanted};
 use super::delta::Source;
 use crate::connector::ConnectorError;
 use crate::connector::ldap::{Client, Query, RawEntry};
-use crate::protocol::ldap::renamed_at;
+use crate::protocol::ldap::{AttributeStamp, NAME_ATTRIBUTE};
 use ldap3::Scope;
 use ldap3::controls::RawControl;
 
@@ -51,7 +51,8 @@ async fn take(entry: &RawEntry, context: &str, since: u64, links: &[String], col
     let deleted = entry.text("isDeleted").is_some_and(|value| value.eq_ignore_ascii_case("TRUE"));
     let top = entry.dn().is_some_and(|dn| dn.eq_ignore_ascii_case(context.as_bytes()));
     // Who may not see when the name changed has to take every change for one.
-    let renamed = entry.values("replPropertyMetaData").first().and_then(|value| renamed_at(value)).is_none_or(|at| at > since);
+    let stamp = entry.values("replPropertyMetaData").first().and_then(|value| AttributeStamp::of(value, NAME_ATTRIBUTE));
+    let renamed = stamp.is_none_or(|stamp| stamp.usn > since);
     if renamed && !deleted && !top && !guid.is_empty() {
         collector.renamed.insert(guid);
     }

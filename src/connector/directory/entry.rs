@@ -5,6 +5,10 @@ use crate::connector::{DiscoveryError, Operation, PageBuilder};
 use crate::model::{Anchor, AttrId, Dn, Names, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use uuid::Uuid;
+
+/// Active Directory's key of an object: 16 octets.
+const OBJECT_GUID: &str = "objectGUID";
 
 /// Entries in a page.
 pub const PAGE_ENTRIES: usize = 1_000;
@@ -278,6 +282,17 @@ impl ImportPlan {
             (Some([]), None) => Err((ObjectErrorCode::MISSING_ANCHOR_COMPONENT, format!("{name} is empty"))),
             (Some(value), None) if value.len() > ANCHOR_MAX => {
                 Err((ObjectErrorCode::ANCHOR_TOO_LONG, format!("{name} has {} octets, {ANCHOR_MAX} are allowed", value.len())))
+            }
+            // Any other source would give the same object another key, and so a second life.
+            (Some(value), None)
+                if name.eq_ignore_ascii_case(OBJECT_GUID) && Uuid::try_parse_ascii(value).is_ok_and(|_| value.len() > 16) =>
+            {
+                Err((
+                    ObjectErrorCode::INVALID_ATTRIBUTE_VALUE,
+                    format!(
+                        "{name} is written as text; Active Directory keeps 16 octets, which LDIF shows as '{name}:: ' and their base64"
+                    ),
+                ))
             }
             (Some(value), None) if self.folds && value.iter().any(u8::is_ascii_uppercase) => Ok(value.to_ascii_lowercase().into()),
             (Some(value), None) => Ok(value.into()),

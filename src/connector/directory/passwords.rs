@@ -1,13 +1,11 @@
 //! What the attributes of an account say about its password, for the sources that see them as plain attributes (LDIF, a
 //! Samba domain controller's own socket).
 
-use crate::connector::PasswordChange;
+use crate::connector::{ACCOUNT_DISABLED, PasswordChange};
 use crate::model::{Anchor, Timestamp};
 use crate::password::hash::NtHash;
+use crate::protocol::ldap::{AttributeStamp, PASSWORD_ATTRIBUTE};
 use zeroize::Zeroize as _;
-
-/// The number of `unicodePwd` in replication (MS-ADA3; specification: DRSUAPI 12).
-pub(crate) const PASSWORD_ATTRIBUTE: u32 = 589_914;
 
 /// Seconds between the beginnings of the Windows and of the Unix calendar.
 const EPOCH_SECONDS: i64 = 11_644_473_600;
@@ -21,6 +19,8 @@ pub(crate) struct AccountAttributes {
     pub(crate) last_set: Option<String>,
     /// When `unicodePwd` was changed, and how often, where the directory keeps that.
     pub(crate) metadata: Option<(Timestamp, u32)>,
+    /// `userAccountControl` (MS-ADTS 2.2.16).
+    pub(crate) control: Option<String>,
     /// `isDeleted`.
     pub(crate) deleted: bool,
 }
@@ -58,6 +58,11 @@ impl AccountAttributes {
             changed: self.metadata.map(|(at, _)| at).or(set_at),
             version: self.metadata.map(|(_, version)| version),
             must_change: last_set.map(|ticks| ticks == 0),
+            disabled: self
+                .control
+                .as_deref()
+                .and_then(|text| text.trim().parse::<i64>().ok())
+                .map(|control| control & ACCOUNT_DISABLED != 0),
             deleted: self.deleted,
         })
     }
@@ -75,20 +80,12 @@ fn timestamp(ticks: i64) -> Option<Timestamp> {
     jiff::Timestamp::from_microsecond(micros).ok().map(|_| Timestamp(micros))
 }
 
-/// When an attribute was changed and how often, from `replPropertyMetaData` (MS-ADTS 3.1.1.2.1; its stored form begins with
-/// a version, 1, and the number of entries, each of 48 octets: attribute, version, seconds since 1601, who, two USNs).
-pub(crate) fn metadata_of(blob: &[u8], attribute: u32) -> Option<(Timestamp, u32)> {
-    const HEAD: usize = 16;
-    const ENTRY: usize = 48;
-    let number = |octets: &[u8], at: usize| octets.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
-    if number(blob, 0)? != 1 {
-        return None;
-    }
-    let count = usize::try_from(number(blob, 8)?).ok()?;
-    let entry = blob.get(HEAD..)?.chunks_exact(ENTRY).take(count).find(|entry| number(entry, 0) == Some(attribute))?;
-    let seconds = i64::try_from(u64::from_le_bytes(entry.get(8..16)?.try_into().ok()?)).ok()?;
-    let at = jiff::Timestamp::from_second(seconds.checked_sub(EPOCH_SECONDS)?).ok()?;
-    Some((Timestamp(at.as_microsecond()), number(entry, 4)?))
+/// When the password was changed and how often, from `replPropertyMetaData`.
+pub(crate) fn password_metadata(value: &[u8]) -> Option<(Timestamp, u32)> {
+    let stamp = AttributeStamp::of(value, PASSWORD_ATTRIBUTE)?;
+    let seconds = i64::try_from(stamp.seconds).ok()?.checked_sub(EPOCH_SECONDS)?;
+    let at = jiff::Timestamp::from_second(seconds).ok()?;
+    Some((Timestamp(at.as_microsecond()), stamp.version))
 }
 
 #[cfg(test)]
@@ -99,7 +96,9 @@ mod tests {
         let account = AccountAttributes {
             hashes: hashes.iter().map(|hash| hash.to_vec()).collect(),
             last_set: last_set.map(str::to_owned),
-            ..AccountAttributes::default()
+            control: Some("514".to_owned()),
+            metadata: None,
+            deleted: false,
         };
         account.change(Anchor::new([1, 2].as_slice()), "CN=Ann,DC=corp")
     }
@@ -108,7 +107,7 @@ mod tests {
     fn attributes_become_a_change() {
         let hash = *b"0123456789abcdef";
         let whole = change(&[&hash], Some("133486406456789010")).unwrap();
-        assert!(matches!(&whole.hash, Some(Some(_))));
+        assert!(matches!(&whole.hash, Some(Some(_))) && whole.disabled == Some(true));
         assert_eq!((whole.must_change, whole.changed), (Some(false), Some(Timestamp(1_704_167_045_678_901))));
         let temporary = change(&[&hash], Some("0")).unwrap();
         assert_eq!((temporary.must_change, temporary.changed), (Some(true), None));
@@ -126,25 +125,17 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_found_and_never_trusted() {
-        let entry = |attribute: u32, version: u32, seconds: u64| {
-            let mut entry = [attribute.to_le_bytes(), version.to_le_bytes()].concat();
-            entry.extend(seconds.to_le_bytes());
-            entry.extend([7; 32]);
-            entry
+    fn metadata_tells_when_the_password_was_changed() {
+        let blob = |seconds: u64| {
+            let mut blob = [1u32.to_le_bytes(), [0; 4], 1u32.to_le_bytes(), [0; 4]].concat();
+            blob.extend([PASSWORD_ATTRIBUTE.to_le_bytes(), 5u32.to_le_bytes()].concat());
+            blob.extend(seconds.to_le_bytes());
+            blob.extend([7; 32]);
+            blob
         };
-        let mut blob = [1u32.to_le_bytes(), [0; 4], 2u32.to_le_bytes(), [0; 4]].concat();
-        blob.extend(entry(3, 1, 13_348_640_000));
-        blob.extend(entry(589_914, 5, 13_348_640_645));
-        assert_eq!(metadata_of(&blob, 589_914), Some((Timestamp::from_seconds(1_704_167_045), 5)));
-        assert_eq!(metadata_of(&blob, 4), None);
-        for length in 0..blob.len() {
-            assert_eq!(metadata_of(&blob[..length], 589_914), None, "{length}");
-        }
-        let mut lying = blob.clone();
-        lying[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert!(metadata_of(&lying, 589_914).is_some());
-        lying[..4].copy_from_slice(&9u32.to_le_bytes());
-        assert_eq!(metadata_of(&lying, 589_914), None);
+        assert_eq!(PASSWORD_ATTRIBUTE, 589_914);
+        assert_eq!(password_metadata(&blob(13_348_640_645)), Some((Timestamp::from_seconds(1_704_167_045), 5)));
+        assert_eq!(password_metadata(&blob(u64::MAX)), None, "no time of the calendar");
+        assert_eq!(password_metadata(b""), None);
     }
 }

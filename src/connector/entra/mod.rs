@@ -6,25 +6,35 @@
 //! hashes go their own way, in [`ProvisionCredentials`](crate::protocol::provisioning::Request::ProvisionCredentials).
 
 mod anchor;
+mod domains;
 mod export;
+mod graph;
 mod http;
 mod import;
+mod matching;
 mod passwords;
 mod person;
 mod service;
+mod standing;
+mod survey;
 mod token;
 
+pub use domains::{TenantDomain, tenant_domains};
 pub use person::signs_in;
+pub use standing::{DirectoryQuota, SyncRights};
+pub use survey::{TenantSurvey, survey};
 pub use token::{SignIn, SignInDesk};
 
 use super::{
-    AttributeSchema, Capabilities, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ExportTerms, ExportTotals,
-    ImportRequest, ImportStream, Schema,
+    AttributeSchema, Capabilities, Connector, ConnectorError, ConnectorErrorKind, DeleteLimit, ExportBatch, ExportReply, ExportTerms,
+    ExportTotals, ImportRequest, ImportStream, Installation, LastWriter, MatchReport, NewObject, Schema,
 };
 use crate::context::Context;
-use crate::model::{Names, ValueKind};
-use crate::protocol::provisioning::{self, Request, Response, Syntax};
+use crate::model::{Names, Timestamp, ValueKind};
+use crate::protocol::provisioning::{self, CompanyConfiguration, Request, Response, Syntax};
 use async_trait::async_trait;
+use graph::Graph;
+use serde_json::json;
 use service::Service;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +52,8 @@ pub const CALLS_IN_FLIGHT: usize = 3;
 pub const LOGIN_URL: &str = "https://login.microsoftonline.com";
 /// The provisioning service of the public cloud.
 pub const PROVISIONING_URL: &str = "https://adminwebservice.microsoftonline.com/provisioningservice.svc";
+/// Microsoft Graph of the public cloud.
+pub const GRAPH_URL: &str = "https://graph.microsoft.com";
 
 /// How to reach a tenant, and as whom.
 #[derive(Clone, Debug)]
@@ -52,6 +64,8 @@ pub struct EntraSettings {
     pub tenant: String,
     /// The provisioning service.
     pub provisioning_url: String,
+    /// Microsoft Graph, without a version.
+    pub graph_url: String,
     /// How to sign in.
     pub sign_in: SignIn,
     /// PEM file with the certificate authorities to trust, alone; those of the machine without it.
@@ -60,6 +74,8 @@ pub struct EntraSettings {
     pub batch_objects: usize,
     /// Calls under way at the same time.
     pub calls_in_flight: usize,
+    /// Who we are, told to the tenant with every call.
+    pub installation: Option<Installation>,
 }
 
 impl EntraSettings {
@@ -69,10 +85,12 @@ impl EntraSettings {
             login_url: LOGIN_URL.to_owned(),
             tenant: tenant.into(),
             provisioning_url: PROVISIONING_URL.to_owned(),
+            graph_url: GRAPH_URL.to_owned(),
             sign_in,
             ca_file: None,
             batch_objects: BATCH_OBJECTS,
             calls_in_flight: CALLS_IN_FLIGHT,
+            installation: None,
         }
     }
 }
@@ -81,6 +99,8 @@ impl EntraSettings {
 pub struct EntraConnector {
     names: Arc<Names>,
     service: Arc<Service>,
+    /// For the questions that Graph answers.
+    settings: EntraSettings,
     batch_objects: usize,
     calls_in_flight: usize,
 }
@@ -92,10 +112,21 @@ impl EntraConnector {
     /// Addresses that cannot be used, a CA file that cannot be read.
     pub fn new(settings: EntraSettings, names: Arc<Names>) -> Result<Self, ConnectorError> {
         let client = http::client(settings.ca_file.as_deref(), &[&settings.login_url, &settings.provisioning_url])?;
-        let tokens = Tokens::new(client.clone(), &settings.login_url, &settings.tenant, settings.sign_in);
-        let service = Arc::new(Service::new(client, tokens, &settings.provisioning_url));
-        let batch_objects = settings.batch_objects.clamp(1, 500);
-        Ok(Self { names, service, batch_objects, calls_in_flight: settings.calls_in_flight.clamp(1, 16) })
+        let tokens = Tokens::new(client.clone(), &settings.login_url, &settings.tenant, settings.sign_in.clone());
+        let service = Arc::new(Service::new(client, tokens, &settings.provisioning_url, settings.installation.clone()));
+        let (batch_objects, calls_in_flight) = (settings.batch_objects.clamp(1, 500), settings.calls_in_flight.clamp(1, 16));
+        Ok(Self { names, service, settings, batch_objects, calls_in_flight })
+    }
+}
+
+impl EntraConnector {
+    /// The tenant's settings.
+    async fn company(&self, cx: &Context) -> Result<CompanyConfiguration, ConnectorError> {
+        let request = Request::GetCompanyConfiguration { include_licenses: false };
+        match self.service.call(cx, &request, None).await? {
+            Response::CompanyConfiguration(company) => Ok(*company),
+            _ => Err(unexpected(&request)),
+        }
     }
 }
 
@@ -144,11 +175,39 @@ impl Connector for EntraConnector {
         export::send(&self.service, cx, batch).await
     }
 
-    async fn begin_export(&self, cx: &Context) -> Result<ExportTerms, ConnectorError> {
-        let request = Request::GetCompanyConfiguration { include_licenses: false };
-        let Response::CompanyConfiguration(company) = self.service.call(cx, &request, None).await? else {
-            return Err(unexpected(&request));
+    async fn matches(&self, cx: &Context, adds: &[NewObject]) -> Result<Option<MatchReport>, ConnectorError> {
+        let field = self.company(cx).await?.features;
+        matching::look_up(&Graph::new(&self.settings)?, cx, field, adds).await.map(Some)
+    }
+
+    async fn set_delete_limit(&self, cx: &Context, limit: DeleteLimit) -> Result<(), ConnectorError> {
+        const PATH: &str = "/directory/onPremisesSynchronization";
+        let (kind, threshold) = match limit {
+            DeleteLimit::Count(count) => ("enabledForCount", count),
+            DeleteLimit::Percent(percent) => ("enabledForPercentage", percent),
+            // The threshold of a prevention that is off means nothing, and has to be a number.
+            DeleteLimit::Off => ("disabled", 500),
         };
+        let graph = Graph::new(&self.settings)?;
+        let tenant = self.company(cx).await?.tenant_id;
+        let prevention = json!({"synchronizationPreventionType": kind, "alertThreshold": threshold});
+        let body = json!({"configuration": {"accidentalDeletionPrevention": prevention}});
+        graph.patch(cx, &format!("{PATH}/{tenant}"), &body).await.map_err(|error| match error.kind {
+            // Graph takes this from people only, whatever an application may do (graph 3).
+            ConnectorErrorKind::Permission | ConnectorErrorKind::Authentication => ConnectorError::new(
+                error.kind,
+                format!(
+                    "{error}. The setting belongs to the tenant: a Global Administrator who signs in with the permission \
+                     OnPremDirectorySynchronization.ReadWrite.All may change it, an application may not (sign_in = \"device-code\")"
+                ),
+            )
+            .unsent(),
+            _ => error,
+        })
+    }
+
+    async fn begin_export(&self, cx: &Context) -> Result<ExportTerms, ConnectorError> {
+        let company = self.company(cx).await?;
         if !company.is_dir_syncing {
             return Err(ConnectorError::new(
                 ConnectorErrorKind::Disabled,
@@ -164,6 +223,7 @@ impl Connector for EntraConnector {
                 .filter(|_| prevention.eq_ignore_ascii_case("EnabledForPercentage"))
                 .and_then(|percent| u32::try_from(percent).ok()),
             interval: company.interval.parse::<jiff::SignedDuration>().ok().and_then(|interval| interval.try_into().ok()),
+            last_writer: last_writer(&company),
         })
     }
 
@@ -173,6 +233,14 @@ impl Connector for EntraConnector {
         self.service.call(cx, &request, None).await?;
         Ok(())
     }
+}
+
+/// Who wrote to the tenant last. The public cloud tells the machine at most; a local tenant tells everything.
+fn last_writer(company: &CompanyConfiguration) -> Option<LastWriter> {
+    let told = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let at = company.last_contact.as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let (id, name, at) = (told(&company.machine_id), told(&company.machine_name), at.map(|at| Timestamp(at.as_microsecond())));
+    (id.is_some() || name.is_some()).then_some(LastWriter { id, name, at })
 }
 
 /// An answer of another kind than the operation has.

@@ -2,7 +2,7 @@
 //! (specification: provisioning service 3.1, 3.2, 5 and 6.3; sync engine 7.5).
 
 use super::service::{CallError, Patience, Service, told};
-use super::{EntraConnector, unexpected};
+use super::{EntraConnector, last_writer, unexpected};
 use crate::connector::{
     ConnectorError, ConnectorErrorKind, Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH,
     PasswordFeatures, PasswordTarget,
@@ -26,14 +26,7 @@ const UNKNOWN: i64 = 1;
 #[async_trait]
 impl PasswordTarget for EntraConnector {
     async fn features(&self, cx: &Context) -> Result<PasswordFeatures, ConnectorError> {
-        let company = company(&self.service, cx).await?;
-        let has = |bit| company.features & bit != 0;
-        Ok(PasswordFeatures {
-            synchronization: company.is_dir_syncing,
-            password_hashes: has(features::PASSWORD_HASH_SYNC),
-            force_change: has(features::FORCE_PASSWORD_CHANGE),
-            cloud_policy: has(features::ENFORCE_CLOUD_PASSWORD_POLICY),
-        })
+        Ok(features_of(&company(&self.service, cx).await?))
     }
 
     async fn set_enabled(&self, cx: &Context, on: bool) -> Result<(), ConnectorError> {
@@ -62,11 +55,23 @@ impl PasswordTarget for EntraConnector {
     }
 }
 
-async fn company(service: &Service, cx: &Context) -> Result<CompanyConfiguration, ConnectorError> {
+pub(super) async fn company(service: &Service, cx: &Context) -> Result<CompanyConfiguration, ConnectorError> {
     let request = Request::GetCompanyConfiguration { include_licenses: false };
     match service.ask(cx, &request, None, Patience::Within(SETTINGS_PATIENCE)).await? {
-        Response::CompanyConfiguration(company) => Ok(company),
+        Response::CompanyConfiguration(company) => Ok(*company),
         _ => Err(unexpected(&request)),
+    }
+}
+
+/// What a tenant has switched on.
+pub(super) fn features_of(company: &CompanyConfiguration) -> PasswordFeatures {
+    let has = |bit| company.features & bit != 0;
+    PasswordFeatures {
+        synchronization: company.is_dir_syncing,
+        password_hashes: has(features::PASSWORD_HASH_SYNC),
+        force_change: has(features::FORCE_PASSWORD_CHANGE),
+        cloud_policy: has(features::ENFORCE_CLOUD_PASSWORD_POLICY),
+        last_writer: last_writer(company),
     }
 }
 

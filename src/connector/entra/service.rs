@@ -2,8 +2,9 @@
 //! service (specification: provisioning service 1.5, 2.2, 6.3).
 
 use super::http::{self, Failed};
+use super::standing::{SyncRights, rights_in};
 use super::token::Tokens;
-use crate::connector::{ConnectorError, ConnectorErrorKind};
+use crate::connector::{ConnectorError, ConnectorErrorKind, Installation};
 use crate::context::Context;
 use crate::protocol::provisioning::{Fault, Request, RequestHeader, Response, decode_response, encode_request};
 use bytes::Bytes;
@@ -23,6 +24,10 @@ const APPLICATION: &str = "1651564e-7ce4-4d99-88be-0a65050d8dc3";
 const BUILD: &str = "2.4.21.0";
 /// Asks a tenant that knows the header for pages of this many objects; others ignore it.
 const PAGE_SIZE: &str = "x-syncline-page-size";
+/// The id of the installation that calls (specification 1.2). The public service is not known to heed it.
+const MACHINE_ID: &str = "x-ms-aadmsods-machineid";
+/// Tells a tenant that knows the header the machine that calls; others ignore it.
+const MACHINE_NAME: &str = "x-syncline-machine-name";
 /// How often a call is tried while the service is busy or answers get lost.
 const ATTEMPTS: u32 = 10;
 /// How often a call is tried while no connection comes about.
@@ -43,6 +48,8 @@ pub(super) struct Service {
     /// Where calls go now.
     url: RwLock<String>,
     pace: Pace,
+    /// Who we are.
+    installation: Option<Installation>,
 }
 
 /// While the service refuses for being busy, calls go one after the other: whoever has the turn waits exactly as long
@@ -129,8 +136,13 @@ pub(super) fn told(fault: &Fault) -> String {
 }
 
 impl Service {
-    pub(super) fn new(client: Client, tokens: Tokens, url: &str) -> Self {
-        Self { client, tokens, home: url.to_owned(), url: RwLock::new(url.to_owned()), pace: Pace::default() }
+    pub(super) fn new(client: Client, tokens: Tokens, url: &str, installation: Option<Installation>) -> Self {
+        Self { client, tokens, home: url.to_owned(), url: RwLock::new(url.to_owned()), pace: Pace::default(), installation }
+    }
+
+    /// By what the tenant lets us in, as far as the token says.
+    pub(super) async fn rights(&self, cx: &Context) -> Result<Option<SyncRights>, ConnectorError> {
+        Ok(rights_in(&self.tokens.get(cx).await?))
     }
 
     /// Asks until there is an answer, or ten times. `page`: how many objects a read-back should hold.
@@ -278,6 +290,14 @@ impl Service {
         if let Some(page) = page {
             post = post.header(PAGE_SIZE, page);
         }
+        if let Some(installation) = &self.installation {
+            // A name that is no text of a header is left out: the id says enough.
+            for (name, text) in [(MACHINE_ID, &installation.id), (MACHINE_NAME, &installation.name)] {
+                if let Ok(value) = header::HeaderValue::from_str(text) {
+                    post = post.header(name, value);
+                }
+            }
+        }
         if let Patience::Within(limit) = patience {
             post = post.timeout(limit.max(SHORT_CALL));
         }
@@ -369,18 +389,18 @@ fn forbidden(reason: &str) -> Trouble {
     )
 }
 
-fn is_busy(status: StatusCode) -> bool {
+pub(super) fn is_busy(status: StatusCode) -> bool {
     matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// Seconds, also with a fraction. A date (RFC 9110 section 10.2.3) is left to our own growing pauses.
-fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
     let seconds: f64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Duration::try_from_secs_f64(seconds.max(0.0)).ok()
 }
 
 /// From one second to five minutes, doubling, with up to half of it added by chance so that clients do not march in step.
-fn growing(attempt: u32, seed: u64) -> Duration {
+pub(super) fn growing(attempt: u32, seed: u64) -> Duration {
     let base = FIRST_PAUSE.saturating_mul(1 << attempt.saturating_sub(1).min(9)).min(LONGEST_PAUSE);
     let chance = xxhash_rust::xxh3::xxh3_64_with_seed(&attempt.to_le_bytes(), seed) % 1_000;
     base + base.mul_f64(f64::from(u32::try_from(chance).unwrap_or(0)) / 2_000.0)

@@ -25,8 +25,21 @@ use zeroize::Zeroizing;
 const APPLICATION_SCOPE: &str = "6bf85cfa-ac8a-4be5-b5de-425a0d0dc016/.default";
 /// The audience of people.
 const PERSON_SCOPE: &str = "https://graph.windows.net/.default offline_access openid profile";
+/// Microsoft Graph of the clouds there are, each its own audience (Microsoft Graph, "National cloud deployments").
+const GRAPHS: [&str; 4] = [
+    "https://graph.microsoft.com",
+    "https://graph.microsoft.us",
+    "https://dod-graph.microsoft.us",
+    "https://microsoftgraph.chinacloudapi.cn",
+];
+/// What a person's sign-in is asked for beside the audience, so that it can be kept.
+const PERSON: &str = "offline_access openid profile";
 /// A token is taken for used up this long before it is.
 const MARGIN: Duration = Duration::from_mins(5);
+/// Longer than this nothing is believed to be good, whatever a server says.
+const LONGEST_LIFE: Duration = Duration::from_hours(24);
+/// A person's browser is asked after at least so often.
+const LONGEST_INTERVAL: Duration = Duration::from_mins(1);
 /// How long an assertion is good, in seconds.
 const ASSERTION_LIFE: i64 = 600;
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -87,6 +100,10 @@ pub(super) struct Tokens {
     login_url: String,
     tenant: String,
     sign_in: SignIn,
+    /// The audience, asked for by an application and by a person.
+    scopes: (String, String),
+    /// Nobody is asked for a code: there is another sign-in of the same connector for that.
+    silent: bool,
     state: Mutex<Kept>,
 }
 
@@ -147,8 +164,17 @@ impl Tokens {
             login_url: login_url.trim_end_matches('/').to_owned(),
             tenant: tenant.to_owned(),
             sign_in,
+            scopes: (APPLICATION_SCOPE.to_owned(), PERSON_SCOPE.to_owned()),
+            silent: false,
             state: Mutex::new(Kept { access: None, refresh }),
         }
+    }
+
+    /// The same for Microsoft Graph.
+    pub(super) fn for_graph(client: Client, login_url: &str, graph_url: &str, tenant: &str, sign_in: SignIn) -> Self {
+        let audience = graph_audience(graph_url);
+        let scopes = (audience.clone(), format!("{audience} {PERSON}"));
+        Self { scopes, silent: true, ..Self::new(client, login_url, tenant, sign_in) }
     }
 
     /// The current token, or a new one. Only one request for a token is under way at a time.
@@ -165,7 +191,7 @@ impl Tokens {
             return Ok(token.clone());
         }
         let answer = self.sign_in(cx, &mut kept).await?;
-        let life = Duration::from_secs(answer.expires_in);
+        let life = bounded(answer.expires_in, LONGEST_LIFE);
         kept.access = Some((answer.access_token.clone(), now + life.saturating_sub(MARGIN.min(life / 2))));
         Ok(answer.access_token)
     }
@@ -186,7 +212,7 @@ impl Tokens {
                     ("grant_type", "client_credentials"),
                     ("client_id", client_id),
                     ("client_secret", secret.expose_secret()),
-                    ("scope", APPLICATION_SCOPE),
+                    ("scope", &self.scopes.0),
                 ];
                 self.ask(&url, &form).await.map_err(|error| self.explain(error, "the application and its secret"))
             }
@@ -200,7 +226,7 @@ impl Tokens {
                     ("client_id", client_id),
                     ("client_assertion_type", ASSERTION_TYPE),
                     ("client_assertion", &*assertion),
-                    ("scope", APPLICATION_SCOPE),
+                    ("scope", &self.scopes.0),
                 ];
                 self.ask(&url, &form).await.map_err(|error| self.explain(error, "the application's certificate"))
             }
@@ -230,7 +256,7 @@ impl Tokens {
                 ("grant_type", "refresh_token"),
                 ("client_id", client_id),
                 ("refresh_token", refresh.expose_secret()),
-                ("scope", PERSON_SCOPE),
+                ("scope", &self.scopes.1),
             ];
             match self.ask(url, &form).await {
                 Ok(answer) => return Ok(answer),
@@ -238,12 +264,16 @@ impl Tokens {
                 Err(other) => return Err(self.explain(other, "the sign-in that was kept")),
             }
         }
+        if self.silent {
+            let message = format!("nobody has signed in to tenant {} for Microsoft Graph; an import asks for a code", self.tenant);
+            return Err(ConnectorError::new(ConnectorErrorKind::Authentication, message).unsent());
+        }
         let device_url = format!("{}/{}/oauth2/v2.0/devicecode", self.login_url, self.tenant);
-        let form = [("client_id", client_id), ("scope", PERSON_SCOPE)];
+        let form = [("client_id", client_id), ("scope", &self.scopes.1)];
         let device: DeviceAnswer = self.post(&device_url, &form).await.map_err(|error| self.explain(error, "a code for a person"))?;
         desk.show(&device.message);
-        let over = cx.clock.elapsed() + Duration::from_secs(device.expires_in);
-        let mut pause = Duration::from_secs(device.interval.max(1));
+        let over = cx.clock.elapsed() + bounded(device.expires_in, LONGEST_LIFE);
+        let mut pause = bounded(device.interval.max(1), LONGEST_INTERVAL);
         let form = [("grant_type", DEVICE_GRANT), ("client_id", client_id), ("device_code", device.device_code.expose_secret())];
         while cx.clock.elapsed() < over {
             tokio::select! {
@@ -266,6 +296,7 @@ impl Tokens {
 
     async fn post<T: serde::de::DeserializeOwned>(&self, url: &str, form: &[(&str, &str)]) -> Result<T, NoToken> {
         let wrong = |failed: Failed| NoToken::Failed(ConnectorError::from(failed).unsent());
+        // What the client makes of the form is not wiped; it lives as long as this one request.
         let response = self.client.post(url).form(form).send().await.map_err(|error| wrong(http::failed(&error)))?;
         let status = response.status();
         // The answer holds tokens: it goes into a buffer that is wiped.
@@ -299,6 +330,18 @@ impl Tokens {
             }
         }
     }
+}
+
+/// Seconds that a server names, and not more than makes sense.
+fn bounded(seconds: u64, most: Duration) -> Duration {
+    Duration::from_secs(seconds).min(most)
+}
+
+/// The audience of a Graph. A tenant that runs elsewhere takes the one of the public cloud.
+fn graph_audience(graph_url: &str) -> String {
+    let graph_url = graph_url.trim_end_matches('/');
+    let known = GRAPHS.into_iter().find(|known| known.eq_ignore_ascii_case(graph_url)).unwrap_or(GRAPHS[0]);
+    format!("{known}/.default")
 }
 
 fn stopped() -> ConnectorError {
@@ -370,5 +413,32 @@ impl Key {
             }
             Self::Elliptic(key) => key.sign(&random, message).ok().map(|signature| signature.as_ref().to_vec()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cloud_has_its_own_graph() {
+        for known in GRAPHS {
+            assert_eq!(graph_audience(&format!("{known}/")), format!("{known}/.default"));
+        }
+        assert_eq!(graph_audience("http://127.0.0.1:8080"), "https://graph.microsoft.com/.default");
+        let tokens = Tokens::for_graph(
+            http::client(None, &[]).unwrap(),
+            "https://login.microsoftonline.us",
+            "https://graph.microsoft.us",
+            "tenant",
+            SignIn::Secret { client_id: "x".to_owned(), secret: SecretString::from("y") },
+        );
+        assert_eq!(tokens.scopes.1, "https://graph.microsoft.us/.default offline_access openid profile");
+    }
+
+    #[test]
+    fn nothing_is_good_for_longer_than_a_day() {
+        assert_eq!(bounded(u64::MAX, LONGEST_LIFE), Duration::from_hours(24));
+        assert_eq!(bounded(3_600, LONGEST_LIFE), Duration::from_hours(1));
     }
 }

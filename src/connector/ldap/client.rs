@@ -64,7 +64,7 @@ impl LdapSettings {
 
 /// A bound connection.
 pub(crate) struct Client {
-    pub(super) ldap: Ldap,
+    pub(in crate::connector) ldap: Ldap,
     pub(crate) settings: Arc<LdapSettings>,
     driver: tokio::task::JoinHandle<()>,
     pages: bool,
@@ -465,11 +465,11 @@ fn connect_error(settings: &LdapSettings, error: &LdapError) -> ConnectorError {
             "{url}: no connection within {} seconds; is the address right, and does a firewall let it through?",
             settings.connect_timeout.as_secs()
         )),
-        LdapError::Io { source } => match tls_reason(source) {
+        LdapError::Io { source } => match tls::reason(source) {
             Some(reason) => connection(format!("{url}: {reason}")),
             None => connection(format!("{url}: no connection: {source}")),
         },
-        LdapError::Rustls { source } => connection(format!("{url}: {}", explain(source))),
+        LdapError::Rustls { source } => connection(format!("{url}: {}", tls::explain(source))),
         LdapError::LdapResult { result } => {
             connection(format!("{url}: the server refuses StartTLS ({}); use an ldaps:// address", said(result)))
         }
@@ -477,31 +477,6 @@ fn connect_error(settings: &LdapSettings, error: &LdapError) -> ConnectorError {
             connection(format!("{url}: the server closed the connection before it was encrypted"))
         }
         other => connection(format!("{url}: no connection: {other}")),
-    }
-}
-
-fn tls_reason(error: &std::io::Error) -> Option<String> {
-    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return Some(explain(tls));
-    }
-    (error.kind() == std::io::ErrorKind::UnexpectedEof).then(|| "the server closed the connection during the TLS handshake".to_owned())
-}
-
-fn explain(error: &rustls::Error) -> String {
-    use rustls::CertificateError;
-    match error {
-        rustls::Error::InvalidCertificate(problem) => match problem {
-            CertificateError::UnknownIssuer => {
-                "the server's certificate was issued by an authority that is not trusted; name the authority's PEM file as ca_file"
-                    .to_owned()
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the server's certificate is for another name; use the name that is in it".to_owned()
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "the server's certificate has expired".to_owned(),
-            other => format!("the server's certificate is not valid: {other}"),
-        },
-        other => format!("TLS failed: {other}"),
     }
 }
 

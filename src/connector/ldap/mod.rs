@@ -1,11 +1,13 @@
 //! LDAP: the client that all LDAP connectors share, and the connector for OpenLDAP and its like.
 
+mod census;
 mod client;
 mod openldap;
 mod raw;
 mod stream;
 mod sync;
 
+pub use census::{Census, CensusPlan, ContainerHeads, Heads, census, first_suffix};
 pub use client::{LdapSettings, PLAIN_REFUSED};
 pub use openldap::{LdapConnector, LdapConnectorSettings};
 

@@ -221,6 +221,8 @@ impl Scan<'_> {
                 account.hashes.push(value.octets.to_vec());
             } else if name.eq_ignore_ascii_case("pwdLastSet") {
                 account.last_set = Some(text());
+            } else if name.eq_ignore_ascii_case("userAccountControl") {
+                account.control = Some(text());
             } else if name.eq_ignore_ascii_case("isDeleted") {
                 account.deleted = value.octets.eq_ignore_ascii_case(b"TRUE");
             } else if name.eq_ignore_ascii_case("objectClass") {

@@ -2,7 +2,7 @@
 
 use super::super::{EngineError, StepRecorder};
 use super::prepare::Sent;
-use super::{Answer, Run, broken_off, deltas};
+use super::{Answer, Run, broken_off, deltas, guards};
 use crate::connector::{ExportKind, ExportOutcome, ExportRejection};
 use crate::model::{
     Anchor, CsId, CsObject, CsReference, DeltaKind, ErrorSide, FlatBuilder, Link, ObjectError, ObjectErrorCode, Stage, StageDelta,
@@ -77,7 +77,14 @@ impl Run<'_> {
             }
         }
         if self.outcome.refused > self.options.errors_max {
-            let message = format!("the target refused more than {} objects; see `syncline errors`", self.options.errors_max);
+            let (name, limit) = (&self.options.name, self.options.errors_max);
+            let message = format!(
+                "{name} refused {} objects, among them {}, and more than {limit} end an export: nothing more was sent. Look at them by `syncline errors`; \
+                 `syncline export '{name}'` tries everything once more that waits, and `syncline config set limits.object_errors NUMBER` lets more \
+                 of them pass",
+                self.outcome.refused,
+                self.refused_names.join("; ")
+            );
             self.stop(EngineError::Guard { result: "stopped-error-limit", message });
         }
         Ok(())
@@ -199,6 +206,9 @@ impl Run<'_> {
     ) -> Result<(), StoreError> {
         self.outcome.sent += 1;
         self.outcome.refused += 1;
+        if self.refused_names.len() < guards::NAMED {
+            self.refused_names.push(sent.dn.clone());
+        }
         let mut detail = rejection.detail.clone();
         for part in [&rejection.attribute, &rejection.conflicting_object].into_iter().flatten() {
             if !detail.contains(part.as_str()) {

@@ -5,22 +5,28 @@
 //! has no answer stays handed over until an import shows what became of it. (Specification: sync engine, section 4;
 //! architecture 6 and 8, invariants 7 to 10.)
 
+mod adds;
 mod answer;
 mod deltas;
+mod guards;
+mod limits;
 mod plan;
 mod prepare;
 mod preview;
 mod queue;
 
-pub use plan::ExportPlan;
+pub use adds::new_objects;
+pub use guards::{Sampled, sample};
+pub use limits::{ExportLimits, Limits};
+pub use plan::{DeleteSet, ExportPlan};
 pub use preview::{ExportPreview, PlannedExport, plan_export};
 pub use queue::ExportSummary;
 
+use super::active;
 use super::bridge::{Bridge, Calls};
-use super::{EngineError, StepRecorder};
-use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ExportTerms, ExportTotals};
+use super::{EngineError, StepRecorder, TRACED};
+use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ExportTerms, ExportTotals, Installation};
 use crate::context::Context;
-use crate::events::Event;
 use crate::model::{ConnectorId, CsId, RunId};
 use crate::store::{ChangeSet, Snapshot, Store, StoreError};
 use prepare::{Batch, Sent, Waiting};
@@ -28,41 +34,14 @@ use queue::Queue;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// The state that tells that something was exported to a connector before.
 const EXPORTED: &str = "exported";
 /// The state that keeps the target's terms.
 const TERMS: &str = "export-terms";
-
-/// A set of pending deletes that somebody has looked at: how many, and which. Written as `600-91f2c3d4e5a60718`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeleteSet {
-    /// How many objects.
-    pub count: u64,
-    /// Differs for every other set, except by a chance of one in 2^64.
-    pub fingerprint: u64,
-}
-
-impl std::fmt::Display for DeleteSet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{:016x}", self.count, self.fingerprint)
-    }
-}
-
-impl std::str::FromStr for DeleteSet {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('-').filter(|(_, name)| name.len() == 16);
-        let read =
-            |(count, name): (&str, &str)| Some(Self { count: count.parse().ok()?, fingerprint: u64::from_str_radix(name, 16).ok()? });
-        parts.and_then(read).ok_or_else(|| {
-            format!(
-                "'{text}' names no set of deletes, such as 600-91f2c3d4e5a60718; `syncline export --what-if` shows the name of what waits"
-            )
-        })
-    }
-}
+/// While it goes on, an export asks so often who else writes to the target.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Has the last word before anything is sent.
 pub trait ExportReview: Send + Sync {
@@ -80,22 +59,22 @@ pub struct ExportOptions {
     pub connector: ConnectorId,
     /// Its name.
     pub name: String,
-    /// More deletes than this stop the export before the first call; `None` is no limit of ours.
-    pub deletes_max: Option<u64>,
-    /// The same as a share of the objects known to exist in the target, in percent.
-    pub delete_percent_max: Option<u32>,
+    /// What limits it, at the beginning and before every batch.
+    pub limits: Limits,
     /// Deletes allowed this once, whatever the limits say; no others.
     pub allow_deletes: Option<DeleteSet>,
     /// Deletes stay where they are this time, for this reason.
     pub hold_deletes: Option<String>,
     /// More refused objects than this end the step.
     pub errors_max: u64,
-    /// This installation only watches.
-    pub staging: bool,
     /// Export although this installation only watches.
     pub force: bool,
+    /// Only this object is sent; the guards count the whole queue all the same.
+    pub only: Option<CsId>,
     /// Asked before the first call.
     pub review: Option<Arc<dyn ExportReview>>,
+    /// Who we are: when somebody else writes to the target, nothing is sent. `None` does not look.
+    pub installation: Option<Installation>,
     /// The run and the step, for the history.
     pub step: (RunId, u32),
 }
@@ -106,14 +85,14 @@ impl ExportOptions {
         Self {
             connector,
             name: name.into(),
-            deletes_max: Some(500),
-            delete_percent_max: None,
+            limits: Limits::default(),
             allow_deletes: None,
             hold_deletes: None,
             errors_max: 5_000,
-            staging: false,
             force: false,
+            only: None,
             review: None,
+            installation: None,
             step,
         }
     }
@@ -121,7 +100,7 @@ impl ExportOptions {
 
 impl std::fmt::Debug for ExportOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ExportOptions").field("connector", &self.connector).field("deletes_max", &self.deletes_max).finish_non_exhaustive()
+        f.debug_struct("ExportOptions").field("connector", &self.connector).field("limits", &self.limits.now()).finish_non_exhaustive()
     }
 }
 
@@ -149,12 +128,7 @@ pub fn export(
     cx: &Context,
     recorder: &mut StepRecorder<'_>,
 ) -> Result<(&'static str, ExportOutcome), EngineError> {
-    if options.staging && !options.force {
-        let message =
-            format!("this installation is in staging mode: nothing is exported to {}. To do it all the same, say so", options.name);
-        recorder.event(Event::ExportLeftOut { connector: options.name.clone() });
-        return Err(EngineError::Guard { result: "no-start-staging-mode", message });
-    }
+    guards::staging(store, options, recorder)?;
     if !connector.capabilities().export {
         let message = format!("{} takes no exports: it is configured as a source", options.name);
         return Err(EngineError::Guard { result: "no-start-export-not-supported", message });
@@ -163,7 +137,7 @@ pub fn export(
     let mut queue = Queue::load(&snapshot, options.connector)?;
     let held = options.hold_deletes.as_ref().filter(|_| queue.summary.deletes > 0);
     if let Some(reason) = held {
-        recorder.note(format!("{} deletes were not sent, because {reason}; they wait for the next export", queue.summary.deletes));
+        recorder.note(guards::held(&snapshot, store.names(), options, queue.summary.deletes, reason)?);
         queue.hold_deletes();
     }
     if queue.is_empty() {
@@ -172,14 +146,18 @@ pub fn export(
     let first = !was_exported(&snapshot, options.connector)?;
     drop(snapshot);
     let terms = bridge.wait(connector.begin_export(cx))?;
-    remember_terms(store, options.connector, terms)?;
-    if options.delete_percent_max.or(terms.delete_percent_max).is_some() && queue.summary.deletes > 0 {
-        queue.summary.count_existing(&store.snapshot()?, options.connector)?;
-    }
-    guard(&queue.summary, options, terms, recorder)?;
+    remember_terms(store, options.connector, &terms)?;
+    let sight = guards::Sight { store, connector, bridge, options, cx };
+    sight.another_installation(terms.last_writer.as_ref(), false, recorder)?;
+    let asked = cx.clock.elapsed();
+    let summary = queue.summary;
+    guards::deletes(store, &summary, options, &terms, recorder)?;
     if let Some(review) = &options.review {
         let stopped = |message| EngineError::Guard { result: "stopped-by-review", message };
-        review.allow(options.connector, &queue.summary, first).map_err(stopped)?;
+        review.allow(options.connector, &summary, first).map_err(stopped)?;
+    }
+    if let Some(only) = options.only {
+        queue.keep(only);
     }
     recorder.expect(Some(queue.len()));
     let mut run = Run {
@@ -187,6 +165,9 @@ pub fn export(
         connector,
         bridge,
         options,
+        limits: options.limits.now(),
+        terms,
+        summary,
         cx,
         calls: bridge.calls(),
         waiting: Waiting::default(),
@@ -199,8 +180,10 @@ pub fn export(
         merged: false,
         problem: None,
         outcome: ExportOutcome::default(),
+        refused_names: Vec::new(),
         accepted: 0,
         first,
+        asked,
     };
     run.all(queue, recorder)?;
     let (result, outcome) = run.finish(recorder)?;
@@ -227,11 +210,17 @@ pub fn known_terms(snapshot: &Snapshot, connector: ConnectorId) -> Result<Export
         deletes_max: next().parse().ok(),
         delete_percent_max: next().parse().ok(),
         interval: next().parse().ok().map(Duration::from_secs),
+        last_writer: None,
     })
 }
 
-fn remember_terms(store: &Store, connector: ConnectorId, terms: ExportTerms) -> Result<(), StoreError> {
-    if known_terms(&store.snapshot()?, connector)? == terms {
+/// Keeps the terms that a target named just now.
+///
+/// # Errors
+/// When the store refuses.
+pub fn remember_terms(store: &Store, connector: ConnectorId, terms: &ExportTerms) -> Result<(), StoreError> {
+    let known = known_terms(&store.snapshot()?, connector)?;
+    if known == (ExportTerms { last_writer: None, ..terms.clone() }) {
         return Ok(());
     }
     let shown = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
@@ -242,25 +231,6 @@ fn remember_terms(store: &Store, connector: ConnectorId, terms: ExportTerms) -> 
     store.apply(changes)
 }
 
-/// Stops before the first call when more deletes are pending than may be sent.
-fn guard(summary: &ExportSummary, options: &ExportOptions, terms: ExportTerms, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-    let Some(limit) = summary.delete_limit(options.deletes_max, options.delete_percent_max, terms) else { return Ok(()) };
-    if summary.deletes <= limit || options.allow_deletes == Some(summary.delete_set()) {
-        return Ok(());
-    }
-    recorder.event(Event::DeletionThreshold { connector: options.name.clone(), pending: summary.deletes, limit });
-    let other = options.allow_deletes.map_or_else(String::new, |allowed| format!("the set {allowed} is allowed, another one waits: "));
-    let message = format!(
-        "{other}{} deletes are pending for {} and {limit} are allowed; nothing was sent. Review them with `syncline export --what-if`, \
-         then allow exactly these once with `syncline export '{}' --allow-deletes {}`",
-        summary.deletes,
-        options.name,
-        options.name,
-        summary.delete_set()
-    );
-    Err(EngineError::Guard { result: "stopped-deletion-threshold-exceeded", message })
-}
-
 type Answer = Result<ExportReply, ConnectorError>;
 
 struct Run<'a> {
@@ -268,6 +238,12 @@ struct Run<'a> {
     connector: &'a Arc<dyn Connector>,
     bridge: &'a Bridge,
     options: &'a ExportOptions,
+    /// What limited it when it began.
+    limits: ExportLimits,
+    /// What the target itself allows.
+    terms: ExportTerms,
+    /// What waited when the export began.
+    summary: ExportSummary,
     cx: &'a Context,
     calls: Calls<Vec<Sent>, Answer>,
     /// Objects with something left that could not be sent yet.
@@ -289,8 +265,12 @@ struct Run<'a> {
     /// What ends the step early.
     problem: Option<EngineError>,
     outcome: ExportOutcome,
+    /// Some of the refused objects, by name.
+    refused_names: Vec<String>,
     accepted: u64,
     first: bool,
+    /// When the target was last asked who writes to it, on the clock of durations.
+    asked: Duration,
 }
 
 impl Run<'_> {
@@ -304,6 +284,14 @@ impl Run<'_> {
         self.moving.clear();
         self.rest(recorder)?;
         self.deletes_follow = false;
+        // The limits may have been changed while everything else was sent.
+        if self.options.limits.now() != self.limits
+            && !deletes.is_empty()
+            && self.problem.is_none()
+            && let Err(stopped) = guards::deletes(self.store, &self.summary, self.options, &self.terms, recorder)
+        {
+            self.stop(stopped);
+        }
         for wave in deletes {
             self.wave(&wave, true, recorder)?;
         }
@@ -335,6 +323,18 @@ impl Run<'_> {
             if self.cx.cancelled() && self.problem.is_none() {
                 self.problem = Some(EngineError::Cancelled);
             }
+            // What is on its way gets its answer; nothing else leaves.
+            if self.problem.is_none()
+                && let Err(stopped) = guards::staging(self.store, self.options, recorder)
+            {
+                self.stop(stopped);
+            }
+            if self.problem.is_none()
+                && !rest.is_empty()
+                && let Err(problem) = self.look_again(recorder)
+            {
+                self.stop(problem);
+            }
             let mut ready: Vec<Batch> = Vec::new();
             if self.problem.is_none() && !rest.is_empty() {
                 let snapshot = self.store.snapshot()?;
@@ -353,7 +353,9 @@ impl Run<'_> {
                 let Batch { operations, sent } = batch;
                 let (connector, cx) = (Arc::clone(self.connector), self.cx.clone());
                 let batch = ExportBatch { operations };
-                self.calls.start(sent, async move { connector.export(&cx, &batch).await });
+                // From the call to its answer.
+                let span = tracing::info_span!(target: TRACED, "batch", objects = batch.operations.len());
+                self.calls.start(sent, async move { connector.export(&cx, &batch).await }.instrument(span));
             }
             let Some(mut ended) = self.calls.next_ended() else {
                 if rest.is_empty() || self.problem.is_some() {
@@ -372,6 +374,23 @@ impl Run<'_> {
         }
     }
 
+    /// Asks now and then who writes to the target: an export may take hours, and somebody else may take over meanwhile. Who
+    /// cannot find out does not go on.
+    fn look_again(&mut self, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let now = self.cx.clock.elapsed();
+        if self.options.installation.is_none() || now.saturating_sub(self.asked) < LOOK_AGAIN {
+            return Ok(());
+        }
+        self.asked = now;
+        if self.accepted > 0 {
+            // What the target shows may be our own contact of just now.
+            active::wrote(self.store, self.options.connector, self.cx.now())?;
+        }
+        let terms = self.bridge.wait(self.connector.begin_export(self.cx))?;
+        let Self { store, connector, bridge, options, cx, .. } = *self;
+        guards::Sight { store, connector, bridge, options, cx }.another_installation(terms.last_writer.as_ref(), true, recorder)
+    }
+
     fn commit(&self, changes: &mut ChangeSet) -> Result<(), EngineError> {
         if !changes.is_empty() {
             self.store.apply(std::mem::take(changes))?;
@@ -381,6 +400,9 @@ impl Run<'_> {
 
     fn finish(mut self, recorder: &mut StepRecorder<'_>) -> Result<(&'static str, ExportOutcome), EngineError> {
         let mut changes = ChangeSet::new();
+        if self.options.installation.is_some() && self.accepted > 0 {
+            active::wrote(self.store, self.options.connector, self.cx.now())?;
+        }
         if self.first && self.accepted > 0 {
             changes.states.push((self.options.connector, EXPORTED.to_owned(), Some(vec![1])));
         }

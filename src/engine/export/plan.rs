@@ -1,4 +1,4 @@
-//! A name for everything that waits for a target: whoever has looked at it can ask for exactly that.
+//! Names for what waits for a target, the deletes or all of it: whoever has looked at it can ask for exactly that.
 
 use super::queue::each;
 use crate::model::{ConnectorId, CsObject, DeltaKind, Names, Stage, ValueState};
@@ -7,7 +7,16 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Everything that waits for a target, by number and fingerprint.
+/// A set of pending deletes that somebody has looked at: how many, and which. Written as `600-91f2c3d4e5a60718`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeleteSet {
+    /// How many objects.
+    pub count: u64,
+    /// Differs for every other set, except by a chance of one in 2^64.
+    pub fingerprint: u64,
+}
+
+/// Everything that waits for a target, by number and fingerprint; written in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportPlan {
     /// How many objects wait.
@@ -59,9 +68,24 @@ fn describe(snapshot: &Snapshot, names: &Names, object: &CsObject, text: &mut St
     Ok(())
 }
 
+impl fmt::Display for DeleteSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(f, self.count, self.fingerprint)
+    }
+}
+
 impl fmt::Display for ExportPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:016x}", self.count, self.fingerprint)
+        write_name(f, self.count, self.fingerprint)
+    }
+}
+
+impl FromStr for DeleteSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (count, fingerprint) = read_name(text, "set of deletes")?;
+        Ok(Self { count, fingerprint })
     }
 }
 
@@ -69,13 +93,21 @@ impl FromStr for ExportPlan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('-').filter(|(_, name)| name.len() == 16);
-        let read =
-            |(count, name): (&str, &str)| Some(Self { count: count.parse().ok()?, fingerprint: u64::from_str_radix(name, 16).ok()? });
-        parts.and_then(read).ok_or_else(|| {
-            format!("'{text}' names no plan, such as 1200-91f2c3d4e5a60718; `syncline export --what-if` shows the name of what waits")
-        })
+        let (count, fingerprint) = read_name(text, "plan")?;
+        Ok(Self { count, fingerprint })
     }
+}
+
+fn write_name(f: &mut fmt::Formatter<'_>, count: u64, fingerprint: u64) -> fmt::Result {
+    write!(f, "{count}-{fingerprint:016x}")
+}
+
+fn read_name(text: &str, what: &str) -> Result<(u64, u64), String> {
+    let parts = text.split_once('-').filter(|(_, name)| name.len() == 16);
+    let read = |(count, name): (&str, &str)| Some((count.parse().ok()?, u64::from_str_radix(name, 16).ok()?));
+    parts.and_then(read).ok_or_else(|| {
+        format!("'{text}' names no {what}, such as 600-91f2c3d4e5a60718; `syncline export --what-if` shows the name of what waits")
+    })
 }
 
 #[cfg(test)]

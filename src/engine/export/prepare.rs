@@ -1,6 +1,6 @@
 //! From queued objects to a batch: what exactly is sent, and the record that it was handed over.
 
-use super::super::describe;
+use super::super::describe::{self, text_of};
 use super::deltas;
 use crate::connector::{AttributeChange, Capabilities, ExportKind, ExportOperation, ReferenceChange};
 use crate::model::{
@@ -10,6 +10,8 @@ use crate::store::{AttributeDelta, ChangeSet, Snapshot, StoreError};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+/// What the history says of somebody who was removed.
+const TOLD_OF_DELETES: [&str; 3] = ["displayName", "userPrincipalName", "mail"];
 /// A batch with more content than this is closed, so that large values cannot fill the memory.
 const BATCH_OCTETS: usize = 8 << 20;
 
@@ -165,6 +167,16 @@ fn prepare(
         DeltaKind::None | DeltaKind::DeleteAdd => return Ok(None),
     };
     let mut shown = describe::Changes::default();
+    if kind == ExportKind::Delete {
+        // Whoever asks later who that was finds nothing but this.
+        for name in TOLD_OF_DELETES {
+            if let Some(attr) = names.find(name)
+                && let Some(text) = text_of(names, &object.values, name)
+            {
+                shown.removed(attr, || text);
+            }
+        }
+    }
     let fresh = object.values.entries().iter().any(|entry| ValueState(entry.flags).touched(Stage::PendingExport));
     let (attributes, octets) = attributes(snapshot, names, &object, kind, first, &mut shown)?;
     let References { changes: references, rows, left } =

@@ -1,7 +1,7 @@
 //! What is to be sent, counted and put in order before the first call.
 
-use super::DeleteSet;
 use super::deltas;
+use super::{DeleteSet, ExportLimits};
 use crate::connector::ExportTerms;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Dn, Stage};
 use crate::store::{Snapshot, StoreError};
@@ -22,8 +22,6 @@ pub struct ExportSummary {
     pub renames: u64,
     /// Objects to be removed.
     pub deletes: u64,
-    /// Objects known to exist in the target; `None` while nobody has asked: only a limit in percent needs it.
-    pub existing: Option<u64>,
     /// Names the set of deletes, so that an allowance cannot be used for another one.
     deletes_fingerprint: u64,
 }
@@ -42,25 +40,34 @@ impl ExportSummary {
         Ok(summary)
     }
 
+    /// Everything that waits, in objects.
+    pub fn all(&self) -> u64 {
+        self.adds + self.updates + self.renames + self.deletes
+    }
+
     /// Which objects are to be removed.
     pub fn delete_set(&self) -> DeleteSet {
         DeleteSet { count: self.deletes, fingerprint: self.deletes_fingerprint }
     }
 
-    /// Counts the objects known to exist in the target.
+    /// How many deletes may be sent: the strictest of all limits, ours and the target's; `None` without any. A share is one of
+    /// the objects known to exist in the target, which are counted only where there is one.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn count_existing(&mut self, snapshot: &Snapshot, connector: ConnectorId) -> Result<(), StoreError> {
-        self.existing = Some(snapshot.cs_anchored(connector)?);
-        Ok(())
-    }
-
-    /// The strictest of all limits of deletes; `None` without any. A share of objects that were not counted
-    /// ([`Self::count_existing`]) is none.
-    pub fn delete_limit(&self, deletes_max: Option<u64>, percent_max: Option<u32>, terms: ExportTerms) -> Option<u64> {
-        let share = |percent: u32| self.existing.unwrap_or(0).saturating_mul(u64::from(percent)) / 100;
-        [deletes_max, terms.deletes_max, percent_max.map(share), terms.delete_percent_max.map(share)].into_iter().flatten().min()
+    pub fn delete_limit(
+        &self,
+        snapshot: &Snapshot,
+        connector: ConnectorId,
+        limits: &ExportLimits,
+        terms: &ExportTerms,
+    ) -> Result<Option<u64>, StoreError> {
+        let percent = [limits.delete_percent_max, terms.delete_percent_max].into_iter().flatten().min();
+        let share = match percent {
+            Some(percent) => Some(snapshot.cs_anchored(connector)?.saturating_mul(u64::from(percent)) / 100),
+            None => None,
+        };
+        Ok([limits.deletes_max, terms.deletes_max, share].into_iter().flatten().min())
     }
 
     fn take(&mut self, object: &CsObject) {
@@ -151,6 +158,13 @@ impl Queue {
     pub(super) fn hold_deletes(&mut self) {
         self.deletes.clear();
         self.summary.deletes = 0;
+    }
+
+    /// Leaves everything but one object where it is.
+    pub(super) fn keep(&mut self, only: CsId) {
+        let lists = self.adds.values_mut().chain(self.updates.values_mut()).chain(self.deletes.values_mut());
+        lists.for_each(|list| list.retain(|id| *id == only));
+        self.moving.retain(|id| *id == only);
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -2,15 +2,51 @@
 
 use super::{AskAgain, EngineError, Import, StepRecorder};
 use crate::connector::Completion;
-use crate::model::{Anchor, CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageDelta, StageMask, ValueState};
+use crate::model::{
+    Anchor, CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, ObjectType, Stage, StageDelta, StageMask, ValueState,
+};
 use crate::store::{ChangeSet, DirtyReason, Snapshot};
+use std::collections::BTreeMap;
 
+/// So many missing objects are named.
+const SAMPLED: usize = 3;
 /// Objects per transaction.
 const BATCH: usize = 1_000;
 /// Objects to ask a directory for again at once.
-const ASKED_AT_ONCE: usize = 200;
+pub(super) const ASKED_AT_ONCE: usize = 200;
+/// Fewer missing objects of one type are no matter for the guard, whatever their share.
+const OF_A_TYPE: u64 = 10;
 /// How many objects without a name of their own are named; of the others the number is told.
 const NAMED: usize = 20;
+
+/// Objects that a full import did not report.
+#[derive(Default)]
+struct Missing {
+    count: u64,
+    /// Some of them, by name.
+    sample: Vec<Box<str>>,
+    by_type: BTreeMap<ObjectType, MissingOfType>,
+}
+
+#[derive(Default)]
+struct MissingOfType {
+    count: u64,
+    sample: Vec<Box<str>>,
+}
+
+impl Missing {
+    fn add(&mut self, object: CsObject) {
+        let of_type = self.by_type.entry(object.object_type).or_default();
+        self.count += 1;
+        of_type.count += 1;
+        if of_type.sample.len() < SAMPLED {
+            of_type.sample.push(object.dn.clone());
+        }
+        if self.sample.len() < SAMPLED {
+            self.sample.push(object.dn);
+        }
+    }
+}
 
 impl Import<'_> {
     pub(super) fn finish(
@@ -29,6 +65,13 @@ impl Import<'_> {
         // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is
         // not, if only what it said was wrong for us.
         let lost = if whole { self.unidentified > 0 } else { self.problems > 0 };
+        if self.options.full && self.options.managed.is_empty() && self.lookup.is_empty() {
+            let name = &self.options.name;
+            recorder.note(format!(
+                "nothing that is selected was found in '{name}': look at selection.object_types, the base and the containers with \
+                 `syncline partition tree '{name}'`"
+            ));
+        }
         let mut changes = ChangeSet::new();
         self.final_states(completion, lost || nameless, &mut changes);
         self.commit(changes, recorder)?;
@@ -45,31 +88,19 @@ impl Import<'_> {
     fn obsolete(&mut self, ask_again: &mut AskAgain<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         let mut snapshot = self.store.snapshot()?;
         let mut unseen = self.lookup.unseen(&snapshot)?;
-        let mut missing = 0u64;
-        let mut sample = Vec::new();
+        let mut missing = Missing::default();
         let mut anchors: Vec<Anchor> = Vec::new();
         for id in &unseen {
             let Some(object) = snapshot.cs_object(*id)? else { continue };
             // A delete that we asked for is no surprise.
             let asked = [Stage::Unconfirmed, Stage::InProgress].iter().any(|stage| object.stage(*stage).kind == DeltaKind::Delete);
             if object.link != Link::Placeholder && object.imported() && !asked {
-                missing += 1;
-                anchors.extend(object.anchor);
-                if sample.len() < 3 {
-                    sample.push(object.dn);
-                }
+                anchors.extend(object.anchor.clone());
+                missing.add(object);
             }
         }
-        self.guard(missing, &sample)?;
-        for asked in anchors.chunks(ASKED_AT_ONCE) {
-            if self.cx.cancelled() {
-                return Err(EngineError::Cancelled);
-            }
-            let Some(pages) = ask_again(asked)? else { break };
-            for page in &pages {
-                self.stage(page, recorder)?;
-            }
-        }
+        self.guard(&missing)?;
+        self.ask(&anchors, ask_again, recorder)?;
         if !anchors.is_empty() {
             snapshot = self.store.snapshot()?;
             unseen.retain(|id| !self.lookup.is_seen(*id));
@@ -90,15 +121,8 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Reads those once more whose references may mean somebody else now, and who were not told as changed.
-    fn renew_referrers(&mut self, ask_again: &mut AskAgain<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let outdated = std::mem::take(&mut self.outdated);
-        let snapshot = self.store.snapshot()?;
-        let mut anchors = Vec::new();
-        for id in outdated {
-            anchors.extend(snapshot.cs_object(id)?.filter(CsObject::imported).and_then(|object| object.anchor));
-        }
-        drop(snapshot);
+    /// Asks the directory for objects and stages what it says, as long as it can be asked.
+    fn ask(&mut self, anchors: &[Anchor], ask_again: &mut AskAgain<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         for asked in anchors.chunks(ASKED_AT_ONCE) {
             if self.cx.cancelled() {
                 return Err(EngineError::Cancelled);
@@ -108,6 +132,19 @@ impl Import<'_> {
                 self.stage(page, recorder)?;
             }
         }
+        Ok(())
+    }
+
+    /// Reads those once more whose references may mean somebody else now, and who were not told as changed.
+    fn renew_referrers(&mut self, ask_again: &mut AskAgain<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let outdated = std::mem::take(&mut self.outdated);
+        let snapshot = self.store.snapshot()?;
+        let mut anchors = Vec::new();
+        for id in outdated {
+            anchors.extend(snapshot.cs_object(id)?.filter(CsObject::imported).and_then(|object| object.anchor));
+        }
+        drop(snapshot);
+        self.ask(&anchors, ask_again, recorder)?;
         Ok(())
     }
 
@@ -133,25 +170,37 @@ impl Import<'_> {
     }
 
     /// Refuses to believe that a directory lost much of what it had.
-    fn guard(&self, missing: u64, sample: &[Box<str>]) -> Result<(), EngineError> {
-        if missing == 0 || self.options.allow_shrink {
+    fn guard(&self, missing: &Missing) -> Result<(), EngineError> {
+        if missing.count == 0 || self.options.allow_shrink {
             return Ok(());
         }
-        let known = missing + self.kept;
-        let share = missing.saturating_mul(100) > known.saturating_mul(u64::from(self.options.shrink_percent_max));
-        let empty = self.kept == 0;
-        if !empty && !share {
-            return Ok(());
-        }
-        let what = if empty {
-            "the directory reported none of the objects it had".to_owned()
-        } else {
-            format!("the directory no longer reports {missing} of {known} objects")
+        let known = missing.count + self.kept;
+        let suspicious =
+            |missing: u64, known: u64| missing.saturating_mul(100) > known.saturating_mul(u64::from(self.options.shrink_percent_max));
+        // An account that lost sight of one container often lost a kind of object: all groups, and a tenth of everything. A delta
+        // that names whoever is there does not say as what.
+        let whole_kind = |(object_type, of_type): &(&ObjectType, &MissingOfType)| {
+            self.options.full && of_type.count >= OF_A_TYPE && !self.kept_of.contains_key(*object_type)
         };
+        let kind = missing.by_type.iter().find(whole_kind);
+        let (what, sample) = match kind {
+            _ if self.kept == 0 => (format!("the directory reported none of the {known} objects"), &missing.sample),
+            _ if suspicious(missing.count, known) => {
+                (format!("the directory no longer reports {} of {known} objects", missing.count), &missing.sample)
+            }
+            Some((object_type, of_type)) => {
+                let kind = self.store.names().object_type_name(*object_type);
+                (format!("the directory no longer reports any of the {} objects of type {kind}", of_type.count), &of_type.sample)
+            }
+            None => return Ok(()),
+        };
+        let name = &self.options.name;
         let message = format!(
-            "{what}, among them {}; nothing was staged as deleted. Look at the account's rights, the base and the filters; \
-             if they are really gone, allow it once with `--allow-shrink`",
-            sample.join("; ")
+            "{what} of '{name}', among them {}; nothing was staged as deleted, and nothing of this import counts. Look at the account's \
+             rights, the base and the filters, and at one of them: `syncline object explain '{}'`. If they are really gone, allow it once with \
+             `syncline run start '{name}' full-import --allow-shrink`",
+            sample.join("; "),
+            sample.first().map_or("", |name| name)
         );
         Err(EngineError::Guard { result: "stopped-shrink-guard", message })
     }
@@ -172,7 +221,7 @@ impl Import<'_> {
         if object.imported() {
             self.notice_gone(&object, recorder);
             self.note_outdated(&snapshot.cs_referrers(object.id)?);
-            super::page::stage_delete(object, changes, recorder);
+            super::gone::stage_delete(object, changes, recorder);
             return Ok(());
         }
         let sent = [Stage::Unconfirmed, Stage::InProgress].into_iter().find(|stage| object.stage(*stage).is_some());

@@ -74,6 +74,11 @@ impl Lookup {
         Ok(lookup)
     }
 
+    /// True when a full import neither knew nor met anybody.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.names.values().chain(self.anchors.values()).any(Option::is_some)
+    }
+
     /// How many objects with an anchor were loaded; none in a delta import.
     pub(super) fn anchored(&self) -> u64 {
         self.anchors.len() as u64

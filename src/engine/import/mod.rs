@@ -4,24 +4,30 @@
 //! last time only sets a bit. The rest is compared with the stored object and written as pending import, one
 //! transaction per page. (Specification: sync engine, section 2.)
 
+mod compare;
 mod finish;
+mod gone;
+mod identity;
 mod image;
 mod lookup;
 mod page;
+mod references;
+mod refused;
 mod retire;
+mod segment;
 mod surprise;
 #[cfg(test)]
 mod tests;
 mod unknown;
 
-use super::{EngineError, StepRecorder, hash};
+use super::{EngineError, StepRecorder, TRACED, hash};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage};
 use crate::context::Context;
-use crate::model::{Anchor, AttrId, ConnectorId, CsId, RunId};
+use crate::model::{Anchor, AttrId, ConnectorId, CsId, ObjectType, RunId};
 use crate::store::{ChangeSet, Store};
 use lookup::Lookup;
 pub use retire::retire;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use surprise::Surprises;
 use unknown::Unknown;
 
@@ -128,11 +134,20 @@ pub fn import_asking(
         }
         import.warned |= !page.warnings.is_empty();
         page.warnings.iter().for_each(|warning| recorder.note(warning.clone()));
+        let span = tracing::info_span!(target: TRACED, "batch", objects = page.len()).entered();
         import.page(&page, ask_again, recorder)?;
+        drop(span);
         recorder.advance(page.len() as u64);
         page.notes.iter().for_each(|note| recorder.note(note.clone()));
         if import.problems > options.errors_max {
-            let message = format!("more than {} entries could not be read; see `syncline errors`", options.errors_max);
+            let (name, limit) = (&options.name, options.errors_max);
+            let message = format!(
+                "{} entries of '{name}' could not be used so far, among them {}, and more than {limit} end an import: whoever was not reported is not taken for gone. Look at \
+                 them by `syncline errors`; correct them and read again by `syncline run start '{name}' full-import`, or let more of them pass \
+                 by `syncline config set limits.object_errors NUMBER`",
+                import.problems,
+                import.problem_names.join("; ")
+            );
             return Err(EngineError::Guard { result: "stopped-error-limit", message });
         }
         if page.completion.is_some() {
@@ -141,13 +156,14 @@ pub fn import_asking(
         }
     }
     let Some(completion) = completion else {
-        return Err(ConnectorError::new(
-            ConnectorErrorKind::Dropped,
-            "the directory's answer ended before it was complete; nothing was deleted",
-        )
-        .into());
+        return Err(cut_off().into());
     };
     import.finish(&completion, ask_again, recorder)
+}
+
+/// A stream that ended without saying that it was complete.
+pub(super) fn cut_off() -> ConnectorError {
+    ConnectorError::new(ConnectorErrorKind::Dropped, "the directory's answer ended before it was complete; nothing was deleted")
 }
 
 /// A running import.
@@ -159,10 +175,14 @@ struct Import<'a> {
     epoch: u64,
     secret: u64,
     problems: u64,
+    /// Some of what could not be used, by name.
+    problem_names: Vec<String>,
     /// Entries that could be neither read nor identified: nothing may be taken for gone.
     unidentified: u64,
     /// Objects of the space that were reported.
     kept: u64,
+    /// The same by type, where entries said it.
+    kept_of: BTreeMap<ObjectType, u64>,
     /// Objects that count as reported only because an entry that could not be read has their name.
     held: HashSet<CsId>,
     /// Objects whose name another one took and that were not reported under a new one since.
@@ -196,8 +216,10 @@ impl<'a> Import<'a> {
             epoch,
             secret,
             problems: 0,
+            problem_names: Vec::new(),
             unidentified: 0,
             kept: 0,
+            kept_of: BTreeMap::new(),
             held: HashSet::new(),
             displaced: BTreeSet::new(),
             outdated: BTreeSet::new(),

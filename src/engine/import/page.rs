@@ -4,134 +4,47 @@
 //! writes, so that a segment can be compared in parallel and written at once. An entry that does need it closes the
 //! segment before it. What an import comes to therefore depends on the order of entries and not on where pages end.
 
-use super::image::{self, Comparison, Image, Target};
+use super::compare::{Staged, compare};
+use super::identity::{Stored, read};
+use super::image::{self, Image};
 use super::lookup::{Key, anchor_key};
+use super::refused::{flaw, problem_of};
+use super::segment::{Segment, refresh_referrer};
 use super::{AskAgain, EngineError, Import, StepRecorder, hash};
-use crate::connector::{Departure, DiscoveryError, EntryRef, ImportPage, Operation, PageItem};
-use crate::model::{
-    Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode, Stage, StageMask,
-    ValueState,
-};
-use crate::store::{ChangeSet, DirtyReason, Snapshot, StoreError};
+use crate::connector::{DiscoveryError, EntryRef, ImportPage, PageItem};
+use crate::model::{AttrId, CsId, CsObject, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode};
+use crate::store::{ChangeSet, DirtyReason, Snapshot};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-/// An anchor longer than this cannot be a key (specification: sync engine, section 2.4).
-const ANCHOR_MAX: usize = 398;
 /// Few enough to keep both cores busy, enough to be worth handing over.
 const PER_TASK: usize = 64;
 
-/// An object as it is stored, with its references: all of them for a whole entry; for a change those that something is under
-/// way for and those that it names.
-type Stored = Option<(CsObject, Vec<CsReference>)>;
-
 /// What was computed of an entry before its turn: everything that does not depend on entries before it.
-struct Ahead {
-    dn: Option<Dn>,
-    key: Option<DnKey>,
+pub(super) struct Ahead {
+    pub(super) dn: Option<Dn>,
+    pub(super) key: Option<DnKey>,
     /// For a whole entry; what a change comes to depends on the object.
-    image: Image,
+    pub(super) image: Image,
     /// The object that was read ahead, as it was when the page began.
-    read: Option<CsId>,
-    stored: Stored,
+    pub(super) read: Option<CsId>,
+    pub(super) stored: Stored,
 }
 
 /// An entry that is new or says something new.
-struct Work<'p> {
-    entry: EntryRef<'p>,
-    whole: bool,
-    hash: u128,
-    named: bool,
-    image: Image,
+pub(super) struct Work<'p> {
+    pub(super) entry: EntryRef<'p>,
+    pub(super) whole: bool,
+    pub(super) hash: u128,
+    pub(super) named: bool,
+    pub(super) image: Image,
     /// The objects that the entry refers to, by attribute.
-    shown: BTreeSet<(AttrId, CsId)>,
-    id: CsId,
-    stored: Stored,
+    pub(super) shown: BTreeSet<(AttrId, CsId)>,
+    pub(super) id: CsId,
+    pub(super) stored: Stored,
     /// The name before, when this import changed it.
-    renamed_from: Option<Box<str>>,
-    adopted: bool,
-}
-
-/// An object after comparison.
-struct Staged {
-    object: CsObject,
-    rows: Vec<CsReference>,
-    found: Comparison,
-    /// The entry was stored before, as more than a placeholder.
-    known: bool,
-    renamed: bool,
-    retyped: bool,
-}
-
-/// Entries that are written together.
-pub(super) struct Segment<'p> {
-    snapshot: Snapshot,
-    changes: ChangeSet,
-    work: Vec<Work<'p>>,
-    /// Objects with an entry in this segment.
-    entries: HashSet<CsId>,
-    /// Objects that others change: whose name was taken, or whose reference found its object.
-    others: BTreeMap<CsId, CsObject>,
-    /// Those of `others` whose references changed.
-    referrers: BTreeSet<CsId>,
-    /// Objects to which entries of this segment refer; the store does not know that yet.
-    referred: HashSet<CsId>,
-    /// Names that somebody refers to and nobody has.
-    placeholders: BTreeMap<CsId, Box<str>>,
-}
-
-/// What becomes of the object that has the name of an entry.
-enum Holder {
-    /// Nobody has it.
-    Nobody,
-    /// A placeholder: its references go over to the entry's object.
-    Placeholder(CsId),
-    /// We provisioned it, and it is not there yet: it gives way and is provisioned again.
-    GivesWay(CsObject),
-    /// It waits for its rename or delete under a temporary name.
-    Displaced(CsId),
-}
-
-/// Which object an entry is.
-struct Identity {
-    /// None for a new one.
-    id: Option<CsId>,
-    stored: Stored,
-    adopted: bool,
-    holder: Holder,
-}
-
-impl Segment<'_> {
-    pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self {
-            snapshot,
-            changes: ChangeSet::new(),
-            work: Vec::new(),
-            entries: HashSet::new(),
-            others: BTreeMap::new(),
-            referrers: BTreeSet::new(),
-            referred: HashSet::new(),
-            placeholders: BTreeMap::new(),
-        }
-    }
-
-    /// True when the segment writes the object, so that whoever needs it has to wait.
-    fn has(&self, id: CsId) -> bool {
-        self.entries.contains(&id) || self.others.contains_key(&id)
-    }
-
-    /// True when an entry of the segment refers to the object, or did so before.
-    fn refers_to(&self, id: CsId) -> Result<bool, EngineError> {
-        Ok(self.referred.contains(&id) || self.snapshot.cs_referrers(id)?.iter().any(|(_, owner)| self.entries.contains(owner)))
-    }
-
-    /// An object as this segment leaves it; it must not have an entry of its own here.
-    fn other(&mut self, id: CsId) -> Result<Option<CsObject>, EngineError> {
-        match self.others.remove(&id) {
-            Some(object) => Ok(Some(object)),
-            None => Ok(self.snapshot.cs_object(id)?),
-        }
-    }
+    pub(super) renamed_from: Option<Box<str>>,
+    pub(super) adopted: bool,
 }
 
 impl Import<'_> {
@@ -192,23 +105,6 @@ impl Import<'_> {
         self.flush(segment, recorder)
     }
 
-    /// An object that left under another name takes that name before it goes: references to it stay, and are found
-    /// under this name when it comes back.
-    fn renamed_first<'p>(
-        &self,
-        item: &PageItem<'p>,
-        anchor: Option<Key>,
-        segment: &Segment<'_>,
-    ) -> Result<Option<PageItem<'p>>, EngineError> {
-        let PageItem::Gone(entry) = item else { return Ok(None) };
-        if entry.departure() != Some(Departure::Left) || entry.dn().is_empty() {
-            return Ok(None);
-        }
-        let Some(id) = self.by_anchor(entry, anchor, &segment.snapshot)? else { return Ok(None) };
-        let known = segment.entries.contains(&id) || segment.snapshot.cs_object(id)?.is_some_and(|object| object.imported());
-        Ok(known.then_some(PageItem::Change(*entry)))
-    }
-
     /// Decodes, in parallel, the entries that probably say something new, and reads their objects.
     fn read_ahead(
         &self,
@@ -240,19 +136,9 @@ impl Import<'_> {
         Ok(Box::new(Ahead { dn, key, image, read: known, stored }))
     }
 
-    fn by_anchor(&self, entry: &EntryRef<'_>, key: Option<Key>, snapshot: &Snapshot) -> Result<Option<CsId>, EngineError> {
-        let Some((key, anchor)) = key.zip(entry.anchor()) else { return Ok(None) };
-        Ok(self.lookup.by_anchor(snapshot, key, anchor)?)
-    }
-
-    fn by_name(&self, dn: &str, snapshot: &Snapshot) -> Result<Option<CsId>, EngineError> {
-        let Ok(dn) = Dn::parse(dn) else { return Ok(None) };
-        Ok(self.lookup.by_name(snapshot, &dn.key())?)
-    }
-
     /// Takes one item into the segment. False when it needs something that the segment has yet to write; nothing
     /// happened then.
-    fn item<'p>(
+    pub(super) fn item<'p>(
         &mut self,
         item: &PageItem<'p>,
         (hash, anchor): (u128, Option<Key>),
@@ -267,7 +153,7 @@ impl Import<'_> {
             PageItem::Gone(entry) => return self.gone(entry, anchor, segment, recorder),
             PageItem::Present(entry) => {
                 if let Some(id) = self.by_anchor(entry, anchor, &segment.snapshot)? {
-                    self.see_known(id);
+                    self.see_known(id, None);
                     recorder.count("stage-no-change", 1);
                 }
                 return Ok(true);
@@ -293,7 +179,7 @@ impl Import<'_> {
                 return Ok(true);
             }
             if whole && self.lookup.unchanged(id, hash) {
-                self.see_known(id);
+                self.see_known(id, entry.object_type());
                 recorder.count("stage-no-change", 1);
                 return Ok(true);
             }
@@ -342,7 +228,7 @@ impl Import<'_> {
             }
             self.lookup.mark_seen(id);
         } else if let Some(id) = known {
-            self.see_known(id);
+            self.see_known(id, entry.object_type());
         }
         let id = identity.id.unwrap_or_else(|| self.lookup.allocate());
         self.lookup.mark_seen(id);
@@ -385,200 +271,6 @@ impl Import<'_> {
         Ok(true)
     }
 
-    /// True when another entry of a full import was the object already. In a delta the later entry tells the newer state.
-    fn is_duplicate(&self, id: CsId) -> bool {
-        self.options.full && self.lookup.is_seen(id) && !self.held.contains(&id)
-    }
-
-    /// Notes that an object was reported that the space had when the import began.
-    fn see_known(&mut self, id: CsId) {
-        let first = self.lookup.mark_seen(id);
-        self.kept += u64::from(first);
-        // What could not be read and had only its name was another object, and nobody knows which.
-        self.unidentified += u64::from(!first && self.held.remove(&id));
-    }
-
-    /// Finds out which object an entry is, and whose name it takes. None when that has to wait for the segment.
-    fn identify(
-        &self,
-        entry: &EntryRef<'_>,
-        whole: bool,
-        known: Option<CsId>,
-        own: &Ahead,
-        segment: &Segment<'_>,
-    ) -> Result<Option<Identity>, EngineError> {
-        let mut identity = Identity { id: known, stored: None, adopted: false, holder: Holder::Nobody };
-        let Some(key) = &own.key else { return Ok(Some(identity)) };
-        let holder = self.lookup.by_name(&segment.snapshot, key)?.filter(|holder| Some(*holder) != known);
-        let Some(holder) = holder else { return Ok(Some(identity)) };
-        if segment.placeholders.contains_key(&holder) {
-            if known.is_some() {
-                return Ok(None);
-            }
-            identity.id = Some(holder);
-            return Ok(Some(identity));
-        }
-        if segment.entries.contains(&holder) {
-            return Ok(None);
-        }
-        let object = match segment.others.get(&holder) {
-            Some(object) => Some(object.clone()),
-            None => segment.snapshot.cs_object(holder)?,
-        };
-        let Some(object) = object else { return Ok(Some(identity)) };
-        let placeholder = object.link == Link::Placeholder;
-        let provisioned = object.anchor.is_none() && !object.imported();
-        if known.is_none() {
-            let same_type = placeholder || entry.object_type().is_none_or(|kind| kind == object.object_type);
-            if entry.anchor().is_none() || (object.anchor.is_none() && same_type) {
-                if segment.others.contains_key(&holder) {
-                    return Ok(None);
-                }
-                identity.id = Some(holder);
-                identity.adopted = object.anchor.is_none() && !placeholder;
-                identity.stored = Some((object, references(&segment.snapshot, holder, whole)?));
-                return Ok(Some(identity));
-            }
-        }
-        if !whole && known.is_none() {
-            // A change for an object that nobody knows takes no name.
-            return Ok(Some(identity));
-        }
-        if segment.refers_to(holder)? {
-            return Ok(None);
-        }
-        identity.holder = if placeholder {
-            Holder::Placeholder(holder)
-        } else if provisioned {
-            Holder::GivesWay(object)
-        } else {
-            Holder::Displaced(holder)
-        };
-        Ok(Some(identity))
-    }
-
-    /// Frees the name that an object takes.
-    fn make_room(&mut self, id: CsId, holder: Holder, segment: &mut Segment<'_>) -> Result<(), EngineError> {
-        match holder {
-            Holder::Nobody => {}
-            Holder::Placeholder(placeholder) => take_over(placeholder, id, segment)?,
-            Holder::GivesWay(object) => {
-                if let Some(mv) = object.link.mv() {
-                    let sources = segment.snapshot.mv_links(mv)?.into_iter().filter(|id| *id != object.id);
-                    segment.changes.dirty.extend(sources.map(|id| (id, Some(DirtyReason::RetryProvisioning))));
-                }
-                segment.others.remove(&object.id);
-                segment.entries.insert(object.id);
-                segment.changes.cs_delete.push(object.id);
-            }
-            Holder::Displaced(holder) => {
-                let referrers = segment.snapshot.cs_referrers(holder)?;
-                self.outdate(&referrers, segment);
-                self.lookup.forget_hash(holder);
-                self.displaced.insert(holder);
-                displace(holder, segment)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Objects whose stored references may not be what their entries mean: the next entry of each is compared, even
-    /// when it says what it said last.
-    fn outdate(&mut self, referrers: &[(AttrId, CsId)], segment: &mut Segment<'_>) {
-        for (_, owner) in referrers {
-            self.lookup.forget_hash(*owner);
-            segment.changes.cs_hash.push((*owner, None));
-        }
-        self.note_outdated(referrers);
-    }
-
-    /// Notes whom a delta import has to ask for once more, if the directory's references do not follow by themselves.
-    pub(super) fn note_outdated(&mut self, referrers: &[(AttrId, CsId)]) {
-        if self.options.references_stay && !self.options.full {
-            self.outdated.extend(referrers.iter().map(|(_, owner)| *owner));
-        }
-    }
-
-    /// Reads the references that a change speaks of, beside those that it must settle anyway: the others stay as they are,
-    /// so that one member more costs the same in every group.
-    fn read_named(
-        &self,
-        owner: CsId,
-        told: &[(AttrId, Operation, Vec<Target>)],
-        rows: &mut Vec<CsReference>,
-        snapshot: &Snapshot,
-    ) -> Result<(), EngineError> {
-        let mut known: HashSet<(AttrId, CsId)> = rows.iter().map(|row| (row.attr, row.target)).collect();
-        for (attr, operation, targets) in told {
-            if *operation == Operation::Replace {
-                let all = snapshot.cs_references_of(owner, *attr)?;
-                rows.extend(all.into_iter().filter(|row| known.insert((row.attr, row.target))));
-                continue;
-            }
-            for target in targets {
-                let (Some(target), _) = self.target(target, snapshot)? else { continue };
-                if known.insert((*attr, target)) {
-                    let state = snapshot.cs_reference(owner, *attr, target)?;
-                    rows.extend((!state.is_absent()).then_some(CsReference { owner, attr: *attr, target, state }));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The object that a reference means, by its anchor or else by its name, and whether the anchor found it.
-    fn target(&self, target: &Target, snapshot: &Snapshot) -> Result<(Option<CsId>, bool), EngineError> {
-        if let Some(anchor) = &target.anchor {
-            let found = self.lookup.by_anchor(snapshot, anchor_key(anchor.as_bytes()), anchor.as_bytes())?;
-            if found.is_some() {
-                return Ok((found, true));
-            }
-        }
-        Ok((self.lookup.by_name(snapshot, &target.key)?, false))
-    }
-
-    /// Turns names of targets into objects, with placeholders for those nobody has reported. With it, whether something was
-    /// taken away under a name that leads nowhere, so that what is left is not sure.
-    fn resolve(
-        &mut self,
-        told: Vec<(AttrId, Operation, Vec<Target>)>,
-        before: &[CsReference],
-        segment: &mut Segment<'_>,
-    ) -> Result<(BTreeSet<(AttrId, CsId)>, bool), EngineError> {
-        let imported = before.iter().filter(|row| row.state.present(StageMask::IMPORTED));
-        let mut shown: Vec<(AttrId, CsId)> = imported.map(|row| (row.attr, row.target)).collect();
-        let mut unclear = false;
-        for (attr, operation, targets) in told {
-            if operation == Operation::Replace {
-                shown.retain(|(other, _)| *other != attr);
-            }
-            let had: HashSet<CsId> = match operation {
-                Operation::Remove => shown.iter().filter(|(other, _)| *other == attr).map(|(_, target)| *target).collect(),
-                _ => HashSet::new(),
-            };
-            let mut gone = HashSet::new();
-            for target in targets {
-                let (found, by_anchor) = self.target(&target, &segment.snapshot)?;
-                match (found, operation) {
-                    (Some(id), Operation::Remove) => {
-                        unclear |= !by_anchor && target.anchor.is_some() && !had.contains(&id);
-                        gone.insert((attr, id));
-                    }
-                    (None, Operation::Remove) => unclear |= target.anchor.is_some(),
-                    (Some(id), _) => shown.push((attr, id)),
-                    (None, _) => {
-                        let id = self.lookup.allocate();
-                        self.lookup.set_name(&target.key, id);
-                        segment.placeholders.insert(id, target.dn);
-                        shown.push((attr, id));
-                    }
-                }
-            }
-            shown.retain(|row| !gone.contains(row));
-        }
-        Ok((shown.into_iter().collect(), unclear))
-    }
-
     /// Compares and writes what was gathered.
     pub(super) fn flush(&mut self, segment: Segment<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         let Segment { snapshot, mut changes, work, mut others, referrers, placeholders, .. } = segment;
@@ -617,7 +309,8 @@ impl Import<'_> {
             self.notice(&object, &found, snapshot, recorder)?;
         }
         if work.whole {
-            changes.cs_hash.push((id, Some(work.hash)));
+            // Whose problem stands is looked at again by the next full import, also when nothing is to be sent again.
+            changes.cs_hash.push((id, found.not_reimported.is_empty().then_some(work.hash)));
         } else if found.changed || renamed {
             // What the last whole entry said is not what the object is any more.
             changes.cs_hash.push((id, None));
@@ -651,346 +344,5 @@ impl Import<'_> {
         changes.cs_reference.extend(rows);
         changes.cs_put.push(object);
         Ok(())
-    }
-
-    /// An entry that cannot be used: counted and noted, and seen if it can be told which object it is. False when that
-    /// has to wait for the segment.
-    pub(super) fn rejected(
-        &mut self,
-        error: &DiscoveryError,
-        segment: &mut Segment<'_>,
-        recorder: &mut StepRecorder<'_>,
-    ) -> Result<bool, EngineError> {
-        let mut by_anchor = None;
-        if let Some(anchor) = &error.anchor {
-            by_anchor = self.lookup.by_anchor(&segment.snapshot, anchor_key(anchor.as_bytes()), anchor.as_bytes())?;
-        }
-        let mut known = by_anchor;
-        if let (None, Some(dn)) = (known, &error.dn) {
-            known = self.by_name(dn, &segment.snapshot)?.filter(|id| !segment.placeholders.contains_key(id));
-        }
-        if known.is_some_and(|id| segment.has(id)) {
-            return Ok(false);
-        }
-        if let Some(id) = known
-            && segment.snapshot.cs_link(id)? == Some(Link::Placeholder)
-        {
-            // Somebody refers to this name; that tells nothing of who has it.
-            known = None;
-        }
-        self.problems += 1;
-        let shown = error
-            .dn
-            .clone()
-            .or_else(|| error.anchor.as_ref().map(ToString::to_string))
-            .unwrap_or_else(|| "an entry without a name".to_owned());
-        recorder.note(format!("{shown}: {}: {}", error.code, error.detail));
-        if let Some(id) = known {
-            let first = self.lookup.mark_seen(id);
-            self.kept += u64::from(first);
-            if by_anchor.is_none() && self.options.full {
-                if first {
-                    self.held.insert(id);
-                } else if error.anchor.is_none() {
-                    self.unidentified += 1;
-                }
-            }
-            let noted = ObjectError::new(error.code.clone(), error.detail.clone(), self.cx.now());
-            segment.changes.errors.push((id, ErrorSide::Import, Some(noted)));
-            segment.changes.cs_hash.push((id, None));
-            segment.entries.insert(id);
-            recorder.object("stage-failure", id, &shown, Vec::new());
-        } else {
-            recorder.count("stage-failure", 1);
-            // Without an anchor it may be anybody under a new name.
-            self.unidentified += u64::from(error.anchor.is_none());
-        }
-        Ok(true)
-    }
-
-    /// Two entries of a full import say that they are the same object; the first one counts.
-    fn duplicate(
-        &mut self,
-        id: CsId,
-        entry: &EntryRef<'_>,
-        segment: &mut Segment<'_>,
-        recorder: &mut StepRecorder<'_>,
-    ) -> Result<(), EngineError> {
-        self.problems += 1;
-        let first = segment.snapshot.cs_object(id)?.map_or_else(|| "an earlier entry".to_owned(), |object| object.dn.into());
-        let detail = format!("{} and {first} have the same anchor; the second one is ignored: give each its own", entry.dn());
-        recorder.note(format!("{}: {detail}", ObjectErrorCode::DUPLICATE_OBJECT));
-        recorder.object("stage-failure", id, entry.dn(), Vec::new());
-        let noted = ObjectError::new(ObjectErrorCode::DUPLICATE_OBJECT, detail, self.cx.now());
-        segment.changes.errors.push((id, ErrorSide::Import, Some(noted)));
-        segment.changes.cs_hash.push((id, None));
-        Ok(())
-    }
-
-    /// A tombstone. False when it has to wait for the segment.
-    fn gone(
-        &mut self,
-        entry: &EntryRef<'_>,
-        anchor: Option<Key>,
-        segment: &mut Segment<'_>,
-        recorder: &mut StepRecorder<'_>,
-    ) -> Result<bool, EngineError> {
-        let mut known = self.by_anchor(entry, anchor, &segment.snapshot)?;
-        if known.is_none() {
-            known = self.by_name(entry.dn(), &segment.snapshot)?;
-            // Another object may have the name by now: one with a key of its own is not the one meant by another key.
-            if let (Some(id), Some(_)) = (known, entry.anchor())
-                && !segment.has(id)
-                && segment.snapshot.cs_object(id)?.is_some_and(|object| object.anchor.is_some())
-            {
-                known = None;
-            }
-        }
-        if known.is_some_and(|id| segment.has(id) || segment.placeholders.contains_key(&id)) {
-            return Ok(false);
-        }
-        let object = known.map(|id| segment.snapshot.cs_object(id)).transpose()?.flatten();
-        if let (Some(object), Some(Departure::Deleted)) = (&object, entry.departure()) {
-            if segment.refers_to(object.id)? {
-                return Ok(false);
-            }
-            drop_references(object.id, segment, recorder)?;
-        }
-        let Some(object) = object.filter(|object| object.link != Link::Placeholder) else {
-            recorder.count("filtered-deletes", 1);
-            return Ok(true);
-        };
-        self.notice_gone(&object, recorder);
-        let referrers = segment.snapshot.cs_referrers(object.id)?;
-        self.note_outdated(&referrers);
-        segment.entries.insert(object.id);
-        self.displaced.remove(&object.id);
-        stage_delete(object, &mut segment.changes, recorder);
-        Ok(true)
-    }
-}
-
-/// The directory took the references to a deleted object away, and tells it of nobody.
-fn drop_references(target: CsId, segment: &mut Segment<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-    for (attr, owner) in segment.snapshot.cs_referrers(target)? {
-        let state = segment.snapshot.cs_reference(owner, attr, target)?;
-        if owner == target || !state.present(StageMask::IMPORTED) {
-            continue;
-        }
-        let Some(referrer) = segment.other(owner)? else { continue };
-        let state = state.with_target(StageMask::BASE, Stage::PendingImport, false);
-        segment.changes.cs_reference.push(CsReference { owner, attr, target, state });
-        segment.changes.cs_hash.push((owner, None));
-        if segment.referrers.insert(owner) {
-            recorder.object("stage-update", owner, &referrer.dn, Vec::new());
-        }
-        segment.others.insert(owner, referrer);
-    }
-    Ok(())
-}
-
-/// An object got a name under which others referred to it before it was reported: their references, which point to a
-/// placeholder, are references to the object, and the placeholder goes.
-fn take_over(placeholder: CsId, object: CsId, segment: &mut Segment<'_>) -> Result<(), EngineError> {
-    for (attr, owner) in segment.snapshot.cs_referrers(placeholder)? {
-        if owner == object {
-            continue;
-        }
-        let Some(referrer) = segment.other(owner)? else { continue };
-        let shown = segment.snapshot.cs_reference(owner, attr, placeholder)?.present(StageMask::IMPORTED);
-        let state = segment.snapshot.cs_reference(owner, attr, object)?.with_target(StageMask::BASE, Stage::PendingImport, shown);
-        segment.changes.cs_reference.push(CsReference { owner, attr, target: placeholder, state: ValueState::ABSENT });
-        segment.changes.cs_reference.push(CsReference { owner, attr, target: object, state });
-        segment.others.insert(owner, referrer);
-        segment.referrers.insert(owner);
-    }
-    segment.changes.cs_delete.push(placeholder);
-    Ok(())
-}
-
-/// Sets what an object has pending after references of it found their objects.
-fn refresh_referrer(object: &mut CsObject, snapshot: &Snapshot, changes: &ChangeSet) -> Result<(), EngineError> {
-    let stored = snapshot.cs_touched_references(object.id)?;
-    let moved = changes.cs_reference.iter().filter(|row| row.owner == object.id);
-    let rows: HashMap<(AttrId, CsId), CsReference> = stored.iter().chain(moved).map(|row| ((row.attr, row.target), *row)).collect();
-    let rows: Vec<CsReference> = rows.into_values().collect();
-    image::refresh_kind(object, &rows, Stage::PendingImport);
-    Ok(())
-}
-
-/// The name of an object was taken by another: it gets a temporary one and waits for its rename or delete.
-fn displace(holder: CsId, segment: &mut Segment<'_>) -> Result<(), EngineError> {
-    let Some(mut object) = segment.other(holder)? else { return Ok(()) };
-    if !object.transient {
-        let name = std::mem::replace(&mut object.dn, format!("CN=transient-{holder}").into());
-        object.transient = true;
-        let delta = object.stage_mut(Stage::PendingImport);
-        delta.rename.get_or_insert(name);
-        if delta.kind == DeltaKind::None {
-            delta.kind = DeltaKind::Update;
-        }
-        segment.changes.cs_hash.push((holder, None));
-    }
-    segment.others.insert(holder, object);
-    Ok(())
-}
-
-/// What makes an entry unusable, if anything does.
-fn flaw(entry: &EntryRef<'_>, whole: bool, own: &Ahead) -> Option<DiscoveryError> {
-    let problem = |code, detail: &str| Some(problem_of(entry, code, detail));
-    if let Some((code, detail)) = &own.image.flaw {
-        return Some(problem_of(entry, code.clone(), detail));
-    }
-    if own.dn.is_none() && (whole || !entry.dn().is_empty()) {
-        let code = if entry.dn().is_empty() { ObjectErrorCode::MISSING_DN } else { ObjectErrorCode::INVALID_DN };
-        return problem(code, "the entry's distinguished name cannot be read");
-    }
-    if entry.anchor().is_some_and(|anchor| anchor.len() > ANCHOR_MAX) {
-        return problem(ObjectErrorCode::ANCHOR_TOO_LONG, "the anchor is longer than 398 octets: choose another anchor attribute");
-    }
-    if whole && entry.object_type().is_none() {
-        return problem(ObjectErrorCode::MISSING_OBJECT_CLASS, "the entry has no object class");
-    }
-    None
-}
-
-/// Stages the deletion of an object that the directory no longer has.
-pub(super) fn stage_delete(mut object: CsObject, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) {
-    if !object.imported() {
-        return;
-    }
-    recorder.object("stage-delete", object.id, &object.dn, Vec::new());
-    mark_gone(&mut object);
-    changes.cs_hash.push((object.id, None));
-    changes.cs_put.push(object);
-}
-
-/// Its directory no longer has it: nothing that was exported or staged counts any more.
-pub(super) fn mark_gone(object: &mut CsObject) {
-    for index in 0..object.values.entries().len() {
-        let state = ValueState(object.values.entries()[index].flags);
-        object.values.set_flags(index, state.without(Stage::PendingImport).without(Stage::Unconfirmed).without(Stage::InProgress).0);
-    }
-    for stage in [Stage::Unconfirmed, Stage::InProgress, Stage::PendingExport] {
-        *object.stage_mut(stage) = crate::model::StageDelta::default();
-    }
-    object.stage_mut(Stage::PendingImport).kind = DeltaKind::Delete;
-}
-
-/// An object, with all its references for a whole entry, and with those that are touched for a change.
-fn read(snapshot: &Snapshot, id: CsId, whole: bool) -> Result<Stored, EngineError> {
-    let Some(object) = snapshot.cs_object(id)? else { return Ok(None) };
-    let rows = references(snapshot, id, whole)?;
-    Ok(Some((object, rows)))
-}
-
-fn references(snapshot: &Snapshot, id: CsId, all: bool) -> Result<Vec<CsReference>, StoreError> {
-    if all { snapshot.cs_references(id) } else { snapshot.cs_touched_references(id) }
-}
-
-fn problem_of(entry: &EntryRef<'_>, code: ObjectErrorCode, detail: &str) -> DiscoveryError {
-    let dn = Some(entry.dn().to_owned()).filter(|dn| !dn.is_empty());
-    DiscoveryError { code, detail: detail.to_owned(), dn, anchor: entry.anchor().map(Anchor::new) }
-}
-
-fn compare(work: &Work<'_>, unreadable: &BTreeSet<AttrId>) -> Staged {
-    let (mut object, stored) = match &work.stored {
-        Some((object, rows)) => (object.clone(), rows.as_slice()),
-        None => (CsObject::new(work.id, work.entry.object_type().unwrap_or(crate::model::ObjectType(0)), work.entry.dn()), &[][..]),
-    };
-    let known = work.stored.is_some() && object.link != Link::Placeholder && !(work.adopted && object.anchor.is_none());
-    let before = object.stage(Stage::PendingImport).kind;
-    if object.link == Link::Placeholder {
-        object.link = Link::Disconnected;
-    }
-    let returned = before == DeltaKind::Delete;
-    let mut found = Comparison::default();
-    image::compare_values(&mut object, &work.image.values, unreadable, &mut found);
-    let changed_rows = image::compare_references(work.id, stored, &work.shown, unreadable, &mut found);
-    let merged: HashMap<(AttrId, CsId), ValueState> =
-        stored.iter().chain(&changed_rows).map(|row| ((row.attr, row.target), row.state)).collect();
-    let rows: Vec<CsReference> =
-        merged.into_iter().map(|((attr, target), state)| CsReference { owner: work.id, attr, target, state }).collect();
-
-    if let Some(anchor) = work.entry.anchor() {
-        object.anchor = Some(Anchor::new(anchor));
-    }
-    let renamed = work.renamed_from.is_some();
-    if work.named {
-        name(&mut object, work, renamed);
-    }
-    let mut retyped = false;
-    if let Some(object_type) = work.entry.object_type().filter(|kind| *kind != object.object_type) {
-        retyped = known;
-        if object.in_base {
-            let base = object.previous_type.get_or_insert(object.object_type);
-            if *base == object_type {
-                object.previous_type = None;
-            }
-        }
-        object.object_type = object_type;
-    }
-    confirm(&mut object, &mut found);
-    let delta = object.stage_mut(Stage::PendingImport);
-    delta.kind = DeltaKind::None;
-    if !object.in_base {
-        object.stage_mut(Stage::PendingImport).kind = DeltaKind::Add;
-    } else if object.previous_type.is_some() {
-        object.stage_mut(Stage::PendingImport).kind = DeltaKind::DeleteAdd;
-    } else {
-        image::refresh_kind(&mut object, &rows, Stage::PendingImport);
-    }
-    image::refresh_kind(&mut object, &rows, Stage::PendingExport);
-    found.changed |= returned;
-    Staged { object, rows: changed_rows, found, known, renamed, retyped }
-}
-
-/// Gives the object the name that the directory reports and remembers the one of the base image.
-fn name(object: &mut CsObject, work: &Work<'_>, renamed: bool) {
-    let spelt = work.entry.dn();
-    if renamed && object.in_base {
-        let old = work.renamed_from.clone().filter(|_| !object.transient);
-        let delta = object.stage_mut(Stage::PendingImport);
-        if delta.rename.is_none() {
-            delta.rename = old;
-        }
-        let back = delta.rename.as_deref().is_some_and(|base| same_name(base, spelt));
-        if back {
-            delta.rename = None;
-        }
-    }
-    object.transient = false;
-    object.dn = spelt.into();
-    for stage in [Stage::Unconfirmed, Stage::InProgress, Stage::PendingExport] {
-        let delta = object.stage_mut(stage);
-        if delta.rename.as_deref().is_some_and(|wanted| same_name(wanted, spelt)) {
-            delta.rename = None;
-        }
-    }
-}
-
-fn same_name(left: &str, right: &str) -> bool {
-    matches!((Dn::parse(left), Dn::parse(right)), (Ok(left), Ok(right)) if left.same(&right))
-}
-
-/// Settles what exports did to the object as a whole, now that the directory shows it.
-fn confirm(object: &mut CsObject, found: &mut Comparison) {
-    for stage in [Stage::Unconfirmed, Stage::InProgress] {
-        let delta = std::mem::take(object.stage_mut(stage));
-        let wanted = object.stage_mut(Stage::PendingExport);
-        if delta.kind == DeltaKind::Delete && wanted.kind == DeltaKind::None {
-            // The delete was accepted, or lost, and the object is still there: it is wanted again, unless something
-            // newer is wanted of the object by now.
-            wanted.kind = DeltaKind::Delete;
-            found.wanted_again = true;
-        }
-        if let Some(name) = delta.rename {
-            object.stage_mut(Stage::PendingExport).rename.get_or_insert(name);
-            found.wanted_again = true;
-        }
-    }
-    let wanted = object.stage_mut(Stage::PendingExport);
-    if wanted.kind == DeltaKind::Add {
-        wanted.kind = DeltaKind::Update;
     }
 }

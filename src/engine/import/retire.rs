@@ -1,6 +1,6 @@
 //! The end of a connector: its space is emptied in the way in which a directory would lose everything.
 
-use super::page::mark_gone;
+use super::gone::mark_gone;
 use crate::model::{ConnectorId, DeltaKind, Link, Stage};
 use crate::store::{ChangeSet, Store, StoreError};
 

@@ -300,7 +300,7 @@ fn pages_of(store: &Store, told: &[Told], size: usize) -> Vec<Result<ImportPage,
                 Told::Entry { dn, anchor, values } => {
                     builder.begin_entry(dn);
                     builder.anchor(anchor.as_bytes());
-                    builder.object_type(names.object_type("user"));
+                    builder.object_type(names.object_type(if dn.starts_with("CN=group") { "group" } else { "user" }));
                     for (name, value) in values {
                         place(&mut builder, name, Operation::Replace, value);
                     }
@@ -532,6 +532,25 @@ fn the_shrink_guard_keeps_its_word_however_few_objects_there_are() {
         let expected = if believed { "success" } else { "stopped-shrink-guard" };
         assert_eq!(result, expected, "{reported} of {known} at {percent} percent");
         assert_eq!(counters.contains_key("stage-delete"), believed && reported < known);
+    }
+}
+
+/// An account that lost the rights to one container sees no groups any more, which are few beside the people.
+#[test]
+fn a_kind_of_object_that_goes_is_as_suspicious_as_a_directory_that_goes() {
+    let groups = |numbers: std::ops::Range<usize>| -> Vec<Told> {
+        numbers.map(|number| entry(&format!("CN=group{number},DC=x"), &format!("g{number}"), &[])).collect()
+    };
+    for (known, left, believed) in [(12, 0, false), (30, 1, true), (9, 0, true)] {
+        let store = Store::in_memory().unwrap();
+        full(&store, &[people(0..200), groups(0..known)].concat());
+        consume(&store);
+        let again = [people(0..200), groups(0..left)].concat();
+        let (result, counters, _) = full(&store, &again);
+        assert_eq!(result == "success", believed, "{left} of {known} groups: {result}");
+        assert_eq!(counters.contains_key("stage-delete"), believed);
+        let (allowed, ..) = tell(&store, &again, 1_000, |options| options.allow_shrink = true);
+        assert_eq!(allowed, "success");
     }
 }
 

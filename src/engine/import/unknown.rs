@@ -1,14 +1,12 @@
 //! Changes of objects that nobody knows: they came into scope, or were missed, and a change alone does not tell what they
 //! are. The directory is asked for them whole.
 
-use super::page::Segment;
+use super::finish::ASKED_AT_ONCE;
+use super::segment::Segment;
 use super::{AskAgain, EngineError, Import, StepRecorder};
 use crate::connector::{DiscoveryError, PageItem};
 use crate::model::Anchor;
 use std::collections::BTreeMap;
-
-/// Objects to ask a directory for at once.
-const ASKED_AT_ONCE: usize = 200;
 
 /// The objects to ask for.
 #[derive(Debug, Default)]

@@ -172,7 +172,7 @@ impl<'a> Batch<'a> {
         }
         let view = self.view();
         let Some(object) = view.cs(plan.id)? else { return Ok(None) };
-        Ok(Some(plan_unit(self.book, &view, Unit { object, dirty: plan.dirty })))
+        Ok(Some(plan_unit(self.book, &view, Unit { object, dirty: plan.dirty, decree: None })))
     }
 
     fn lay(&mut self, plan: UnitPlan, sleepers: &mut Sleepers) -> Result<(), StoreError> {

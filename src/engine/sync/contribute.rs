@@ -105,6 +105,8 @@ impl Draft<'_> {
             }
             let scope = self.inbound_scope(id, &object)?;
             held |= scope.rules.iter().any(|rule| holds(rule, current.object_type));
+            // What an administrator tied stays, also where no rule wants it; a target's object keeps nobody alive.
+            held |= matches!(object.link, Link::ExplicitlyConnected { .. }) && !self.book.is_target(id.connector());
             if id != self.subject && self.lost_its_tie(&object, &scope) {
                 self.dirty.push((id, DirtyReason::Consequence));
             }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Numbers of objects that a unit makes, until the batch gives them real ones.
-const PROVISIONAL_MV: u64 = 1 << 63;
+pub(crate) const PROVISIONAL_MV: u64 = 1 << 63;
 const PROVISIONAL_CS: u64 = 1 << 47;
 
 /// True for a number that only a draft knows.

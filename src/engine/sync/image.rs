@@ -4,7 +4,7 @@
 use super::draft::is_provisional_mv;
 use super::view::View;
 use crate::model::{
-    AttrId, AttributeSource, Blob, CsId, CsObject, CsReference, MvObject, MvReference, ObjectType, Present, StageMask, Values,
+    AttrId, AttributeSource, Blob, ConnectorId, CsId, CsObject, CsReference, MvObject, MvReference, ObjectType, Present, StageMask, Values,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -158,6 +158,10 @@ impl AttributeSource for MvImage<'_> {
 
     fn dn(&self) -> &'static str {
         ""
+    }
+
+    fn has_part_of(&self, connector: ConnectorId) -> bool {
+        self.object.lineage.iter().any(|entry| entry.source.connector() == connector)
     }
 
     fn values(&self, attr: AttrId) -> Values<'_> {

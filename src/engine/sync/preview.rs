@@ -8,7 +8,7 @@ use super::image::CsImage;
 use super::plan::{shown, value_delta};
 use super::step::indexed_attributes;
 use super::trace::{contribution, inbound_rules, outbound_rules, want};
-use super::unit::{Inbound, Unit};
+use super::unit::{Decree, Inbound, Unit};
 use super::view::{Footprints, JoinIndex};
 use crate::engine::describe::emptied;
 use crate::model::{
@@ -141,6 +141,27 @@ pub struct PreviewTarget {
 /// Looks ahead for one object. `full` also compares targets of a metaverse object that does not change. Writes nothing:
 /// where the store lacks an index that joins need, the join values are read into memory.
 pub fn preview(store: &Store, rules: &RuleSet, parameters: &RunParameters, id: CsId, full: bool) -> Result<Option<Preview>, StoreError> {
+    look_ahead(store, rules, parameters, id, full, None)
+}
+
+/// As [`preview`], of what an administrator might decide about the object.
+pub fn preview_decree(
+    store: &Store,
+    rules: &RuleSet,
+    parameters: &RunParameters,
+    (id, decree): (CsId, Decree),
+) -> Result<Option<Preview>, StoreError> {
+    look_ahead(store, rules, parameters, id, false, Some(decree))
+}
+
+fn look_ahead(
+    store: &Store,
+    rules: &RuleSet,
+    parameters: &RunParameters,
+    id: CsId,
+    full: bool,
+    decree: Option<Decree>,
+) -> Result<Option<Preview>, StoreError> {
     let names = Arc::clone(store.names());
     let mut book = Rulebook::new(rules, parameters, &names, id.connector(), full);
     book.everything = false;
@@ -149,7 +170,7 @@ pub fn preview(store: &Store, rules: &RuleSet, parameters: &RunParameters, id: C
     let Some(object) = snapshot.cs_object(id)? else { return Ok(None) };
     let link = object.link;
     let index = if store.has_indexes(&metaverse, &spaces)? { None } else { Some(read_join_values(&snapshot, &metaverse, &spaces)?) };
-    let unit = Unit { object: Arc::new(object.clone()), dirty: None };
+    let unit = Unit { object: Arc::new(object.clone()), dirty: None, decree };
     let plans = plan_units(&book, &snapshot, index.as_ref(), vec![unit])?;
     let batch = Batch::lay_down(&book, &snapshot, index.as_ref(), &mut Sleepers::default(), plans, &Footprints::default())?;
     let view = batch.view();

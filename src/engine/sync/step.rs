@@ -9,9 +9,10 @@ use super::batch::{Sleepers, plan_units};
 use super::book::Rulebook;
 use super::keys::KeyHash;
 use super::plan::{SyncPlan, plan};
-use super::unit::{Suitor, Unit, UnitPlan, suitor};
+use super::unit::{Decree, Suitor, Unit, UnitPlan, suitor};
 use super::view::{Failure, Footprints, JoinIndex, Overlay, View};
 use crate::context::Context;
+use crate::engine::TRACED;
 use crate::engine::{EngineError, StepRecorder};
 use crate::model::{AttrId, ConnectorId, CsId, CsObject, RunId, Stage};
 use crate::rules::{RuleSet, RunParameters};
@@ -72,14 +73,26 @@ pub fn run_sync_of_object(
     cx: &Context,
     recorder: &mut StepRecorder<'_>,
 ) -> Result<SyncOutcome, EngineError> {
-    recorded(store, rules, request, Some(object), cx, recorder)
+    recorded(store, rules, request, Some((object, None)), cx, recorder)
+}
+
+/// Does what an administrator decided about one object, with what follows from it for others.
+pub fn run_decree(
+    store: &Store,
+    rules: &RuleSet,
+    request: &SyncRequest,
+    (object, decree): (CsId, Decree),
+    cx: &Context,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<SyncOutcome, EngineError> {
+    recorded(store, rules, request, Some((object, Some(decree))), cx, recorder)
 }
 
 fn recorded(
     store: &Store,
     rules: &RuleSet,
     request: &SyncRequest,
-    only: Option<CsId>,
+    only: Option<(CsId, Option<Decree>)>,
     cx: &Context,
     recorder: &mut StepRecorder<'_>,
 ) -> Result<SyncOutcome, EngineError> {
@@ -140,7 +153,7 @@ fn step_over(
     store: &Store,
     rules: &RuleSet,
     request: &SyncRequest,
-    only: Option<CsId>,
+    only: Option<(CsId, Option<Decree>)>,
     cx: &Context,
     apply: &mut dyn FnMut(SyncPlan) -> Result<(), StoreError>,
 ) -> Result<SyncOutcome, StoreError> {
@@ -165,7 +178,7 @@ fn step_over(
         outcome: SyncOutcome::default(),
     };
     match only {
-        Some(object) => step.run_one(object)?,
+        Some((object, decree)) => step.run_one(object, decree)?,
         None => step.run()?,
     }
     Ok(step.outcome)
@@ -202,13 +215,20 @@ impl Step<'_> {
     }
 
     /// One object, and what follows from it for objects of the same connector. Marks of others wait for their own step.
-    fn run_one(&mut self, object: CsId) -> Result<(), StoreError> {
+    fn run_one(&mut self, object: CsId, decree: Option<Decree>) -> Result<(), StoreError> {
         let snapshot = self.store.snapshot()?;
         let before = object.0.checked_sub(1).map(CsId);
         let mark = snapshot.dirty(object.connector(), before, 1)?;
         drop(snapshot);
         self.dirty.extend(mark.into_iter().filter(|(id, _)| *id == object));
-        self.process(&[object])?;
+        if decree.is_none() {
+            self.process(&[object])?;
+            return self.follow();
+        }
+        let snapshot = self.store.snapshot()?;
+        let units = self.read(&snapshot, &[object])?.into_iter().map(|unit| Unit { decree, ..unit }).collect();
+        self.batch(&snapshot, units)?;
+        drop(snapshot);
         self.follow()
     }
 
@@ -307,6 +327,7 @@ impl Step<'_> {
         let mut ahead: Option<Vec<UnitPlan>> = None;
         let mut stale = Footprints::default();
         while let Some(chunk) = chunks.next() {
+            let _batch = tracing::info_span!(target: TRACED, "batch", objects = chunk.len()).entered();
             let snapshot = self.store.snapshot()?;
             let plans = if let Some(mut plans) = ahead.take().filter(|plans| plans.len() == chunk.len()) {
                 for plan in &mut plans {
@@ -405,7 +426,7 @@ type Marks = HashMap<CsId, DirtyReason, KeyHash>;
 
 fn unit(marks: &Marks, object: CsObject) -> Unit {
     let dirty = marks.get(&object.id).copied();
-    Unit { object: Arc::new(object), dirty }
+    Unit { object: Arc::new(object), dirty, decree: None }
 }
 
 /// Plans units as things stand in the snapshot. Fewer plans than numbers: an object is not there.

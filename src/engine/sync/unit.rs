@@ -10,8 +10,8 @@ use super::link::{Decision, ties};
 use super::stages::{commit_import, commit_reference, wanted_exists};
 use super::view::View;
 use crate::model::{
-    ConnectorId, CsId, CsObject, CsReference, DeltaKind, DnKey, FlatValues, Link, MvId, ObjectErrorCode, RawItem, Stage, StageMask,
-    ValueState, Values,
+    ConnectorId, CsId, CsObject, CsReference, DeltaKind, DnKey, FlatValues, Link, MvId, ObjectErrorCode, ObjectType, RawItem, Stage,
+    StageMask, ValueState, Values,
 };
 use crate::rules::{Direction, JoinRequest, ScopeSet};
 use crate::store::{DirtyReason, StoreError};
@@ -25,6 +25,23 @@ pub(crate) struct Unit {
     pub(crate) object: Arc<CsObject>,
     /// Why it is evaluated again, when it has no news of its own.
     pub(crate) dirty: Option<DirtyReason>,
+    /// What an administrator decided about it.
+    pub(crate) decree: Option<Decree>,
+}
+
+/// What an administrator decides about one object, whatever rules say (specification: administration surface, section 5,
+/// Joiner).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decree {
+    /// It belongs to this metaverse object; scope does not break the link.
+    Join(MvId),
+    /// It becomes a metaverse object of this type, and stays linked to it.
+    Project(ObjectType),
+    /// It is taken off its metaverse object.
+    Disconnect {
+        /// For good: it is not considered again until somebody joins or projects it.
+        explicit: bool,
+    },
 }
 
 /// What happened to the object itself.
@@ -120,7 +137,10 @@ pub(crate) fn plan_unit(book: &Rulebook<'_>, view: &View<'_>, unit: Unit) -> Uni
     let mut draft = Draft::new(book, view, unit.object);
     draft.retrying = unit.dirty.is_some();
     let mut work = Work { draft, open_keys: Vec::new(), settled: Settled::default(), mv: None };
-    let inbound = unbroken(|| work.run(unit.dirty));
+    let inbound = unbroken(|| match unit.decree {
+        Some(decree) => work.obey(decree),
+        None => work.run(unit.dirty),
+    });
     let mut reads = std::mem::take(&mut work.draft.reads);
     let result = inbound.and_then(|inbound| {
         let draft = work.draft;
@@ -242,6 +262,62 @@ impl Work<'_> {
         }
         if news == DeltaKind::DeleteAdd && left.is_some() {
             inbound = Inbound::Retyped;
+        }
+        Ok(inbound)
+    }
+
+    /// Does what an administrator decided.
+    fn obey(&mut self, decree: Decree) -> Result<Inbound, UnitError> {
+        let id = self.draft.subject;
+        let Some(object) = self.draft.cs(id)? else { return Ok(Inbound::Placeholder) };
+        let news = object.stage(Stage::PendingImport).kind;
+        if object.link == Link::Placeholder || matches!(news, DeltaKind::Delete | DeltaKind::DeleteAdd) {
+            let detail = format!("{} is not there any more, or becomes another type: synchronize it first", object.dn);
+            return Draft::problem(ObjectErrorCode::UNEXPECTED_ERROR, detail);
+        }
+        let (before, link, dn) = (object.link.mv(), object.link, object.dn.clone());
+        drop(object);
+        if news != DeltaKind::None {
+            self.consume(id)?;
+        }
+        let inbound = match decree {
+            Decree::Join(mv) if before == Some(mv) => {
+                self.draft.edit(id, |object| object.link = Link::ExplicitlyConnected { mv })?;
+                Inbound::Connected
+            }
+            Decree::Join(mv) => {
+                if self.draft.mv(mv)?.is_none() || self.draft.link_in(mv, id.connector())?.is_some() {
+                    let detail = format!("{dn} cannot be joined to metaverse object {mv}: it is gone, or has an object of this connector");
+                    return Draft::problem(ObjectErrorCode::AMBIGUOUS_JOIN, detail);
+                }
+                self.draft.link(id, Link::ExplicitlyConnected { mv })?;
+                Inbound::Joined
+            }
+            Decree::Project(object_type) => {
+                let mv = self.draft.project(object_type);
+                self.draft.link(id, Link::ExplicitlyConnected { mv })?;
+                Inbound::Projected
+            }
+            Decree::Disconnect { explicit } => {
+                let to = if explicit { Link::ExplicitlyDisconnected } else { Link::Disconnected };
+                if before.is_some() {
+                    self.draft.unlink(id, to)?;
+                    self.draft.let_go(id, false)?;
+                } else if link != to {
+                    self.draft.edit(id, |object| object.link = to)?;
+                }
+                if !explicit {
+                    // Free again means that the next step looks at it, a delta as well as a full one.
+                    self.draft.retry = Some(DirtyReason::RetryProvisioning);
+                }
+                if before.is_some() { Inbound::LeftScope } else { Inbound::Remains }
+            }
+        };
+        let now = self.draft.cs(id)?.and_then(|object| object.link.mv());
+        self.settle_left(before, now)?;
+        if let Some(mv) = now {
+            self.mv = Some(mv);
+            self.settled = self.draft.settle(mv, Compare::All)?;
         }
         Ok(inbound)
     }

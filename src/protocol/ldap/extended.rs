@@ -1,6 +1,8 @@
 //! Names in the extended form in which Active Directory gives them on request: the object's GUID, its SID, its name
 //! (MS-ADTS 3.1.1.3.4.1.5).
 
+use uuid::Uuid;
+
 /// Object identifier of the control that asks for names in the extended form.
 pub const EXTENDED_DN: &str = "1.2.840.113556.1.4.529";
 /// Its value: `SEQUENCE { INTEGER 1 }`, GUIDs as text with hyphens.
@@ -9,23 +11,9 @@ pub const EXTENDED_DN_TEXT: [u8; 5] = [0x30, 3, 2, 1, 1];
 /// The GUID of a name in the extended form, `<GUID=…>;…;CN=…`, in the octets in which `objectGUID` has it.
 pub fn guid_of(name: &str) -> Option<[u8; 16]> {
     let (guid, _) = name.strip_prefix("<GUID=")?.split_once('>')?;
-    let (mut octets, mut filled) = ([0u8; 16], 0);
-    let mut digits = guid.bytes().filter(|octet| *octet != b'-');
-    while let Some(high) = digits.next() {
-        let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-        *octets.get_mut(filled)? = value(high)? << 4 | value(digits.next()?)?;
-        filled += 1;
-    }
-    if filled != octets.len() {
-        return None;
-    }
-    if guid.contains('-') {
-        // As text the first three fields are numbers, whose octets lie the other way round.
-        octets[..4].reverse();
-        octets[4..6].reverse();
-        octets[6..8].reverse();
-    }
-    Some(octets)
+    let identifier = Uuid::try_parse(guid).ok()?;
+    // As text the first three fields are numbers, whose octets lie the other way round.
+    Some(if guid.contains('-') { identifier.to_bytes_le() } else { identifier.into_bytes() })
 }
 
 #[cfg(test)]

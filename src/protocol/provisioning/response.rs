@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
     /// Settings of the tenant.
-    CompanyConfiguration(CompanyConfiguration),
+    CompanyConfiguration(Box<CompanyConfiguration>),
     /// A result that is one text, such as the capabilities, which are XML inside it.
     Text(String),
     /// What became of each object, in the order of the request.
@@ -51,6 +51,11 @@ pub struct CompanyConfiguration {
     pub client_version: Option<String>,
     /// The machine of the last client.
     pub machine_name: Option<String>,
+    /// The id that its installation goes by. An agreement of our two sides, as the time is: what the service calls the other
+    /// members of `CurrentExport` is not known.
+    pub machine_id: Option<String>,
+    /// When it last wrote, as the service writes times.
+    pub last_contact: Option<String>,
     /// Objects in the last client's connector space.
     pub total_connector_space_objects: i64,
     /// `Disabled`, `EnabledForCount`, `EnabledForPercentage`.
@@ -184,6 +189,10 @@ fn write_result(writer: &mut Writer, response: &Response) {
     writer.end();
 }
 
+/// Members of our own in the settings of a tenant.
+const LAST_CONTACT: &str = "DirSyncClientLastContact";
+const MACHINE_ID: &str = "DirSyncClientMachineId";
+
 fn write_company(writer: &mut Writer, company: &CompanyConfiguration) {
     let optional = |writer: &mut Writer, name: &str, value: Option<&str>| {
         writer.start(None, name);
@@ -198,6 +207,11 @@ fn write_company(writer: &mut Writer, company: &CompanyConfiguration) {
     optional(writer, "ApplicationVersion", company.application_version.as_deref());
     optional(writer, "ClientVersion", company.client_version.as_deref());
     writer.start(None, "CurrentExport");
+    for (name, value) in [(LAST_CONTACT, &company.last_contact), (MACHINE_ID, &company.machine_id)] {
+        if let Some(value) = value {
+            writer.element(None, name, value);
+        }
+    }
     optional(writer, "DirSyncClientMachineName", company.machine_name.as_deref());
     writer.start(None, "TotalConnectorSpaceObjects").number_end(company.total_connector_space_objects).end();
     writer.start(None, "IsTrackingChanges").boolean_end(false);
@@ -256,7 +270,7 @@ pub fn decode_response(operation: &str, data: &[u8]) -> Result<Result<Response, 
         return Err(reader.wrong(&format!("a result {result} of the operation {operation}")));
     }
     Ok(Ok(match operation {
-        "GetCompanyConfiguration" => Response::CompanyConfiguration(read_company(&mut reader)?),
+        "GetCompanyConfiguration" => Response::CompanyConfiguration(Box::new(read_company(&mut reader)?)),
         "ProvisionAzureADSyncObjects" | "ProvisionAzureADSyncObjects2" => {
             Response::Results(read_list(&mut reader, "SyncObjectResults", objects::read_result)?)
         }
@@ -369,6 +383,8 @@ fn read_company(reader: &mut Reader<'_>) -> Result<CompanyConfiguration, DecodeE
         application_version: text("ApplicationVersion"),
         client_version: text("ClientVersion"),
         machine_name: text("DirSyncClientMachineName"),
+        machine_id: text(MACHINE_ID),
+        last_contact: text(LAST_CONTACT),
         total_connector_space_objects: number(text("TotalConnectorSpaceObjects")),
         deletion_prevention: text("DeletionPrevention").unwrap_or_default(),
         threshold_count: number(text("ThresholdCount")),

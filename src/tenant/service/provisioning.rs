@@ -2,6 +2,7 @@
 
 use super::login::{GRAPH_WINDOWS, SYNC_RESOURCE, caller};
 use super::{App, Shared, close_connection};
+use crate::model::Timestamp;
 use crate::protocol::nbfx::DecodeError;
 use crate::protocol::provisioning::{
     CompanyConfiguration, CredentialChange as SentCredential, CredentialResult as CredentialAnswer, Fault, PropertyValue as Sent, ReadBack,
@@ -13,6 +14,7 @@ use crate::tenant::directory::{
 };
 use crate::tenant::faults::{Fate, FaultKind, FaultRule, Service};
 use crate::tenant::settings::random_text;
+use crate::tenant::state::Writer;
 use crate::tenant::{Tenant, TenantError};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -27,6 +29,15 @@ const CONTENT_TYPE: &str = "application/soap+msbin1";
 /// A client that pages says so with this header (specification: provisioning service 3.5).
 const PAGE_SIZE: &str = "x-syncline-page-size";
 const MAX_PAGE: usize = 10_000;
+/// Clients say by these which installation they are (specification: provisioning service 1.2; the name is our own).
+const MACHINE_ID: &str = "x-ms-aadmsods-machineid";
+const MACHINE_NAME: &str = "x-syncline-machine-name";
+/// What a client sends that has no id (specification: provisioning service 1.2).
+const NO_MACHINE: &str = "not-available";
+/// Longer ids and names are nobody's.
+const MACHINE_MAX: usize = 100;
+/// Who writes is noted at most so often, in microseconds.
+const NOTED_EVERY: i64 = 60_000_000;
 /// References in one batch of the second version.
 const MAX_LINKS: usize = 15_000;
 /// Password hashes in one batch.
@@ -142,11 +153,13 @@ async fn call(app: &App, headers: &HeaderMap, body: Body) -> Response {
         _ => {}
     }
     let page_size = headers.get(PAGE_SIZE).and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok());
+    let machine = machine_of(headers);
     let drop_answer = fate.fault.as_ref().is_some_and(|rule| rule.kind == FaultKind::DropAnswer);
     let relates_to = head.message_id.clone();
     let outcome = app
         .blocking(move |tenant| {
-            let work = Work { tenant, head: &head, page_size: page_size.map(|size: usize| size.clamp(1, MAX_PAGE)), fate: &fate };
+            let page_size = page_size.map(|size: usize| size.clamp(1, MAX_PAGE));
+            let work = Work { tenant, head: &head, page_size, fate: &fate, machine };
             let outcome = work.run(request);
             outcome.map(|answer| encode_response(operation, &head.message_id, &answer)).map_err(|refused| Box::new((head, refused)))
         })
@@ -162,6 +175,15 @@ async fn call(app: &App, headers: &HeaderMap, body: Body) -> Response {
         }
         Err(_) => answer_refused(&RequestHeader { message_id: relates_to, ..RequestHeader::default() }, operation, Refused::failed()),
     }
+}
+
+/// Which installation a client says that it is.
+fn machine_of(headers: &HeaderMap) -> Option<(String, Option<String>)> {
+    let text = |name: &str| {
+        let text = headers.get(name)?.to_str().ok()?.trim();
+        (!text.is_empty() && text.len() <= MACHINE_MAX).then(|| text.to_owned())
+    };
+    text(MACHINE_ID).filter(|id| !id.eq_ignore_ascii_case(NO_MACHINE)).map(|id| (id, text(MACHINE_NAME)))
 }
 
 /// Whether a call is about the object with this source or cloud anchor.
@@ -215,6 +237,8 @@ struct Work<'a> {
     head: &'a RequestHeader,
     page_size: Option<usize>,
     fate: &'a Fate,
+    /// The id and the name of the installation that calls.
+    machine: Option<(String, Option<String>)>,
 }
 
 impl Work<'_> {
@@ -233,6 +257,10 @@ impl Work<'_> {
         ) && !self.tenant.state().accepts_synchronization()
         {
             return Err(Refused::sender(Fault::NOT_ACTIVATED));
+        }
+        // Who only looks is none that writes: an installation in staging mode reads all the time.
+        if matches!(request, Call::ProvisionObjects { .. } | Call::ProvisionCredentials(_) | Call::FinalizeExport { .. }) {
+            self.remember_writer()?;
         }
         match request {
             Call::GetCompanyConfiguration { .. } => self.company(),
@@ -293,6 +321,17 @@ impl Work<'_> {
         Ok(())
     }
 
+    fn remember_writer(&self) -> Result<(), TenantError> {
+        let Some((id, name)) = &self.machine else { return Ok(()) };
+        let now = self.tenant.now().0;
+        let noted = |known: &Writer| known.id == *id && known.name == *name && (0..NOTED_EVERY).contains(&(now - known.at));
+        if self.tenant.state().last_writer.as_ref().is_some_and(noted) {
+            return Ok(());
+        }
+        let writer = Writer { id: id.clone(), name: name.clone(), at: now };
+        self.tenant.update_state(|state| state.last_writer = Some(writer))
+    }
+
     fn company(&self) -> Result<Answer, Refused> {
         let objects = self.tenant.directory().read()?.live()?;
         let state = self.tenant.state();
@@ -303,11 +342,13 @@ impl Work<'_> {
         if let Some(first) = prevention.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        Ok(Answer::CompanyConfiguration(CompanyConfiguration {
+        Ok(Answer::CompanyConfiguration(Box::new(CompanyConfiguration {
             anchor_attribute: Some("mS-DS-ConsistencyGuid".to_owned()),
             application_version: some(&state.client_application),
             client_version: some(&state.client_version),
-            machine_name: None,
+            machine_name: state.last_writer.as_ref().and_then(|writer| writer.name.clone()),
+            machine_id: state.last_writer.as_ref().map(|writer| writer.id.clone()),
+            last_contact: state.last_writer.as_ref().map(|writer| Timestamp(writer.at).to_string()),
             total_connector_space_objects: i64::try_from(objects).unwrap_or(i64::MAX),
             deletion_prevention: prevention,
             threshold_count: if percentage { 0 } else { threshold },
@@ -319,7 +360,7 @@ impl Work<'_> {
             links_max: i64::try_from(MAX_LINKS).unwrap_or(i64::MAX),
             interval: "PT30M".to_owned(),
             tenant_id: state.tenant_id.hyphenated().to_string(),
-        }))
+        })))
     }
 
     /// Lets a write through the token bucket, or says when to come again.

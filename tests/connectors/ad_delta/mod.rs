@@ -191,7 +191,7 @@ fn every_kind_of_change_arrives_by_numbers() {
 }
 
 #[test]
-fn one_member_more_in_a_large_group_is_one_reference() {
+fn lesson_11_one_member_more_in_a_large_group_is_one_reference() {
     let (inside, _) = containers("Large");
     let world = World::new(domain(), &[&inside], DeltaMode::Auto);
     let staff = format!("CN=Everybody,{inside}");

@@ -104,6 +104,7 @@ impl<'a> World<'a> {
         let participant = Participant {
             name: "A".to_owned(),
             connector: Some(Arc::new(connector) as Arc<dyn Connector>),
+            unusable: None,
             target: false,
             selection: 0,
             standing: Standing::Configured,

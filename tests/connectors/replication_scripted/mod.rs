@@ -176,8 +176,10 @@ async fn a_delta_brings_what_changed_and_nothing_else() {
         controller.change(6, |account| account.hash = None);
     }
     let delta = cycle(&source, nothing.cookie()).await;
-    // Who has no password has nothing to be told.
-    assert_eq!((delta.seen, delta.changes.len()), (4, 3));
+    // Of who has no password it is told whether the account may be used, and nothing else.
+    assert_eq!((delta.seen, delta.changes.len()), (4, 4));
+    assert!(delta.changes.iter().filter(|change| !change.deleted).all(|change| change.disabled == Some(false)));
+    assert!(delta.changes[3].hash.is_none() && delta.changes[3].must_change.is_none(), "{:?}", delta.changes[3]);
     assert!(is_of(&delta.changes[0], "Other-1!"));
     assert_eq!((delta.changes[0].version, delta.changes[1].must_change), (Some(3), Some(true)));
     assert!(delta.changes[2].deleted && matches!(delta.changes[2].hash, Some(None)));

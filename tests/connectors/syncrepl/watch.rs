@@ -1,4 +1,4 @@
-//! The bell: it rings when something changed, once for many changes, and says when it is deaf.
+//! The bell: it rings when something changed, at the beginning and at the end of many changes, and says when it is deaf.
 
 use super::world::{World, person};
 use futures_util::StreamExt as _;
@@ -7,7 +7,7 @@ use syncline::connector::{Connector as _, ConnectorErrorKind};
 use syncline::context::Context;
 
 #[test]
-fn changes_ring_once_however_many_they_are() {
+fn changes_ring_a_few_times_however_many_they_are() {
     let world = World::new(&["--sessionlog", "100"]);
     let cx = Context::system();
     let mut bell = world.block_on(world.connector(&world.store).watch(&cx)).unwrap().unwrap();
@@ -17,7 +17,9 @@ fn changes_ring_once_however_many_they_are() {
         let many: String = (0..30).map(|number| person(&format!("p{round}-{number}"), "OU=People")).collect();
         world.change(&many);
         assert!(matches!(rings(20), Ok(Some(Ok(())))));
-        assert!(rings(2).is_err(), "a burst is one");
+        // The end of the burst; twice if the machine was busy.
+        let more = (0..30).take_while(|_| rings(2).is_ok()).count();
+        assert!(more <= 3, "{more} times for one burst");
     }
     world.stop();
     let Ok(Some(Err(error))) = rings(20) else { panic!("nobody was told that the connection is lost") };

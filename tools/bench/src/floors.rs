@@ -2,6 +2,7 @@
 //! (design: storage and performance, section 1).
 
 use crate::child::{Cost, Outcome};
+use crate::delta;
 use crate::password_floors::{self, PasswordFloor};
 use crate::place::{BATCH, SOURCE, TARGET};
 use clap::Subcommand;
@@ -50,6 +51,8 @@ pub(crate) enum Floor {
     },
     /// Encodes all objects of the target and sends them to a server that discards them.
     Send,
+    /// Runs a delta cycle.
+    Cycle,
     /// What concerns passwords.
     #[command(subcommand)]
     Passwords(PasswordFloor),
@@ -69,6 +72,9 @@ pub(crate) fn main(floor: &Floor, configuration: &Path) -> Outcome<String> {
     if let Floor::Passwords(floor) = floor {
         return password_floors::main(floor, configuration);
     }
+    if let Floor::Cycle = floor {
+        return Ok(serde_json::to_string(&delta::cycle(configuration)?)?);
+    }
     let service = Service::open(Config::load(configuration)?, None, Access::Create)?;
     let source = service.connector_id(SOURCE)?;
     let target = service.connector_id(TARGET)?;
@@ -87,7 +93,7 @@ pub(crate) fn main(floor: &Floor, configuration: &Path) -> Outcome<String> {
         }
         Floor::Change { count } => meter.process(|| change(&service, source, *count))?,
         Floor::Send => send(&meter, &service, target)?,
-        Floor::Passwords(_) => Cost::default(),
+        Floor::Cycle | Floor::Passwords(_) => Cost::default(),
     };
     Ok(serde_json::to_string(&cost)?)
 }

@@ -4,6 +4,7 @@
 //! The server, the tenant and the program are processes of this machine; what is told is the program's own share.
 
 mod child;
+mod delta;
 mod floors;
 mod password_floors;
 mod passwords;
@@ -23,6 +24,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use syncline::context::Context;
 use syncline::directory_generator::DirectoryRecipe;
+
+/// What runs in this process is measured as the program would run it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measures the whole job against OpenLDAP and a local tenant.
 #[derive(Debug, Parser)]
@@ -47,6 +52,9 @@ struct Options {
     /// file, and a cycle of changed passwords
     #[arg(long)]
     passwords: bool,
+    /// Measure delta cycles instead: one without news, and one in which seven of a hundred people changed
+    #[arg(long, conflicts_with = "passwords")]
+    delta: bool,
     /// Accounts of the Samba domain; 0 leaves it out
     #[arg(long, default_value_t = 10_000, requires = "passwords")]
     samba_users: u64,
@@ -72,6 +80,7 @@ fn main() -> ExitCode {
     let done = match (&options.floor, &options.configuration) {
         (Some(floor), Some(configuration)) => floors::main(floor, configuration),
         _ if options.passwords => passwords::bench(&options),
+        _ if options.delta => delta::bench(&options),
         _ => bench(&options),
     };
     let written = match done {

@@ -199,6 +199,7 @@ fn cycle(meter: &Meter, configuration: &Path, count: usize) -> Outcome<Cost> {
         store,
         pairs: vec![pair],
         staging: false,
+        installation: None,
         events: Arc::new(Deaf),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -235,6 +236,7 @@ fn changed(service: &Service, source: ConnectorId, count: usize, now: Timestamp)
                 changed: Some(now),
                 version: None,
                 must_change: Some(false),
+                disabled: None,
                 deleted: false,
             });
         }

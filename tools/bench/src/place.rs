@@ -169,6 +169,8 @@ pub(crate) fn configure(folder: &Path, source: TemplateSource, tenant: &Tenant, 
         exclude: Vec::new(),
         domain: Some(domain.to_owned()),
         max_deletes: 500,
+        staging: false,
+        password_hashes: None,
     };
     let files = template.write(folder)?;
     let [source, target, ..] = files.as_slice() else { return Err("the template wrote no source and target".into()) };

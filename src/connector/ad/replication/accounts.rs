@@ -1,7 +1,7 @@
 //! From a page of replication to what changed of the accounts that are wanted. The values of all others stay
 //! encrypted and go with the page.
 
-use crate::connector::{PasswordChange, PasswordPage, Wanted};
+use crate::connector::{ACCOUNT_DISABLED, PasswordChange, PasswordPage, Wanted};
 use crate::model::{Anchor, Timestamp};
 use crate::password::hash::{NtHash, wipe_stack};
 use crate::protocol::dcerpc::Guid;
@@ -73,17 +73,23 @@ pub(super) fn decode(stub: &[u8], key: &SessionKey, wanted: &Wanted) -> Result<D
 struct Numbers {
     password: Option<u32>,
     last_set: Option<u32>,
+    control: Option<u32>,
     deleted: Option<u32>,
 }
 
 impl Numbers {
     fn new(reply: &Reply<'_>) -> Self {
         let id = |attribute| reply.prefixes.id(attribute);
-        Self { password: id(Attribute::UnicodePwd), last_set: id(Attribute::PwdLastSet), deleted: id(Attribute::IsDeleted) }
+        Self {
+            password: id(Attribute::UnicodePwd),
+            last_set: id(Attribute::PwdLastSet),
+            control: id(Attribute::UserAccountControl),
+            deleted: id(Attribute::IsDeleted),
+        }
     }
 }
 
-/// What changed of one account; none when it is nothing of interest here, as a flag of the account.
+/// What changed of one account; none when it is nothing of interest here, as its name.
 fn change(object: &ObjectView<'_, '_>, numbers: &Numbers, key: &SessionKey, anchor: &Anchor) -> Result<Option<PasswordChange>, String> {
     let attribute = |number: Option<u32>| number.and_then(|number| object.attribute(number));
     let password = attribute(numbers.password);
@@ -99,14 +105,21 @@ fn change(object: &ObjectView<'_, '_>, numbers: &Numbers, key: &SessionKey, anch
         }
         _ => None,
     };
+    let disabled = match attribute(numbers.control) {
+        Some(AttributeView { values: [value], .. }) => {
+            let octets = <[u8; 4]>::try_from(*value).map_err(|_| format!("'{dn}': userAccountControl has an unexpected length"))?;
+            Some(i64::from(u32::from_le_bytes(octets)) & ACCOUNT_DISABLED != 0)
+        }
+        _ => None,
+    };
     let deleted = attribute(numbers.deleted).is_some_and(|view| view.values.iter().any(|value| value.iter().any(|octet| *octet != 0)));
-    if hash.is_none() && must_change.is_none() && !deleted {
+    if hash.is_none() && must_change.is_none() && disabled.is_none() && !deleted {
         return Ok(None);
     }
     let metadata = password.and_then(|view| view.metadata);
     let changed = metadata.and_then(|metadata| metadata.changed.checked_sub(EPOCH)).map(Timestamp::from_seconds);
     let version = metadata.map(|metadata| metadata.version);
-    Ok(Some(PasswordChange { anchor: anchor.clone(), dn, hash, changed, version, must_change, deleted }))
+    Ok(Some(PasswordChange { anchor: anchor.clone(), dn, hash, changed, version, must_change, disabled, deleted }))
 }
 
 /// The hash of a value through both layers; none when the value was removed.
@@ -153,8 +166,11 @@ mod tests {
         let stub = recorded::octets("ntlm-delta/20-getncchanges-nc-00-resp-stub");
         let Decoded { facts, page } = decode(&stub, &key("ntlm-delta"), &everybody()).unwrap();
         assert_eq!((facts.status, facts.more, facts.to, page.seen), (0, false, [4_111, 0, 4_111], 6));
-        // A new sign-in name and a disabled account are nothing of ours.
-        assert_eq!((page.changes.len(), page.rejects.len()), (4, 0));
+        // A new sign-in name is nothing of ours.
+        assert_eq!((page.changes.len(), page.rejects.len()), (5, 0));
+        let disabled: Vec<_> = page.changes.iter().filter(|change| change.disabled == Some(true) && !change.deleted).collect();
+        assert_eq!(disabled.len(), 1, "{:?}", page.changes);
+        assert!(disabled[0].hash.is_none() && disabled[0].must_change.is_none());
         let changed = find(&page, "user00003");
         assert!(is_of(changed.hash.as_ref(), "Changed-Pw-1!") && !is_of(changed.hash.as_ref(), "Fixture-Pw-00003!"));
         assert_eq!((changed.version, changed.must_change, changed.deleted), (Some(3), Some(false), false));
@@ -224,7 +240,7 @@ mod tests {
         let at = stub.windows(value.len()).position(|window| window == value).unwrap();
         stub[at + 20] ^= 1;
         let Decoded { page, .. } = decode(&stub, &key("ntlm-delta"), &everybody()).unwrap();
-        assert_eq!((page.changes.len(), page.rejects.len()), (3, 1));
+        assert_eq!((page.changes.len(), page.rejects.len()), (4, 1));
         assert!(!page.rejects[0].1.contains(&hex::encode(&value)));
     }
 

@@ -20,5 +20,6 @@ mod trouble;
 mod wait;
 
 pub use controllers::{Controllers, DrsCall, network};
+pub(super) use session::dns_name;
 pub use settings::{Authentication, ReplicationServer, ReplicationSettings};
 pub use source::ReplicationSource;

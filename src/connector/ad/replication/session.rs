@@ -99,7 +99,7 @@ async fn bind(cx: &Context, call: &mut dyn DrsCall, place: &Place, epoch: u32) -
 }
 
 /// `corp.example` for `DC=corp,DC=example`.
-pub(super) fn dns_name(context: &str) -> Option<String> {
+pub(in crate::connector::ad) fn dns_name(context: &str) -> Option<String> {
     let dn = Dn::parse(context).ok()?;
     let mut labels = Vec::with_capacity(dn.depth());
     for index in 0..dn.depth() {

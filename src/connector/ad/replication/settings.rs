@@ -154,8 +154,10 @@ impl ReplicationSettings {
         if !self.domains.is_empty() {
             return Ok(self.domains.clone());
         }
-        let domain = self.servers.first().and_then(|server| server.host.split_once('.')).map(|(_, domain)| domain.trim_end_matches('.'));
-        match domain.filter(|domain| !domain.is_empty() && domain.parse::<f64>().is_err()) {
+        // An address has dots, too, and names no domain.
+        let named = self.servers.first().map(|server| server.host.as_str()).filter(|host| host.parse::<std::net::IpAddr>().is_err());
+        let domain = named.and_then(|host| host.split_once('.')).map(|(_, domain)| domain.trim_end_matches('.'));
+        match domain.filter(|domain| !domain.is_empty()) {
             Some(domain) => Ok(vec![domain.split('.').map(|label| format!("DC={label}")).collect::<Vec<_>>().join(",")]),
             None => Err(ConnectorError::new(
                 ConnectorErrorKind::Configuration,
@@ -180,7 +182,9 @@ mod tests {
         let mut named = settings("dc1.corp.example");
         named.domains = vec!["DC=other,DC=example".to_owned()];
         assert_eq!(named.contexts().unwrap(), ["DC=other,DC=example"]);
-        assert_eq!(settings("dc1").contexts().unwrap_err().kind, ConnectorErrorKind::Configuration);
+        for host in ["dc1", "192.0.2.7", "2001:db8::7", "dc1."] {
+            assert_eq!(settings(host).contexts().unwrap_err().kind, ConnectorErrorKind::Configuration, "{host}");
+        }
     }
 
     #[test]

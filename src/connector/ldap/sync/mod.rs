@@ -17,19 +17,16 @@ pub(super) use watch::watch;
 pub(super) use watermark::Watermark;
 
 use crate::protocol::ldap::SyncUuid;
+use uuid::Uuid;
 
 /// The sixteen octets behind the text of an `entryUUID` (RFC 4530 section 2.1).
 fn parse_uuid(text: &[u8]) -> Option<SyncUuid> {
-    let mut uuid = SyncUuid::default();
-    let digits: Vec<u8> = text.iter().copied().filter(|octet| *octet != b'-').collect();
-    hex::decode_to_slice(digits, &mut uuid).ok()?;
-    Some(uuid)
+    Uuid::try_parse_ascii(text).ok().map(Uuid::into_bytes)
 }
 
 /// The text of an `entryUUID`, as servers write it.
 fn uuid_text(uuid: SyncUuid) -> String {
-    let digits = hex::encode(uuid);
-    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+    Uuid::from_bytes(uuid).to_string()
 }
 
 #[cfg(test)]

@@ -11,10 +11,8 @@ use ldap3::Scope;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Changes that follow each other faster than this are one.
-const QUIET: Duration = Duration::from_millis(500);
-/// A series of changes that does not end is told after this time nevertheless.
-const BURST_MAX: Duration = Duration::from_secs(5);
+/// What follows within this time of what was told is told at its end, together.
+const BURST: Duration = Duration::from_millis(500);
 /// How often the server is asked for a sign of life: a firewall that forgot the connection tells nobody.
 const HEARTBEAT: Duration = Duration::from_mins(1);
 
@@ -63,6 +61,7 @@ async fn listen(
     cx: &Context,
     sender: &mpsc::Sender<Result<(), ConnectorError>>,
 ) -> ConnectorError {
+    let mut told: Option<Duration> = None;
     loop {
         let changed = tokio::select! {
             message = search.next() => match message {
@@ -79,15 +78,18 @@ async fn listen(
         if !changed {
             continue;
         }
-        let begun = cx.clock.elapsed();
-        while cx.clock.elapsed().saturating_sub(begun) < BURST_MAX {
+        // The first change is told at once: whoever hears it has something to do while the burst that it may belong to goes on.
+        while let Some(left) =
+            told.and_then(|told| BURST.checked_sub(cx.clock.elapsed().saturating_sub(told))).filter(|left| !left.is_zero())
+        {
             tokio::select! {
                 message = search.next() => if let Err(error) = message {
                     return ended(client, error);
                 },
-                () = cx.clock.sleep(QUIET) => break,
+                () = cx.clock.sleep(left) => break,
             }
         }
+        told = Some(cx.clock.elapsed());
         // When the last one was not taken yet, it tells of these changes as well.
         let _ = sender.try_send(Ok(()));
     }

@@ -66,13 +66,18 @@ impl Filter {
         }
     }
 
-    /// Values that the object must have for sure, when the whole condition is a conjunction: path and text.
-    pub(super) fn demands(&self) -> Vec<(&str, &str)> {
+    /// Values of which the object must have one for sure, when the whole condition is a conjunction: path and texts.
+    pub(super) fn demands(&self) -> Vec<(&str, Vec<&str>)> {
         match self {
             Self::And(parts) => parts.iter().flat_map(Self::demands).collect(),
-            Self::Equal { path, value: Value::String(text), negated: false } => vec![(path, text)],
+            Self::Equal { path, value: Value::String(text), negated: false } => vec![(path, vec![text])],
+            Self::In { path, values } => {
+                // A value of another kind is in no index.
+                let texts: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
+                texts.map(|texts| (path.as_str(), texts)).into_iter().collect()
+            }
             Self::Any { path, condition: Some(condition) } => match condition.as_ref() {
-                Self::Equal { path: inner, value: Value::String(text), negated: false } if inner.is_empty() => vec![(path, text)],
+                Self::Equal { path: inner, value: Value::String(text), negated: false } if inner.is_empty() => vec![(path, vec![text])],
                 _ => Vec::new(),
             },
             _ => Vec::new(),

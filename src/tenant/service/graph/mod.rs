@@ -1,6 +1,8 @@
 //! The part of Graph v1.0 that administrators and synchronization use (specification: graph 3 to 5 and 8).
 
+mod batch;
 mod filter;
+mod roles;
 mod view;
 mod write;
 
@@ -23,6 +25,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use filter::Filter;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 pub(in crate::tenant::service) use view::plain;
@@ -328,6 +331,9 @@ fn dispatch(tenant: &Tenant, base: &str, method: Method, path: &str, raw_query: 
     let mut segments: Vec<String> =
         path.split('/').filter(|part| !part.is_empty()).map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
     let version = if segments.is_empty() { String::new() } else { segments.remove(0) };
+    if method == Method::POST && segments == ["$batch"] {
+        return batch::run(tenant, base, &version, body);
+    }
     let query = Query::parse(raw_query)?;
     let request = Request { method, segments, query, root: format!("{base}/{version}"), path, raw_query, body };
     route(tenant, &request)
@@ -357,8 +363,12 @@ fn route(tenant: &Tenant, request: &Request<'_>) -> Outcome {
         (Some(ObjectKind::User | ObjectKind::Contact), [_, id, "manager"]) if get => manager(tenant, request, id),
         (Some(kind), [_, id, "memberOf"]) if get => referrers(tenant, request, kind, id, MEMBER),
         (Some(kind), [_, id, "directReports"]) if get => referrers(tenant, request, kind, id, MANAGER),
-        (None, ["organization"]) if get => Ok(Answer::ok(collection_of(&request.root, "organization", vec![organization(tenant)]))),
+        (None, ["organization"]) if get => {
+            Ok(Answer::ok(collection_of(&request.root, "organization", vec![shown_organization(tenant, request)?])))
+        }
         (None, ["organization", id]) => write::organization(tenant, request, id),
+        (None, ["directoryRoles"]) if get => roles::list(tenant, request),
+        (None, ["directoryRoles", id, "members"]) if get => roles::members(tenant, request, id),
         (None, ["domains"]) if get => {
             let domains = tenant.state().domains.iter().map(domain).collect();
             Ok(Answer::ok(collection_of(&request.root, "domains", domains)))
@@ -451,24 +461,33 @@ impl<'a> Condition<'a> {
         Ok(filter.matches(&Value::Object(view::show(reader, object, record, Some(names), false)?)))
     }
 
-    /// The objects that can meet the condition, none or one, when an index knows.
+    /// The objects that can meet the condition, at most one for each text that it names, when an index knows.
     fn by_index(&self, reader: &Reader) -> Result<Option<Vec<ObjectNumber>>, DirectoryError> {
         let Some((filter, _)) = &self.filter else { return Ok(None) };
-        for (path, text) in filter.demands() {
-            let found = match path.to_ascii_lowercase().as_str() {
-                "id" => match Uuid::try_parse(text) {
-                    Ok(id) => reader.by_id(id)?,
-                    Err(_) => None,
-                },
-                "userprincipalname" => reader.by_unique(&UniqueKey::text(UniqueKind::UserPrincipalName, text))?,
-                "mail" | "proxyaddresses" => reader.by_unique(&UniqueKey::address(text))?,
-                "onpremisesimmutableid" => reader.by_anchor(text)?,
-                _ => continue,
-            };
+        for (path, texts) in filter.demands() {
+            let Some(find) = index_of(path) else { continue };
+            let mut found = BTreeSet::new();
+            for text in texts {
+                found.extend(find(reader, text)?);
+            }
             return Ok(Some(found.into_iter().collect()));
         }
         Ok(None)
     }
+}
+
+/// Finds the object with a value of a property.
+type Find = fn(&Reader, &str) -> Result<Option<ObjectNumber>, DirectoryError>;
+
+/// The properties that an index knows.
+fn index_of(property: &str) -> Option<Find> {
+    Some(match property.to_ascii_lowercase().as_str() {
+        "id" => |reader, text| Uuid::try_parse(text).map_or(Ok(None), |id| reader.by_id(id)),
+        "userprincipalname" => |reader, text| reader.by_unique(&UniqueKey::text(UniqueKind::UserPrincipalName, text)),
+        "mail" | "proxyaddresses" => |reader, text| reader.by_unique(&UniqueKey::address(text)),
+        "onpremisesimmutableid" => Reader::by_anchor,
+        _ => return None,
+    })
 }
 
 fn list(tenant: &Tenant, request: &Request<'_>, kind: ObjectKind) -> Outcome {
@@ -733,6 +752,17 @@ fn deleted_list(tenant: &Tenant, request: &Request<'_>, kind: Option<ObjectKind>
         map.insert("@odata.nextLink".to_owned(), json!(next_link(request, &next.to_string())));
     }
     Ok(Answer::ok(body))
+}
+
+/// The organization, in the words of the version that was asked.
+fn shown_organization(tenant: &Tenant, request: &Request<'_>) -> Result<Value, Failure> {
+    let mut shown = organization(tenant);
+    // Only `beta` tells of the room that is left.
+    if request.root.ends_with("/beta") {
+        let used = tenant.directory().read()?.live()?;
+        shown["directorySizeQuota"] = json!({"used": used, "total": tenant.policy().quota});
+    }
+    Ok(shown)
 }
 
 fn organization(tenant: &Tenant) -> Value {

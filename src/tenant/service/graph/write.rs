@@ -1,9 +1,6 @@
 //! What administrators change through Graph: users, the recycle bin, the organization, domains, synchronization settings.
 
-use super::{
-    Answer, Failure, GraphError, Outcome, Request, collection_of, find, on_premises, organization as show_organization, show_any, single,
-    view,
-};
+use super::{Answer, Failure, GraphError, Outcome, Request, collection_of, find, on_premises, show_any, shown_organization, single, view};
 use crate::tenant::directory::{Authentication, Edit, Features, Incoming, ObjectKind, ObjectNumber, ObjectRecord, PropertyValue};
 use crate::tenant::state::State;
 use crate::tenant::{Tenant, directory::Refusal};
@@ -185,7 +182,7 @@ pub(super) fn organization(tenant: &Tenant, request: &Request<'_>, id: &str) -> 
     }
     match request.method {
         Method::GET => {
-            let mut shown = show_organization(tenant);
+            let mut shown = shown_organization(tenant, request)?;
             shown["@odata.context"] = json!(format!("{}/$metadata#organization/$entity", request.root));
             Ok(Answer::ok(shown))
         }

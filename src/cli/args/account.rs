@@ -1,0 +1,148 @@
+//! Arguments about the accounts that synchronization signs in with, and about secrets.
+
+use super::at_least_one;
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Commands about accounts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// The accounts in Active Directory: their rights, their passwords.
+    #[command(subcommand)]
+    Ad(AdAccountCommand),
+}
+
+/// Commands about accounts in Active Directory.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdAccountCommand {
+    /// List the accounts that connectors sign in with.
+    List,
+    /// Say which rights an account has, and which of those that features take it lacks.
+    Check {
+        /// The connector's name.
+        connector: String,
+        /// What the account is for; by default what the configuration wants of it.
+        #[arg(long, value_enum)]
+        feature: Vec<RightsFeature>,
+        /// The container that is looked at; by default the domain.
+        #[arg(long, value_name = "DN")]
+        ou: Option<String>,
+        /// What the account may do with this one object instead.
+        #[arg(long, value_name = "DN", conflicts_with_all = ["feature", "ou", "inheritance"])]
+        object: Option<String>,
+        /// List the objects that do not take inherited rights instead.
+        #[arg(long, conflicts_with = "feature")]
+        inheritance: bool,
+        /// At most so many of them.
+        #[arg(long, default_value_t = 100, value_parser = at_least_one)]
+        limit: usize,
+    },
+    /// Give an account the rights that features take and no others, or write down how.
+    Grant {
+        /// The connector's name.
+        connector: String,
+        /// What the account is for.
+        #[arg(long, value_enum, required = true)]
+        feature: Vec<RightsFeature>,
+        /// The container that gets the rights; by default the domain.
+        #[arg(long, value_name = "DN")]
+        ou: Option<String>,
+        /// Print commands for an administrator, in the tools of this system. Without it and --apply the entries are listed.
+        #[arg(long, value_enum)]
+        script: Option<RightsScript>,
+        /// Do it now, as an administrator of the domain.
+        #[arg(long, conflicts_with = "script", requires = "admin_name")]
+        apply: bool,
+        /// The administrator.
+        #[command(flatten)]
+        admin: Administrator,
+    },
+    /// Shut the account's own object against everybody but administrators.
+    Harden {
+        /// The connector's name.
+        connector: String,
+        /// The administrator.
+        #[command(flatten)]
+        admin: Administrator,
+        /// Only show what the access list would be.
+        #[arg(long)]
+        what_if: bool,
+    },
+    /// Give the account a new random password, and keep it.
+    Rotate {
+        /// The connector's name.
+        connector: String,
+        /// Only say whether it could be done.
+        #[arg(long)]
+        what_if: bool,
+    },
+}
+
+/// Who does it.
+#[derive(Debug, Args)]
+pub(crate) struct Administrator {
+    /// An administrator of the domain (user@domain); the password is asked for.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub admin_name: Option<String>,
+    /// File with the administrator's password, instead of asking for it. It is kept nowhere.
+    #[arg(long, value_name = "FILE", requires = "admin_name")]
+    pub admin_secret_file: Option<PathBuf>,
+}
+
+/// What an account can be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RightsFeature {
+    /// Reading people, groups and contacts.
+    Read,
+    /// Being told of changes, and of what was deleted.
+    Changes,
+    /// Reading password hashes by replication.
+    PasswordHash,
+    /// Writing mS-DS-ConsistencyGuid.
+    ConsistencyGuid,
+    /// Setting passwords that were changed in the cloud.
+    PasswordWriteback,
+    /// Writing what Exchange Online writes.
+    ExchangeHybrid,
+    /// Reading mail-enabled public folders.
+    MailPublicFolder,
+    /// Keeping groups of the cloud in a container (--ou).
+    GroupWriteback,
+}
+
+/// Whose tools a script is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RightsScript {
+    /// dsacls, on Windows.
+    Windows,
+    /// samba-tool, on a domain controller of Samba.
+    Samba,
+    /// LDIF for ldapmodify: whole access lists, as they are now with the entries added.
+    Ldif,
+}
+
+/// Commands about secrets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// List the secrets that the configuration names, and where each comes from; never what they are.
+    List,
+    /// Keep a secret in the configuration folder (mode 0600). It is asked for, or read from a file.
+    Set {
+        /// The credential's name.
+        name: String,
+        /// The file to take it from.
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
+        /// Only say what would change.
+        #[arg(long)]
+        what_if: bool,
+    },
+    /// Remove a secret from the configuration folder; one that the configuration names stays.
+    Remove {
+        /// The credential's name.
+        name: String,
+        /// Only say what would change.
+        #[arg(long)]
+        what_if: bool,
+    },
+}

@@ -1,0 +1,96 @@
+//! `mode show|active|staging` and `promote`: whether this installation exports, and becoming the one that does.
+
+use crate::cli::App;
+use crate::cli::args::{ModeCommand, PromoteArguments};
+use crate::cli::calls::shown;
+use crate::cli::commands::facts;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::output::{clean, table};
+use crate::service::{Access, InstallationView, ModeView, Promotion, PromotionView};
+use serde_json::json;
+
+pub(in crate::cli) fn run(app: &App, command: &ModeCommand) -> Result<Exit, CommandError> {
+    let service = app.service(Access::Create)?;
+    match command {
+        ModeCommand::Show => {
+            let view = service.mode(&app.cx)?;
+            let blocked = view.targets.iter().any(|target| target.rival.is_some());
+            app.output.result(&view, |view| show(app, view));
+            Ok(if blocked { Exit::Guard } else { Exit::Ok })
+        }
+        ModeCommand::Active => {
+            let changed = service.activate(&app.cx)?;
+            app.output.result(&json!({ "mode": "active", "changed": changed }), |_| {
+                app.output.line(if changed {
+                    "Active: exports go from the next step on."
+                } else {
+                    "This installation was active already."
+                });
+            });
+            Ok(Exit::Ok)
+        }
+        ModeCommand::Staging => {
+            let changed = service.rest()?;
+            app.output.result(&json!({ "mode": "staging", "changed": changed }), |_| {
+                app.output.line(if changed {
+                    "Staging: nothing is exported from the next batch on."
+                } else {
+                    "This installation was in staging mode already."
+                });
+            });
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+pub(in crate::cli) fn promote(app: &App, arguments: &PromoteArguments) -> Result<Exit, CommandError> {
+    let service = app.service(Access::Create)?;
+    let view = service.promote(&app.cx, Promotion { takeover: arguments.takeover, what_if: arguments.what_if })?;
+    app.output.result(&view, |view| print(app, view));
+    Ok(if view.ready { Exit::Ok } else { Exit::Guard })
+}
+
+fn show(app: &App, view: &ModeView) {
+    let mode = if view.mode == "staging" { "staging: nothing is exported" } else { "active" };
+    facts(&app.output, "This installation", &[("mode", mode.to_owned()), ("who it is", named(&view.installation))]);
+    for target in &view.targets {
+        app.output.line("");
+        facts(
+            &app.output,
+            &target.connector,
+            &[
+                ("wrote last", target.last_writer.as_ref().map_or_else(|| "the target does not tell".to_owned(), named)),
+                ("kept from writing by", target.rival.clone().unwrap_or_default()),
+                ("could not be asked", target.unreachable.clone().unwrap_or_default()),
+            ],
+        );
+    }
+    if view.targets.iter().any(|target| target.rival.is_some()) {
+        app.output.note(format!("To make this installation the active one: {}", shown("syncline promote --takeover")));
+    }
+}
+
+fn named(installation: &InstallationView) -> String {
+    let id = installation.id.as_ref().map(|id| format!("installation {id}"));
+    let contact = installation.last_contact.as_ref().map(|at| format!("last contact {at}"));
+    [installation.machine.clone(), id, contact].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn print(app: &App, view: &PromotionView) {
+    let rows =
+        view.checks.iter().map(|check| [if check.good { "ok" } else { "stop" }.to_owned(), check.what.to_owned(), check.found.clone()]);
+    app.output.table(table(["", "check", "found"], &[], rows));
+    for command in view.checks.iter().filter_map(|check| check.command.as_ref()) {
+        app.output.note(format!("To settle it: {}", shown(command)));
+    }
+    for other in &view.takes_over_from {
+        app.output.line(clean(format!("Takes over from {other}")));
+    }
+    app.output.line(if view.promoted {
+        "This installation is the active one now. Another one stops by itself at its next export or password cycle."
+    } else if view.ready {
+        "This installation can become the active one. Nothing was changed."
+    } else {
+        "This installation is not fit to be the active one. Nothing was changed."
+    });
+}

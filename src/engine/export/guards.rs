@@ -1,0 +1,173 @@
+//! What stops an export before its first call. Each says what was stopped, how many objects, some of them by name, and the
+//! commands that review it and allow it.
+
+use super::ExportOptions;
+use super::queue::{ExportSummary, each};
+use crate::connector::{Connector, ExportTerms, ExportTotals, LastWriter};
+use crate::context::Context;
+use crate::engine::active::{self, Look};
+use crate::engine::bridge::Bridge;
+use crate::engine::{EngineError, StepRecorder, text_of};
+use crate::events::Event;
+use crate::model::{ConnectorId, CsObject, DeltaKind, Names, Stage};
+use crate::store::{Snapshot, Store, StoreError};
+use std::sync::Arc;
+
+/// So many objects are named.
+pub(super) const NAMED: usize = 3;
+
+/// Whose objects a message names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampled {
+    /// Everything that waits.
+    All,
+    /// What would be removed.
+    Deletes,
+}
+
+/// Some of what waits for a target, for a sentence: `Ann (ann@corp.example); Bob; …`. Empty when nothing waits.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn sample(snapshot: &Snapshot, names: &Names, connector: ConnectorId, what: Sampled) -> Result<String, StoreError> {
+    let (mut found, mut more) = (Vec::new(), false);
+    each(snapshot, connector, &mut |object| {
+        let kind = object.stage(Stage::PendingExport).kind;
+        let meant = match what {
+            Sampled::All => kind != DeltaKind::None,
+            Sampled::Deletes => kind == DeltaKind::Delete,
+        };
+        if meant && found.len() < NAMED {
+            found.push(called(names, object));
+        } else {
+            more |= meant;
+        }
+        Ok(())
+    })?;
+    if more {
+        found.push("…".to_owned());
+    }
+    Ok(found.join("; "))
+}
+
+/// By what people know an object of a target, otherwise its name there.
+fn called(names: &Names, object: &CsObject) -> String {
+    let text = |name: &str| text_of(names, &object.values, name);
+    match (text("displayName"), text("userPrincipalName").or_else(|| text("mail"))) {
+        (Some(name), Some(account)) => format!("{name} ({account})"),
+        (Some(text), None) | (None, Some(text)) => text,
+        (None, None) => object.dn.to_string(),
+    }
+}
+
+/// Stops when more deletes are pending than may be sent (specification: sync engine, section 5.5).
+pub(super) fn deletes(
+    store: &Store,
+    summary: &ExportSummary,
+    options: &ExportOptions,
+    terms: &ExportTerms,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<(), EngineError> {
+    if summary.deletes == 0 {
+        return Ok(());
+    }
+    let limit = summary.delete_limit(&store.snapshot()?, options.connector, &options.limits.now(), terms)?;
+    let Some(limit) = limit else { return Ok(()) };
+    if summary.deletes <= limit || options.allow_deletes == Some(summary.delete_set()) {
+        return Ok(());
+    }
+    recorder.event(Event::DeletionThreshold { connector: options.name.clone(), pending: summary.deletes, limit });
+    let other = options.allow_deletes.map_or_else(String::new, |allowed| format!("the set {allowed} is allowed, another one waits: "));
+    let message = format!(
+        "{other}{} deletes are pending for {} and {limit} are allowed; nothing was sent, neither these nor anything else. Among them: {}. \
+         They go on waiting, and each export stops again. Review them with `syncline export '{}' --what-if`, then allow exactly these once \
+         with `syncline export '{}' --allow-deletes {}`",
+        summary.deletes,
+        options.name,
+        sample(&store.snapshot()?, store.names(), options.connector, Sampled::Deletes)?,
+        options.name,
+        options.name,
+        summary.delete_set()
+    );
+    Err(EngineError::Guard { result: "stopped-deletion-threshold-exceeded", message })
+}
+
+/// What is said of deletes that wait because not everything could be read.
+pub(super) fn held(snapshot: &Snapshot, names: &Names, options: &ExportOptions, deletes: u64, reason: &str) -> Result<String, StoreError> {
+    let name = &options.name;
+    Ok(format!(
+        "{deletes} deletes were not sent, because {reason}; they wait for the next export, among them {}. Look at them by `syncline export \
+         '{name}' --what-if`; the next cycle that can read everything sends them, and `syncline export '{name}'` does without waiting for it",
+        sample(snapshot, names, options.connector, Sampled::Deletes)?
+    ))
+}
+
+/// Stops the export of an installation that only watches, also in the middle when it was told so meanwhile.
+pub(super) fn staging(store: &Store, options: &ExportOptions, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+    if !options.limits.now().staging || options.force {
+        return Ok(());
+    }
+    recorder.event(Event::ExportLeftOut { connector: options.name.clone() });
+    let snapshot = store.snapshot()?;
+    let name = &options.name;
+    let waiting = ExportSummary::of(&snapshot, options.connector)?.all();
+    let sample = sample(&snapshot, store.names(), options.connector, Sampled::All)?;
+    let among = if sample.is_empty() { String::new() } else { format!(", among them {sample}") };
+    let message = format!(
+        "this installation is in staging mode: nothing is exported to {name}. {waiting} objects wait{among}. Look at them with `syncline \
+         export '{name}' --what-if`; `syncline promote` makes this installation the active one"
+    );
+    Err(EngineError::Guard { result: "no-start-staging-mode", message })
+}
+
+/// What is needed to look who else writes to a target.
+pub(super) struct Sight<'a> {
+    pub(super) store: &'a Store,
+    pub(super) connector: &'a Arc<dyn Connector>,
+    pub(super) bridge: &'a Bridge,
+    pub(super) options: &'a ExportOptions,
+    pub(super) cx: &'a Context,
+}
+
+impl Sight<'_> {
+    /// Stops when another installation writes to the target, and stays stopped until a person decides; but whom this one took
+    /// over from gets the time to find out. `under_way`: something was sent already.
+    pub(super) fn another_installation(
+        &self,
+        last: Option<&LastWriter>,
+        under_way: bool,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(), EngineError> {
+        let options = self.options;
+        let Some(ours) = &options.installation else { return Ok(()) };
+        let (rival, what_next) = match active::look(self.store, options.connector, ours, last, self.cx.now())? {
+            Look::Alone => return Ok(()),
+            Look::Lingers { rival, unseen } => {
+                if unseen {
+                    // It overwrote our name; with the next look it finds it.
+                    self.bridge.wait(self.connector.finish_export(self.cx, ExportTotals::default()))?;
+                }
+                let what_next = "This installation took over from it, and it stops by itself as soon as it finds that out; the next cycle \
+                                 looks again. If it goes on, look at both with `syncline mode show`";
+                (rival, what_next)
+            }
+            Look::Displaced { rival, .. } => {
+                recorder.event(Event::AnotherInstallation { connector: options.name.clone(), other: rival.to_string() });
+                let what_next = "Look at both with `syncline mode show`; if this one shall be the active one, `syncline promote \
+                                 --takeover` makes it that, and the other one stops by itself; if not, `syncline mode staging`";
+                (rival, what_next)
+            }
+        };
+        let snapshot = self.store.snapshot()?;
+        let waiting = ExportSummary::of(&snapshot, options.connector)?;
+        let message = format!(
+            "another installation writes to {}: {rival}. Two of them would undo each other's work, so nothing {}was sent: {} objects wait, \
+             among them {}. {what_next}",
+            options.name,
+            if under_way { "more " } else { "" },
+            waiting.all(),
+            sample(&snapshot, self.store.names(), options.connector, Sampled::All)?,
+        );
+        Err(EngineError::Guard { result: "stopped-another-installation", message })
+    }
+}

@@ -1,0 +1,119 @@
+//! An entry held against its object: what is new, what the directory confirms, what has to be wanted again.
+
+use super::image::{self, Comparison};
+use super::page::Work;
+use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, Link, Stage, ValueState};
+use std::collections::{BTreeSet, HashMap};
+
+/// An object after comparison.
+pub(super) struct Staged {
+    pub(super) object: CsObject,
+    pub(super) rows: Vec<CsReference>,
+    pub(super) found: Comparison,
+    /// The entry was stored before, as more than a placeholder.
+    pub(super) known: bool,
+    pub(super) renamed: bool,
+    pub(super) retyped: bool,
+}
+
+pub(super) fn compare(work: &Work<'_>, unreadable: &BTreeSet<AttrId>) -> Staged {
+    let (mut object, stored) = match &work.stored {
+        Some((object, rows)) => (object.clone(), rows.as_slice()),
+        None => (CsObject::new(work.id, work.entry.object_type().unwrap_or(crate::model::ObjectType(0)), work.entry.dn()), &[][..]),
+    };
+    let known = work.stored.is_some() && object.link != Link::Placeholder && !(work.adopted && object.anchor.is_none());
+    let before = object.stage(Stage::PendingImport).kind;
+    if object.link == Link::Placeholder {
+        object.link = Link::Disconnected;
+    }
+    let returned = before == DeltaKind::Delete;
+    let mut found = Comparison::default();
+    image::compare_values(&mut object, &work.image.values, unreadable, &mut found);
+    let changed_rows = image::compare_references(work.id, stored, &work.shown, unreadable, &mut found);
+    let merged: HashMap<(AttrId, CsId), ValueState> =
+        stored.iter().chain(&changed_rows).map(|row| ((row.attr, row.target), row.state)).collect();
+    let rows: Vec<CsReference> =
+        merged.into_iter().map(|((attr, target), state)| CsReference { owner: work.id, attr, target, state }).collect();
+
+    if let Some(anchor) = work.entry.anchor() {
+        object.anchor = Some(Anchor::new(anchor));
+    }
+    let renamed = work.renamed_from.is_some();
+    if work.named {
+        name(&mut object, work, renamed);
+    }
+    let mut retyped = false;
+    if let Some(object_type) = work.entry.object_type().filter(|kind| *kind != object.object_type) {
+        retyped = known;
+        if object.in_base {
+            let base = object.previous_type.get_or_insert(object.object_type);
+            if *base == object_type {
+                object.previous_type = None;
+            }
+        }
+        object.object_type = object_type;
+    }
+    confirm(&mut object, &mut found);
+    let delta = object.stage_mut(Stage::PendingImport);
+    delta.kind = DeltaKind::None;
+    if !object.in_base {
+        object.stage_mut(Stage::PendingImport).kind = DeltaKind::Add;
+    } else if object.previous_type.is_some() {
+        object.stage_mut(Stage::PendingImport).kind = DeltaKind::DeleteAdd;
+    } else {
+        image::refresh_kind(&mut object, &rows, Stage::PendingImport);
+    }
+    image::refresh_kind(&mut object, &rows, Stage::PendingExport);
+    found.changed |= returned;
+    Staged { object, rows: changed_rows, found, known, renamed, retyped }
+}
+
+/// Gives the object the name that the directory reports and remembers the one of the base image.
+pub(super) fn name(object: &mut CsObject, work: &Work<'_>, renamed: bool) {
+    let spelt = work.entry.dn();
+    if renamed && object.in_base {
+        let old = work.renamed_from.clone().filter(|_| !object.transient);
+        let delta = object.stage_mut(Stage::PendingImport);
+        if delta.rename.is_none() {
+            delta.rename = old;
+        }
+        let back = delta.rename.as_deref().is_some_and(|base| same_name(base, spelt));
+        if back {
+            delta.rename = None;
+        }
+    }
+    object.transient = false;
+    object.dn = spelt.into();
+    for stage in [Stage::Unconfirmed, Stage::InProgress, Stage::PendingExport] {
+        let delta = object.stage_mut(stage);
+        if delta.rename.as_deref().is_some_and(|wanted| same_name(wanted, spelt)) {
+            delta.rename = None;
+        }
+    }
+}
+
+fn same_name(left: &str, right: &str) -> bool {
+    matches!((Dn::parse(left), Dn::parse(right)), (Ok(left), Ok(right)) if left.same(&right))
+}
+
+/// Settles what exports did to the object as a whole, now that the directory shows it.
+fn confirm(object: &mut CsObject, found: &mut Comparison) {
+    for stage in [Stage::Unconfirmed, Stage::InProgress] {
+        let delta = std::mem::take(object.stage_mut(stage));
+        let wanted = object.stage_mut(Stage::PendingExport);
+        if delta.kind == DeltaKind::Delete && wanted.kind == DeltaKind::None {
+            // The delete was accepted, or lost, and the object is still there: it is wanted again, unless something
+            // newer is wanted of the object by now.
+            wanted.kind = DeltaKind::Delete;
+            found.wanted_again = true;
+        }
+        if let Some(name) = delta.rename {
+            object.stage_mut(Stage::PendingExport).rename.get_or_insert(name);
+            found.wanted_again = true;
+        }
+    }
+    let wanted = object.stage_mut(Stage::PendingExport);
+    if wanted.kind == DeltaKind::Add {
+        wanted.kind = DeltaKind::Update;
+    }
+}

@@ -1,0 +1,174 @@
+//! Which object an entry is, and whose name it takes.
+
+use super::lookup::Key;
+use super::page::Ahead;
+use super::segment::{Segment, displace, take_over};
+use super::{EngineError, Import};
+use crate::connector::EntryRef;
+use crate::model::{AttrId, CsId, CsObject, CsReference, Dn, Link, ObjectType};
+use crate::store::{DirtyReason, Snapshot, StoreError};
+
+/// An object as it is stored, with its references: all of them for a whole entry; for a change those that something is under
+/// way for and those that it names.
+pub(super) type Stored = Option<(CsObject, Vec<CsReference>)>;
+
+/// What becomes of the object that has the name of an entry.
+pub(super) enum Holder {
+    /// Nobody has it.
+    Nobody,
+    /// A placeholder: its references go over to the entry's object.
+    Placeholder(CsId),
+    /// We provisioned it, and it is not there yet: it gives way and is provisioned again.
+    GivesWay(CsObject),
+    /// It waits for its rename or delete under a temporary name.
+    Displaced(CsId),
+}
+
+/// Which object an entry is.
+pub(super) struct Identity {
+    /// None for a new one.
+    pub(super) id: Option<CsId>,
+    pub(super) stored: Stored,
+    pub(super) adopted: bool,
+    pub(super) holder: Holder,
+}
+
+impl Import<'_> {
+    pub(super) fn by_anchor(&self, entry: &EntryRef<'_>, key: Option<Key>, snapshot: &Snapshot) -> Result<Option<CsId>, EngineError> {
+        let Some((key, anchor)) = key.zip(entry.anchor()) else { return Ok(None) };
+        Ok(self.lookup.by_anchor(snapshot, key, anchor)?)
+    }
+
+    pub(super) fn by_name(&self, dn: &str, snapshot: &Snapshot) -> Result<Option<CsId>, EngineError> {
+        let Ok(dn) = Dn::parse(dn) else { return Ok(None) };
+        Ok(self.lookup.by_name(snapshot, &dn.key())?)
+    }
+
+    /// True when another entry of a full import was the object already. In a delta the later entry tells the newer state.
+    pub(super) fn is_duplicate(&self, id: CsId) -> bool {
+        self.options.full && self.lookup.is_seen(id) && !self.held.contains(&id)
+    }
+
+    /// Notes that an object was reported that the space had when the import began, and as what.
+    pub(super) fn see_known(&mut self, id: CsId, object_type: Option<ObjectType>) {
+        let first = self.lookup.mark_seen(id);
+        self.kept += u64::from(first);
+        if first && let Some(object_type) = object_type {
+            *self.kept_of.entry(object_type).or_default() += 1;
+        }
+        // What could not be read and had only its name was another object, and nobody knows which.
+        self.unidentified += u64::from(!first && self.held.remove(&id));
+    }
+
+    /// Finds out which object an entry is, and whose name it takes. None when that has to wait for the segment.
+    pub(super) fn identify(
+        &self,
+        entry: &EntryRef<'_>,
+        whole: bool,
+        known: Option<CsId>,
+        own: &Ahead,
+        segment: &Segment<'_>,
+    ) -> Result<Option<Identity>, EngineError> {
+        let mut identity = Identity { id: known, stored: None, adopted: false, holder: Holder::Nobody };
+        let Some(key) = &own.key else { return Ok(Some(identity)) };
+        let holder = self.lookup.by_name(&segment.snapshot, key)?.filter(|holder| Some(*holder) != known);
+        let Some(holder) = holder else { return Ok(Some(identity)) };
+        if segment.placeholders.contains_key(&holder) {
+            if known.is_some() {
+                return Ok(None);
+            }
+            identity.id = Some(holder);
+            return Ok(Some(identity));
+        }
+        if segment.entries.contains(&holder) {
+            return Ok(None);
+        }
+        let object = match segment.others.get(&holder) {
+            Some(object) => Some(object.clone()),
+            None => segment.snapshot.cs_object(holder)?,
+        };
+        let Some(object) = object else { return Ok(Some(identity)) };
+        let placeholder = object.link == Link::Placeholder;
+        let provisioned = object.anchor.is_none() && !object.imported();
+        if known.is_none() {
+            let same_type = placeholder || entry.object_type().is_none_or(|kind| kind == object.object_type);
+            if entry.anchor().is_none() || (object.anchor.is_none() && same_type) {
+                if segment.others.contains_key(&holder) {
+                    return Ok(None);
+                }
+                identity.id = Some(holder);
+                identity.adopted = object.anchor.is_none() && !placeholder;
+                identity.stored = Some((object, references(&segment.snapshot, holder, whole)?));
+                return Ok(Some(identity));
+            }
+        }
+        if !whole && known.is_none() {
+            // A change for an object that nobody knows takes no name.
+            return Ok(Some(identity));
+        }
+        if segment.refers_to(holder)? {
+            return Ok(None);
+        }
+        identity.holder = if placeholder {
+            Holder::Placeholder(holder)
+        } else if provisioned {
+            Holder::GivesWay(object)
+        } else {
+            Holder::Displaced(holder)
+        };
+        Ok(Some(identity))
+    }
+
+    /// Frees the name that an object takes.
+    pub(super) fn make_room(&mut self, id: CsId, holder: Holder, segment: &mut Segment<'_>) -> Result<(), EngineError> {
+        match holder {
+            Holder::Nobody => {}
+            Holder::Placeholder(placeholder) => take_over(placeholder, id, segment)?,
+            Holder::GivesWay(object) => {
+                if let Some(mv) = object.link.mv() {
+                    let sources = segment.snapshot.mv_links(mv)?.into_iter().filter(|id| *id != object.id);
+                    segment.changes.dirty.extend(sources.map(|id| (id, Some(DirtyReason::RetryProvisioning))));
+                }
+                segment.others.remove(&object.id);
+                segment.entries.insert(object.id);
+                segment.changes.cs_delete.push(object.id);
+            }
+            Holder::Displaced(holder) => {
+                let referrers = segment.snapshot.cs_referrers(holder)?;
+                self.outdate(&referrers, segment);
+                self.lookup.forget_hash(holder);
+                self.displaced.insert(holder);
+                displace(holder, segment)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Objects whose stored references may not be what their entries mean: the next entry of each is compared, even
+    /// when it says what it said last.
+    pub(super) fn outdate(&mut self, referrers: &[(AttrId, CsId)], segment: &mut Segment<'_>) {
+        for (_, owner) in referrers {
+            self.lookup.forget_hash(*owner);
+            segment.changes.cs_hash.push((*owner, None));
+        }
+        self.note_outdated(referrers);
+    }
+
+    /// Notes whom a delta import has to ask for once more, if the directory's references do not follow by themselves.
+    pub(super) fn note_outdated(&mut self, referrers: &[(AttrId, CsId)]) {
+        if self.options.references_stay && !self.options.full {
+            self.outdated.extend(referrers.iter().map(|(_, owner)| *owner));
+        }
+    }
+}
+
+/// An object, with all its references for a whole entry, and with those that are touched for a change.
+pub(super) fn read(snapshot: &Snapshot, id: CsId, whole: bool) -> Result<Stored, EngineError> {
+    let Some(object) = snapshot.cs_object(id)? else { return Ok(None) };
+    let rows = references(snapshot, id, whole)?;
+    Ok(Some((object, rows)))
+}
+
+pub(super) fn references(snapshot: &Snapshot, id: CsId, all: bool) -> Result<Vec<CsReference>, StoreError> {
+    if all { snapshot.cs_references(id) } else { snapshot.cs_touched_references(id) }
+}

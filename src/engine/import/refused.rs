@@ -1,0 +1,122 @@
+//! Entries that cannot be used: counted, noted, and never taken for absence.
+
+use super::lookup::anchor_key;
+use super::page::Ahead;
+use super::segment::Segment;
+use super::{EngineError, Import, StepRecorder};
+use crate::connector::{DiscoveryError, EntryRef};
+use crate::model::{Anchor, CsId, ErrorSide, Link, ObjectError, ObjectErrorCode};
+
+/// An anchor longer than this cannot be a key (specification: sync engine, section 2.4).
+const ANCHOR_MAX: usize = 398;
+/// So many entries are named when they are too many.
+const NAMED: usize = 3;
+
+impl Import<'_> {
+    /// An entry that cannot be used: counted and noted, and seen if it can be told which object it is. False when that
+    /// has to wait for the segment.
+    pub(super) fn rejected(
+        &mut self,
+        error: &DiscoveryError,
+        segment: &mut Segment<'_>,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<bool, EngineError> {
+        let mut by_anchor = None;
+        if let Some(anchor) = &error.anchor {
+            by_anchor = self.lookup.by_anchor(&segment.snapshot, anchor_key(anchor.as_bytes()), anchor.as_bytes())?;
+        }
+        let mut known = by_anchor;
+        if let (None, Some(dn)) = (known, &error.dn) {
+            known = self.by_name(dn, &segment.snapshot)?.filter(|id| !segment.placeholders.contains_key(id));
+        }
+        if known.is_some_and(|id| segment.has(id)) {
+            return Ok(false);
+        }
+        if let Some(id) = known
+            && segment.snapshot.cs_link(id)? == Some(Link::Placeholder)
+        {
+            // Somebody refers to this name; that tells nothing of who has it.
+            known = None;
+        }
+        self.problems += 1;
+        let shown = error
+            .dn
+            .clone()
+            .or_else(|| error.anchor.as_ref().map(ToString::to_string))
+            .unwrap_or_else(|| "an entry without a name".to_owned());
+        self.remember(&shown);
+        recorder.note(format!("{shown}: {}: {}", error.code, error.detail));
+        if let Some(id) = known {
+            let first = self.lookup.mark_seen(id);
+            self.kept += u64::from(first);
+            if by_anchor.is_none() && self.options.full {
+                if first {
+                    self.held.insert(id);
+                } else if error.anchor.is_none() {
+                    self.unidentified += 1;
+                }
+            }
+            let noted = ObjectError::new(error.code.clone(), error.detail.clone(), self.cx.now());
+            segment.changes.errors.push((id, ErrorSide::Import, Some(noted)));
+            segment.changes.cs_hash.push((id, None));
+            segment.entries.insert(id);
+            recorder.object("stage-failure", id, &shown, Vec::new());
+        } else {
+            recorder.count("stage-failure", 1);
+            // Without an anchor it may be anybody under a new name.
+            self.unidentified += u64::from(error.anchor.is_none());
+        }
+        Ok(true)
+    }
+
+    /// Keeps the names of some that could not be used.
+    fn remember(&mut self, name: &str) {
+        if self.problem_names.len() < NAMED {
+            self.problem_names.push(name.to_owned());
+        }
+    }
+
+    /// Two entries of a full import say that they are the same object; the first one counts.
+    pub(super) fn duplicate(
+        &mut self,
+        id: CsId,
+        entry: &EntryRef<'_>,
+        segment: &mut Segment<'_>,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(), EngineError> {
+        self.problems += 1;
+        self.remember(entry.dn());
+        let first = segment.snapshot.cs_object(id)?.map_or_else(|| "an earlier entry".to_owned(), |object| object.dn.into());
+        let detail = format!("{} and {first} have the same anchor; the second one is ignored: give each its own", entry.dn());
+        recorder.note(format!("{}: {detail}", ObjectErrorCode::DUPLICATE_OBJECT));
+        recorder.object("stage-failure", id, entry.dn(), Vec::new());
+        let noted = ObjectError::new(ObjectErrorCode::DUPLICATE_OBJECT, detail, self.cx.now());
+        segment.changes.errors.push((id, ErrorSide::Import, Some(noted)));
+        segment.changes.cs_hash.push((id, None));
+        Ok(())
+    }
+}
+
+/// What makes an entry unusable, if anything does.
+pub(super) fn flaw(entry: &EntryRef<'_>, whole: bool, own: &Ahead) -> Option<DiscoveryError> {
+    let problem = |code, detail: &str| Some(problem_of(entry, code, detail));
+    if let Some((code, detail)) = &own.image.flaw {
+        return Some(problem_of(entry, code.clone(), detail));
+    }
+    if own.dn.is_none() && (whole || !entry.dn().is_empty()) {
+        let code = if entry.dn().is_empty() { ObjectErrorCode::MISSING_DN } else { ObjectErrorCode::INVALID_DN };
+        return problem(code, "the entry's distinguished name cannot be read");
+    }
+    if entry.anchor().is_some_and(|anchor| anchor.len() > ANCHOR_MAX) {
+        return problem(ObjectErrorCode::ANCHOR_TOO_LONG, "the anchor is longer than 398 octets: choose another anchor attribute");
+    }
+    if whole && entry.object_type().is_none() {
+        return problem(ObjectErrorCode::MISSING_OBJECT_CLASS, "the entry has no object class");
+    }
+    None
+}
+
+pub(super) fn problem_of(entry: &EntryRef<'_>, code: ObjectErrorCode, detail: &str) -> DiscoveryError {
+    let dn = Some(entry.dn().to_owned()).filter(|dn| !dn.is_empty());
+    DiscoveryError { code, detail: detail.to_owned(), dn, anchor: entry.anchor().map(Anchor::new) }
+}

@@ -1,0 +1,101 @@
+//! Forgets the space of a target on request: what would be lost, who may do it, and what follows.
+
+use super::{Service, ServiceError};
+use crate::context::Context;
+use crate::engine::clear::{Space, clear};
+use crate::engine::export::{Sampled, sample};
+use crate::model::ConnectorId;
+use serde::Serialize;
+use std::time::Duration;
+
+/// A space that was forgotten, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClearedSpace {
+    /// The target.
+    pub connector: String,
+    /// Objects of its space.
+    pub objects: u64,
+    /// Of these the ones that are linked; the next cycle finds them again.
+    pub linked: u64,
+    /// Of these the ones that somebody tied or parted by hand, which is forgotten.
+    pub by_hand: u64,
+    /// Objects that wait to be created; wanted again after the next synchronization.
+    pub adds: u64,
+    /// Objects that wait to be changed; wanted again after the next synchronization.
+    pub updates: u64,
+    /// Objects that wait to be removed; they stay in the target.
+    pub deletes: u64,
+    /// Some of them, by name; empty when there are none.
+    pub deletes_sample: String,
+    /// Objects with something that was sent and not yet seen.
+    pub unconfirmed: u64,
+    /// Nothing was written.
+    pub what_if: bool,
+}
+
+impl Service {
+    /// Forgets everything of a target's space. The next import reads it whole, and the next cycle evaluates everything.
+    ///
+    /// # Errors
+    /// When there is no such target, this installation exports and nobody forces it, or something runs for longer than
+    /// `patience`.
+    pub fn clear_space(
+        &self,
+        cx: &Context,
+        name: &str,
+        force: bool,
+        what_if: bool,
+        patience: Duration,
+    ) -> Result<ClearedSpace, ServiceError> {
+        let id = self.connector_id(name)?;
+        let name = self.connectors.get(&id).map_or(name, String::as_str);
+        if !self.rules()?.targets().contains(&id) {
+            return Err(ServiceError::Usage(format!(
+                "{name} is read: forgetting its space would take its people off everywhere. `syncline run start '{name}' full-import` reads \
+                 everything again and puts right what differs; a directory that is not wanted any more goes by `syncline connector remove`"
+            )));
+        }
+        if what_if {
+            return self.space(id, name, true);
+        }
+        if !force && !self.config.guard.staging {
+            let space = self.space(id, name, true)?;
+            let among = if space.deletes_sample.is_empty() { String::new() } else { format!(", among them {}", space.deletes_sample) };
+            return Err(ServiceError::Guarded {
+                message: format!(
+                    "this installation exports to {name}: the {} exports that wait would be forgotten, and {} objects that wait to be removed \
+                     would stay in the target for good{among}. Nothing was forgotten",
+                    space.adds + space.updates + space.deletes,
+                    space.deletes,
+                ),
+                hint: format!(
+                    "look at what waits with `syncline export '{name}' --what-if`; then `syncline mode staging` first, or `syncline cs clear \
+                     '{name}' --force`"
+                ),
+            });
+        }
+        self.between_runs(cx, &format!("forgetting the space of {name}"), patience, || {
+            let space = self.space(id, name, false)?;
+            let all: Vec<ConnectorId> = self.connectors.keys().copied().collect();
+            clear(&self.store, id, &all, cx.now())?;
+            Ok(space)
+        })
+    }
+
+    fn space(&self, id: ConnectorId, name: &str, what_if: bool) -> Result<ClearedSpace, ServiceError> {
+        let snapshot = self.store.snapshot()?;
+        let Space { objects, linked, by_hand, adds, updates, deletes, unconfirmed } = Space::of(&snapshot, id)?;
+        Ok(ClearedSpace {
+            connector: name.to_owned(),
+            objects,
+            linked,
+            by_hand,
+            adds,
+            updates,
+            deletes,
+            deletes_sample: sample(&snapshot, self.store.names(), id, Sampled::Deletes)?,
+            unconfirmed,
+            what_if,
+        })
+    }
+}

@@ -1,0 +1,247 @@
+//! Looks whether everything is there that synchronization needs: one finding after the other, each with what to do. A thing
+//! that fails is a finding and never the end; without a store, everything else is looked at all the same.
+
+mod directories;
+mod machine;
+mod tenants;
+
+use super::secrets::secret_lines;
+use super::{PasswordDiagnosis, Service, ServiceError};
+use crate::config::{Config, ConnectorSettings};
+use crate::connector::{CertificateFacts, ReachTarget, Stage, Unreached, reach};
+use crate::context::Context;
+use crate::model::Timestamp;
+use serde::Serialize;
+use std::path::Path;
+
+/// How well something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingLevel {
+    /// As it should be.
+    Ok,
+    /// It works, and somebody should look at it.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+/// What was found of one thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it belongs to: a connector, `machine`, `configuration`, `store`.
+    pub area: String,
+    /// What was looked at.
+    pub what: String,
+    /// How well it is.
+    pub level: FindingLevel,
+    /// What was found.
+    pub evidence: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    fn ok(area: &str, what: impl Into<String>, evidence: impl Into<String>) -> Self {
+        Self { area: area.to_owned(), what: what.into(), level: FindingLevel::Ok, evidence: evidence.into(), remedy: None }
+    }
+
+    fn warn(area: &str, what: impl Into<String>, evidence: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: FindingLevel::Warn, remedy: Some(remedy.into()), ..Self::ok(area, what, evidence) }
+    }
+
+    fn fail(area: &str, what: impl Into<String>, evidence: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: FindingLevel::Fail, ..Self::warn(area, what, evidence, remedy) }
+    }
+
+    fn of_passwords(check: PasswordDiagnosis) -> Self {
+        let PasswordDiagnosis { area, what, good, evidence, remedy } = check;
+        let level = if good { FindingLevel::Ok } else { FindingLevel::Fail };
+        Self { area, what: format!("passwords: {what}"), level, evidence, remedy }
+    }
+}
+
+/// Everything of a folder whose configuration cannot be read: why.
+pub fn unreadable(error: &ServiceError) -> Vec<Finding> {
+    match error {
+        ServiceError::Config(error) => error
+            .problems()
+            .iter()
+            .map(|problem| {
+                let remedy =
+                    problem.hint.clone().unwrap_or_else(|| "correct the file; docs/reference/config.md explains every key".to_owned());
+                Finding::fail("configuration", problem.at(), problem.message.clone(), remedy)
+            })
+            .collect(),
+        other => {
+            vec![Finding::fail("configuration", "all of it", other.to_string(), "correct it; docs/reference/config.md explains every key")]
+        }
+    }
+}
+
+/// Looks at everything, or at what can be reached only. `service`: the store with its rules, or why it cannot be opened.
+///
+/// # Errors
+/// When the system gives no threads for connections.
+pub fn examine(
+    cx: &Context,
+    config: &Config,
+    service: Result<&Service, &ServiceError>,
+    network_only: bool,
+) -> Result<Vec<Finding>, ServiceError> {
+    let failed = |error| ServiceError::Usage(format!("no threads for connections can be started: {error}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
+    let mut found = Vec::new();
+    if !network_only {
+        let connectors = config.connectors.len();
+        found.push(Finding::ok("configuration", "all of it", format!("it can be read, with {connectors} connectors")));
+        found.extend(secrets(config));
+        found.extend(machine::machine(config, service.ok()));
+    }
+    for connector in &config.connectors {
+        let name = connector.name.as_str();
+        found.extend(match &connector.settings {
+            ConnectorSettings::Ad(file) => runtime.block_on(directories::active_directory(cx, config, connector, file, network_only)),
+            ConnectorSettings::Ldap(file) => runtime.block_on(directories::ldap(cx, config, name, file, network_only)),
+            ConnectorSettings::Ldif(file) if !network_only => directories::ldif(config, name, file),
+            ConnectorSettings::Entra(file) if !file.is_embedded() => {
+                runtime.block_on(tenants::elsewhere(cx, config, connector, file, network_only))
+            }
+            ConnectorSettings::Ldif(_) | ConnectorSettings::Entra(_) => Vec::new(),
+        });
+    }
+    if network_only {
+        return Ok(found);
+    }
+    match service {
+        Ok(service) => {
+            found.extend(tenants::embedded(cx, config, service));
+            found.extend(machine::store(cx, service));
+            if !service.password_sources().is_empty() {
+                match service.diagnose_passwords(cx, None) {
+                    Ok(checks) => found.extend(checks.into_iter().map(Finding::of_passwords)),
+                    Err(error) => {
+                        found.push(Finding::fail("passwords", "all of it", error.to_string(), "`syncline phs doctor` tells more"));
+                    }
+                }
+            }
+        }
+        Err(ServiceError::NoStore(path)) => {
+            let evidence = format!("there is none at {} yet", path.display());
+            found.push(Finding::warn("store", "all of it", evidence, "run a first cycle: `syncline cycle start --initial`"));
+        }
+        Err(error) => {
+            found.push(Finding::fail(
+                "store",
+                "all of it",
+                error.to_string(),
+                "`syncline store check` tells more; another command may be using it",
+            ));
+        }
+    }
+    Ok(found)
+}
+
+fn secrets(config: &Config) -> Vec<Finding> {
+    let line = |line: super::SecretLine| match line.problem {
+        None if line.used_by.is_empty() => {
+            let evidence = format!("{}; nothing in the configuration names it", line.origin);
+            Finding::warn("secrets", line.name.clone(), evidence, format!("`syncline secret remove {}` removes it", line.name))
+        }
+        None => Finding::ok("secrets", line.name, line.origin),
+        Some(problem) => {
+            let remedy = format!("`syncline secret set {}` keeps it in the configuration folder", line.name);
+            Finding::fail("secrets", line.name, problem, remedy)
+        }
+    };
+    secret_lines(config).into_iter().map(line).collect()
+}
+
+/// A certificate that ends within so many days should be looked at.
+const EXPIRES_SOON: i64 = 30;
+const DAY: i64 = 86_400_000_000;
+
+/// Reaches a server: a finding for every step. True when it was reached.
+async fn reached(cx: &Context, area: &str, target: &ReachTarget, found: &mut Vec<Finding>) -> bool {
+    let url = &target.url;
+    match reach(cx, target).await {
+        Ok(reached) => {
+            let addresses: Vec<String> = reached.addresses.iter().map(ToString::to_string).collect();
+            found.push(Finding::ok(
+                area,
+                format!("{url}: name and port"),
+                format!("answers at {} ({})", reached.place, addresses.join(", ")),
+            ));
+            match &reached.certificate {
+                Some(certificate) => found.push(expiry(area, url, certificate, cx.now())),
+                None if url.starts_with("ldap://") => {
+                    let remedy = "use ldaps:// or start_tls; the account's password travels readable";
+                    found.push(Finding::warn(area, format!("{url}: encryption"), "there is none", remedy));
+                }
+                None => {}
+            }
+            true
+        }
+        Err(Unreached { stage, message, .. }) => {
+            let (what, remedy) = match stage {
+                Stage::Name => ("name", "correct the address, or the name servers of this machine (/etc/resolv.conf)"),
+                Stage::Port => ("port", "see that the server runs, and that firewalls let this machine reach it"),
+                Stage::Encryption => ("encryption", "name the authority that issued the server's certificate as ca_file, or renew it"),
+            };
+            found.push(Finding::fail(area, format!("{url}: {what}"), message, remedy));
+            false
+        }
+    }
+}
+
+fn expiry(area: &str, url: &str, certificate: &CertificateFacts, now: Timestamp) -> Finding {
+    let days = (certificate.expires.0 - now.0) / DAY;
+    let evidence =
+        format!("{}, issued by {}, is good for {days} more days ({})", certificate.subject, certificate.issuer, certificate.expires);
+    let what = format!("{url}: certificate");
+    if days < EXPIRES_SOON {
+        Finding::warn(area, what, evidence, "have it renewed before it ends: then nothing can connect any more")
+    } else {
+        Finding::ok(area, what, evidence)
+    }
+}
+
+/// Clocks may differ so far before anything breaks, in seconds: Kerberos allows five minutes.
+const SKEW: i64 = 300;
+/// From here on somebody should look.
+const SKEW_SEEN: i64 = 60;
+
+fn clock(area: &str, whose: &str, ahead: i64) -> Finding {
+    let direction = if ahead < 0 { "behind" } else { "ahead of" };
+    let evidence = format!("{} s {direction} ours", ahead.abs());
+    let remedy = "set this machine's clock by a time service; tickets and tokens are refused when clocks differ by five minutes";
+    match ahead.abs() {
+        ..SKEW_SEEN => Finding::ok(area, whose, evidence),
+        SKEW_SEEN..SKEW => Finding::warn(area, whose, evidence, remedy),
+        _ => Finding::fail(area, whose, evidence, remedy),
+    }
+}
+
+/// A file or folder of the configuration, relative to it.
+fn in_folder(config: &Config, path: &Path) -> std::path::PathBuf {
+    config.folder.join(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_judged_by_what_breaks() {
+        let level = |ahead| clock("x", "clock", ahead).level;
+        assert_eq!([0, 59, -60, 299, 300, -3_600].map(level).map(|level| level as u8), [0, 0, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn certificates_are_told_of_before_they_end() {
+        let certificate = |days: i64| CertificateFacts { subject: "CN=a".into(), issuer: "CN=b".into(), expires: Timestamp(days * DAY) };
+        assert_eq!(expiry("x", "ldaps://a", &certificate(29), Timestamp(0)).level, FindingLevel::Warn);
+        assert_eq!(expiry("x", "ldaps://a", &certificate(31), Timestamp(0)).level, FindingLevel::Ok);
+    }
+}

@@ -1,0 +1,305 @@
+//! Settings by name: what counts now and where it comes from, and changing one of them in its file.
+
+use super::{Service, ServiceError, compile_configured};
+use crate::config::{
+    Config, ConfigProblem, ConnectorConfig, ConnectorSettings, CredentialReference, Edit, MAIN_FILE, SettingKey, SettingKind, change_file,
+    check_folder, connector_keys, setting_keys,
+};
+use crate::rules::Severity;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// One setting and its value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SettingView {
+    /// Its key, what it is for, and what counts without it.
+    #[serde(flatten)]
+    pub about: SettingKey,
+    /// What counts now; nothing where nothing does.
+    pub value: serde_json::Value,
+    /// It is written in the file.
+    pub written: bool,
+}
+
+/// A change of one setting.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SettingChange {
+    /// The file.
+    pub file: PathBuf,
+    /// The key.
+    pub key: String,
+    /// What counted before.
+    pub before: serde_json::Value,
+    /// What counts afterwards.
+    pub after: serde_json::Value,
+    /// `written`, `unchanged`, or `would be written`.
+    pub done: &'static str,
+}
+
+/// Something that a configuration says that is wrong, or probably not meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConfigFinding {
+    /// `error` or `warning`.
+    pub severity: &'static str,
+    /// The file within the folder.
+    pub file: String,
+    /// 1-based line, where there is one.
+    pub line: Option<usize>,
+    /// 1-based column.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The line with a marker below it.
+    #[serde(skip)]
+    pub excerpt: Option<String>,
+}
+
+impl ConfigFinding {
+    fn of(problem: &ConfigProblem, folder: &Path) -> Self {
+        let (line, column) = problem.place.unzip();
+        Self {
+            severity: "error",
+            file: problem.file.strip_prefix(folder).unwrap_or(&problem.file).display().to_string(),
+            line,
+            column,
+            message: problem.message.clone(),
+            hint: problem.hint.clone(),
+            excerpt: problem.excerpt.clone(),
+        }
+    }
+}
+
+/// Everything that can be told about a configuration folder without asking a server: its files, its rules, and what its
+/// connectors need of this machine.
+pub fn check_config(folder: &Path) -> Vec<ConfigFinding> {
+    let config = match check_folder(folder) {
+        Ok(config) => config,
+        Err(problems) => return problems.iter().map(|problem| ConfigFinding::of(problem, folder)).collect(),
+    };
+    let mut found = Vec::new();
+    let rules = match compile_configured(&config) {
+        Ok((rules, _)) => rules.lint().to_vec(),
+        Err(ServiceError::Rules(problems)) => problems,
+        Err(other) => {
+            let problem = ConfigProblem::of_file(Path::new(MAIN_FILE), other.to_string());
+            found.push(ConfigFinding::of(&problem, folder));
+            Vec::new()
+        }
+    };
+    for problem in rules {
+        found.push(ConfigFinding {
+            severity: if problem.severity == Severity::Error { "error" } else { "warning" },
+            file: problem.file.clone(),
+            line: (problem.line > 0).then_some(problem.line),
+            column: (problem.line > 0).then_some(problem.column),
+            message: problem.rule.as_ref().map_or_else(|| problem.message.clone(), |rule| format!("rule '{rule}': {}", problem.message)),
+            hint: problem.hint.clone(),
+            excerpt: None,
+        });
+    }
+    for connector in &config.connectors {
+        needs(&config, connector, &mut found);
+    }
+    if let Some(webhook) = &config.alerts.webhook {
+        found.extend(webhook.secret.iter().filter_map(|secret| unusable(&config, MAIN_FILE, secret)));
+    }
+    if let Some(mail) = &config.alerts.mail {
+        found.extend(mail.password.iter().filter_map(|secret| unusable(&config, MAIN_FILE, secret)));
+    }
+    if config.connectors.is_empty() {
+        found.push(warning(
+            MAIN_FILE,
+            "there is no connector: nothing can be synchronized",
+            "add files to connectors/, or run `syncline init`",
+        ));
+    }
+    found.sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
+    found
+}
+
+fn warning(file: &str, message: impl Into<String>, hint: &str) -> ConfigFinding {
+    ConfigFinding {
+        severity: "warning",
+        file: file.to_owned(),
+        line: None,
+        column: None,
+        message: message.into(),
+        hint: Some(hint.to_owned()),
+        excerpt: None,
+    }
+}
+
+/// A credential that is named and cannot be used.
+fn unusable(config: &Config, file: &str, credential: &CredentialReference) -> Option<ConfigFinding> {
+    let problem = config.secrets.resolve(credential).err()?;
+    let message = format!("the credential '{}' cannot be used: {}", credential.credential, problem.message);
+    Some(ConfigFinding { severity: "error", hint: problem.hint, ..warning(file, message, "") })
+}
+
+/// What a connector needs of this machine: secrets, certificates, files.
+fn needs(config: &Config, connector: &ConnectorConfig, found: &mut Vec<ConfigFinding>) {
+    let file = connector.file.strip_prefix(&config.folder).unwrap_or(&connector.file).display().to_string();
+    let (mut credentials, mut paths) = (Vec::new(), Vec::new());
+    match &connector.settings {
+        ConnectorSettings::Ldif(settings) => paths.extend([("path", Some(&settings.path)), ("changes", settings.changes.as_ref())]),
+        ConnectorSettings::Ad(settings) => {
+            credentials.push(&settings.password);
+            credentials.extend(settings.password_hash_sync.password.as_ref().filter(|_| settings.password_hash_sync.enabled));
+            paths.push(("ca_file", settings.ca_file.as_ref()));
+        }
+        ConnectorSettings::Ldap(settings) => {
+            credentials.push(&settings.password);
+            paths.push(("ca_file", settings.ca_file.as_ref()));
+        }
+        ConnectorSettings::Entra(settings) => {
+            credentials.extend(settings.client_secret.iter().chain(&settings.private_key));
+            paths.extend([("ca_file", settings.ca_file.as_ref()), ("certificate", settings.certificate.as_ref())]);
+        }
+    }
+    found.extend(credentials.into_iter().filter_map(|credential| unusable(config, &file, credential)));
+    for (key, path) in paths {
+        if let Some(path) = path
+            && let Err(problem) = std::fs::metadata(path)
+        {
+            let message = format!("{key}: {} cannot be read: {problem}", path.display());
+            found.push(ConfigFinding { severity: "error", hint: None, ..warning(&file, message, "") });
+        }
+    }
+}
+
+/// The settings of the main file, by the keys that [`set_setting`] takes.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn settings(folder: &Path) -> Result<Vec<SettingView>, ServiceError> {
+    views(&folder.join(MAIN_FILE), setting_keys())
+}
+
+fn views(path: &Path, keys: Vec<SettingKey>) -> Result<Vec<SettingView>, ServiceError> {
+    let table = table_of(path)?;
+    let view = |about: SettingKey| {
+        let written = at(&table, &about.key);
+        SettingView { value: written.map_or_else(|| about.default.clone(), json), written: written.is_some(), about }
+    };
+    Ok(keys.into_iter().map(view).collect())
+}
+
+fn table_of(path: &Path) -> Result<toml::Table, ServiceError> {
+    let unread = |message: String| ServiceError::from(ConfigProblem::of_file(path, message));
+    let text = std::fs::read_to_string(path).map_err(|error| unread(format!("cannot be read: {error}")))?;
+    text.parse().map_err(|error| unread(format!("is no TOML: {error}")))
+}
+
+fn at<'t>(table: &'t toml::Table, key: &str) -> Option<&'t toml::Value> {
+    let mut names = key.split('.');
+    let first = table.get(names.next()?)?;
+    names.try_fold(first, |value, name| value.get(name))
+}
+
+fn json(value: &toml::Value) -> serde_json::Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// Changes a setting of the main file; without a value its default counts again.
+///
+/// # Errors
+/// When there is no such setting, the value does not fit, or the file cannot be written.
+pub fn set_setting(folder: &Path, key: &str, value: Option<&str>, what_if: bool) -> Result<SettingChange, ServiceError> {
+    let path = folder.join(MAIN_FILE);
+    change(folder, &path, &setting_keys(), key, value, what_if)
+}
+
+impl Service {
+    /// The settings of a connector: what is in its file, and what counts without it. Secrets are named, never told.
+    ///
+    /// # Errors
+    /// When there is no such connector, or its file cannot be read.
+    pub fn connector_settings(&self, name: &str) -> Result<Vec<SettingView>, ServiceError> {
+        let connector = self.configured(name)?;
+        views(&connector.file, connector_keys(connector.kind()))
+    }
+
+    /// Changes a setting of a connector's file; without a value its default counts again.
+    ///
+    /// # Errors
+    /// When there is no such connector or setting, the value does not fit, or the file cannot be written.
+    pub fn set_connector_setting(&self, name: &str, key: &str, value: Option<&str>, what_if: bool) -> Result<SettingChange, ServiceError> {
+        let connector = self.configured(name)?;
+        if matches!(key, "kind" | "name") {
+            let hint = "it is what tells connectors apart: `syncline connector rename --help` says how a connector gets another name";
+            return Err(ServiceError::Usage(format!("{key} is not changed here: {hint}")));
+        }
+        let (folder, path) = (&self.config.folder, &connector.file);
+        change(folder, path, &connector_keys(connector.kind()), key, value, what_if)
+    }
+
+    /// The configuration of a connector, by name or number.
+    pub(super) fn configured(&self, name: &str) -> Result<&ConnectorConfig, ServiceError> {
+        let id = self.connector_id(name)?;
+        let known = self.connectors.get(&id).and_then(|name| self.config.connector(name));
+        known.ok_or_else(|| ServiceError::NotFound(format!("the connector '{name}' is not configured")))
+    }
+}
+
+fn change(
+    folder: &Path,
+    path: &Path,
+    keys: &[SettingKey],
+    key: &str,
+    value: Option<&str>,
+    what_if: bool,
+) -> Result<SettingChange, ServiceError> {
+    let Some(about) = keys.iter().find(|known| known.key == key) else {
+        let names: Vec<String> = keys.iter().map(|known| known.key.clone()).collect();
+        let meant = crate::config::closest(key, &names).map(|meant| format!(": did you mean {meant}?"));
+        let meant = meant.unwrap_or_else(|| format!("; there are: {}", names.join(", ")));
+        return Err(ServiceError::Usage(format!("there is no setting {key}{meant}")));
+    };
+    if about.kind == SettingKind::Table {
+        return Err(ServiceError::Usage(format!("{key} is more than a value: write it into {}", path.display())));
+    }
+    let before = at(&table_of(path)?, key).map_or_else(|| about.default.clone(), json);
+    let names: Vec<&str> = key.split('.').collect();
+    let wanted = value.map(|value| value_of(about, value)).transpose()?;
+    let edit = wanted.clone().map_or(Edit::Take, Edit::Put);
+    let done = change_file(folder, path, &[(names.as_slice(), edit)], what_if)?.as_str();
+    let after = match wanted {
+        Some(wanted) => wanted.to_string().trim().parse::<toml::Value>().map_or(serde_json::Value::Null, |value| json(&value)),
+        None => about.default.clone(),
+    };
+    Ok(SettingChange { file: path.strip_prefix(folder).unwrap_or(path).to_owned(), key: key.to_owned(), before, after, done })
+}
+
+/// A value as it was typed, in the form that the file needs.
+fn value_of(about: &SettingKey, typed: &str) -> Result<toml_edit::Value, ServiceError> {
+    let refused = |wanted: &str| ServiceError::Usage(format!("{} takes {wanted}, not '{typed}'", about.key));
+    match about.kind {
+        SettingKind::Number => typed.replace('_', "").parse::<i64>().map(Into::into).map_err(|_| refused("a whole number")),
+        SettingKind::Flag => typed.parse::<bool>().map(Into::into).map_err(|_| refused("true or false")),
+        SettingKind::Text => {
+            if !about.words.is_empty() && !about.words.iter().any(|word| word == typed) {
+                return Err(refused(&format!("one of {}", about.words.join(", "))));
+            }
+            Ok(typed.into())
+        }
+        SettingKind::List => {
+            // A name may hold commas, so several values are written as in the file.
+            let items: Vec<String> = if typed.trim_start().starts_with('[') {
+                let value: toml_edit::Value = typed.parse().map_err(|_| refused("a list: [\"…\", \"…\"]"))?;
+                let texts = value.as_array().into_iter().flatten().map(|item| item.as_str().map(str::to_owned));
+                texts.collect::<Option<_>>().ok_or_else(|| refused("a list of texts: [\"…\", \"…\"]"))?
+            } else {
+                vec![typed.to_owned()]
+            };
+            let unknown: BTreeSet<&String> = items.iter().filter(|item| !about.words.is_empty() && !about.words.contains(item)).collect();
+            if let Some(unknown) = unknown.first() {
+                return Err(refused(&format!("some of {} (there is no {unknown})", about.words.join(", "))));
+            }
+            Ok(items.into_iter().collect::<toml_edit::Array>().into())
+        }
+        SettingKind::Table => Err(refused("a table, which is written into the file")),
+    }
+}

@@ -1,0 +1,171 @@
+//! What a configuration may say to a stranger: its tables without comments, addresses without what stands behind the host, and
+//! nothing that looks like a key. Without names, accounts and receivers of mail are left out, too.
+
+use toml::Value;
+
+/// What stands for a text that is left out.
+const LEFT_OUT: &str = "(left out)";
+/// Keys whose texts name a person or an account.
+const PERSONAL: [&str; 5] = ["bind_name", "account", "user", "from", "to"];
+/// Words within a key that announce a secret. References to secrets are tables, and name them under `credential`.
+const SECRET: [&str; 5] = ["password", "passwd", "secret", "token", "private_key"];
+/// A word of letters of both sizes and digits that is as long as this is a key or may be one,
+const MIXED_MIN: usize = 28;
+/// and so is one of hexadecimal digits.
+const HEXADECIMAL_MIN: usize = 32;
+/// The cloud's names of attributes that applications added begin so, and have the application's number in them.
+const EXTENSION: &str = "extension_";
+
+/// A file of rules as it may be given away. What rules call `from` and `to` are attributes.
+pub(super) fn rules(text: &str) -> String {
+    configuration(text, true)
+}
+
+/// A configuration file as it may be given away. Comments go: nobody can tell what is in them.
+pub(super) fn configuration(text: &str, with_names: bool) -> String {
+    let Ok(mut table) = text.parse::<toml::Table>() else { return "(left out: it is no TOML)".to_owned() };
+    for (key, value) in &mut table {
+        mask(key, value, with_names);
+    }
+    toml::to_string_pretty(&table).unwrap_or_else(|_| "(left out: it cannot be written)".to_owned())
+}
+
+fn mask(key: &str, value: &mut Value, with_names: bool) {
+    match value {
+        Value::String(text) => {
+            let personal = !with_names && PERSONAL.contains(&key);
+            let secret = key != "credential" && SECRET.iter().any(|word| key.contains(word));
+            *text = if personal || secret { LEFT_OUT.to_owned() } else { self::text(text) };
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(key, item, with_names)),
+        Value::Table(table) => {
+            for (key, value) in table {
+                mask(key, value, with_names);
+            }
+        }
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
+    }
+}
+
+/// A text without what is secret of addresses, and without keys.
+fn text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let scheme = rest[..at].rfind(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c))).map_or(0, |last| {
+            // What stands before a scheme may have more than one octet.
+            last + rest[last..].chars().next().map_or(0, char::len_utf8)
+        });
+        out.push_str(&without_keys(&rest[..scheme]));
+        out.push_str(&rest[scheme..at + 3]);
+        let behind = &rest[at + 3..];
+        let end = behind.find(|c: char| c.is_whitespace() || "\"'<>(){},;".contains(c)).unwrap_or(behind.len());
+        let host_end = behind[..end].find(['/', '?', '#', '\\']).unwrap_or(end);
+        let authority = &behind[..host_end];
+        // Whoever signs in by an address stands before its host.
+        out.push_str(authority.rsplit_once('@').map_or(authority, |(_, host)| host));
+        if behind[host_end..end].len() > 1 {
+            out.push_str("/…");
+        } else {
+            out.push_str(&behind[host_end..end]);
+        }
+        rest = &behind[end..];
+    }
+    out.push_str(&without_keys(rest));
+    out
+}
+
+fn without_keys(text: &str) -> String {
+    let of_key = |c: char| c.is_ascii_alphanumeric() || "-_+/=~".contains(c);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c| !of_key(c)).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        out.push_str(if is_key(word) { LEFT_OUT } else { word });
+        let next = behind.find(of_key).unwrap_or(behind.len());
+        out.push_str(&behind[..next]);
+        rest = &behind[next..];
+    }
+    out
+}
+
+/// A word that is a key, or may be one. A path is told by its pieces, and a number of an object (RFC 9562) is none.
+fn is_key(word: &str) -> bool {
+    let has = |word: &str, kind: fn(&u8) -> bool| word.bytes().any(|octet| kind(&octet));
+    let mixed = |word: &str| {
+        word.len() >= MIXED_MIN && has(word, u8::is_ascii_uppercase) && has(word, u8::is_ascii_lowercase) && has(word, u8::is_ascii_digit)
+    };
+    let hexadecimal = |word: &str| word.len() >= HEXADECIMAL_MIN && word.bytes().all(|octet| octet.is_ascii_hexdigit());
+    if word.starts_with(EXTENSION) || (word.contains('-') && uuid::Uuid::try_parse(word).is_ok()) {
+        return false;
+    }
+    // An equals sign fills up a key at its end; elsewhere it stands between a name and its value.
+    let whole = !word.starts_with('/') && !word.trim_end_matches('=').contains('=') && mixed(word);
+    whole || word.split(['/', '=']).any(|piece| mixed(piece) || hexadecimal(piece))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLACK: &str = "https://hooks.slack.example/services/T0AB12CD3/B0EF45GH6/a1B2c3D4e5F6g7H8i9J0k1L2";
+
+    #[test]
+    fn addresses_keep_their_host_alone() {
+        for (given, shown) in [
+            (SLACK, "https://hooks.slack.example/…"),
+            ("https://u:p@hooks.example:8443/x?sig=1", "https://hooks.example:8443/…"),
+            ("ldaps://dc1.corp.example", "ldaps://dc1.corp.example"),
+            ("ldaps://[fd00::1]:636/", "ldaps://[fd00::1]:636/"),
+            ("see https://a.example/b?c, or (http://d.example#e) – ü://x", "see https://a.example/…, or (http://d.example/…) – ü://x"),
+            ("://", "://"),
+        ] {
+            assert_eq!(text(given), shown);
+        }
+    }
+
+    #[test]
+    fn keys_are_left_out_and_names_of_things_stay() {
+        for key in [
+            "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5",
+            "0123456789abcdef0123456789abcdef",
+            "ab/Cd1ef+Gh2ijKl3mnOp4qr/St5uvWx6yz==",
+            "x8Q~4aBcDeFgHiJkLmNoPqRsTuVwXyZ012",
+        ] {
+            assert_eq!(text(&format!("use {key}!")), format!("use {LEFT_OUT}!"));
+        }
+        for name in [
+            "extensionAttribute15",
+            "msDS-ExternalDirectoryObjectId",
+            "OU=Sales,DC=corp,DC=example",
+            "/etc/syncline/certificates/corp-2024.pem",
+            "OU=Standort12Hamburg-Altona",
+            "[extension_9d98ed114c4840d298fad781915f27e4_employeeNumber]",
+            "6bf85cfa-ac8a-4be5-b5de-425a0d0dc016",
+            "IIF(IsPresent([mail]), [mail], IgnoreThisFlow)",
+        ] {
+            assert_eq!(text(name), name);
+        }
+    }
+
+    #[test]
+    fn a_configuration_tells_no_secrets_and_names_on_wish() {
+        let written = format!(
+            "version = 1 # the key is hunter2\n# old: {SLACK}\n[alerts.webhook]\nurl = \"{SLACK}\"\nsecret = {{ credential = \"hook\" }}\n\
+             [alerts.mail]\nserver = \"mail.corp.example\"\nto = [\"ann@corp.example\"]\nuser = \"ann\"\nsmtp_password = \"hunter3\"\n"
+        );
+        let bare = configuration(&written, false);
+        for kept in ["https://hooks.slack.example/…", "credential = \"hook\"", "mail.corp.example", "version = 1"] {
+            assert!(bare.contains(kept), "{kept}: {bare}");
+        }
+        for gone in ["T0AB12CD3", "a1B2c3", "hunter", "ann"] {
+            assert!(!bare.contains(gone), "{gone}: {bare}");
+        }
+        let named = configuration(&written, true);
+        assert!(named.contains("ann@corp.example") && !named.contains("hunter") && !named.contains("T0AB12CD3"), "{named}");
+        let rule = rules("[[rule]]\nflows = [{ to = \"title\", from = \"x\" }] # hunter2\n");
+        assert!(rule.contains("title") && !rule.contains("hunter2"), "{rule}");
+        assert!(!configuration("key = \"hunter2", false).contains("hunter2"));
+    }
+}
