@@ -35,7 +35,7 @@ impl Dice {
 const PARTS: [Part; 4] = [Part::Calls(READ), Part::Synchronization, Part::Calls(WRITE), Part::LastCall(READ)];
 const EXPORT: usize = 2;
 const SYNCHRONIZATION: usize = 1;
-const READ: &str = "ReadBackAzureADSyncObjects2";
+pub(crate) const READ: &str = "ReadBackAzureADSyncObjects2";
 const WRITE: &str = "ProvisionAzureADSyncObjects2";
 
 #[derive(Clone, Copy)]
@@ -109,7 +109,7 @@ fn next_day(users: u64) -> String {
 
 /// Starts a cycle and kills it at a call of the tenant; the tenant, too, if that is wanted. False when there was no such call
 /// any more.
-fn kill_at(world: &mut World, arguments: &[&str], (operation, number): (&str, u64), tenant_too: bool) -> bool {
+pub(crate) fn kill_at(world: &mut World, arguments: &[&str], (operation, number): (&str, u64), tenant_too: bool) -> bool {
     let stopped = |world: &World| world.ask("/traffic")["faults"]["slow"].as_u64().unwrap_or(0);
     let before = stopped(world);
     // Nobody waits that long: it is killed before.

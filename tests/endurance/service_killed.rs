@@ -3,7 +3,7 @@
 //!
 //! `SYNCLINE_KILLS` makes it longer, `SYNCLINE_SEED` makes it another.
 
-use crate::killed::{Dice, setting};
+use crate::killed::{Dice, READ, kill_at, setting};
 use crate::served::{Served, comes};
 use crate::world::{World, assert_same, exported};
 use serde_json::Value;
@@ -169,4 +169,26 @@ fn killed_at_any_moment_the_service_goes_on_by_itself() {
 /// recycle bins may differ.
 fn live(world: &World) -> std::collections::BTreeSet<String> {
     world.tenant_state().into_iter().filter(|line| !line.contains("\"deleted\":true")).collect()
+}
+
+/// The kill comes between a delete and its confirmation, and whoever was deleted comes back: the next cycle learns both at once.
+#[test]
+fn whoever_comes_back_behind_an_unconfirmed_delete_is_in_the_tenant_after_one_cycle() {
+    let (first, without, back) = (12, 14, 17);
+    let calm = World::new(&directory(first), &[]);
+    calm.cycle(0, &["--initial"]);
+    write(&calm, back);
+    calm.cycle(0, &[]);
+    let mut world = World::new(&directory(first), &[]);
+    world.cycle(0, &["--initial"]);
+    write(&world, without);
+    world.clear("/traffic");
+    // Nothing changed in the tenant, so the import before the export is one call, and the one behind it begins with the second.
+    assert!(kill_at(&mut world, &["cycle", "start"], (READ, 2), false), "the confirming import was never reached");
+    assert_eq!(world.interrupted_runs().len(), 1);
+    write(&world, back);
+    world.cycle(0, &[]);
+    assert_same(&live(&world), &live(&calm), "the tenant one cycle later");
+    assert_eq!(exported(&world.cycle(0, &[])), 0, "nothing is left to do");
+    world.check_store();
 }

@@ -203,6 +203,40 @@ fn a_deletion_under_way_is_followed_by_a_new_object() {
     assert_eq!(world.pending(T), 0);
 }
 
+/// An export was confirmed late: the directory has somebody again before the end of the old object is synchronized.
+#[test]
+fn whoever_is_back_while_the_old_object_is_news_is_made_again_by_the_same_step() {
+    let mut world = World::new(rules);
+    world.put(A, "1", person(1, "ada"));
+    world.put(A, "g", Entry::new("group", "CN=g,DC=x").with("cn", "staff").to("member", "1"));
+    round_trip(&mut world);
+    let gone = world.directory(A).remove("1").unwrap();
+    world.directory(A).get_mut("g").unwrap().references.clear();
+    world.import(A);
+    world.sync(A, false);
+    world.export(T);
+    world.put(A, "1", gone);
+    world.put(A, "g", Entry::new("group", "CN=g,DC=x").with("cn", "staff").to("member", "1"));
+    world.import(A);
+    world.import(T);
+    let old = world.object(T, "CN=ada").unwrap();
+    assert_eq!((old.link, old.stage(Stage::PendingImport).kind), (Link::Disconnected, DeltaKind::Delete));
+    let counters = world.sync(A, false);
+    assert_eq!(count(&counters, "provisioned-add-flow/T"), 1);
+    let mv = world.metaverse_of(A, "CN=u1,DC=x").unwrap();
+    let new = world.object(T, "CN=ada").unwrap();
+    assert_eq!((new.link.mv(), new.stage(Stage::PendingExport).kind), (Some(mv.id), DeltaKind::Add));
+    assert_eq!((new.in_base, new.anchor.clone(), new.stage(Stage::PendingImport).kind), (false, None, DeltaKind::None));
+    world.sync(T, false);
+    world.export(T);
+    run(&mut world);
+    assert_eq!(world.pending(T), 0);
+    let entry = world.directory(T).values().find(|entry| entry.dn == "CN=ada").unwrap().clone();
+    assert_eq!((entry.value("mail"), entry.value("number")), (Some("ada@x"), Some("first")), "it is whole, and a new object");
+    let group = world.directory(T).values().find(|entry| entry.dn == "CN=g-staff").unwrap();
+    assert_eq!(group.references["member"].len(), 1);
+}
+
 #[test]
 fn a_target_object_that_somebody_deleted_is_made_again() {
     let mut world = World::new(rules);

@@ -178,7 +178,7 @@ impl Draft<'_> {
         let scope = of_type(&wish.scope, object_type);
         let wanted = self.want(source, &scope, true)?;
         let name = self.wanted_name(source, rule, &wanted)?;
-        match self.by_name(connector, &name.key())? {
+        match self.name_owner(connector, &name)? {
             NameOwner::Object(id) => {
                 let Some(object) = self.cs(id)? else { return Ok(false) };
                 if object.object_type == object_type && may_be_taken(&object, true, self.subject) {
@@ -214,6 +214,19 @@ impl Draft<'_> {
                 Ok(self.echoes(id)?)
             }
         }
+    }
+
+    /// Who has a name that a new object is to have. An unlinked object that the target does not have any more is
+    /// nobody: the news of that may wait for a later step than this one, and nothing else would follow from it.
+    fn name_owner(&mut self, connector: ConnectorId, name: &Dn) -> Result<NameOwner, UnitError> {
+        let owner = self.by_name(connector, &name.key())?;
+        let NameOwner::Object(id) = owner else { return Ok(owner) };
+        let gone = |object: &CsObject| {
+            let free = matches!(object.link, Link::Disconnected | Link::DisconnectedByFilter);
+            free && object.stage(Stage::PendingImport).kind == DeltaKind::Delete
+        };
+        let gone = self.cs(id)?.is_some_and(|object| gone(&object));
+        Ok(if gone && id != self.subject { NameOwner::Free(Some(id)) } else { owner })
     }
 
     /// Has the metaverse object looked at again by a later step. The subject may be leaving it: then another object that
