@@ -7,23 +7,24 @@ use crate::model::{
     AttrId, ConnectorId, CsReference, DeltaKind, FlatBuilder, Lineage, Link, MvId, MvObject, MvReference, Stage, Timestamp, ValueState,
 };
 use crate::store::{ChangeSet, Snapshot, Store, StoreError};
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// Objects per transaction.
 const BATCH: usize = 1_000;
 
 /// What a space holds, and with it what is lost when it is forgotten.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Space {
     /// Objects, without placeholders.
     pub objects: u64,
-    /// Of these the ones that are linked to a metaverse object.
+    /// Of these the ones that are linked to a metaverse object; the next cycle finds them again.
     pub linked: u64,
-    /// Of these the ones that somebody tied or parted by hand.
+    /// Of these the ones that somebody tied or parted by hand, which is forgotten.
     pub by_hand: u64,
-    /// Objects that wait to be created.
+    /// Objects that wait to be created; wanted again after the next synchronization.
     pub adds: u64,
-    /// Objects that wait to be changed.
+    /// Objects that wait to be changed; wanted again after the next synchronization.
     pub updates: u64,
     /// Objects that wait to be removed: a later import finds them, and nobody wants them removed any more.
     pub deletes: u64,
@@ -32,6 +33,12 @@ pub struct Space {
 }
 
 impl Space {
+    /// Objects with an export that waits.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.adds + self.updates + self.deletes
+    }
+
     /// Counts what a space holds.
     ///
     /// # Errors

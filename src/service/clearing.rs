@@ -13,22 +13,11 @@ use std::time::Duration;
 pub struct ClearedSpace {
     /// The target.
     pub connector: String,
-    /// Objects of its space.
-    pub objects: u64,
-    /// Of these the ones that are linked; the next cycle finds them again.
-    pub linked: u64,
-    /// Of these the ones that somebody tied or parted by hand, which is forgotten.
-    pub by_hand: u64,
-    /// Objects that wait to be created; wanted again after the next synchronization.
-    pub adds: u64,
-    /// Objects that wait to be changed; wanted again after the next synchronization.
-    pub updates: u64,
-    /// Objects that wait to be removed; they stay in the target.
-    pub deletes: u64,
-    /// Some of them, by name; empty when there are none.
+    /// What it held, and is lost.
+    #[serde(flatten)]
+    pub space: Space,
+    /// Some of the objects that wait to be removed, by name; empty when there are none.
     pub deletes_sample: String,
-    /// Objects with something that was sent and not yet seen.
-    pub unconfirmed: u64,
     /// Nothing was written.
     pub what_if: bool,
 }
@@ -65,8 +54,8 @@ impl Service {
                 message: format!(
                     "this installation exports to {name}: the {} exports that wait would be forgotten, and {} objects that wait to be removed \
                      would stay in the target for good{among}. Nothing was forgotten",
-                    space.adds + space.updates + space.deletes,
-                    space.deletes,
+                    space.space.waiting(),
+                    space.space.deletes,
                 ),
                 hint: format!(
                     "look at what waits with `syncline export '{name}' --what-if`; then `syncline mode staging` first, or `syncline cs clear \
@@ -84,17 +73,10 @@ impl Service {
 
     fn space(&self, id: ConnectorId, name: &str, what_if: bool) -> Result<ClearedSpace, ServiceError> {
         let snapshot = self.store.snapshot()?;
-        let Space { objects, linked, by_hand, adds, updates, deletes, unconfirmed } = Space::of(&snapshot, id)?;
         Ok(ClearedSpace {
             connector: name.to_owned(),
-            objects,
-            linked,
-            by_hand,
-            adds,
-            updates,
-            deletes,
+            space: Space::of(&snapshot, id)?,
             deletes_sample: sample(&snapshot, self.store.names(), id, Sampled::Deletes)?,
-            unconfirmed,
             what_if,
         })
     }

@@ -60,6 +60,40 @@ impl Lab {
         }
         found
     }
+
+    /// Changes the directory as its administrator.
+    #[track_caller]
+    pub(crate) fn modify(&self, ldif: &str) {
+        self.modify_with(ldif, &[]);
+    }
+
+    /// The same with options of `ldapmodify`.
+    #[track_caller]
+    pub(crate) fn modify_with(&self, ldif: &str, options: &[&str]) {
+        let password = self.optional("admin_password").unwrap_or_else(|| self.text("password"));
+        let (code, said) = self.modify_as(self.text("admin_name"), password, ldif, options);
+        assert_eq!(code, 0, "{said}\n{ldif}");
+    }
+
+    /// Changes the directory as somebody. Gives the exit code, which is that of LDAP, and what was said.
+    pub(crate) fn modify_as(&self, who: &str, password: &str, ldif: &str, options: &[&str]) -> (i32, String) {
+        let mut child = Command::new("ldapmodify")
+            .env("LDAPTLS_CACERT", self.text("ca"))
+            .args(["-x", "-H", self.text("ldaps"), "-D", who, "-w", password])
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("ldapmodify is missing; run tools/lab/install as root");
+        let mut input = child.stdin.take().unwrap();
+        let text = ldif.to_owned();
+        // Whoever is refused stops reading.
+        let writing = std::thread::spawn(move || drop(input.write_all(text.as_bytes())));
+        let output = child.wait_with_output().unwrap();
+        writing.join().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
 }
 
 /// An Active Directory domain with 60 users, 10 groups and 6 contacts.

@@ -3,9 +3,8 @@
 
 use crate::labs::{self, Lab};
 use serde_json::Value;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 /// A configuration for a directory and an embedded tenant.
 struct Office {
@@ -61,24 +60,6 @@ impl Office {
     fn tells(&self, arguments: &[&str], code: i32) -> Value {
         let printed = self.does(&[&["--json"], arguments].concat(), code);
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{printed}"))
-    }
-
-    /// Changes the directory as its administrator.
-    #[track_caller]
-    fn modify(&self, ldif: &str) {
-        let lab = &self.lab;
-        let password = lab.optional("admin_password").unwrap_or_else(|| lab.text("password"));
-        let mut child = Command::new("ldapmodify")
-            .env("LDAPTLS_CACERT", lab.text("ca"))
-            .args(["-x", "-H", lab.text("ldaps"), "-D", lab.text("admin_name"), "-w", password])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("ldapmodify is missing; run tools/lab/install as root");
-        child.stdin.take().unwrap().write_all(ldif.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{ldif}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// The name and the anchor of the person with an account.
@@ -216,7 +197,7 @@ fn one_object_of_an_active_directory_goes_its_way_by_name_and_by_anchor() {
              userPrincipalName: {name}@corp.example\nuserAccountControl: 544\n"
         )
     };
-    office.modify(&user("newton"));
+    office.lab.modify(&user("newton"));
     let dn = format!("CN=newton,{people}");
 
     // Nobody knows the newcomer yet; a look reads the directory and writes nothing.
@@ -237,7 +218,7 @@ fn one_object_of_an_active_directory_goes_its_way_by_name_and_by_anchor() {
         let found = office.tells(&["object", "find", form], 0);
         assert!(found["objects"].as_array().unwrap().iter().any(|one| one["dn"] == *dn), "{form}: {found:#}");
     }
-    office.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: department\ndepartment: Optics\n"));
+    office.lab.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: department\ndepartment: Optics\n"));
     let (ahead, _) = office.sync(&anchor, &["--what-if"]);
     assert!(ahead["read"].to_string().contains("Optics") && ahead["runs"].as_array().unwrap().is_empty(), "{ahead:#}");
     assert_eq!(office.in_cloud("newton@corp.example", "department").as_deref(), Some(""), "a look sends nothing");
@@ -246,13 +227,15 @@ fn one_object_of_an_active_directory_goes_its_way_by_name_and_by_anchor() {
     assert_eq!(office.in_cloud("newton@corp.example", "department").as_deref(), Some("Optics"));
 
     // Renamed and moved: found by the anchor, and by the old name, under which the store has it.
-    office.modify(&format!("dn: {dn}\nchangetype: modrdn\nnewrdn: CN=Isaac\ndeleteoldrdn: 1\nnewsuperior: OU=Groups,DC=corp,DC=example\n"));
+    office
+        .lab
+        .modify(&format!("dn: {dn}\nchangetype: modrdn\nnewrdn: CN=Isaac\ndeleteoldrdn: 1\nnewsuperior: OU=Groups,DC=corp,DC=example\n"));
     let (done, _) = office.sync(&written, &[]);
     let moved = "CN=Isaac,OU=Groups,DC=corp,DC=example";
     assert_eq!(office.tells(&["object", "find", moved], 0)["objects"][0]["dn"], moved, "{done:#}");
 
     // Gone.
-    office.modify(&format!("dn: {moved}\nchangetype: delete\n"));
+    office.lab.modify(&format!("dn: {moved}\nchangetype: delete\n"));
     let (ahead, _) = office.sync(&anchor, &["--what-if"]);
     assert!(ahead["steps"][2]["detail"].as_str().unwrap().contains("does not have"), "{ahead:#}");
     let (done, _) = office.sync(&anchor, &[]);
@@ -291,7 +274,7 @@ fn an_openldap_is_tried_chosen_and_read_by_commands() {
 
     // One person, by name, by account and by anchor.
     let people = "ou=People,dc=corp,dc=example";
-    office.modify(&format!(
+    office.lab.modify(&format!(
         "dn: cn=newton,{people}\nchangetype: add\nobjectClass: user\ncn: newton\nsn: newton\nsAMAccountName: newton\ndisplayName: newton\n\
          userPrincipalName: newton@corp.example\nuserAccountControl: 512\n"
     ));
@@ -300,13 +283,13 @@ fn an_openldap_is_tried_chosen_and_read_by_commands() {
     assert_eq!(counted(&done, "export-add"), 1, "{done:#}");
     let (dn, uuid) = office.person("newton", "entryUUID");
     let uuid = String::from_utf8(uuid).unwrap();
-    office.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: department\ndepartment: Optics\n"));
+    office.lab.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: department\ndepartment: Optics\n"));
     let (ahead, _) = office.sync(&uuid, &["--what-if"]);
     assert!(ahead["read"].to_string().contains("Optics"), "{ahead:#}");
     let (done, _) = office.sync(&uuid, &[]);
     assert_eq!(counted(&done, "export-update"), 1, "{done:#}");
     assert_eq!(office.in_cloud("newton@corp.example", "department").as_deref(), Some("Optics"));
-    office.modify(&format!("dn: {dn}\nchangetype: delete\n"));
+    office.lab.modify(&format!("dn: {dn}\nchangetype: delete\n"));
     let (done, _) = office.sync(&uuid, &[]);
     assert_eq!(counted(&done, "export-delete"), 1, "{done:#}");
     let cycle = office.tells(&["cycle", "start"], 0);

@@ -5,7 +5,6 @@ use crate::labs::{self, Lab};
 use base64::Engine as _;
 use serde_json::Value;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -27,37 +26,15 @@ fn document(config: &Path, code: i32, arguments: &[&str]) -> Value {
     serde_json::from_str(&shown).unwrap_or_else(|error| panic!("{error}: {shown}\n{told}"))
 }
 
-/// Changes the domain by LDIF as somebody. Gives the exit code, which is that of LDAP.
-fn modify(lab: &Lab, who: &str, password: &str, ldif: &str) -> i32 {
-    let mut child = Command::new("ldapmodify")
-        .env("LDAPTLS_CACERT", lab.text("ca"))
-        .args(["-x", "-H", lab.text("ldaps"), "-D", who, "-w", password])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(ldif.as_bytes()).unwrap();
-    child.wait().unwrap().code().unwrap()
-}
-
-#[track_caller]
-fn as_admin(lab: &Lab, ldif: &str) {
-    assert_eq!(modify(lab, lab.text("admin_name"), lab.text("admin_password"), ldif), 0, "{ldif}");
-}
-
 /// A configuration whose account is new in the domain and may do what everybody may.
 fn account(lab: &Lab, folder: &Path, name: &str) -> (PathBuf, String) {
     let quoted: Vec<u8> = format!("\"{PASSWORD}\"").encode_utf16().flat_map(u16::to_le_bytes).collect();
     let secret = base64::engine::general_purpose::STANDARD.encode(quoted);
-    as_admin(
-        lab,
-        &format!(
-            "dn: CN={name},OU=Service Accounts,{}\nchangetype: add\nobjectClass: user\nsAMAccountName: {name}\n\
+    lab.modify(&format!(
+        "dn: CN={name},OU=Service Accounts,{}\nchangetype: add\nobjectClass: user\nsAMAccountName: {name}\n\
              userPrincipalName: {name}@corp.example\nuserAccountControl: 66048\nunicodePwd:: {secret}\n",
-            lab.text("base")
-        ),
-    );
+        lab.text("base")
+    ));
     let (config, password) = (folder.join(name), folder.join(format!("{name}.password")));
     fs::write(&password, PASSWORD).unwrap();
     fs::write(folder.join("admin"), lab.text("admin_password")).unwrap();
@@ -104,7 +81,7 @@ fn has_exactly_that(lab: &Lab, config: &Path, bind_name: &str) {
     let found = lab.search("OU=People,DC=corp,DC=example", "(&(objectClass=user)(mail=*))", &["mail"]);
     let person = found.keys().find(|dn| dn.is_ascii()).unwrap();
     let change = |attribute: &str, value: &str| {
-        modify(lab, bind_name, PASSWORD, &format!("dn: {person}\nchangetype: modify\nreplace: {attribute}\n{attribute}{value}\n"))
+        lab.modify_as(bind_name, PASSWORD, &format!("dn: {person}\nchangetype: modify\nreplace: {attribute}\n{attribute}{value}\n"), &[]).0
     };
     assert_eq!(change("mS-DS-ConsistencyGuid", ":: AAECAwQFBgcICQoLDA0ODw=="), 0);
     for other in ["title", "description", "mail"] {
@@ -172,7 +149,7 @@ fn what_the_scripts_do_is_what_is_done_without_them() {
     // The same rights as change records, for what the account can read the access lists of.
     let (config, bind_name) = account(lab, folder.path(), "svc_ldif");
     let ldif = run(&config, &[&["account", "ad", "grant", "AD", "--script", "ldif"], &GRANTED[..]].concat());
-    as_admin(lab, &String::from_utf8(ldif.stdout).unwrap());
+    lab.modify(&String::from_utf8(ldif.stdout).unwrap());
     has_exactly_that(lab, &config, &bind_name);
     let windows = run(&config, &[&["account", "ad", "grant", "AD", "--script", "windows"], &whole[..]].concat());
     let windows = String::from_utf8(windows.stdout).unwrap();
@@ -205,7 +182,7 @@ fn a_new_password_is_known_whenever_it_is_cut_off() {
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(4) && told.contains("minimum password age"), "{told}");
     assert!(read(&kept) == PASSWORD && !next.exists() && opens(PASSWORD));
-    as_admin(lab, &format!("dn: {}\nchangetype: modify\nreplace: minPwdAge\nminPwdAge: 0\n", lab.text("base")));
+    lab.modify(&format!("dn: {}\nchangetype: modify\nreplace: minPwdAge\nminPwdAge: 0\n", lab.text("base")));
 
     let looked = document(&config, 0, &["account", "ad", "rotate", "AD", "--what-if"]);
     assert!(looked["what_if"] == true && read(&kept) == PASSWORD, "{looked:#}");

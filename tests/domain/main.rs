@@ -177,7 +177,7 @@ fn changes(world: &World) {
     // A deleted account that is reanimated is the same account, though the directory has forgotten most of it.
     world.modify(&format!("dn: {renamed}\nchangetype: delete\n"));
     brings(world, "deleting a user", &[("deleted", user, &[]), ("updated", group, &["member"])]);
-    world.modify_with(
+    world.lab.modify_with(
         &format!(
             "dn:{}\nchangetype: modify\ndelete: isDeleted\n-\nreplace: distinguishedName\ndistinguishedName: {renamed}\n",
             world.deleted("ada.example")

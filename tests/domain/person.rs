@@ -1,7 +1,9 @@
 //! Somebody at a real terminal, who reads what is shown and answers.
 
+use crate::labs::{self, Lab};
 use rexpect::session::{PtySession, spawn_command};
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -71,6 +73,27 @@ impl Person {
         self.terminal.flush().unwrap();
     }
 
+    /// Signs in to a directory, at first with a wrong password.
+    #[track_caller]
+    pub(crate) fn signs_in(&mut self, question: &str, lab: &Lab, wrong: &str) {
+        self.answers(question, lab.text("bind_name"));
+        self.answers("Password (not shown)", "not-the-password");
+        self.reads(wrong);
+        self.agrees(question);
+        self.answers("Password (not shown)", lab.text("password"));
+    }
+
+    /// Has it written and reads everything. Gives everything that was shown.
+    #[track_caller]
+    pub(crate) fn writes_and_looks(mut self) -> String {
+        self.agrees("Write it");
+        self.agrees("Read everything now");
+        self.reads("would be exported, such as");
+        let (seen, code) = self.leaves();
+        assert!(matches!(code, 0 | 1), "{code}\n{seen}");
+        seen
+    }
+
     /// Reads to the end. Gives everything that was shown, and the exit code.
     #[track_caller]
     pub(crate) fn leaves(mut self) -> (String, i32) {
@@ -84,4 +107,13 @@ impl Person {
 /// The program without a terminal.
 pub(crate) fn syncline(config: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_syncline")).arg("--config").arg(config).args(arguments).output().unwrap()
+}
+
+/// A directory in a file.
+pub(crate) fn people_in(folder: &Path) -> PathBuf {
+    let people = folder.join("people.ldif");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&people).unwrap());
+    labs::recipe(25, 3, 2).write_ldif(&mut file).unwrap();
+    file.flush().unwrap();
+    people
 }

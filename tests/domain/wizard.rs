@@ -24,11 +24,7 @@ fn from_an_empty_folder_to_the_first_what_if_with_wrong_answers_on_the_way() {
     person.reads("issued by an authority that is not trusted");
     person.answers("PEM file", lab.text("ca"));
     person.reads("its certificate is trusted until");
-    person.answers("Account (user@domain)", lab.text("bind_name"));
-    person.answers("Password (not shown)", "not-the-password");
-    person.reads("the password or the name is wrong");
-    person.agrees("Account (user@domain)");
-    person.answers("Password (not shown)", lab.text("password"));
+    person.signs_in("Account (user@domain)", &lab, "the password or the name is wrong");
     person.reads("what is deleted can be seen");
     person.reads("changes are told");
     person.reads("contacts below DC=corp,DC=example");

@@ -2,7 +2,7 @@
 
 use crate::labs::{self, Lab};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use tokio::runtime::Runtime;
@@ -243,7 +243,7 @@ impl World {
 
     /// Changes the directory by LDIF change records, as its administrator.
     pub(crate) fn modify(&self, ldif: &str) {
-        self.modify_with(ldif, &[]);
+        self.lab.modify(ldif);
     }
 
     /// The name of a deleted account.
@@ -259,22 +259,6 @@ impl World {
         let line =
             shown.lines().find(|line| line.starts_with("dn:")).unwrap_or_else(|| panic!("{account} is not among the deleted: {shown}"));
         line.strip_prefix("dn:").unwrap().to_owned()
-    }
-
-    /// The same with controls.
-    pub(crate) fn modify_with(&self, ldif: &str, controls: &[&str]) {
-        let mut child = Command::new("ldapmodify")
-            .env("LDAPTLS_CACERT", self.lab.text("ca"))
-            .args(["-x", "-H", self.lab.text("ldaps"), "-D", self.lab.text("admin_name"), "-w", self.lab.text("admin_password")])
-            .args(controls)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("ldapmodify is missing; run tools/lab/install as root");
-        child.stdin.take().unwrap().write_all(ldif.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{ldif}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

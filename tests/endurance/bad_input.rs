@@ -1,22 +1,10 @@
 //! Files and values of every bad sort: each is named, stops no more than it must, and deletes nothing.
 
-use crate::world::{World, counted, exported};
+use crate::world::{World, counted, exported, person};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-
-/// One person; `more` are further lines.
-fn person(number: u32, more: &str) -> String {
-    let id = STANDARD.encode([[0u8; 12].as_slice(), &number.to_be_bytes()].concat());
-    let sid =
-        STANDARD.encode([&[1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0][..], &number.to_le_bytes()].concat());
-    format!(
-        "dn: CN=Person {number},OU=People,DC=corp,DC=example\nobjectClass: top\nobjectClass: user\ncn: Person {number}\n\
-         displayName: Person {number}\nobjectGUID:: {id}\nobjectSid:: {sid}\nsAMAccountName: p{number}\n\
-         userPrincipalName: p{number}@corp.example\nuserAccountControl: 512\n{more}\n"
-    )
-}
 
 /// One group; `more` are further lines.
 fn group(number: u32, more: &str) -> String {

@@ -17,7 +17,7 @@ fn openldap() -> &'static Lab {
 /// A world in which that directory was sent once, and nothing since.
 fn settled() -> World {
     let lab = openldap();
-    let world = World::of_openldap(lab, "corp");
+    let world = World::of_server(lab, "ldap", "corp");
     assert!(counted(&world.cycle(0, &["--initial"]), "export-add") >= 300);
     assert_eq!(exported(&world.cycle(0, &[])), 0);
     world.clear("/traffic");

@@ -44,7 +44,7 @@ fn rests(life: &Life) -> Duration {
 fn shut_out(life: &Life, world: &World, lab: &Lab, dn: &str, name: &str) -> Duration {
     assert!(enabled(world, name), "{name}");
     let began = rests(life);
-    modify(lab, "ad", dn, "userAccountControl", "514");
+    modify(lab, dn, "userAccountControl", "514");
     loop {
         let now = rests(life);
         let passed = now.saturating_sub(began);

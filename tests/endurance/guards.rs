@@ -3,27 +3,15 @@
 //!
 //! docs/guide/service.md lists all guards with their tests; those that need another laboratory stand there.
 
-use crate::world::{World, counted, exported};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::world::{World, counted, exported, person};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 const PEOPLE: u32 = 30;
 
-fn person(number: u32) -> String {
-    let id = STANDARD.encode([[0u8; 12].as_slice(), &number.to_be_bytes()].concat());
-    let sid =
-        STANDARD.encode([&[1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0][..], &number.to_le_bytes()].concat());
-    format!(
-        "dn: CN=Person {number},OU=People,DC=corp,DC=example\nobjectClass: top\nobjectClass: user\ncn: Person {number}\n\
-         displayName: Person {number}\nobjectGUID:: {id}\nobjectSid:: {sid}\nsAMAccountName: p{number}\n\
-         userPrincipalName: p{number}@corp.example\nuserAccountControl: 512\n"
-    )
-}
-
 /// A directory of these people.
 fn of(numbers: impl IntoIterator<Item = u32>) -> String {
-    format!("version: 1\n\n{}", numbers.into_iter().map(person).collect::<Vec<_>>().join("\n"))
+    format!("version: 1\n\n{}", numbers.into_iter().map(|number| person(number, "")).collect::<Vec<_>>().join("\n"))
 }
 
 /// A world in which thirty people were sent.
@@ -31,6 +19,15 @@ fn settled() -> World {
     let world = World::new(&of(1..=PEOPLE), &[]);
     assert_eq!(counted(&world.cycle(0, &["--initial"]), "export-add"), u64::from(PEOPLE));
     world
+}
+
+/// Configures a second directory like the first. Gives the place of its file, which is not there yet.
+fn with_a_second_directory(world: &World) -> PathBuf {
+    let first = std::fs::read_to_string(world.connector_file("10-")).unwrap();
+    let other = first.replace("name = \"corp\"", "name = \"second\"").replace("directory.ldif", "second.ldif");
+    assert_ne!(other, first);
+    std::fs::write(world.config().join("connectors/20-second.toml"), other).unwrap();
+    world.directory_file().with_file_name("second.ldif")
 }
 
 fn set(world: &World, key: &str, value: &str) {
@@ -216,11 +213,7 @@ fn staging_sends_nothing_and_says_what_waits() {
 #[test]
 fn a_source_that_was_never_read_holds_the_export_back() {
     let world = World::new(&of(1..=PEOPLE), &[]);
-    let second = world.directory_file().with_file_name("second.ldif");
-    let first = std::fs::read_to_string(world.connector_file("10-")).unwrap();
-    let other = first.replace("name = \"corp\"", "name = \"second\"").replace("directory.ldif", "second.ldif");
-    assert_ne!(other, first);
-    std::fs::write(world.config().join("connectors/20-second.toml"), other).unwrap();
+    let second = with_a_second_directory(&world);
     let words = ["second was never read completely", "30 objects wait", "among them Person "];
     let stopped = stops(&world, 4, &["cycle", "start", "--initial"], "no-start-source-never-read", &words);
     assert!(stopped.review(&world).contains("second"));
@@ -233,11 +226,8 @@ fn a_source_that_was_never_read_holds_the_export_back() {
 #[test]
 fn deletes_wait_while_a_directory_cannot_be_read_and_are_named() {
     let world = World::new(&of(1..=PEOPLE), &[]);
-    let second = world.directory_file().with_file_name("second.ldif");
+    let second = with_a_second_directory(&world);
     std::fs::write(&second, of([50])).unwrap();
-    let first = std::fs::read_to_string(world.connector_file("10-")).unwrap();
-    let other = first.replace("name = \"corp\"", "name = \"second\"").replace("directory.ldif", "second.ldif");
-    std::fs::write(world.config().join("connectors/20-second.toml"), other).unwrap();
     world.cycle(0, &["--initial"]);
     world.write_directory(&of(2..=PEOPLE));
     std::fs::remove_file(&second).unwrap();

@@ -3,8 +3,6 @@
 use crate::labs::{self, Lab};
 use crate::served::{Served, comes};
 use crate::world::World;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 use syncline::context::{Clock as _, SystemClock};
 use syncline::directory_generator::DirectoryRecipe;
@@ -15,48 +13,15 @@ const LONG_BEFORE: Duration = Duration::from_secs(45);
 
 /// A world that reads such a directory, and by itself once an hour.
 pub(crate) fn world(lab: &Lab, kind: &str) -> World {
-    let world = World::with_source(&[], |folder| {
-        let password = folder.join("password");
-        std::fs::write(&password, lab.text("password")).unwrap();
-        let mut flags = vec![
-            ("--source", kind),
-            ("--name", "corp"),
-            ("--url", lab.text("ldaps")),
-            ("--ca-file", lab.text("ca")),
-            ("--bind-name", lab.text("bind_name")),
-            ("--secret-file", password.to_str().unwrap()),
-            ("--domain", "corp.example"),
-        ];
-        if kind == "ldap" {
-            flags.push(("--base", lab.text("base")));
-        }
-        flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect()
-    });
-    if kind == "ldap" {
-        // The people of the test directory have the classes of Active Directory.
-        let path = world.connector_file("10-");
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, format!("{text}\n[selection]\nobject_types = [\"user\", \"group\", \"contact\"]\n")).unwrap();
-    }
+    let world = World::of_server(lab, kind, "corp");
     world.json(0, &["scheduler", "set", "--interval", "1h"]);
     world
 }
 
-/// Gives somebody another value, as the directory's administrator.
-pub(crate) fn modify(lab: &Lab, kind: &str, dn: &str, attribute: &str, value: &str) {
-    let password = if kind == "ad" { "admin_password" } else { "password" };
-    let mut child = Command::new("ldapmodify")
-        .env("LDAPTLS_CACERT", lab.text("ca"))
-        .args(["-x", "-H", lab.text("ldaps"), "-D", lab.text("admin_name"), "-w", lab.text(password)])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("ldapmodify is missing; run tools/lab/install as root");
-    let ldif = format!("dn: {dn}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n");
-    child.stdin.take().unwrap().write_all(ldif.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}\n{ldif}", String::from_utf8_lossy(&output.stderr));
+/// Gives somebody another value.
+#[track_caller]
+pub(crate) fn modify(lab: &Lab, dn: &str, attribute: &str, value: &str) {
+    lab.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n"));
 }
 
 /// Changes people one after the other, and tells how long each took to arrive.
@@ -74,7 +39,7 @@ fn arrives_soon(lab: &Lab, kind: &str, recipe: &DirectoryRecipe) -> Vec<Duration
     let people = (0..recipe.users).map(|index| recipe.user_dn(index)).filter(|dn| dn.is_ascii() && !dn.contains('\\'));
     for (number, dn) in people.take(3).enumerate() {
         let name = format!("Arrived In Time {number}");
-        modify(lab, kind, &dn, "displayName", &name);
+        modify(lab, &dn, "displayName", &name);
         let began = clock.elapsed();
         assert!(comes(|| world.tenant_state().iter().any(|line| line.contains(&name))), "{name} did not arrive by itself");
         took.push(clock.elapsed().saturating_sub(began));

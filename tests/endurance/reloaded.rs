@@ -9,20 +9,7 @@ use crate::world::World;
 #[test]
 fn a_changed_configuration_is_followed_by_a_cycle_where_accounts_can_be_disabled() {
     let lab = labs::up("samba-ad", &labs::recipe(40, 4, 2), &[]);
-    let world = World::with_source(&[], |folder| {
-        let password = folder.join("password");
-        std::fs::write(&password, lab.text("password")).unwrap();
-        let flags = [
-            ("--source", "ad"),
-            ("--name", "corp"),
-            ("--url", lab.text("ldaps")),
-            ("--ca-file", lab.text("ca")),
-            ("--bind-name", lab.text("bind_name")),
-            ("--secret-file", password.to_str().unwrap()),
-            ("--domain", "corp.example"),
-        ];
-        flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect()
-    });
+    let world = World::of_server(&lab, "ad", "corp");
     world.json(0, &["scheduler", "set", "--interval", "12h", "--near-real-time", "false"]);
     let service = Served::start(&world);
     let last = || world.json(0, &["scheduler", "show"])["last_success"].as_str().map(str::to_owned);

@@ -54,7 +54,7 @@ fn without_its_store_everything_of_a_file_joins_again() {
 #[test]
 fn without_its_store_everything_of_a_server_joins_again() {
     let lab: Lab = labs::up("openldap", &labs::recipe(80, 8, 4), &[]);
-    let world = World::of_openldap(&lab, "people");
+    let world = World::of_server(&lab, "ldap", "people");
     assert!(counted(&world.cycle(0, &["--initial"]), "export-add") >= 80);
     assert_eq!(exported(&world.cycle(0, &[])), 0);
     joins_again(&world);

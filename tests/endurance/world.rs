@@ -1,6 +1,8 @@
 //! One world per test: a directory in a file, a tenant in a process of its own, the program between them.
 
 use crate::labs::Lab;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -42,6 +44,18 @@ pub(crate) fn people(users: u64, groups: u64, contacts: u64) -> String {
     String::from_utf8(text).unwrap()
 }
 
+/// One person of a made-up domain; `more` are further lines.
+pub(crate) fn person(number: u32, more: &str) -> String {
+    let id = STANDARD.encode([[0u8; 12].as_slice(), &number.to_be_bytes()].concat());
+    let sid =
+        STANDARD.encode([&[1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0][..], &number.to_le_bytes()].concat());
+    format!(
+        "dn: CN=Person {number},OU=People,DC=corp,DC=example\nobjectClass: top\nobjectClass: user\ncn: Person {number}\n\
+         displayName: Person {number}\nobjectGUID:: {id}\nobjectSid:: {sid}\nsAMAccountName: p{number}\n\
+         userPrincipalName: p{number}@corp.example\nuserAccountControl: 512\n{more}\n"
+    )
+}
+
 impl World {
     /// A world with this directory and an empty tenant. `arguments` go to the tenant.
     pub(crate) fn new(directory: &str, arguments: &[&str]) -> Self {
@@ -57,27 +71,31 @@ impl World {
         world
     }
 
-    /// A world whose source is an OpenLDAP of the laboratory.
-    pub(crate) fn of_openldap(lab: &Lab, name: &str) -> Self {
+    /// A world whose source is a server of the laboratory: `kind` is that of `init`.
+    pub(crate) fn of_server(lab: &Lab, kind: &str, name: &str) -> Self {
         let world = Self::with_source(&[], |folder| {
             let password = folder.join("password");
             std::fs::write(&password, lab.text("password")).unwrap();
-            let flags = [
-                ("--source", "ldap"),
+            let mut flags = vec![
+                ("--source", kind),
                 ("--name", name),
                 ("--url", lab.text("ldaps")),
                 ("--ca-file", lab.text("ca")),
                 ("--bind-name", lab.text("bind_name")),
                 ("--secret-file", password.to_str().unwrap()),
-                ("--base", lab.text("base")),
                 ("--domain", "corp.example"),
             ];
+            if kind == "ldap" {
+                flags.push(("--base", lab.text("base")));
+            }
             flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect()
         });
-        // The people of the test directory have the classes of Active Directory.
-        let path = world.connector_file("10-");
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, format!("{text}\n[selection]\nobject_types = [\"user\", \"group\", \"contact\"]\n")).unwrap();
+        if kind == "ldap" {
+            // The people of the test directory have the classes of Active Directory.
+            let path = world.connector_file("10-");
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, format!("{text}\n[selection]\nobject_types = [\"user\", \"group\", \"contact\"]\n")).unwrap();
+        }
         world
     }
 

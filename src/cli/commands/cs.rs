@@ -50,9 +50,9 @@ pub(in crate::cli) fn run(app: &App, command: &CsCommand) -> Result<Exit, Comman
 fn clear(app: &App, connector: &str, force: bool, what_if: bool) -> Result<Exit, CommandError> {
     let service = app.service(Access::Existing)?;
     let cleared = service.clear_space(&app.cx, connector, force, what_if, app.wait)?;
-    let exit = if cleared.deletes > 0 { Exit::Warnings } else { Exit::Ok };
-    app.output.result(&cleared, |space| {
-        let name = &space.connector;
+    let exit = if cleared.space.deletes > 0 { Exit::Warnings } else { Exit::Ok };
+    app.output.result(&cleared, |cleared| {
+        let (name, space) = (&cleared.connector, &cleared.space);
         let would = if what_if { "would be forgotten" } else { "are forgotten" };
         app.output.line(clean(format!(
             "{} objects of {name} {would}; {} of them are linked, and found again by the next cycle",
@@ -69,8 +69,8 @@ fn clear(app: &App, connector: &str, force: bool, what_if: bool) -> Result<Exit,
                 app.output.line(format!("  {} {what}", thousands(count)));
             }
         }
-        if !space.deletes_sample.is_empty() {
-            app.output.line(clean(format!("  that stay: {}", space.deletes_sample)));
+        if !cleared.deletes_sample.is_empty() {
+            app.output.line(clean(format!("  that stay: {}", cleared.deletes_sample)));
         }
         app.output.note(if what_if {
             "\nNothing was written.".to_owned()

@@ -3,9 +3,7 @@
 use crate::labs::Lab;
 use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use syncline::connector::Connector;
 use syncline::connector::ad::{AdConnector, AdSettings, DeltaMode};
@@ -165,20 +163,7 @@ impl<'a> World<'a> {
     /// Changes the domain, as its administrator.
     #[track_caller]
     pub(crate) fn modify(&self, ldif: &str) {
-        let mut child = Command::new("ldapmodify")
-            .env("LDAPTLS_CACERT", self.lab.text("ca"))
-            .args(["-x", "-H", self.lab.text("ldaps"), "-D", self.lab.text("admin_name"), "-w", self.lab.text("admin_password")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("ldapmodify is missing; run tools/lab/install as root");
-        let mut input = child.stdin.take().unwrap();
-        let text = ldif.to_owned();
-        let writing = std::thread::spawn(move || input.write_all(text.as_bytes()));
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}\n{ldif}", String::from_utf8_lossy(&output.stderr));
-        writing.join().unwrap().unwrap();
+        self.lab.modify(ldif);
     }
 
     /// The imported object of a name.

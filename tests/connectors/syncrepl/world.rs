@@ -5,7 +5,6 @@ use crate::labs::{self, Lab};
 use futures_util::StreamExt as _;
 use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use syncline::connector::directory::Selection;
@@ -94,13 +93,8 @@ impl World {
 
     /// The same; changes that are refused are passed over.
     pub(crate) fn try_change(&self, ldif: &str) -> (bool, String) {
-        let mut command = Command::new("ldapmodify");
-        command.args(["-x", "-c", "-e", "!relax", "-H", self.lab.text("ldap"), "-D", self.lab.text("admin_name")]);
-        command.args(["-w", self.lab.text("password")]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("ldapmodify is missing; run tools/lab/install as root");
-        child.stdin.take().unwrap().write_all(ldif.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let (code, said) = self.lab.modify_as(self.lab.text("admin_name"), self.lab.text("password"), ldif, &["-c", "-e", "!relax"]);
+        (code == 0, said)
     }
 
     /// Stops the server and starts it again: what it remembered of deletes is lost.
