@@ -37,14 +37,33 @@ pub(super) fn write_rows<'r, K: Key + 'static, V: Value + 'static>(
     rows: &[(K::SelfType<'r>, Option<V::SelfType<'r>>)],
     tally: &mut Tally,
 ) -> Result<(), Fault> {
+    put_rows(table, rows, false, tally)
+}
+
+/// The same for rows of which somebody who looked knows that each differs from what is there: one way down the tree less.
+fn write_changed_rows<'r, K: Key + 'static, V: Value + 'static>(
+    table: &mut Table<'_, K, V>,
+    rows: &[(K::SelfType<'r>, Option<V::SelfType<'r>>)],
+    tally: &mut Tally,
+) -> Result<(), Fault> {
+    put_rows(table, rows, true, tally)
+}
+
+fn put_rows<'r, K: Key + 'static, V: Value + 'static>(
+    table: &mut Table<'_, K, V>,
+    rows: &[(K::SelfType<'r>, Option<V::SelfType<'r>>)],
+    changed: bool,
+    tally: &mut Tally,
+) -> Result<(), Fault> {
     let last = table.last()?.map(|(key, _)| K::as_bytes(&key.value()).as_ref().to_vec());
     let known = last.map_or(0, |last| rows.partition_point(|(key, _)| K::compare(K::as_bytes(key).as_ref(), &last).is_le()));
     let (known, new) = rows.split_at(known);
     for (key, value) in known {
-        tally.read += 1;
-        if let Some(value) = value.as_ref().filter(|_| V::fixed_width() == Some(0)) {
-            // A row without a value says all by being there: no need to look before writing.
-            tally.written += u64::from(table.insert(key, value)?.is_none());
+        tally.read += u64::from(!changed);
+        if let Some(value) = value.as_ref().filter(|_| changed || V::fixed_width() == Some(0)) {
+            // Known to be another, or a row without a value, which says all by being there: no need to look before.
+            let before = table.insert(key, value)?;
+            tally.written += u64::from(changed || before.is_none());
         } else if let Some(value) = value {
             let same = table.get(key)?.is_some_and(|old| V::as_bytes(&old.value()).as_ref() == V::as_bytes(value).as_ref());
             if !same {
@@ -399,7 +418,7 @@ impl Writer<'_> {
         }
         drop(links);
         let rows: Vec<_> = rows.iter().map(|(id, bytes)| (*id, bytes.as_deref())).collect();
-        write_rows(&mut table, &rows, self.tally)
+        write_changed_rows(&mut table, &rows, self.tally)
     }
 
     /// True when another object has the name of a placeholder, or gets it in this set.
@@ -507,7 +526,7 @@ impl Writer<'_> {
             rows.push((id.0, new));
         }
         let rows: Vec<_> = rows.iter().map(|(id, bytes)| (*id, bytes.as_deref())).collect();
-        write_rows(&mut table, &rows, self.tally)?;
+        write_changed_rows(&mut table, &rows, self.tally)?;
         let lineages: Vec<_> = lineages.iter().map(|(id, bytes)| (*id, bytes.as_deref())).collect();
         self.rows(tables::LINEAGE, &lineages)
     }
@@ -560,7 +579,7 @@ impl Writer<'_> {
             }
             rows.push((key, (state != 0).then_some(state)));
         }
-        write_rows(&mut forward, &rows, self.tally)?;
+        write_changed_rows(&mut forward, &rows, self.tally)?;
         drop(forward);
         reverse.sort_unstable();
         self.rows(tables::CS_REFERRER, &reverse)?;
@@ -608,18 +627,23 @@ impl Writer<'_> {
         let last = forward.last()?.map(|(key, _)| key.value());
         let mut reverse = Vec::new();
         let mut counts: BTreeMap<(u64, u16), i64> = BTreeMap::new();
-        for (key, row) in &changes {
-            let (owner, attr, target) = *key;
-            let known = last.is_some_and(|last| *key <= last);
+        let mut rows = Vec::with_capacity(changes.len());
+        for (key, row) in changes {
+            let (owner, attr, target) = key;
+            let known = last.is_some_and(|last| key <= last);
             self.tally.read += u64::from(known);
-            let present = known && forward.get(*key)?.is_some();
-            if present != row.is_some() {
-                reverse.push(((target, attr, owner), row.map(|_| ())));
-                *counts.entry((owner, attr)).or_default() += if present { -1 } else { 1 };
+            let present = if known { forward.get(key)?.map(|row| row.value()) } else { None };
+            if present == row {
+                continue;
             }
+            if present.is_some() != row.is_some() {
+                reverse.push(((target, attr, owner), row.map(|_| ())));
+                *counts.entry((owner, attr)).or_default() += if present.is_some() { -1 } else { 1 };
+            }
+            rows.push((key, row));
         }
         reverse.sort_unstable();
-        write_rows(&mut forward, &changes, self.tally)?;
+        write_changed_rows(&mut forward, &rows, self.tally)?;
         drop(forward);
         self.rows(tables::MV_REFERRER, &reverse)?;
         self.count(tables::MV_REFERENCE_COUNT, counts)
@@ -636,11 +660,11 @@ impl Writer<'_> {
         }
         let mut table = self.transaction.open_table(definition)?;
         let mut rows = Vec::with_capacity(changes.len());
-        for (key, change) in changes {
+        for (key, change) in changes.into_iter().filter(|(_, change)| *change != 0) {
             let count = table.get(key)?.map_or(0, |row| row.value()).saturating_add_signed(change);
             rows.push((key, (count > 0).then_some(count)));
         }
-        write_rows(&mut table, &rows, self.tally)
+        write_changed_rows(&mut table, &rows, self.tally)
     }
 
     /// Writes the rows that follow from objects.
