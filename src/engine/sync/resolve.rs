@@ -156,18 +156,30 @@ fn compare_metaverse(view: &View<'_>, job: &InboundJob, fresh: bool) -> Result<V
     Ok(changes)
 }
 
-/// What single references of a target object ask for, and which target objects must be compared whole.
+/// What single references of a target object ask for, and of which target objects more must be compared.
 struct TargetWork {
     /// Wanted or not; `None` when no flow decides the attribute.
     single: BTreeMap<(CsId, AttrId, CsId), Option<bool>>,
+    /// All references are compared.
     whole: BTreeSet<CsId>,
-    flows: BTreeMap<CsId, Option<OutboundReferences>>,
+    /// All references of these attributes are compared: several flows decide one, or what it computes hangs on references.
+    attributes: BTreeMap<CsId, BTreeSet<AttrId>>,
+    /// Flows of target objects whose metaverse object has no unit in this batch.
+    flows: BTreeMap<CsId, Option<Unvisited>>,
+}
+
+/// The reference flows of a target object without a unit in the batch.
+struct Unvisited {
+    job: OutboundReferences,
+    /// What they compute hangs on references, and nobody else looks at it again.
+    read_references: bool,
 }
 
 fn target_changes(batch: &mut Batch<'_>, changes: &[MetaverseChange]) -> Result<(), StoreError> {
     let mut work = TargetWork {
         single: BTreeMap::new(),
         whole: batch.outbound.values().filter(|job| job.whole).map(|job| job.target).collect(),
+        attributes: BTreeMap::new(),
         flows: BTreeMap::new(),
     };
     work.compare_rows(batch)?;
@@ -198,22 +210,21 @@ fn target_changes(batch: &mut Batch<'_>, changes: &[MetaverseChange]) -> Result<
         }
     }
     let view = batch.view();
-    let jobs: Vec<&OutboundReferences> = work
-        .whole
-        .iter()
-        .filter_map(|target| batch.outbound.get(target).or_else(|| work.flows.get(target).and_then(Option::as_ref)))
-        .collect();
+    let whole = work.whole.iter().map(|target| (target, None));
+    let partly = work.attributes.iter().filter(|(target, _)| !work.whole.contains(target)).map(|(target, some)| (target, Some(some)));
+    let jobs: Vec<(&OutboundReferences, Option<&BTreeSet<AttrId>>)> =
+        whole.chain(partly).filter_map(|(target, some)| Some((work.job(batch, *target)?, some))).collect();
     let rows: Vec<(CsId, MvId, Vec<CsReference>)> = jobs
         .par_iter()
         .with_min_len(16)
-        .map(|job| Ok((job.target, job.mv, compare_target(&view, job, batch.is_new_object(job.target))?)))
+        .map(|(job, some)| Ok((job.target, job.mv, compare_target(&view, job, *some, batch.is_new_object(job.target))?)))
         .collect::<Result<_, StoreError>>()?;
     for (target, mv, rows) in rows {
         apply_rows(batch, target, mv, rows)?;
     }
     let mut single: BTreeMap<CsId, Vec<CsReference>> = BTreeMap::new();
     for ((owner, attr, target), wanted) in work.single {
-        if work.whole.contains(&owner) {
+        if work.whole.contains(&owner) || work.attributes.get(&owner).is_some_and(|some| some.contains(&attr)) {
             continue;
         }
         let Some(object) = batch.view().cs(owner)? else { continue };
@@ -233,16 +244,22 @@ fn target_changes(batch: &mut Batch<'_>, changes: &[MetaverseChange]) -> Result<
 }
 
 impl TargetWork {
+    /// What decides about a target object's references.
+    fn job<'w>(&'w self, batch: &'w Batch<'_>, target: CsId) -> Option<&'w OutboundReferences> {
+        batch.outbound.get(&target).or_else(|| self.flows.get(&target).and_then(Option::as_ref).map(|found| &found.job))
+    }
+
     /// Single references that units name are held against the metaverse.
     fn compare_rows(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
         let view = batch.view();
         for job in batch.outbound.values().filter(|job| !job.whole && !job.rows.is_empty()) {
-            if job.flows.iter().any(|flow| is_computed(flow) || is_shared(flow, &job.flows)) {
-                self.whole.insert(job.target);
-                continue;
-            }
             for (attr, to) in &job.rows {
-                let source = job.flows.iter().find(|flow| flow.target == *attr).map(|flow| &flow.source);
+                let deciding = job.flows.iter().find(|flow| flow.target == *attr);
+                if deciding.is_some_and(|flow| is_computed(flow) || is_shared(flow, &job.flows)) {
+                    self.attributes.entry(job.target).or_default().insert(*attr);
+                    continue;
+                }
+                let source = deciding.map(|flow| &flow.source);
                 let wanted = match (source, metaverse_of(&view, *to)?) {
                     (Some(ReferenceSource::Attribute(source)), Some(mv)) => Some(view.has_mv_reference(job.mv, *source, mv)?),
                     (Some(ReferenceSource::Attribute(_)), None) => Some(false),
@@ -273,14 +290,21 @@ impl TargetWork {
             let found = reference_flows(&batch.view(), batch, owner, from)?;
             self.flows.insert(from, found);
         }
-        let Some(job) = known.or_else(|| self.flows.get(&from).and_then(Option::as_ref)) else { return Ok(()) };
+        let found = self.flows.get(&from).and_then(Option::as_ref);
+        // A unit whose decisions hang on references is taken again when they change: here it needs no second look.
+        let computed_anew = known.is_none() && found.is_some_and(|found| found.read_references);
+        let Some(job) = known.or(found.map(|found| &found.job)) else { return Ok(()) };
         for flow in &job.flows {
-            if is_computed(flow) || is_shared(flow, &job.flows) {
-                self.whole.insert(from);
-                return Ok(());
-            }
-            if let (true, Some(to)) = (flow.source == ReferenceSource::Attribute(attr), to) {
-                self.single.insert((from, flow.target, to), Some(wanted));
+            if is_computed(flow) {
+                if computed_anew {
+                    self.attributes.entry(from).or_default().insert(flow.target);
+                }
+            } else if flow.source == ReferenceSource::Attribute(attr) {
+                if is_shared(flow, &job.flows) {
+                    self.attributes.entry(from).or_default().insert(flow.target);
+                } else if let Some(to) = to {
+                    self.single.insert((from, flow.target, to), Some(wanted));
+                }
             }
         }
         Ok(())
@@ -296,7 +320,7 @@ fn is_shared(flow: &ReferenceFlow, flows: &[ReferenceFlow]) -> bool {
 }
 
 /// The reference flows that decide for a target object whose metaverse object has no unit in this batch.
-fn reference_flows(view: &View<'_>, batch: &Batch<'_>, owner: MvId, target: CsId) -> Result<Option<OutboundReferences>, StoreError> {
+fn reference_flows(view: &View<'_>, batch: &Batch<'_>, owner: MvId, target: CsId) -> Result<Option<Unvisited>, StoreError> {
     let (Some(source), Some(object)) = (view.mv(owner)?, view.cs(target)?) else { return Ok(None) };
     let book = batch.book;
     let image = MvImage::new(view, &source);
@@ -304,21 +328,33 @@ fn reference_flows(view: &View<'_>, batch: &Batch<'_>, owner: MvId, target: CsId
     let creating = !expected_exists(&object);
     let wanted = scope.and_then(|scope| book.rules.want(&of_type(&scope, object.object_type), &image, creating, book.run));
     // A metaverse object that cannot be exported keeps what it has; its own unit reports why.
-    Ok(wanted.ok().map(|wanted| OutboundReferences {
-        mv: owner,
-        target,
-        flows: wanted.references,
-        merged: wanted.merged,
-        whole: false,
-        rows: Vec::new(),
+    Ok(wanted.ok().map(|wanted| Unvisited {
+        job: OutboundReferences { mv: owner, target, flows: wanted.references, merged: wanted.merged, whole: false, rows: Vec::new() },
+        read_references: image.read_references(),
     }))
 }
 
-fn compare_target(view: &View<'_>, job: &OutboundReferences, fresh: bool) -> Result<Vec<CsReference>, StoreError> {
+/// The references of a target object as they must be; of `some` attributes only, if they are given.
+fn compare_target(
+    view: &View<'_>,
+    job: &OutboundReferences,
+    some: Option<&BTreeSet<AttrId>>,
+    fresh: bool,
+) -> Result<Vec<CsReference>, StoreError> {
     let owner = job.target;
     let Some(object) = view.cs(owner)? else { return Ok(Vec::new()) };
-    let current = if fresh && view.rows_untouched(owner) { Vec::new() } else { view.cs_rows(owner)? };
-    let decided = |flow: &&ReferenceFlow| flow.source != ReferenceSource::Keep;
+    let current = match some {
+        _ if fresh && view.rows_untouched(owner) => Vec::new(),
+        None => view.cs_rows(owner)?,
+        Some(some) => {
+            let mut rows = Vec::new();
+            for attr in some {
+                rows.extend(view.cs_rows_of(owner, *attr)?);
+            }
+            rows
+        }
+    };
+    let decided = |flow: &&ReferenceFlow| flow.source != ReferenceSource::Keep && some.is_none_or(|some| some.contains(&flow.target));
     if current.is_empty() && !job.flows.iter().any(|flow| decided(&flow)) {
         return Ok(Vec::new());
     }

@@ -219,6 +219,14 @@ impl View<'_> {
         Ok(self.with_changes(owner, self.snapshot.cs_references(owner)?))
     }
 
+    /// The references of one attribute of an object, in all states, ascending by target.
+    pub(crate) fn cs_rows_of(&self, owner: CsId, attr: AttrId) -> Result<Vec<CsReference>, StoreError> {
+        self.note(footprint_object(owner));
+        let mut rows = self.with_changes(owner, self.snapshot.cs_references_of(owner, attr)?);
+        rows.retain(|row| row.attr == attr);
+        Ok(rows)
+    }
+
     /// The references of an object that any stage touches, ascending by attribute and target.
     pub(crate) fn cs_touched(&self, owner: CsId) -> Result<Vec<CsReference>, StoreError> {
         self.note(footprint_object(owner));
