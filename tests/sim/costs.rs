@@ -26,7 +26,7 @@ const T: ConnectorId = ConnectorId(3);
 /// So many members the target takes in one batch.
 const BATCH_REFERENCES: usize = 1_000;
 
-/// As the built-in rules do, so that the group itself changes with every member.
+/// As the built-in rules do: the group itself changes with every member, and has a reference that is computed.
 const SIZE: &str = r#"
 [[rule]]
 name = "In from A - Group Size"
@@ -47,7 +47,7 @@ mv_type = "group"
 link = "join"
 order = 61
 scope = [[{ attr = "memberCount", op = "LESSTHAN", value = "100000" }, { attr = "member", op = "ISNOTNULL" }]]
-flows = [{ to = "description", from = "displayName" }]
+flows = [{ to = "description", from = "displayName" }, { to = "manager", expr = 'IIF(IsPresent([mail]), [manager], NULL)' }]
 "#;
 
 /// What a directory tells of one object.
