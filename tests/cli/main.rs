@@ -2,6 +2,7 @@
 
 mod alerts;
 mod browse;
+mod browser;
 mod by_hand;
 mod choices;
 mod config;
@@ -18,6 +19,7 @@ mod lint;
 mod object_errors;
 mod one_object;
 mod operate;
+mod pages;
 mod passwords;
 mod private;
 mod serve;
