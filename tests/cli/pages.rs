@@ -150,7 +150,7 @@ fn a_browser_shows_every_change_that_waits() {
     }
     assert!(shown.iter().any(|shown| shown == "bU+202Etxt.exe"), "what turns letters round is named");
     let text = browser.value("document.body.innerText").to_string();
-    for wanted in ["10 deletes wait, 5 allowed", "--allow-deletes", "Would be emptied", target["plan"].as_str().expect("a plan")] {
+    for wanted in ["10 deletes wait, 5 are allowed", "--allow-deletes", "Would be emptied", target["plan"].as_str().expect("a plan")] {
         assert!(text.contains(wanted), "{wanted} is missing");
     }
     // What is folded away on the screen opens without a script, and its links lead to it.

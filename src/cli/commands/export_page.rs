@@ -3,7 +3,7 @@
 
 use super::html_page::{changes, html_page, name, told, value, visible};
 use crate::cli::calls::call;
-use crate::cli::output::{moment, thousands};
+use crate::cli::output::{counted, moment, thousands};
 use crate::service::{TakeOver, TakeOversView, WhatIfObject, WhatIfView};
 use maud::{Markup, html};
 
@@ -75,7 +75,7 @@ fn warnings(target: &WhatIfView) -> Markup {
             p.removed {
                 strong { "The export would stop before its first object: " }
                 (counted(target.deletes, "delete waits", "deletes wait")) ", "
-                (thousands(target.delete_limit.unwrap_or_default())) " allowed. After a review, to send exactly these:" br;
+                (counted(target.delete_limit.unwrap_or_default(), "is", "are")) " allowed. After a review, to send exactly these:" br;
                 code { (call(&["export", &target.connector, "--allow-deletes", &target.delete_set])) }
             }
         }
@@ -193,9 +193,4 @@ fn object(object: &WhatIfObject, open: bool) -> Markup {
             details open[open] { summary { (heading) } (inside) }
         }
     }
-}
-
-/// A number with its noun.
-fn counted(count: u64, one: &str, several: &str) -> String {
-    format!("{} {}", thousands(count), if count == 1 { one } else { several })
 }
