@@ -59,13 +59,17 @@ impl Output {
     /// Prints text behind a beginning. On a terminal it breaks at blanks, further lines below the first; elsewhere it is one line.
     pub(crate) fn paragraph(&self, beginning: &str, text: &str) {
         let width = self.console.width().map_or(usize::MAX, usize::from);
-        wrapped(beginning, &clean(text), width).iter().for_each(|line| self.line(line));
+        for line in wrapped(beginning, &clean(text), width) {
+            self.line(line);
+        }
     }
 
     /// Prints cells behind a beginning: on a terminal as many in a line as fit, elsewhere all in one.
     pub(crate) fn cells(&self, beginning: &str, cells: &[&str]) {
         let width = self.console.width().map_or(usize::MAX, usize::from);
-        filled(beginning, &cells.iter().map(clean).collect::<Vec<_>>(), width).iter().for_each(|line| self.line(line));
+        for line in filled(beginning, &cells.iter().map(clean).collect::<Vec<_>>(), width) {
+            self.line(line);
+        }
     }
 
     /// Prints a table, as wide as the terminal allows.

@@ -87,7 +87,9 @@ pub(super) fn print_outcome(output: &Output, flow: &FlowTrace, indent: &str) {
 /// Text behind a beginning, broken at blanks, its further lines below its first.
 pub(super) fn print_wrapped(output: &Output, beginning: &str, text: &str) {
     let width = output.width().map_or(WIDTH, |width| WIDTH.min(width.into()));
-    wrapped(beginning, &clean(text), width).iter().for_each(|line| output.line(line));
+    for line in wrapped(beginning, &clean(text), width) {
+        output.line(line);
+    }
 }
 
 /// The clauses that keep a rule from applying, as one sentence.
