@@ -56,6 +56,22 @@ impl Output {
         self.console.note(text);
     }
 
+    /// Prints text behind a beginning. On a terminal it breaks at blanks, further lines below the first; elsewhere it is one line.
+    pub(crate) fn paragraph(&self, beginning: &str, text: &str) {
+        let width = self.console.width().map_or(usize::MAX, usize::from);
+        for line in wrapped(beginning, &clean(text), width) {
+            self.line(line);
+        }
+    }
+
+    /// Prints cells behind a beginning: on a terminal as many in a line as fit, elsewhere all in one.
+    pub(crate) fn cells(&self, beginning: &str, cells: &[&str]) {
+        let width = self.console.width().map_or(usize::MAX, usize::from);
+        for line in filled(beginning, &cells.iter().map(clean).collect::<Vec<_>>(), width) {
+            self.line(line);
+        }
+    }
+
     /// Prints a table, as wide as the terminal allows.
     pub(crate) fn table(&self, table: Table) {
         self.line(table.laid_out(self.console.width()));
@@ -114,59 +130,167 @@ impl Output {
 
 /// Rows and columns; how wide they are shown is decided where they are shown.
 pub(crate) struct Table {
-    grid: Grid,
-    /// The longest word of each column, in characters.
-    widest: Vec<u16>,
+    header: Vec<String>,
+    /// Columns of numbers, which stand to the right.
+    numbers: Vec<bool>,
+    rows: Vec<Vec<String>>,
 }
 
 /// A table for people; columns named in `right` are numbers.
 pub(crate) fn table<const N: usize>(header: [&str; N], right: &[&str], rows: impl IntoIterator<Item = [String; N]>) -> Table {
-    let mut grid = Grid::new();
-    grid.load_style(presets::NOTHING).set_header(header);
-    for (index, name) in header.iter().enumerate() {
-        if right.contains(name)
-            && let Some(column) = grid.column_mut(index)
-        {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    Table {
+        numbers: header.iter().map(|name| right.contains(name)).collect(),
+        header: header.map(str::to_owned).to_vec(),
+        rows: rows.into_iter().map(|row| row.map(clean).to_vec()).collect(),
     }
-    let mut widest = header.map(longest_word);
-    for row in rows {
-        let row = row.map(clean);
-        for (widest, cell) in widest.iter_mut().zip(&row) {
-            *widest = (*widest).max(longest_word(cell));
-        }
-        grid.add_row(row);
-    }
-    Table { grid, widest: widest.to_vec() }
 }
 
 impl Table {
-    /// Lines break at blanks only, or names could be neither read nor copied: where that does not fit, the terminal
-    /// breaks them.
+    /// Lines break at blanks only, or names could be neither read nor copied. Where that does not fit or squeezes, the last columns stand
+    /// below the others, row by row; of a table with two columns the terminal breaks the second one.
     pub(crate) fn laid_out(self, width: Option<u16>) -> String {
-        let Self { mut grid, widest } = self;
-        let least = widest.iter().fold(0_u16, |sum, width| sum.saturating_add(*width).saturating_add(PADDING));
-        grid.set_content_arrangement(ContentArrangement::Disabled);
-        if let Some(width) = width.filter(|width| least <= *width) {
+        let all = self.header.len();
+        let whole = self.widest(shown_width);
+        let longest_word = |cell: &str| cell.split(' ').map(shown_width).max().unwrap_or(0);
+        let least = self.widest(|cell| longest_word(cell).max(shown_width(cell).min(READABLE)));
+        let room = |widths: &[u16], columns: usize| widths.iter().take(columns).fold(0_u16, |sum, width| sum.saturating_add(*width));
+        let beside = match width {
+            Some(width) if all > 2 && room(&least, all) > width => {
+                let most = |widths: &[u16], from: usize| (from..all).rev().find(|columns| room(widths, *columns) <= width);
+                most(&whole, 2).or_else(|| most(&least, 1)).unwrap_or(1)
+            }
+            _ => all,
+        };
+        let mut grid = Grid::new();
+        grid.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        grid.set_header(self.header.iter().take(beside)).add_rows(self.rows.iter().map(|row| row.iter().take(beside)));
+        let dynamic = width.filter(|width| room(&least, beside) <= *width);
+        if let Some(width) = dynamic {
             grid.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
-            for (index, widest) in widest.into_iter().enumerate() {
-                if let Some(column) = grid.column_mut(index) {
-                    column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(widest.saturating_add(PADDING))));
-                }
+        }
+        for (column, (least, number)) in grid.column_iter_mut().zip(least.iter().zip(&self.numbers)) {
+            if dynamic.is_some() {
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*least)));
+            }
+            if *number {
+                column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        let lines: Vec<String> = grid.lines().map(|line| line.trim_end().to_owned()).collect();
+        match width.filter(|_| beside < all) {
+            None => grid.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n"),
+            Some(width) => self.with_rest_below(grid, beside, width),
+        }
+    }
+
+    /// The grid of the first columns with the cells of the others below each row.
+    fn with_rest_below(&self, mut grid: Grid, beside: usize, width: u16) -> String {
+        grid.style_mut().header_separator.fill = Some(SEPARATOR);
+        grid.style_mut().row_separator.fill = Some(SEPARATOR);
+        let rest = |row: &[String], named: bool| {
+            let cells = row.iter().enumerate().skip(beside).filter(|(_, cell)| !cell.is_empty());
+            let told = cells.map(|(index, cell)| match (named && self.numbers.get(index) == Some(&true), self.header.get(index)) {
+                (true, Some(name)) => format!("{name} {cell}"),
+                _ => cell.clone(),
+            });
+            filled(BELOW, &told.collect::<Vec<_>>(), width.into())
+        };
+        let mut below = std::iter::once(rest(&self.header, false)).chain(self.rows.iter().map(|row| rest(row, true)));
+        let mut lines = Vec::new();
+        for line in grid.lines() {
+            if line.starts_with(SEPARATOR) {
+                lines.extend(below.next().unwrap_or_default());
+            } else {
+                lines.push(line.trim_end().to_owned());
+            }
+        }
+        lines.extend(below.next().unwrap_or_default());
         lines.join("\n")
+    }
+
+    /// The greatest width of each column, with its blanks, where a cell has that of a function.
+    fn widest(&self, width: impl Fn(&str) -> usize) -> Vec<u16> {
+        let column = |index: usize| std::iter::once(&self.header).chain(&self.rows).filter_map(move |row| row.get(index));
+        let widest = |index: usize| column(index).map(|cell| width(cell)).max().unwrap_or(0);
+        (0..self.header.len()).map(|index| u16::try_from(widest(index)).unwrap_or(u16::MAX).saturating_add(PADDING)).collect()
     }
 }
 
 /// Blanks around the cells of a column.
 const PADDING: u16 = 2;
 
-/// The width of the longest word, in characters.
-fn longest_word(text: &str) -> u16 {
-    text.split(' ').map(|word| word.chars().count()).max().and_then(|width| u16::try_from(width).ok()).unwrap_or(u16::MAX)
+/// Narrower columns of text are hard to read.
+const READABLE: usize = 24;
+
+/// Stands before cells below their row.
+const BELOW: &str = "      ";
+
+/// Tells rows of a grid from each other; no cell holds it.
+const SEPARATOR: char = '\u{1}';
+
+/// Text behind a beginning, broken at blanks, its further lines below its first. Commands in backticks stay whole, so that they
+/// can be pasted.
+pub(crate) fn wrapped(beginning: &str, text: &str, width: usize) -> Vec<String> {
+    let indent = shown_width(beginning);
+    let (mut lines, mut line, mut end) = (Vec::new(), beginning.to_owned(), indent);
+    let mut empty = true;
+    for word in words(text) {
+        let long = shown_width(word);
+        if !empty && end + 1 + long > width {
+            lines.push(line.trim_end().to_owned());
+            (line, end, empty) = (" ".repeat(indent), indent, true);
+        }
+        if !empty {
+            line.push(' ');
+            end += 1;
+        }
+        line.push_str(word);
+        end += long;
+        empty = false;
+    }
+    lines.push(line.trim_end().to_owned());
+    lines
+}
+
+/// Cells behind a beginning, as many in a line as fit. A cell that is wider than a line is broken as [`wrapped`] does it.
+fn filled<T: AsRef<str>>(beginning: &str, cells: &[T], width: usize) -> Vec<String> {
+    let indent = " ".repeat(shown_width(beginning));
+    let mut lines: Vec<String> = Vec::new();
+    for cell in cells.iter().map(AsRef::as_ref).filter(|cell| !cell.is_empty()) {
+        match lines.last_mut() {
+            Some(line) if shown_width(line) + 2 + shown_width(cell) <= width => {
+                line.push_str("  ");
+                line.push_str(cell);
+            }
+            Some(_) => lines.extend(wrapped(&indent, cell, width)),
+            None => lines = wrapped(beginning, cell, width),
+        }
+    }
+    lines
+}
+
+/// The pieces between blanks, whole commands as one piece.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let paired = text.matches('`').count().is_multiple_of(2);
+    let mut inside = false;
+    text.split(move |character: char| {
+        inside ^= paired && character == '`';
+        character == ' ' && !inside
+    })
+}
+
+/// The columns of a terminal that a text takes.
+fn shown_width(text: &str) -> usize {
+    if text.is_ascii() {
+        return text.len();
+    }
+    let mut grid = Grid::new();
+    grid.add_row([text]);
+    grid.column_max_content_widths().into_iter().map(usize::from).sum()
+}
+
+/// A number with its noun: `1 object`, `2,000 objects`.
+pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{} {}", thousands(count), if count == 1 { one } else { several })
 }
 
 /// What comes from directories is shown without control characters, which could steer the terminal.
@@ -227,6 +351,7 @@ mod tests {
     fn numbers_have_separators() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([999, 1_536, 5 << 20, 3 << 30].map(octets), ["999 octets", "1.5 KiB", "5.0 MiB", "3.0 GiB"]);
+        assert_eq!([0, 1, 2_000].map(|count| counted(count, "object", "objects")), ["0 objects", "1 object", "2,000 objects"]);
         assert_eq!([0.0123, 2.5, 90.0, 150.0].map(duration), ["12 ms", "2.5 s", "90.0 s", "2.5 min"]);
     }
 
@@ -235,6 +360,61 @@ mod tests {
         assert_eq!(moment("2026-03-01T08:15:42.123456Z"), "2026-03-01 08:15:42Z");
         assert_eq!(moment("2026-03-01T08:15:42Z"), "2026-03-01 08:15:42Z");
         assert_eq!(moment(""), "");
+    }
+
+    /// Rows as `run list` has them.
+    fn runs() -> Table {
+        let row = |run: &str, profile: &str, result: &str, counted: &str| {
+            [run, "corp.example", profile, "2026-11-22 04:28:31Z", "30 ms", result, counted, "7"].map(str::to_owned)
+        };
+        let rows = [
+            row(
+                "14",
+                "Full Synchronization",
+                "completed-sync-errors",
+                "connector-delete-remove-mv 15, connector-flow/Entra 164, flow-failure 1",
+            ),
+            row("3", "Export", "success", ""),
+        ];
+        table(["run", "connector", "profile", "started", "took", "result", "counted", "steps"], &["run", "took", "steps"], rows)
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_stands_below() {
+        let text = runs().laid_out(Some(80));
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines[0].starts_with(" run  connector") && lines[0].ends_with("took") && lines[1] == "      result  counted  steps",
+            "{text}"
+        );
+        // Every word is there, whole and in its order, and numbers say what they count.
+        let squeezed = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            squeezed
+                .contains("30 ms completed-sync-errors connector-delete-remove-mv 15, connector-flow/Entra 164, flow-failure 1 steps 7")
+        );
+        assert!(text.ends_with("      success  steps 7"), "{text}");
+        assert_eq!(runs().laid_out(None).lines().count(), 3, "whoever reads lines gets a line for each row");
+        assert_eq!(runs().laid_out(Some(300)), runs().laid_out(None));
+    }
+
+    #[test]
+    fn wide_letters_count_twice() {
+        let rows = [["王小明".to_owned(), "研究開發部門".to_owned(), "a".repeat(20)]];
+        let shown = |width| table(["name", "department", "more"], &[], rows.clone()).laid_out(Some(width));
+        assert_eq!(shown(6 + 12 + 20 + 6).lines().count(), 2);
+        assert_eq!(shown(6 + 12 + 20 + 5).lines().count(), 4, "{}", shown(43));
+    }
+
+    #[test]
+    fn commands_are_not_broken() {
+        let lines = wrapped("ok  ", "to see them `syncline --config corp errors` helps", 30);
+        assert_eq!(lines, ["ok  to see them", "    `syncline --config corp errors`", "    helps"]);
+        assert_eq!(wrapped("", "one ` alone is no command", 12), ["one ` alone", "is no", "command"]);
+        assert_eq!(wrapped("- ", "", 10), ["-"]);
+        assert_eq!(filled("add  ", &["1.1", "CN=x", "", "Ada Byron"], 16), ["add  1.1  CN=x", "     Ada Byron"]);
+        assert_eq!(filled("add  ", &["1.1", "CN=x", "Ada Byron"], usize::MAX), ["add  1.1  CN=x  Ada Byron"]);
     }
 
     #[test]

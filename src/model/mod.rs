@@ -4,6 +4,7 @@
 //! We store observations and agreements, not work to do.
 
 mod anchor;
+mod counted;
 mod delta;
 mod dn;
 mod error;
@@ -16,6 +17,7 @@ mod time;
 mod value;
 
 pub use anchor::Anchor;
+pub use counted::counted;
 pub use delta::{DeltaKind, Stage, StageDelta, StageMask, ValueState};
 pub use dn::{Dn, DnError, DnKey, escape_component};
 pub use error::{ErrorSide, ObjectError, ObjectErrorCode};

@@ -4,7 +4,7 @@ use super::{Service, ServiceError};
 use crate::context::Context;
 use crate::engine::clear::{Space, clear};
 use crate::engine::export::{Sampled, sample};
-use crate::model::ConnectorId;
+use crate::model::{ConnectorId, counted};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -52,10 +52,10 @@ impl Service {
             let among = if space.deletes_sample.is_empty() { String::new() } else { format!(", among them {}", space.deletes_sample) };
             return Err(ServiceError::Guarded {
                 message: format!(
-                    "this installation exports to {name}: the {} exports that wait would be forgotten, and {} objects that wait to be removed \
+                    "this installation exports to {name}: the {} would be forgotten, and {} to be removed \
                      would stay in the target for good{among}. Nothing was forgotten",
-                    space.space.waiting(),
-                    space.space.deletes,
+                    counted(space.space.waiting(), "export that waits", "exports that wait"),
+                    counted(space.space.deletes, "object that waits", "objects that wait"),
                 ),
                 hint: format!(
                     "look at what waits with `syncline export '{name}' --what-if`; then `syncline mode staging` first, or `syncline cs clear \

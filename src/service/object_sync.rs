@@ -8,7 +8,7 @@ use crate::connector::directory::{Scope, Selection};
 use crate::context::Context;
 use crate::engine::Progress;
 use crate::engine::run::{Profile, severity};
-use crate::model::{ConnectorId, CsId, CsObject, Dn, ErrorSide, Stage};
+use crate::model::{ConnectorId, CsId, CsObject, Dn, ErrorSide, Stage, counted};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -277,7 +277,7 @@ impl Service {
             }
         }
         if open.is_empty() {
-            view.step("done", format!("{} objects arrived as they were sent", waiting.len()));
+            view.step("done", counted(waiting.len() as u64, "object arrived as it was sent", "objects arrived as they were sent"));
         } else {
             view.step("failed", format!("not confirmed: {}", open.join("; ")));
         }

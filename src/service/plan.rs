@@ -3,7 +3,7 @@
 use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, FirstExport};
 use crate::engine::export::{ExportPlan, ExportReview, ExportSummary, Sampled, sample, was_exported};
-use crate::model::{ConnectorId, Names};
+use crate::model::{ConnectorId, Names, counted};
 use crate::store::{ChangeSet, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,10 +61,10 @@ impl ExportReview for Reviewer {
                 let target = self.targets.get(&connector).map_or("", String::as_str);
                 return Err(format!(
                     "the plan {pinned} is not what waits now ({waiting}): something changed since it was looked at, and nothing was sent. {} \
-                     objects wait ({} deletes), among them {sample}. Look at them by `syncline export '{target}' --what-if`, then send exactly \
+                     ({}), among them {sample}. Look at them by `syncline export '{target}' --what-if`, then send exactly \
                      these by `syncline export '{target}' --plan {waiting}`",
-                    summary.all(),
-                    summary.deletes
+                    counted(summary.all(), "object waits", "objects wait"),
+                    counted(summary.deletes, "delete", "deletes")
                 ));
             }
             // Whoever names the plan has looked at it.
@@ -75,10 +75,14 @@ impl ExportReview for Reviewer {
             && !approval.covers(summary.adds, summary.deletes)
         {
             return Err(format!(
-                "nothing was ever exported to this target, and what waits now is more than what was approved: {} adds and {} deletes, \
+                "nothing was ever exported to this target, and what waits now is more than what was approved: {} and {}, \
                  and the plan {} had {} and {}. Look again by `syncline export --what-if`, which names the plan; approve it by \
                  `syncline export --approve PLAN`",
-                summary.adds, summary.deletes, approval.plan, approval.adds, approval.deletes
+                counted(summary.adds, "add", "adds"),
+                counted(summary.deletes, "delete", "deletes"),
+                approval.plan,
+                approval.adds,
+                approval.deletes
             ));
         }
         if let Some(None) = approved {
@@ -87,12 +91,12 @@ impl ExportReview for Reviewer {
             let waiting = ExportPlan::of(&snapshot, &self.names, connector).map_err(|error| error.to_string())?;
             let target = self.targets.get(&connector).map_or("", String::as_str);
             return Err(format!(
-                "nothing was ever exported to this target, and its first export waits for somebody who has looked at it: {} objects \
-                 ({} adds, {} deletes), among them {sample}. Look at them by `syncline export '{target}' --what-if`; approve exports from now on \
+                "nothing was ever exported to this target, and its first export waits for somebody who has looked at it: {} \
+                 ({}, {}), among them {sample}. Look at them by `syncline export '{target}' --what-if`; approve exports from now on \
                  by `syncline export '{target}' --approve {waiting}`, or send exactly this by `syncline export '{target}' --plan {waiting}`",
-                summary.all(),
-                summary.adds,
-                summary.deletes
+                counted(summary.all(), "object", "objects"),
+                counted(summary.adds, "add", "adds"),
+                counted(summary.deletes, "delete", "deletes")
             ));
         }
         Ok(())

@@ -148,7 +148,9 @@ impl Service {
                 let guard = &self.config.guard;
                 let limit = summary.delete_limit(&snapshot, *id, &export_limits(guard), &known_terms(&snapshot, *id)?)?;
                 if let Some(limit) = limit.filter(|limit| summary.deletes > *limit) {
-                    let what = format!("{} deletes wait for {name}, and {limit} are allowed: nothing is exported", summary.deletes);
+                    let (waits, allowed) =
+                        (crate::model::counted(summary.deletes, "delete waits", "deletes wait"), crate::model::counted(limit, "is", "are"));
+                    let what = format!("{waits} for {name}, and {allowed} allowed: nothing is exported");
                     attention
                         .push(Attention::trouble(what, format!("syncline export {name} --what-if")).told(Condition::DeletesHeld, name));
                 }
@@ -236,7 +238,10 @@ impl Service {
                 found.push(Attention::trouble(what, "syncline phs doctor".to_owned()).told(Condition::PasswordsHeld, domain.0));
             }
             if status.flagged > 0 {
-                let what = format!("the tenant refuses the passwords of {} accounts again and again", status.flagged);
+                let what = format!(
+                    "the tenant refuses the passwords of {} again and again",
+                    crate::model::counted(status.flagged, "account", "accounts")
+                );
                 found.push(Attention::new(Health::Attention, what, "syncline phs coverage --reason Error".to_owned()));
             }
             lines.push(PasswordStatusLine {
@@ -283,8 +288,8 @@ fn count_problems(connector: &str, problems: &[(CsId, ErrorSide, ObjectError)], 
         *by_side.entry(name).or_default() += 1;
     }
     for (side, count) in by_side {
-        let plural = if count == 1 { "object has a problem" } else { "objects have problems" };
-        let what = format!("{count} {plural} with {side} of {connector}");
+        let have = crate::model::counted(count, "object has a problem", "objects have problems");
+        let what = format!("{have} with {side} of {connector}");
         found.push(Attention::new(Health::Attention, what, format!("syncline errors {connector}")));
     }
 }

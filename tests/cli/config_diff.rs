@@ -71,7 +71,7 @@ flows = [{ to = "employeeType", constant = "Guest", once = true }]
 "#;
 
 /// Two folders made from one: `old` and `new`.
-fn two_folders() -> tempfile::TempDir {
+pub(crate) fn two_folders() -> tempfile::TempDir {
     let world = small_world();
     let old = world.path().join("config");
     let new = world.path().join("new");
@@ -98,7 +98,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn diff(world: &Path, more: &[&str]) -> std::process::Output {
+pub(crate) fn diff(world: &Path, more: &[&str]) -> std::process::Output {
     let (old, new) = (world.join("config"), world.join("new"));
     let folders = ["config", "diff", old.to_str().unwrap(), new.to_str().unwrap()];
     syncline(folders.iter().chain(more))

@@ -171,7 +171,7 @@ fn the_tenants_own_limit_is_shown_set_and_heeded() {
     let shown = document(&output);
     assert_eq!(exported(&shown), 0, "{shown:#}");
     let told = shown.to_string();
-    for part in ["1 deletes are pending", "Among them: Partner Pat", "--what-if", "--allow-deletes 1-"] {
+    for part in ["1 delete is pending", "Among them: Partner Pat", "--what-if", "--allow-deletes 1-"] {
         assert!(told.contains(part), "{part}: {told}");
     }
     assert_eq!(show(&["set", "--tenant", "--off"])["targets"][0]["tenant_max_delete_percent"], serde_json::Value::Null);

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod browse;
+mod browser;
 mod by_hand;
 mod choices;
 mod config;
@@ -15,9 +16,11 @@ mod guide;
 mod help;
 mod lessons;
 mod lint;
+mod narrow;
 mod object_errors;
 mod one_object;
 mod operate;
+mod pages;
 mod passwords;
 mod private;
 mod serve;

@@ -108,7 +108,7 @@ fn a_target_is_forgotten_on_request_and_found_again_as_it_is() {
     let refused = with_config(&config, &["cs", "clear", "Entra"]);
     assert_code(&refused, 5);
     let told = stderr(&refused);
-    for part in ["1 objects that wait to be removed", "Emil", "export Entra --what-if", "--force"] {
+    for part in ["1 object that waits to be removed", "Emil", "export Entra --what-if", "--force"] {
         assert!(told.replace('\'', "").contains(part), "{part}: {told}");
     }
     assert_eq!(what_if()["targets"][0]["plan"], waiting["targets"][0]["plan"], "nothing was forgotten");
@@ -117,7 +117,7 @@ fn a_target_is_forgotten_on_request_and_found_again_as_it_is() {
     assert_code(&with_config(&config, &["mode", "staging"]), 0);
     let cleared = with_config(&config, &["cs", "clear", "Entra"]);
     assert_code(&cleared, 1);
-    assert!(stdout(&cleared).contains("wait to be removed: they stay"), "{}", stdout(&cleared));
+    assert!(stdout(&cleared).contains("1 object waits to be removed: it stays"), "{}", stdout(&cleared));
     assert_eq!(persons("cs"), 0);
     assert_code(&with_config(&config, &["store", "check"]), 0);
     // Again, as after an interruption: there is nothing left to do.

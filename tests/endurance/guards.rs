@@ -131,7 +131,7 @@ fn deletes_by_share_are_stopped_in_a_small_company() {
     let world = settled();
     set(&world, "guard.max_delete_percent", "5");
     world.write_directory(&of(4..=PEOPLE));
-    let words = ["3 deletes are pending", "1 are allowed", "Among them: Person 1 (p1@corp.example)"];
+    let words = ["3 deletes are pending", "1 is allowed", "Among them: Person 1 (p1@corp.example)"];
     let stopped = stops(&world, 5, &["cycle", "start"], "stopped-deletion-threshold-exceeded", &words);
     stopped.review(&world);
     assert_eq!(counted(&stopped.allow(&world), "export-delete"), 3);
@@ -187,9 +187,9 @@ fn a_plan_that_is_out_of_date_names_what_waits_instead() {
     hold(1..=PEOPLE + 1);
     let plan = world.json(0, &["export", "--what-if"])["targets"][0]["plan"].as_str().unwrap().to_owned();
     hold(2..=PEOPLE + 1);
-    let words = ["is not what waits now", "2 objects wait (1 deletes)", "among them ", "Person "];
+    let words = ["is not what waits now", "2 objects wait (1 delete)", "among them ", "Person "];
     let stopped = stops(&world, 5, &["export", "Entra", "--plan", &plan], "stopped-by-review", &words);
-    assert!(stopped.review(&world).contains("1 deletes"));
+    assert!(stopped.review(&world).contains("1 delete\n"));
     let sent = stopped.allow(&world);
     assert_eq!((counted(&sent, "export-add"), counted(&sent, "export-delete")), (1, 1), "{sent:#}");
 }
@@ -236,9 +236,9 @@ fn deletes_wait_while_a_directory_cannot_be_read_and_are_named() {
     assert_eq!((counted(&cycle, "stage-delete"), exported(&cycle)), (1, 0), "{cycle:#}");
     let export = cycle["runs"].as_array().unwrap().iter().find(|run| run["profile"] == "Export").unwrap();
     let message = export["steps"][0]["message"].as_str().unwrap();
-    let words = ["1 deletes were not sent", "second could not be read", "among them Person 1 (p1@corp.example)"];
+    let words = ["1 delete was not sent", "second could not be read", "among them Person 1 (p1@corp.example)"];
     let waiting = speaks(message, &words);
-    assert!(waiting.review(&world).contains("1 deletes"));
+    assert!(waiting.review(&world).contains("1 delete\n"));
     assert_eq!(counted(&waiting.allow(&world), "export-delete"), 1);
 }
 

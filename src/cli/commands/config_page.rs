@@ -1,7 +1,7 @@
 //! The page of `config diff --html`.
 
 use super::config_diff::{clause_change, field_change, in_short, in_words, sign};
-use super::html_page::html_page;
+use super::html_page::{html_page, name, value, values, visible};
 use crate::config::diff::{Change, ConfigDiff, FieldChange, GroupChange, ItemChange, RuleChange};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -26,7 +26,7 @@ pub(super) fn page(old: &str, new: &str, differences: &ConfigDiff) -> String {
     let body = html! {
         header {
             h1 { "Configurations compared" }
-            p { "Old: " code { (old) } br; "New: " code { (new) } }
+            p { "Old: " (value(old)) br; "New: " (value(new)) }
             p { strong { (in_words(&summary)) "." } }
             p.quiet { "+ is only in the new one, − is only in the old one, ~ differs." }
         }
@@ -35,10 +35,11 @@ pub(super) fn page(old: &str, new: &str, differences: &ConfigDiff) -> String {
                 section {
                     h2 { "Summary" }
                     table {
-                        thead { tr { th scope="col" { "What" } th scope="col" { "Count" } } }
+                        caption { "What differs" }
+                        thead { tr { th scope="col" { "What" } th.number scope="col" { "Count" } } }
                         tbody {
                             @for (what, count, target) in rows.iter().filter(|(_, count, _)| *count > 0) {
-                                tr { td { a href=(target) { (what) } } td { (count) } }
+                                tr { th scope="row" { a href=(target) { (what) } } td.number { (count) } }
                             }
                         }
                     }
@@ -79,8 +80,8 @@ fn mark(change: Change) -> Markup {
     html! { span.sign.(class(change)) role="img" aria-label=(class(change)) { (shown) } }
 }
 
-fn heading(change: Change, name: &str, behind: &str) -> Markup {
-    html! { summary { (mark(change)) " " strong { (name) } @if !behind.is_empty() { " " span.quiet { (behind) } } " – " (class(change)) } }
+fn heading(change: Change, title: &str, behind: &str) -> Markup {
+    html! { summary { (mark(change)) " " strong { (name(title)) } @if !behind.is_empty() { " " span.quiet { (visible(behind)) } } " – " (class(change)) } }
 }
 
 fn item_block(item: &ItemChange) -> Markup {
@@ -116,8 +117,8 @@ fn group_block(word: &str, group: &GroupChange) -> Markup {
         ul.clauses {
             @for clause in &group.clauses {
                 @match clause_change(clause.mark) {
-                    Some(change) => li { (mark(change)) " " code.(class(change)) { (clause.text) } },
-                    None => li { span.sign { } " " code { (clause.text) } },
+                    Some(change) => li { (mark(change)) " " span.(class(change)) { (value(&clause.text)) } },
+                    None => li { span.sign { } " " (value(&clause.text)) },
                 }
             }
         }
@@ -126,16 +127,16 @@ fn group_block(word: &str, group: &GroupChange) -> Markup {
 
 fn flows(flows: &[ItemChange]) -> Markup {
     html! {
-        table {
+        table.wide.five {
             caption { "Flows" }
-            thead { tr { th scope="col" { } th scope="col" { "To" } th scope="col" { "Key" } th scope="col" { "Old" } th scope="col" { "New" } } }
+            thead { tr { th scope="col" { "To" } th scope="col" { "Change" } th scope="col" { "Key" } th scope="col" { "Old" } th scope="col" { "New" } } }
             tbody {
                 @for flow in flows {
                     @for (index, field) in flow.fields.iter().enumerate() {
                         tr {
+                            @if index == 0 { th scope="row" rowspan=(flow.fields.len()) { (value(&flow.name)) } }
                             td { (mark(if index == 0 { flow.change } else { field_change(field) })) }
-                            @if index == 0 { th scope="row" { (flow.name) } } @else { td { } }
-                            (values(field))
+                            td { (field.key) } (old_and_new(field))
                         }
                     }
                 }
@@ -146,20 +147,20 @@ fn flows(flows: &[ItemChange]) -> Markup {
 
 fn fields(caption: &str, fields: &[FieldChange]) -> Markup {
     html! {
-        table {
+        table.wide.four {
             caption { (caption) }
-            thead { tr { th scope="col" { } th scope="col" { "Key" } th scope="col" { "Old" } th scope="col" { "New" } } }
-            tbody { @for field in fields { tr { td { (mark(field_change(field))) } (values(field)) } } }
+            thead { tr { th scope="col" { "Key" } th scope="col" { "Change" } th scope="col" { "Old" } th scope="col" { "New" } } }
+            tbody { @for field in fields { tr { th scope="row" { (field.key) } td { (mark(field_change(field))) } (old_and_new(field)) } } }
         }
     }
 }
 
-/// Key, old and new value as cells.
-fn values(field: &FieldChange) -> Markup {
-    let cell = |value: &Option<Value>, class: &str| {
-        html! { td { @if let Some(value) = value { code.(class) { (whole(&field.key, value)) } } } }
+/// Old and new value as cells.
+fn old_and_new(field: &FieldChange) -> Markup {
+    let cell = |found: &Option<Value>, class: &str, sign: char| {
+        html! { td { @if let Some(found) = found { (values(class, sign, &[whole(&field.key, found)])) } } }
     };
-    html! { td { (field.key) } (cell(&field.old, "removed")) (cell(&field.new, "added")) }
+    html! { (cell(&field.old, "removed", '−')) (cell(&field.new, "added", '+')) }
 }
 
 /// A value with its lines kept.
@@ -178,11 +179,12 @@ fn renumbered_block(rules: &[&RuleChange]) -> Markup {
             details {
                 summary { (rules.len()) @if rules.len() == 1 { " rule" } @else { " rules" } }
                 table {
-                    thead { tr { th scope="col" { "Rule" } th scope="col" { "Connector" } th scope="col" { "Old" } th scope="col" { "New" } } }
+                    caption { "Precedence" }
+                    thead { tr { th scope="col" { "Rule" } th scope="col" { "Connector" } th.number scope="col" { "Old" } th.number scope="col" { "New" } } }
                     tbody {
                         @for rule in rules {
                             @if let Some(precedence) = rule.precedence {
-                                tr { td { (rule.name) } td { (rule.connector) } td { (precedence.old) } td { (precedence.new) } }
+                                tr { th scope="row" { (name(&rule.name)) } td { (name(&rule.connector)) } td.number { (precedence.old) } td.number { (precedence.new) } }
                             }
                         }
                     }

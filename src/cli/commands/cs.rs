@@ -6,7 +6,7 @@ use crate::cli::calls::call;
 use crate::cli::commands::run::print_changes;
 use crate::cli::commands::{attribute_table, facts, more, only_object, only_one};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{Table, clean, moment, table, thousands};
+use crate::cli::output::{Table, clean, counted, moment, table, thousands};
 use crate::cli::private;
 use crate::engine::Silent;
 use crate::model::{CsId, DeltaKind, ErrorSide};
@@ -53,20 +53,36 @@ fn clear(app: &App, connector: &str, force: bool, what_if: bool) -> Result<Exit,
     let exit = if cleared.space.deletes > 0 { Exit::Warnings } else { Exit::Ok };
     app.output.result(&cleared, |cleared| {
         let (name, space) = (&cleared.connector, &cleared.space);
-        let would = if what_if { "would be forgotten" } else { "are forgotten" };
+        let would = match space.objects {
+            _ if what_if => "would be forgotten",
+            1 => "is forgotten",
+            _ => "are forgotten",
+        };
         app.output.line(clean(format!(
-            "{} objects of {name} {would}; {} of them are linked, and found again by the next cycle",
-            thousands(space.objects),
+            "{} of {name} {would}; {} of them are linked, and found again by the next cycle",
+            counted(space.objects, "object", "objects"),
             thousands(space.linked)
         )));
-        for (count, what) in [
-            (space.adds + space.updates, "objects wait to be created or changed: the next synchronization wants the same again"),
-            (space.deletes, "objects wait to be removed: they stay in the target, and nobody removes them any more"),
-            (space.unconfirmed, "objects were sent something that was not seen yet"),
-            (space.by_hand, "objects were tied or parted by hand, which is forgotten"),
+        for (count, one, several) in [
+            (
+                space.adds + space.updates,
+                "object waits to be created or changed: the next synchronization wants the same again",
+                "objects wait to be created or changed: the next synchronization wants the same again",
+            ),
+            (
+                space.deletes,
+                "object waits to be removed: it stays in the target, and nobody removes it any more",
+                "objects wait to be removed: they stay in the target, and nobody removes them any more",
+            ),
+            (space.unconfirmed, "object was sent something that was not seen yet", "objects were sent something that was not seen yet"),
+            (
+                space.by_hand,
+                "object was tied or parted by hand, which is forgotten",
+                "objects were tied or parted by hand, which is forgotten",
+            ),
         ] {
             if count > 0 {
-                app.output.line(format!("  {} {what}", thousands(count)));
+                app.output.line(format!("  {}", counted(count, one, several)));
             }
         }
         if !cleared.deletes_sample.is_empty() {
@@ -231,7 +247,7 @@ fn write_csv(app: &App, path: &Path, columns: &[String], lines: &[CsLine]) -> Re
     let path = app.path(path);
     private::write(&path, text.as_bytes()).map_err(|error| ServiceError::Unwritten { path: path.clone(), reason: error.to_string() })?;
     app.output.result(&serde_json::json!({ "file": path, "objects": lines.len() }), |_| {
-        app.output.line(clean(format!("{}: {} objects", path.display(), lines.len())));
+        app.output.line(clean(format!("{}: {}", path.display(), counted(lines.len() as u64, "object", "objects"))));
     });
     Ok(Exit::Ok)
 }
@@ -332,11 +348,11 @@ fn print(app: &App, view: &CsObjectView) {
     }
     for problem in &view.problems {
         app.output.line(format!(
-            "\nproblem ({}): {}, since {}, {} retries",
+            "\nproblem ({}): {}, since {}, {}",
             problem.side,
             problem.code,
             moment(&problem.first_seen),
-            problem.retries
+            counted(problem.retries.into(), "retry", "retries")
         ));
         for line in problem.detail.lines() {
             app.output.line(format!("  {}", clean(line)));

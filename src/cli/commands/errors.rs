@@ -4,7 +4,7 @@ use crate::cli::App;
 use crate::cli::args::ErrorsArguments;
 use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, moment};
+use crate::cli::output::{clean, counted, moment};
 use crate::service::{Access, ProblemView};
 use serde::Serialize;
 
@@ -24,14 +24,14 @@ pub(in crate::cli) fn run(app: &App, arguments: &ErrorsArguments) -> Result<Exit
         }
         for problem in &found.problems {
             let (what, retries) = match &problem.id {
-                Some(id) => (format!("{} ({id})", problem.dn), format!(", {} retries", problem.retries)),
+                Some(id) => (format!("{} ({id})", problem.dn), format!(", {}", counted(problem.retries.into(), "retry", "retries"))),
                 None => (format!("{} (no object yet)", problem.dn), String::new()),
             };
             let since = moment(&problem.first_seen);
             app.output.line(clean(format!("{}  {what}", problem.code)));
             app.output.line(clean(format!("  {} of {}, since {since}{retries}", problem.side, problem.connector)));
             for line in problem.detail.lines() {
-                app.output.line(format!("  {}", clean(line)));
+                app.output.paragraph("  ", line);
             }
         }
         more(&app.output, found.more, found.problems.len());

@@ -7,7 +7,7 @@ use crate::cli::commands::run::drive;
 use crate::cli::commands::trace::print_wrapped;
 use crate::cli::commands::{export_page, more};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table, thousands};
+use crate::cli::output::{clean, counted, table, thousands};
 use crate::cli::private;
 use crate::model::ConnectorId;
 use crate::service::{Access, DriveOptions, ExportPlan, Profile, Service, TakeOversView, WhatIfObject, WhatIfView, Work, cell};
@@ -140,8 +140,7 @@ fn rows_of(target: &str, object: &WhatIfObject, text: &mut String) {
 
 fn print(app: &App, view: &WhatIfView) {
     for object in &view.objects {
-        let line = format!("{:<10}  {}  {}  {}", object.operation, object.id, object.dn, object.known_as);
-        app.output.line(clean(line.trim_end()));
+        app.output.cells(&format!("{:<10}  ", object.operation), &[&object.id, &object.dn, &object.known_as.to_string()]);
         if let Some(rename) = &object.rename {
             app.output.line(clean(format!("  name: {rename}")));
         }
@@ -159,12 +158,12 @@ fn print(app: &App, view: &WhatIfView) {
     }
     more(&app.output, view.more, view.objects.len());
     app.output.line(format!(
-        "{}: {} adds, {} updates, {} renames, {} deletes",
+        "{}: {}, {}, {}, {}",
         clean(&view.connector),
-        thousands(view.adds),
-        thousands(view.updates),
-        thousands(view.renames),
-        thousands(view.deletes)
+        counted(view.adds, "add", "adds"),
+        counted(view.updates, "update", "updates"),
+        counted(view.renames, "rename", "renames"),
+        counted(view.deletes, "delete", "deletes")
     ));
     if let Some(found) = &view.take_overs {
         print_take_overs(app, &view.connector, found);
@@ -189,9 +188,9 @@ fn print(app: &App, view: &WhatIfView) {
     }
     if view.stopped_by_threshold {
         app.output.note(format!(
-            "The export would stop before the first object: {} deletes wait, {} are allowed. After a review, to send exactly these:\n  {}",
-            view.deletes,
-            view.delete_limit.unwrap_or_default(),
+            "The export would stop before the first object: {}, {} allowed. After a review, to send exactly these:\n  {}",
+            counted(view.deletes, "delete waits", "deletes wait"),
+            counted(view.delete_limit.unwrap_or_default(), "is", "are"),
             call(&["export", &view.connector, "--allow-deletes", &view.delete_set])
         ));
     }
@@ -212,11 +211,8 @@ fn print_take_overs(app: &App, connector: &str, found: &TakeOversView) {
     app.output.line(format!("\nNew objects that {} has already:", clean(connector)));
     for object in &found.objects {
         let cloud = [&object.cloud_display_name, &object.cloud_name].into_iter().flatten().cloned().collect::<Vec<_>>().join(", ");
-        let line = format!(
-            "{:<12}  {}  {}  = {} {} ({} {})",
-            object.fate, object.id, object.known_as, object.cloud_id, cloud, object.key, object.value
-        );
-        app.output.line(clean(line));
+        let (ours, theirs) = (object.known_as.to_string(), format!("= {} {cloud} ({} {})", object.cloud_id, object.key, object.value));
+        app.output.cells(&format!("{:<12}  ", object.fate), &[&object.id, &ours, &theirs]);
         if let Some(reason) = &object.reason {
             print_wrapped(&app.output, "  ", reason);
         }

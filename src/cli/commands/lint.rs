@@ -5,7 +5,7 @@ use crate::cli::args::{LintCommand, LintDirectoryArguments};
 use crate::cli::calls::call;
 use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table, thousands};
+use crate::cli::output::{clean, counted, table, thousands};
 use crate::cli::private;
 use crate::service::{Access, LintRepairs, LintTable, LintView, ServiceError};
 use serde::Serialize;
@@ -83,8 +83,8 @@ fn unwritten(path: &Path, error: &io::Error) -> ServiceError {
 fn print(app: &App, document: &Document) {
     let found = &document.found;
     app.output.line(clean(format!(
-        "{} objects for {}, {} that rules keep here; verified domains: {}",
-        thousands(found.objects),
+        "{} for {}, {} that rules keep here; verified domains: {}",
+        counted(found.objects, "object", "objects"),
         found.target,
         thousands(found.not_sent),
         found.verified_domains.join(", ")

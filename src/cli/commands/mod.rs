@@ -158,6 +158,6 @@ pub(super) fn facts(output: &Output, heading: &str, facts: &[(&str, String)]) {
     output.line(clean(heading));
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-        output.line(format!("  {name:<width$}  {}", clean(value)));
+        output.paragraph(&format!("  {name:<width$}  "), value);
     }
 }

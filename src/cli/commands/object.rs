@@ -97,11 +97,11 @@ fn explain(app: &App, object: &str) -> Result<Exit, CommandError> {
             };
             let mut heading = format!("  {mark} {:<13}", step.step);
             for line in step.findings.iter().flat_map(|finding| finding.lines()) {
-                app.output.line(format!("{heading} {}", clean(line)).trim_end());
+                app.output.paragraph(&format!("{heading} "), line);
                 heading = " ".repeat(17);
             }
         }
-        app.output.line(clean(&explanation.verdict));
+        app.output.paragraph("", &explanation.verdict);
     });
     Ok(Exit::Ok)
 }

@@ -5,7 +5,7 @@ use crate::cli::args::PhsCommand;
 use crate::cli::calls::completed;
 use crate::cli::commands::{facts, only_object};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, moment, table, thousands};
+use crate::cli::output::{clean, counted, moment, table, thousands};
 use crate::cli::{App, Place};
 use crate::config::Config;
 use crate::connector::PasswordFeatures;
@@ -306,8 +306,8 @@ fn preview(app: &App, cx: &Context, connector: Option<&str>) -> Result<Exit, Com
             );
             return;
         }
-        let count = thousands(found.overwritten.len() as u64);
-        app.output.line(format!("The cloud password of these {count} people would be overwritten by that of {}:", switch.source));
+        let people = counted(found.overwritten.len() as u64, "person", "people");
+        app.output.line(format!("The cloud password of {people} would be overwritten by that of {}:", switch.source));
         let before = |sent: bool| if sent { "yes" } else { "no" }.to_owned();
         let rows = found.overwritten.iter().map(|one| [one.id.clone(), one.sign_in_name.clone(), before(one.sent_before), one.dn.clone()]);
         app.output.table(table(["object", "signs in as", "sent before", "account"], &[], rows));
@@ -391,9 +391,9 @@ fn doctor(app: &App, cx: &Context, object: Option<&str>) -> Result<Exit, Command
     app.output.result(&Diagnosis { checks }, |found| {
         for check in &found.checks {
             let mark = if check.good { "ok  " } else { "FAIL" };
-            app.output.line(clean(format!("{mark}  {}, {}: {}", check.area, check.what, check.evidence)));
+            app.output.paragraph(&format!("{mark}  "), &format!("{}, {}: {}", check.area, check.what, check.evidence));
             if let Some(remedy) = &check.remedy {
-                app.output.line(clean(format!("      {remedy}")));
+                app.output.paragraph("      ", remedy);
             }
         }
     });

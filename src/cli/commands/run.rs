@@ -5,7 +5,7 @@ use crate::cli::args::{Profile, RunCommand};
 use crate::cli::calls::{call, completed};
 use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{Output, Table, clean, duration, moment, table, thousands};
+use crate::cli::output::{Output, Table, clean, counted, duration, moment, table, thousands};
 use crate::cli::progress::progress;
 use crate::model::Timestamp;
 use crate::service::{Access, DeleteSet, DriveOptions, History, RunView, Service, StepObjectView, StepObjectsView, Work};
@@ -71,7 +71,7 @@ fn purge(app: &App, older_than: Option<&str>, all: bool) -> Result<Exit, Command
     let micros = i64::try_from(age.unsigned_abs().as_micros()).unwrap_or(i64::MAX);
     let before = if all { app.cx.now() } else { Timestamp(app.cx.now().0.saturating_sub(micros)) };
     let purged = app.service(Access::Existing)?.purge_before(before)?;
-    app.output.result(&json!({ "purged": purged }), |_| app.output.line(format!("{} runs forgotten.", thousands(purged))));
+    app.output.result(&json!({ "purged": purged }), |_| app.output.line(format!("{} forgotten.", counted(purged, "run", "runs"))));
     Ok(Exit::Ok)
 }
 
@@ -162,7 +162,7 @@ fn print_run(app: &App, run: &RunView) {
         app.output.line(format!("\nstep {}: {}{subtype}: {}", step.number, step.kind, step.result));
         if let Some(message) = &step.message {
             for line in completed(message).lines() {
-                app.output.line(format!("  {}", clean(line)));
+                app.output.paragraph("  ", line);
             }
         }
         if !step.counters.is_empty() {

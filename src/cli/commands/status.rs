@@ -3,7 +3,7 @@
 use crate::cli::calls::shown;
 use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, moment, table, thousands};
+use crate::cli::output::{counted, moment, table, thousands};
 use crate::cli::{App, Place};
 use crate::service::{Access, Health, StatusView};
 
@@ -44,13 +44,13 @@ fn print(app: &App, view: &StatusView) {
     let rows = view.connectors.iter().map(|connector| {
         let last = if connector.target { &connector.last_export } else { &connector.last_import };
         let waits = [
-            (connector.pending.adds, "adds"),
-            (connector.pending.updates, "updates"),
-            (connector.pending.renames, "renames"),
-            (connector.pending.deletes, "deletes"),
+            (connector.pending.adds, "add", "adds"),
+            (connector.pending.updates, "update", "updates"),
+            (connector.pending.renames, "rename", "renames"),
+            (connector.pending.deletes, "delete", "deletes"),
         ];
         let waits: Vec<String> =
-            waits.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{} {name}", thousands(*count))).collect();
+            waits.iter().filter(|(count, ..)| *count > 0).map(|(count, one, several)| counted(*count, one, several)).collect();
         [
             connector.name.clone(),
             if connector.target { "target" } else { "source" }.to_owned(),
@@ -76,8 +76,8 @@ fn print(app: &App, view: &StatusView) {
         let mark = if attention.level == Health::Trouble { "!!" } else { " !" };
         let mut lines = attention.what.lines();
         app.output.line("");
-        app.output.line(clean(format!("{mark} {}", lines.next().unwrap_or_default())));
-        lines.for_each(|line| app.output.line(clean(format!("   {line}"))));
+        app.output.paragraph(&format!("{mark} "), lines.next().unwrap_or_default());
+        lines.for_each(|line| app.output.paragraph("   ", line));
         app.output.line(format!("   {}", shown(&attention.command)));
     }
 }

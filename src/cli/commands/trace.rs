@@ -1,9 +1,9 @@
 //! Traces as text: clauses, join keys, and flows with their verdicts.
 
-use crate::cli::output::{Output, clean};
+use crate::cli::output::{Output, clean, wrapped};
 use crate::rules::{FlowOutcome, FlowTrace, GroupTrace, JoinGroupTrace, Verdict};
 
-/// Lines are broken behind this many characters.
+/// Lines are broken behind this many characters, on narrower terminals earlier.
 const WIDTH: usize = 120;
 /// Of the expression of a flow that was not asked, so many characters are shown.
 const UNASKED: usize = 60;
@@ -86,22 +86,10 @@ pub(super) fn print_outcome(output: &Output, flow: &FlowTrace, indent: &str) {
 
 /// Text behind a beginning, broken at blanks, its further lines below its first.
 pub(super) fn print_wrapped(output: &Output, beginning: &str, text: &str) {
-    let width = beginning.chars().count();
-    let mut line = beginning.to_owned();
-    let mut empty = true;
-    for word in clean(text).split(' ') {
-        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            output.line(line.trim_end());
-            line = " ".repeat(width);
-            empty = true;
-        }
-        if !empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        empty = false;
+    let width = output.width().map_or(WIDTH, |width| WIDTH.min(width.into()));
+    for line in wrapped(beginning, &clean(text), width) {
+        output.line(line);
     }
-    output.line(line.trim_end());
 }
 
 /// The clauses that keep a rule from applying, as one sentence.

@@ -9,7 +9,7 @@ use crate::engine::active::{self, Look};
 use crate::engine::bridge::Bridge;
 use crate::engine::{EngineError, StepRecorder, text_of};
 use crate::events::Event;
-use crate::model::{ConnectorId, CsObject, DeltaKind, Names, Stage};
+use crate::model::{ConnectorId, CsObject, DeltaKind, Names, Stage, counted};
 use crate::store::{Snapshot, Store, StoreError};
 use std::sync::Arc;
 
@@ -79,11 +79,12 @@ pub(super) fn deletes(
     recorder.event(Event::DeletionThreshold { connector: options.name.clone(), pending: summary.deletes, limit });
     let other = options.allow_deletes.map_or_else(String::new, |allowed| format!("the set {allowed} is allowed, another one waits: "));
     let message = format!(
-        "{other}{} deletes are pending for {} and {limit} are allowed; nothing was sent, neither these nor anything else. Among them: {}. \
+        "{other}{} pending for {} and {} allowed; nothing was sent, neither these nor anything else. Among them: {}. \
          They go on waiting, and each export stops again. Review them with `syncline export '{}' --what-if`, then allow exactly these once \
          with `syncline export '{}' --allow-deletes {}`",
-        summary.deletes,
+        counted(summary.deletes, "delete is", "deletes are"),
         options.name,
+        counted(limit, "is", "are"),
         sample(&store.snapshot()?, store.names(), options.connector, Sampled::Deletes)?,
         options.name,
         options.name,
@@ -96,8 +97,10 @@ pub(super) fn deletes(
 pub(super) fn held(snapshot: &Snapshot, names: &Names, options: &ExportOptions, deletes: u64, reason: &str) -> Result<String, StoreError> {
     let name = &options.name;
     Ok(format!(
-        "{deletes} deletes were not sent, because {reason}; they wait for the next export, among them {}. Look at them by `syncline export \
+        "{} not sent, because {reason}; {} for the next export, among them {}. Look at them by `syncline export \
          '{name}' --what-if`; the next cycle that can read everything sends them, and `syncline export '{name}'` does without waiting for it",
+        counted(deletes, "delete was", "deletes were"),
+        if deletes == 1 { "it waits" } else { "they wait" },
         sample(snapshot, names, options.connector, Sampled::Deletes)?
     ))
 }
@@ -110,11 +113,11 @@ pub(super) fn staging(store: &Store, options: &ExportOptions, recorder: &mut Ste
     recorder.event(Event::ExportLeftOut { connector: options.name.clone() });
     let snapshot = store.snapshot()?;
     let name = &options.name;
-    let waiting = ExportSummary::of(&snapshot, options.connector)?.all();
+    let waiting = counted(ExportSummary::of(&snapshot, options.connector)?.all(), "object waits", "objects wait");
     let sample = sample(&snapshot, store.names(), options.connector, Sampled::All)?;
     let among = if sample.is_empty() { String::new() } else { format!(", among them {sample}") };
     let message = format!(
-        "this installation is in staging mode: nothing is exported to {name}. {waiting} objects wait{among}. Look at them with `syncline \
+        "this installation is in staging mode: nothing is exported to {name}. {waiting}{among}. Look at them with `syncline \
          export '{name}' --what-if`; `syncline promote` makes this installation the active one"
     );
     Err(EngineError::Guard { result: "no-start-staging-mode", message })
@@ -161,11 +164,11 @@ impl Sight<'_> {
         let snapshot = self.store.snapshot()?;
         let waiting = ExportSummary::of(&snapshot, options.connector)?;
         let message = format!(
-            "another installation writes to {}: {rival}. Two of them would undo each other's work, so nothing {}was sent: {} objects wait, \
+            "another installation writes to {}: {rival}. Two of them would undo each other's work, so nothing {}was sent: {}, \
              among them {}. {what_next}",
             options.name,
             if under_way { "more " } else { "" },
-            waiting.all(),
+            counted(waiting.all(), "object waits", "objects wait"),
             sample(&snapshot, self.store.names(), options.connector, Sampled::All)?,
         );
         Err(EngineError::Guard { result: "stopped-another-installation", message })

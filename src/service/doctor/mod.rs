@@ -10,7 +10,7 @@ use super::{PasswordDiagnosis, Service, ServiceError};
 use crate::config::{Config, ConnectorSettings};
 use crate::connector::{CertificateFacts, ReachTarget, Stage, Unreached, reach};
 use crate::context::Context;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, counted};
 use serde::Serialize;
 use std::path::Path;
 
@@ -94,8 +94,8 @@ pub fn examine(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
     let mut found = Vec::new();
     if !network_only {
-        let connectors = config.connectors.len();
-        found.push(Finding::ok("configuration", "all of it", format!("it can be read, with {connectors} connectors")));
+        let connectors = counted(config.connectors.len() as u64, "connector", "connectors");
+        found.push(Finding::ok("configuration", "all of it", format!("it can be read, with {connectors}")));
         found.extend(secrets(config));
         found.extend(machine::machine(config, service.ok()));
     }
