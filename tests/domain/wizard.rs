@@ -24,7 +24,7 @@ fn from_an_empty_folder_to_the_first_what_if_with_wrong_answers_on_the_way() {
     person.reads("issued by an authority that is not trusted");
     person.answers("PEM file", lab.text("ca"));
     person.reads("its certificate is trusted until");
-    person.signs_in("Account (user@domain)", &lab, "the password or the name is wrong");
+    person.signs_in("Account (user@domain)", lab, "the password or the name is wrong");
     person.reads("what is deleted can be seen");
     person.reads("changes are told");
     person.reads("contacts below DC=corp,DC=example");
