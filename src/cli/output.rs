@@ -3,6 +3,7 @@
 use super::calls::completed;
 use super::console::{Console, Standard};
 use super::error::{CommandError, Exit};
+use crate::model::plural;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table as Grid, Width, presets};
 use serde::Serialize;
 use std::sync::Arc;
@@ -174,6 +175,12 @@ pub(crate) fn clean(text: impl AsRef<str>) -> String {
     text.as_ref().chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }
 
+/// A sentence of the program for people: without control characters, and with the options of this call in the commands that it
+/// proposes.
+pub(crate) fn told(text: impl AsRef<str>) -> String {
+    clean(completed(text.as_ref()))
+}
+
 /// A number with separators: `12,345`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -185,6 +192,11 @@ pub(crate) fn thousands(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number and what it counts: `1 object`, `12,345 objects`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {}", thousands(number), plural(number, noun))
 }
 
 /// A number of octets as people say it.

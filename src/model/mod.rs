@@ -11,6 +11,7 @@ mod flat;
 mod ids;
 mod names;
 mod object;
+mod plural;
 mod source;
 mod time;
 mod value;
@@ -23,6 +24,7 @@ pub use flat::{FlatBuilder, FlatEntry, FlatItem, FlatValues, INLINE_VALUE_MAX, R
 pub use ids::{ConnectorId, CsId, MvId, RuleId, RunId};
 pub use names::{AttrId, Names, ObjectType};
 pub use object::{CsObject, CsReference, Lineage, Link, MvObject, MvReference};
+pub use plural::plural;
 pub use source::{AttributeSource, Present, Values};
 pub use time::Timestamp;
 pub use value::{Blob, Value, ValueKind, ValueRef, fold};
