@@ -14,6 +14,7 @@ mod compare;
 mod connector_copy;
 mod connector_file;
 mod connectors;
+mod container_check;
 mod directory_schema;
 mod doctor;
 mod drive;

@@ -4,7 +4,7 @@ use crate::cli::App;
 use crate::cli::args::PartitionCommand;
 use crate::cli::calls::call;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table, thousands};
+use crate::cli::output::{clean, counted, table, thousands, told};
 use crate::service::{Access, Choice, ContainerTree, PartitionLine, SelectionChange};
 use serde::Serialize;
 
@@ -47,11 +47,12 @@ pub(in crate::cli) fn run(app: &App, command: &PartitionCommand) -> Result<Exit,
 
 fn print_tree(app: &App, tree: &ContainerTree) {
     app.output.line(clean(format!(
-        "{}: {} objects ({}), of which {} are read",
+        "{}: {} ({}), of which {} {} read",
         tree.connector,
-        thousands(tree.objects),
+        counted(tree.objects, "object"),
         tree.object_types.join(", "),
-        thousands(tree.selected)
+        thousands(tree.selected),
+        if tree.selected == 1 { "is" } else { "are" }
     )));
     let rows = tree.containers.iter().map(|container| {
         let name = container.dn.split(',').next().unwrap_or(&container.dn);
@@ -76,11 +77,14 @@ fn print_change(app: &App, change: &SelectionChange) {
             ("partitions", names(&change.partitions, "")),
             ("include", names(&change.include, "everything")),
             ("exclude", names(&change.exclude, "nothing")),
-            ("leave", format!("{} objects of the connector space", thousands(change.leaves))),
-            ("deletes", format!("{} objects in targets, which the guards count", thousands(change.deletes))),
-            ("come", change.comes.map(|comes| format!("{} objects of the directory", thousands(comes))).unwrap_or_default()),
+            ("leave", format!("{} of the connector space", counted(change.leaves, "object"))),
+            ("deletes", format!("{} in targets, which the guards count", counted(change.deletes, "object"))),
+            ("come", change.comes.map(|comes| format!("{} of the directory", counted(comes, "object"))).unwrap_or_default()),
         ],
     );
+    if let Some(reason) = &change.unchecked {
+        app.output.note(told(format!("Nobody could tell whether this container exists, and it was taken as it was written: {reason}")));
+    }
     if change.done == "written" {
         app.output.note(format!("\nThe next import reads everything again. What then would be sent: {}", call(&["export", "--what-if"])));
     }
