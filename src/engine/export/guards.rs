@@ -7,9 +7,10 @@ use crate::connector::{Connector, ExportTerms, ExportTotals, LastWriter};
 use crate::context::Context;
 use crate::engine::active::{self, Look};
 use crate::engine::bridge::Bridge;
-use crate::engine::{EngineError, StepRecorder, text_of};
+use crate::engine::describe::called;
+use crate::engine::{EngineError, StepRecorder};
 use crate::events::Event;
-use crate::model::{ConnectorId, CsObject, DeltaKind, Names, Stage};
+use crate::model::{ConnectorId, DeltaKind, Names, Stage, plural};
 use crate::store::{Snapshot, Store, StoreError};
 use std::sync::Arc;
 
@@ -50,16 +51,6 @@ pub fn sample(snapshot: &Snapshot, names: &Names, connector: ConnectorId, what: 
     Ok(found.join("; "))
 }
 
-/// By what people know an object of a target, otherwise its name there.
-fn called(names: &Names, object: &CsObject) -> String {
-    let text = |name: &str| text_of(names, &object.values, name);
-    match (text("displayName"), text("userPrincipalName").or_else(|| text("mail"))) {
-        (Some(name), Some(account)) => format!("{name} ({account})"),
-        (Some(text), None) | (None, Some(text)) => text,
-        (None, None) => object.dn.to_string(),
-    }
-}
-
 /// Stops when more deletes are pending than may be sent (specification: sync engine, section 5.5).
 pub(super) fn deletes(
     store: &Store,
@@ -78,11 +69,16 @@ pub(super) fn deletes(
     }
     recorder.event(Event::DeletionThreshold { connector: options.name.clone(), pending: summary.deletes, limit });
     let other = options.allow_deletes.map_or_else(String::new, |allowed| format!("the set {allowed} is allowed, another one waits: "));
+    let (deletes, are) = (summary.deletes, if summary.deletes == 1 { "delete is" } else { "deletes are" });
+    let half = if options.limits.now().half_of(store.snapshot()?.cs_anchored(options.connector)?) == Some(limit) {
+        ", which is half of what is there (`max_delete_percent` of [guard] sets another share)"
+    } else {
+        ""
+    };
     let message = format!(
-        "{other}{} deletes are pending for {} and {limit} are allowed; nothing was sent, neither these nor anything else. Among them: {}. \
+        "{other}{deletes} {are} pending for {} and {limit} are allowed{half}; nothing was sent, neither these nor anything else. Among them: {}. \
          They go on waiting, and each export stops again. Review them with `syncline export '{}' --what-if`, then allow exactly these once \
          with `syncline export '{}' --allow-deletes {}`",
-        summary.deletes,
         options.name,
         sample(&store.snapshot()?, store.names(), options.connector, Sampled::Deletes)?,
         options.name,
@@ -96,8 +92,9 @@ pub(super) fn deletes(
 pub(super) fn held(snapshot: &Snapshot, names: &Names, options: &ExportOptions, deletes: u64, reason: &str) -> Result<String, StoreError> {
     let name = &options.name;
     Ok(format!(
-        "{deletes} deletes were not sent, because {reason}; they wait for the next export, among them {}. Look at them by `syncline export \
+        "{deletes} {} not sent, because {reason}; they wait for the next export, among them {}. Look at them by `syncline export \
          '{name}' --what-if`; the next cycle that can read everything sends them, and `syncline export '{name}'` does without waiting for it",
+        if deletes == 1 { "delete was" } else { "deletes were" },
         sample(snapshot, names, options.connector, Sampled::Deletes)?
     ))
 }
@@ -114,8 +111,9 @@ pub(super) fn staging(store: &Store, options: &ExportOptions, recorder: &mut Ste
     let sample = sample(&snapshot, store.names(), options.connector, Sampled::All)?;
     let among = if sample.is_empty() { String::new() } else { format!(", among them {sample}") };
     let message = format!(
-        "this installation is in staging mode: nothing is exported to {name}. {waiting} objects wait{among}. Look at them with `syncline \
-         export '{name}' --what-if`; `syncline promote` makes this installation the active one"
+        "this installation is in staging mode: nothing is exported to {name}. {waiting} {} wait{among}. Look at them with `syncline \
+         export '{name}' --what-if`; `syncline promote` makes this installation the active one",
+        plural(waiting, "object"),
     );
     Err(EngineError::Guard { result: "no-start-staging-mode", message })
 }
@@ -161,11 +159,12 @@ impl Sight<'_> {
         let snapshot = self.store.snapshot()?;
         let waiting = ExportSummary::of(&snapshot, options.connector)?;
         let message = format!(
-            "another installation writes to {}: {rival}. Two of them would undo each other's work, so nothing {}was sent: {} objects wait, \
+            "another installation writes to {}: {rival}. Two of them would undo each other's work, so nothing {}was sent: {} {} wait, \
              among them {}. {what_next}",
             options.name,
             if under_way { "more " } else { "" },
             waiting.all(),
+            plural(waiting.all(), "object"),
             sample(&snapshot, self.store.names(), options.connector, Sampled::All)?,
         );
         Err(EngineError::Guard { result: "stopped-another-installation", message })
