@@ -1,9 +1,9 @@
 //! `status`: how everything stands, on one screen.
 
 use crate::cli::calls::shown;
-use crate::cli::commands::facts;
+use crate::cli::commands::{facts, last_cycle};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, moment, table, thousands};
+use crate::cli::output::{counted, moment, table, thousands, told};
 use crate::cli::{App, Place};
 use crate::service::{Access, Health, StatusView};
 
@@ -36,21 +36,22 @@ fn print(app: &App, view: &StatusView) {
         health,
         &[
             ("running now", scheduler.running.clone().unwrap_or_default()),
-            ("last cycle that succeeded", time(&scheduler.last_success)),
+            ("last cycle", last_cycle(scheduler)),
+            ("last that read everything", time(&scheduler.last_success)),
             ("next cycle", next),
             ("people, groups and others", thousands(view.metaverse)),
         ],
     );
     let rows = view.connectors.iter().map(|connector| {
-        let last = if connector.target { &connector.last_export } else { &connector.last_import };
+        let export = connector.last_export.as_ref().filter(|run| connector.target && !run.healed);
+        let last = if export.is_some() { &connector.last_export } else { &connector.last_import };
         let waits = [
-            (connector.pending.adds, "adds"),
-            (connector.pending.updates, "updates"),
-            (connector.pending.renames, "renames"),
-            (connector.pending.deletes, "deletes"),
+            (connector.pending.adds, "add"),
+            (connector.pending.updates, "update"),
+            (connector.pending.renames, "rename"),
+            (connector.pending.deletes, "delete"),
         ];
-        let waits: Vec<String> =
-            waits.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{} {name}", thousands(*count))).collect();
+        let waits: Vec<String> = waits.iter().filter(|(count, _)| *count > 0).map(|(count, name)| counted(*count, name)).collect();
         [
             connector.name.clone(),
             if connector.target { "target" } else { "source" }.to_owned(),
@@ -67,7 +68,7 @@ fn print(app: &App, view: &StatusView) {
     if !view.passwords.is_empty() {
         app.output.line("");
         let rows = view.passwords.iter().map(|line| {
-            let state = line.held.clone().unwrap_or_else(|| "on".to_owned());
+            let state = line.held.as_deref().map_or_else(|| "on".to_owned(), told);
             [line.directory.clone(), state, time(&line.last_sent), time(&line.last_heartbeat)]
         });
         app.output.table(table(["passwords of", "state", "last sent", "last sign of life"], &[], rows));
@@ -76,8 +77,8 @@ fn print(app: &App, view: &StatusView) {
         let mark = if attention.level == Health::Trouble { "!!" } else { " !" };
         let mut lines = attention.what.lines();
         app.output.line("");
-        app.output.line(clean(format!("{mark} {}", lines.next().unwrap_or_default())));
-        lines.for_each(|line| app.output.line(clean(format!("   {line}"))));
+        app.output.line(told(format!("{mark} {}", lines.next().unwrap_or_default())));
+        lines.for_each(|line| app.output.line(told(format!("   {line}"))));
         app.output.line(format!("   {}", shown(&attention.command)));
     }
 }
