@@ -1,6 +1,6 @@
 //! How far a run is: bars with rate and estimate on a terminal, plain lines elsewhere, nothing with `--json`.
 
-use super::output::{Output, thousands};
+use super::output::{Output, counted};
 use crate::engine::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Progress for Bars {
         if let Some(bar) = self.bar.take() {
             let done = bar.position();
             bar.finish_and_clear();
-            self.output.note(format!("{}: {result}, {} objects", self.title, thousands(done)));
+            self.output.note(format!("{}: {result}, {}", self.title, counted(done, "object")));
         }
     }
 }
@@ -80,6 +80,6 @@ impl Progress for Lines {
     }
 
     fn step_finished(&mut self, result: &str) {
-        self.output.note(format!("{}: {result}, {} objects", self.title, thousands(self.done)));
+        self.output.note(format!("{}: {result}, {}", self.title, counted(self.done, "object")));
     }
 }

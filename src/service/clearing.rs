@@ -4,7 +4,7 @@ use super::{Service, ServiceError};
 use crate::context::Context;
 use crate::engine::clear::{Space, clear};
 use crate::engine::export::{Sampled, sample};
-use crate::model::ConnectorId;
+use crate::model::{ConnectorId, plural};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -52,10 +52,12 @@ impl Service {
             let among = if space.deletes_sample.is_empty() { String::new() } else { format!(", among them {}", space.deletes_sample) };
             return Err(ServiceError::Guarded {
                 message: format!(
-                    "this installation exports to {name}: the {} exports that wait would be forgotten, and {} objects that wait to be removed \
+                    "this installation exports to {name}: the exports that wait would be forgotten ({}), and {} {} that {} to be removed \
                      would stay in the target for good{among}. Nothing was forgotten",
                     space.space.waiting(),
                     space.space.deletes,
+                    plural(space.space.deletes, "object"),
+                    if space.space.deletes == 1 { "waits" } else { "wait" },
                 ),
                 hint: format!(
                     "look at what waits with `syncline export '{name}' --what-if`; then `syncline mode staging` first, or `syncline cs clear \

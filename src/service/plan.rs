@@ -3,7 +3,7 @@
 use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, FirstExport};
 use crate::engine::export::{ExportPlan, ExportReview, ExportSummary, Sampled, sample, was_exported};
-use crate::model::{ConnectorId, Names};
+use crate::model::{ConnectorId, Names, plural};
 use crate::store::{ChangeSet, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,10 +61,12 @@ impl ExportReview for Reviewer {
                 let target = self.targets.get(&connector).map_or("", String::as_str);
                 return Err(format!(
                     "the plan {pinned} is not what waits now ({waiting}): something changed since it was looked at, and nothing was sent. {} \
-                     objects wait ({} deletes), among them {sample}. Look at them by `syncline export '{target}' --what-if`, then send exactly \
+                     {} wait ({} {}), among them {sample}. Look at them by `syncline export '{target}' --what-if`, then send exactly \
                      these by `syncline export '{target}' --plan {waiting}`",
                     summary.all(),
-                    summary.deletes
+                    plural(summary.all(), "object"),
+                    summary.deletes,
+                    plural(summary.deletes, "delete"),
                 ));
             }
             // Whoever names the plan has looked at it.

@@ -2,7 +2,7 @@
 
 use super::browse::Browser;
 use super::preview::SourcedFlow;
-use super::views::ValueView;
+use super::views::{KnownAs, ValueView};
 use super::{ProblemView, Service, ServiceError};
 use crate::engine::sync::Tracer;
 use crate::model::{
@@ -105,6 +105,9 @@ pub struct WhyTarget {
     pub id: String,
     /// Its name.
     pub dn: String,
+    /// By what people know it.
+    #[serde(flatten)]
+    pub known_as: KnownAs,
     /// The attributes there that are made from this one.
     pub attributes: Vec<WhyTargetAttribute>,
     /// The last refusal of the object, when it is not settled.
@@ -311,9 +314,13 @@ impl Why<'_> {
             }
             let connector = self.browser.connector_name(id.connector());
             let problem = self.snapshot().error(id, ErrorSide::Export)?;
+            let known_as = self.browser.known_as(&target);
             found.push(WhyTarget {
-                problem: problem
-                    .map(|error| ProblemView::new(id.to_string(), connector.clone(), target.dn.to_string(), ErrorSide::Export, &error)),
+                problem: problem.map(|error| {
+                    let name = (target.dn.to_string(), known_as.clone());
+                    ProblemView::new(id.to_string(), connector.clone(), name, ErrorSide::Export, &error)
+                }),
+                known_as,
                 connector,
                 id: id.to_string(),
                 dn: target.dn.to_string(),

@@ -198,7 +198,7 @@ fn lesson_08_nobody_is_deleted_while_a_directory_cannot_be_read() {
     let export = shown["runs"].as_array().unwrap().iter().find(|run| run["profile"] == "Export").unwrap();
     assert_eq!(export["result"], "completed-warnings");
     let message = export["steps"][0]["message"].as_str().unwrap();
-    assert!(message.contains("1 deletes were not sent") && message.contains("second could not be read"), "{message}");
+    assert!(message.contains("1 delete was not sent") && message.contains("second could not be read"), "{message}");
 
     fs::write(&second, format!("version: 1\n\n{}", &text[start..end])).unwrap();
     let output = with_config(&config, &["--json", "cycle", "start"]);

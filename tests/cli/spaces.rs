@@ -108,7 +108,7 @@ fn a_target_is_forgotten_on_request_and_found_again_as_it_is() {
     let refused = with_config(&config, &["cs", "clear", "Entra"]);
     assert_code(&refused, 5);
     let told = stderr(&refused);
-    for part in ["1 objects that wait to be removed", "Emil", "export Entra --what-if", "--force"] {
+    for part in ["1 object that waits to be removed", "Emil", "export Entra --what-if", "--force"] {
         assert!(told.replace('\'', "").contains(part), "{part}: {told}");
     }
     assert_eq!(what_if()["targets"][0]["plan"], waiting["targets"][0]["plan"], "nothing was forgotten");

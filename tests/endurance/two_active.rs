@@ -67,7 +67,7 @@ fn the_second_one_is_refused_with_the_name_of_the_first_until_somebody_decides()
     let told = stopped.to_string();
     assert!(told.contains("stopped-another-installation") && told.contains(id.split('-').next().unwrap()), "{told}");
     assert!(
-        told.contains("last contact 2") && told.contains("1 objects wait, among them Extra 10") && told.contains("promote --takeover"),
+        told.contains("last contact 2") && told.contains("1 object wait, among them Extra 10") && told.contains("promote --takeover"),
         "{told}"
     );
     assert_eq!(exported(&stopped), 0);

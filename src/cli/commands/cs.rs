@@ -4,9 +4,9 @@ use crate::cli::App;
 use crate::cli::args::{CsCommand, CsSearchArguments, PendingKind};
 use crate::cli::calls::call;
 use crate::cli::commands::run::print_changes;
-use crate::cli::commands::{attribute_table, facts, more, only_object, only_one};
+use crate::cli::commands::{attribute_table, facts, known, more, only_object, only_one};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{Table, clean, moment, table, thousands};
+use crate::cli::output::{Table, clean, counted, moment, table, thousands, told};
 use crate::cli::private;
 use crate::engine::Silent;
 use crate::model::{CsId, DeltaKind, ErrorSide};
@@ -55,9 +55,10 @@ fn clear(app: &App, connector: &str, force: bool, what_if: bool) -> Result<Exit,
         let (name, space) = (&cleared.connector, &cleared.space);
         let would = if what_if { "would be forgotten" } else { "are forgotten" };
         app.output.line(clean(format!(
-            "{} objects of {name} {would}; {} of them are linked, and found again by the next cycle",
-            thousands(space.objects),
-            thousands(space.linked)
+            "{} of {name} {would}; {} of them {} linked, and found again by the next cycle",
+            counted(space.objects, "object"),
+            thousands(space.linked),
+            if space.linked == 1 { "is" } else { "are" }
         )));
         for (count, what) in [
             (space.adds + space.updates, "objects wait to be created or changed: the next synchronization wants the same again"),
@@ -231,7 +232,7 @@ fn write_csv(app: &App, path: &Path, columns: &[String], lines: &[CsLine]) -> Re
     let path = app.path(path);
     private::write(&path, text.as_bytes()).map_err(|error| ServiceError::Unwritten { path: path.clone(), reason: error.to_string() })?;
     app.output.result(&serde_json::json!({ "file": path, "objects": lines.len() }), |_| {
-        app.output.line(clean(format!("{}: {} objects", path.display(), lines.len())));
+        app.output.line(clean(format!("{}: {}", path.display(), counted(lines.len() as u64, "object"))));
     });
     Ok(Exit::Ok)
 }
@@ -300,10 +301,12 @@ fn show(app: &App, text: &str, limit: usize) -> Result<Exit, CommandError> {
 
 fn print(app: &App, view: &CsObjectView) {
     let anchor = view.anchor.as_ref().map(|anchor| anchor.guid.clone().unwrap_or_else(|| anchor.text.clone())).unwrap_or_default();
+    let heading = known(&view.known_as, &view.dn);
     facts(
         &app.output,
-        &view.dn,
+        &heading,
         &[
+            ("name", if heading == view.dn { String::new() } else { view.dn.clone() }),
             ("id", view.id.clone()),
             ("connector", view.connector.clone()),
             ("type", view.object_type.clone()),
@@ -332,14 +335,14 @@ fn print(app: &App, view: &CsObjectView) {
     }
     for problem in &view.problems {
         app.output.line(format!(
-            "\nproblem ({}): {}, since {}, {} retries",
+            "\nproblem ({}): {}, since {}, {}",
             problem.side,
             problem.code,
             moment(&problem.first_seen),
-            problem.retries
+            counted(problem.retries.into(), "retry")
         ));
         for line in problem.detail.lines() {
-            app.output.line(format!("  {}", clean(line)));
+            app.output.line(format!("  {}", told(line)));
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::cli::args::{DoctorArea, DoctorArguments};
 use crate::cli::calls::completed;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{Output, clean};
+use crate::cli::output::{Output, told};
 use crate::cli::{App, Place};
 use crate::config::Config;
 use crate::service::{Access, Finding, FindingLevel, Service, ServiceError, examine, unreadable};
@@ -51,9 +51,9 @@ fn print(output: &Output, findings: &[Finding]) {
             FindingLevel::Warn => "warn",
             FindingLevel::Fail => "FAIL",
         };
-        output.line(clean(format!("{mark}  {}, {}: {}", finding.area, finding.what, finding.evidence)));
+        output.line(told(format!("{mark}  {}, {}: {}", finding.area, finding.what, finding.evidence)));
         if let Some(remedy) = &finding.remedy {
-            output.line(clean(format!("      {remedy}")));
+            output.line(told(format!("      {remedy}")));
         }
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();

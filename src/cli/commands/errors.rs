@@ -2,9 +2,9 @@
 
 use crate::cli::App;
 use crate::cli::args::ErrorsArguments;
-use crate::cli::commands::more;
+use crate::cli::commands::{known, more};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, moment};
+use crate::cli::output::{clean, counted, moment, told};
 use crate::service::{Access, ProblemView};
 use serde::Serialize;
 
@@ -23,15 +23,16 @@ pub(in crate::cli) fn run(app: &App, arguments: &ErrorsArguments) -> Result<Exit
             app.output.line("No object and no entry has a problem.");
         }
         for problem in &found.problems {
+            let name = known(&problem.known_as, &problem.dn);
             let (what, retries) = match &problem.id {
-                Some(id) => (format!("{} ({id})", problem.dn), format!(", {} retries", problem.retries)),
-                None => (format!("{} (no object yet)", problem.dn), String::new()),
+                Some(id) => (format!("{name}, object {id}"), format!(", {}", counted(problem.retries.into(), "retry"))),
+                None => (format!("{name}, no object yet"), String::new()),
             };
             let since = moment(&problem.first_seen);
             app.output.line(clean(format!("{}  {what}", problem.code)));
             app.output.line(clean(format!("  {} of {}, since {since}{retries}", problem.side, problem.connector)));
             for line in problem.detail.lines() {
-                app.output.line(format!("  {}", clean(line)));
+                app.output.line(format!("  {}", told(line)));
             }
         }
         more(&app.output, found.more, found.problems.len());

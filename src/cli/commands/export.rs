@@ -7,7 +7,7 @@ use crate::cli::commands::run::drive;
 use crate::cli::commands::trace::print_wrapped;
 use crate::cli::commands::{export_page, more};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table, thousands};
+use crate::cli::output::{clean, counted, table, thousands, told};
 use crate::cli::private;
 use crate::model::ConnectorId;
 use crate::service::{Access, DriveOptions, ExportPlan, Profile, Service, TakeOversView, WhatIfObject, WhatIfView, Work, cell};
@@ -159,12 +159,12 @@ fn print(app: &App, view: &WhatIfView) {
     }
     more(&app.output, view.more, view.objects.len());
     app.output.line(format!(
-        "{}: {} adds, {} updates, {} renames, {} deletes",
+        "{}: {}, {}, {}, {}",
         clean(&view.connector),
-        thousands(view.adds),
-        thousands(view.updates),
-        thousands(view.renames),
-        thousands(view.deletes)
+        counted(view.adds, "add"),
+        counted(view.updates, "update"),
+        counted(view.renames, "rename"),
+        counted(view.deletes, "delete")
     ));
     if let Some(found) = &view.take_overs {
         print_take_overs(app, &view.connector, found);
@@ -175,7 +175,7 @@ fn print(app: &App, view: &WhatIfView) {
         app.output.table(table(["attribute", "objects"], &["objects"], rows));
     }
     for sentence in &view.outstanding {
-        app.output.note(format!("not all of the next cycle is shown: {sentence}"));
+        app.output.note(told(format!("not all of the next cycle is shown: {sentence}")));
     }
     if view.awaits_approval {
         app.output.note(format!(
@@ -189,9 +189,13 @@ fn print(app: &App, view: &WhatIfView) {
     }
     if view.stopped_by_threshold {
         app.output.note(format!(
-            "The export would stop before the first object: {} deletes wait, {} are allowed. After a review, to send exactly these:\n  {}",
-            view.deletes,
-            view.delete_limit.unwrap_or_default(),
+            "The export would stop before the first object: {} {}, and {} allowed. After a review, to send exactly these:\n  {}",
+            counted(view.deletes, "delete"),
+            if view.deletes == 1 { "waits" } else { "wait" },
+            match view.delete_limit.unwrap_or_default() {
+                1 => "1 is".to_owned(),
+                limit => format!("{} are", thousands(limit)),
+            },
             call(&["export", &view.connector, "--allow-deletes", &view.delete_set])
         ));
     }

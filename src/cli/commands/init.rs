@@ -7,7 +7,7 @@ use crate::cli::ask::Questions;
 use crate::cli::calls::call;
 use crate::cli::commands::run::{exit_of, print_results};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, thousands};
+use crate::cli::output::{clean, counted};
 use crate::cli::progress::progress;
 use crate::cli::wizard::{self, Answers};
 use crate::config::{
@@ -153,12 +153,12 @@ fn print_look(app: &App, look: &Look) {
     print_results(app, &look.runs);
     for target in &look.targets {
         app.output.line(clean(format!(
-            "\n{}: {} adds, {} updates, {} renames, {} deletes would be exported, such as",
+            "\n{}: {}, {}, {}, {} would be exported, such as",
             target.connector,
-            thousands(target.adds),
-            thousands(target.updates),
-            thousands(target.renames),
-            thousands(target.deletes)
+            counted(target.adds, "add"),
+            counted(target.updates, "update"),
+            counted(target.renames, "rename"),
+            counted(target.deletes, "delete")
         )));
         for object in &target.objects {
             app.output.line(clean(format!("  {:<8} {}", object.operation, object.known_as)));

@@ -391,7 +391,7 @@ fn doctor(app: &App, cx: &Context, object: Option<&str>) -> Result<Exit, Command
     app.output.result(&Diagnosis { checks }, |found| {
         for check in &found.checks {
             let mark = if check.good { "ok  " } else { "FAIL" };
-            app.output.line(clean(format!("{mark}  {}, {}: {}", check.area, check.what, check.evidence)));
+            app.output.line(crate::cli::output::told(format!("{mark}  {}, {}: {}", check.area, check.what, check.evidence)));
             if let Some(remedy) = &check.remedy {
                 app.output.line(clean(format!("      {remedy}")));
             }

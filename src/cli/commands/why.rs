@@ -1,7 +1,7 @@
 //! `mv why`: where a metaverse value comes from, who else would give one, and what targets got of it.
 
 use crate::cli::App;
-use crate::cli::commands::only_one;
+use crate::cli::commands::{known, only_one};
 use crate::cli::commands::trace::{because, print_flow, print_wrapped};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, moment, table};
@@ -67,7 +67,8 @@ fn print(app: &App, view: &WhyView) {
 
 fn print_target(app: &App, target: &WhyTarget) {
     app.output.line("");
-    app.output.line(clean(format!("{}: object {} {}", target.connector, target.id, target.dn)));
+    let name = known(&target.known_as, &target.dn);
+    app.output.line(clean(format!("{}: object {} {name}", target.connector, target.id)));
     if target.attributes.is_empty() {
         app.output.line("  no rule in scope sends it there");
     } else {

@@ -3,6 +3,7 @@
 use super::Finding;
 use crate::config::Config;
 use crate::context::Context;
+use crate::model::plural;
 use crate::password::hash;
 use crate::rules::Severity;
 use crate::service::Service;
@@ -65,10 +66,16 @@ pub(super) fn store(cx: &Context, service: &Service) -> Vec<Finding> {
     found.push(Finding::ok(
         "store",
         "all of it",
-        format!("{path} can be read: {objects} objects of {} connectors", facts.connectors.len()),
+        format!(
+            "{path} can be read: {objects} {} of {} {}",
+            plural(objects, "object"),
+            facts.connectors.len(),
+            plural(facts.connectors.len() as u64, "connector")
+        ),
     ));
     for connector in facts.connectors.iter().filter(|connector| connector.errors > 0) {
-        let evidence = format!("{} objects have a problem", connector.errors);
+        let have = if connector.errors == 1 { "has" } else { "have" };
+        let evidence = format!("{} {} {have} a problem", connector.errors, plural(connector.errors, "object"));
         found.push(Finding::warn(&connector.name, "objects", evidence, "`syncline errors` lists them, each with its remedy"));
     }
     // Runs that ended badly, deletes that wait, another installation: what is looked at elsewhere here is told there alone.
