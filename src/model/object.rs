@@ -143,7 +143,7 @@ pub struct Lineage {
     pub rule: RuleId,
     /// The object that gave the value.
     pub source: CsId,
-    /// Since when this origin has given what stands there; for references since when it has been the origin.
+    /// Since when this rule and this object have been the origin.
     pub since: Timestamp,
 }
 

@@ -113,7 +113,7 @@ pub use views::{
     RuleView, RunView, StageView, StepObjectView, StepObjectsView, StepRecordView, TargetCounts, ValueView,
 };
 pub use what_if::{WhatIfObject, WhatIfView};
-pub use why::{WhyNot, WhyOrigin, WhyRun, WhyTarget, WhyTargetAttribute, WhyView};
+pub use why::{WhyAge, WhyNot, WhyOrigin, WhyRun, WhyTarget, WhyTargetAttribute, WhyView};
 
 use crate::config::{Config, ConfigError, ConfigProblem, ConnectorConfig, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};
 use crate::connector::ConnectorError;

@@ -87,7 +87,7 @@ fn problems_name_people_and_groups_and_commands_are_whole() {
     let taken = crate::PEOPLE
         .replace("mail: ada@corp.example\n", "mail: ada@corp.example\nproxyAddresses: smtp:engineers@corp.example\n")
         .replace("displayName: Engineers\n", "displayName: Engineers\nproxyAddresses: SMTP:engineers@corp.example\n");
-    std::fs::write(world.path().join("people.ldif"), taken).unwrap();
+    fs::write(world.path().join("people.ldif"), taken).unwrap();
     let cycle = with_config(&config, &["cycle", "start", "--initial"]);
     assert_code(&cycle, 2);
     assert!(stderr(&cycle).contains("Entra: Full Import: success, 1 object\n"), "{}", stderr(&cycle));

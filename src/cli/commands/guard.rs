@@ -90,6 +90,7 @@ fn print(app: &App, view: &GuardView) {
         }
     }
     for stop in view.stops.iter().filter(|stop| view.targets.iter().all(|target| target.connector != stop.connector)) {
-        app.output.line(clean(format!("\n!! {stop}: {}", shown(&stop.command))));
+        app.output.line("");
+        app.output.line(clean(format!("!! {stop}: {}", shown(&stop.command))));
     }
 }

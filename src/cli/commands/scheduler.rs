@@ -89,7 +89,8 @@ fn print(app: &App, view: &SchedulerView) {
         ],
     );
     for stop in &view.guard_stops {
-        app.output.line(clean(format!("\n!! {stop}")));
+        app.output.line("");
+        app.output.line(clean(format!("!! {stop}")));
         app.output.line(format!("   {}", shown(&stop.command)));
     }
 }

@@ -171,13 +171,7 @@ impl Draft<'_> {
         }
         if changed {
             self.blobs.extend(contribution.blobs);
-            let mut lineage = contribution.lineage;
-            // Since when is asked of the value that stands there, whoever gave the one before it.
-            if values != current.values {
-                let news = |entry: &&mut Lineage| !values.same_attribute(&current.values, entry.attr);
-                lineage.iter_mut().filter(news).for_each(|entry| entry.since = self.book.run.now);
-            }
-            self.put_mv(MvObject { id: current.id, object_type: current.object_type, values, lineage })?;
+            self.put_mv(MvObject { id: current.id, object_type: current.object_type, values, lineage: contribution.lineage })?;
         }
         Ok(changed)
     }
