@@ -273,7 +273,7 @@ fn too_many_refused_objects_end_an_export() {
         text.replace(&format!("userPrincipalName: p{number}@corp.example"), "userPrincipalName: p30@corp.example")
     });
     world.write_directory(&same);
-    let words = ["Entra refused 10 objects", "among them CN={", "more than 4 end an export"];
+    let words = ["Entra refused 10 objects", "among them Person ", "more than 4 end an export"];
     let stopped = stops(&world, 3, &["cycle", "start"], "stopped-error-limit", &words);
     assert!(stopped.review(&world).contains("p30@corp.example"));
     assert_eq!(stopped.allow.last().map(String::as_str), Some("NUMBER"));
