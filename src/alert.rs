@@ -116,6 +116,8 @@ pub enum News {
     Lasts,
     /// It is gone.
     Over,
+    /// Nothing is there: somebody tries out whether people are reached.
+    Test,
 }
 
 /// One thing to tell.

@@ -27,9 +27,23 @@ pub(crate) fn call_in(folder: &Path, words: &[&str]) -> String {
     joined(&beginning(folder, None), words)
 }
 
-/// A message that proposes commands in backticks, with the options of this call in each of them.
+/// A message that proposes commands in backticks, with the options of this call in each of them that has none yet.
 pub(crate) fn completed(message: &str) -> String {
-    BEGINNING.with_borrow(|beginning| message.replace("`syncline ", &format!("`{beginning} ")))
+    BEGINNING.with_borrow(|beginning| completed_by(beginning, message))
+}
+
+fn completed_by(beginning: &str, message: &str) -> String {
+    let mut parts = message.split("`syncline ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    let options = beginning.strip_prefix("syncline").unwrap_or_default().trim_start();
+    for part in parts {
+        let complete = options.is_empty() || part.starts_with(&format!("{options} "));
+        text.push('`');
+        text.push_str(if complete { "syncline" } else { beginning });
+        text.push(' ');
+        text.push_str(part);
+    }
+    text
 }
 
 /// A proposed command, with the options of this call.
@@ -65,6 +79,15 @@ fn joined(beginning: &str, words: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_come_into_proposals_once() {
+        let beginning = "syncline --config corp";
+        let once = completed_by(beginning, "look at `syncline errors` and `syncline run list`; syncline itself stays");
+        assert_eq!(once, "look at `syncline --config corp errors` and `syncline --config corp run list`; syncline itself stays");
+        assert_eq!(completed_by(beginning, &once), once);
+        assert_eq!(completed_by("syncline", "`syncline errors`"), "`syncline errors`");
+    }
 
     #[test]
     fn a_shell_reads_what_was_meant() {

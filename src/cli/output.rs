@@ -59,7 +59,7 @@ impl Output {
     /// Prints text behind a beginning. On a terminal it breaks at blanks, further lines below the first; elsewhere it is one line.
     pub(crate) fn paragraph(&self, beginning: &str, text: &str) {
         let width = self.console.width().map_or(usize::MAX, usize::from);
-        for line in wrapped(beginning, &clean(text), width) {
+        for line in wrapped(beginning, &told(text), width) {
             self.line(line);
         }
     }
@@ -296,6 +296,12 @@ pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
 /// What comes from directories is shown without control characters, which could steer the terminal.
 pub(crate) fn clean(text: impl AsRef<str>) -> String {
     text.as_ref().chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+/// A sentence of the program for people: without control characters, and with the options of this call in the commands that it
+/// proposes.
+pub(crate) fn told(text: impl AsRef<str>) -> String {
+    clean(completed(text.as_ref()))
 }
 
 /// A number with separators: `12,345`.

@@ -122,7 +122,8 @@ pub struct MainFile {
 pub struct GuardTable {
     /// The most deletes that one export sends; more stop it before the first object. The target's own limit also counts.
     pub max_deletes: u64,
-    /// The most deletes as a share of the target's known objects, in percent; no limit of this kind without it.
+    /// The most deletes as a share of the target's known objects, in percent. Without it, more than half of them stop an export, from
+    /// ten deletes on.
     pub max_delete_percent: Option<u32>,
     /// Staging mode: everything is imported and synchronized, nothing is exported.
     pub staging: bool,
@@ -372,7 +373,7 @@ fn read_main(folder: &Path) -> Result<MainFile, ConfigProblem> {
     }
     let path = folder.join(MAIN_FILE);
     if !path.exists() {
-        let hint = "make a configuration with `syncline init`, look at the demonstration (syncline demo), or name the folder by --config";
+        let hint = "make a configuration with `syncline init`, look at the demonstration (`syncline demo`), or name the folder by --config";
         return Err(ConfigProblem::of_file(&path, "there is no configuration here").hint(hint));
     }
     main_of(folder, &path, &file::read_text(&path)?)

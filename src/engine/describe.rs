@@ -29,6 +29,16 @@ pub fn text_of(names: &Names, values: &FlatValues, name: &str) -> Option<String>
     })
 }
 
+/// By what people know an object of a target, otherwise its name there.
+pub(super) fn called(names: &Names, object: &CsObject) -> String {
+    let text = |name: &str| text_of(names, &object.values, name);
+    match (text("displayName"), text("userPrincipalName").or_else(|| text("mail"))) {
+        (Some(name), Some(account)) => format!("{name} ({account})"),
+        (Some(text), None) | (None, Some(text)) => text,
+        (None, None) => object.dn.to_string(),
+    }
+}
+
 /// The attributes that are expected to have values in the target now and would have none after the pending export, by
 /// name. `references` are the rows that the pending export touches, or all of them. Objects that are made or deleted have
 /// none: those are told as a whole.

@@ -11,7 +11,7 @@ use super::{EngineError, Progress, StepRecorder, TRACED};
 use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{Anchor, AttrId, ConnectorId, CsId, CsObject, Dn, ErrorSide, RunId, Stage, Timestamp};
+use crate::model::{Anchor, AttrId, ConnectorId, CsId, CsObject, Dn, ErrorSide, RunId, Stage, Timestamp, counted};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{ChangeSet, RunRecord, RunResult, Snapshot, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
@@ -551,9 +551,10 @@ impl Engine<'_> {
                 let some = sample(&snapshot, self.store.names(), id, Sampled::All)?;
                 let among = if some.is_empty() { String::new() } else { format!(", among them {some}") };
                 let message = format!(
-                    "{source} was never read completely, so nothing is exported to {name}: {waiting} objects wait{among}. Who of them is in \
+                    "{source} was never read completely, so nothing is exported to {name}: {}{among}. Who of them is in \
                      {source}, too, nobody knows yet. Its last import says why: `syncline run list`; read it by `syncline run start '{source}' \
-                     full-import`"
+                     full-import`",
+                    counted(waiting, "object waits", "objects wait"),
                 );
                 return Err(EngineError::Guard { result: "no-start-source-never-read", message });
             }
@@ -686,14 +687,19 @@ fn some_of(snapshot: &Snapshot, connector: ConnectorId) -> Result<String, StoreE
 
 /// True for the results of steps that a guard stopped before they did harm, and that a person has to look at.
 pub fn stopped_by_guard(result: &str) -> bool {
-    matches!(
-        result,
-        "stopped-deletion-threshold-exceeded"
-            | "stopped-shrink-guard"
-            | "stopped-by-review"
-            | "stopped-another-installation"
-            | "stopped-staging-mode"
-    )
+    guard_of(result).is_some()
+}
+
+/// What people call the guard that stopped a step with this result, if one did.
+pub fn guard_of(result: &str) -> Option<&'static str> {
+    match result {
+        "stopped-deletion-threshold-exceeded" => Some("deletion threshold"),
+        "stopped-shrink-guard" => Some("shrink guard"),
+        "stopped-by-review" => Some("review of exports"),
+        "stopped-another-installation" => Some("one active installation"),
+        "stopped-staging-mode" => Some("staging mode"),
+        _ => None,
+    }
 }
 
 fn attributes(rules: &RuleSet, id: ConnectorId) -> Vec<AttrId> {

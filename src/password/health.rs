@@ -66,7 +66,7 @@ impl Agent {
         let off = if !features.synchronization {
             Some((Held::Disabled, "directory synchronization is off in the tenant; switch it on there"))
         } else if !features.password_hashes {
-            Some((Held::SwitchedOff, "password hash synchronization is off in the tenant; switch it on: syncline phs enable"))
+            Some((Held::SwitchedOff, "password hash synchronization is off in the tenant; switch it on: `syncline phs enable`"))
         } else {
             None
         };

@@ -1,9 +1,11 @@
 //! Protection against deleting by accident, as an administrator sees and sets it (specification: sync engine, section 5.5).
 
+use super::guard_stops::GuardStop;
 use super::{Service, ServiceError};
 use crate::config::{Edit, GuardTable, MAIN_FILE, change_file};
 use crate::connector::{ConnectorError, ConnectorErrorKind, DeleteLimit};
 use crate::context::Context;
+use crate::engine::active::displaced_by;
 use crate::engine::export::{ExportLimits, ExportSummary, known_terms, remember_terms};
 use serde::Serialize;
 
@@ -20,6 +22,8 @@ pub struct GuardView {
     pub staging: bool,
     /// Target by target.
     pub targets: Vec<GuardedTarget>,
+    /// What guards stopped, targets and sources, and nothing has healed since.
+    pub stops: Vec<GuardStop>,
 }
 
 /// How the guard stands for one target.
@@ -37,6 +41,8 @@ pub struct GuardedTarget {
     pub limit: Option<u64>,
     /// An export would stop before its first object.
     pub stopped: bool,
+    /// What would stop it, and what is stopped already: a sentence for each. Nothing when exports go through.
+    pub blocked_by: Vec<String>,
 }
 
 /// Settings to write; `None` leaves one as it is.
@@ -81,18 +87,43 @@ impl Service {
     pub fn guard(&self) -> Result<GuardView, ServiceError> {
         let guard = &self.config.guard;
         let snapshot = self.store.snapshot()?;
+        let stops = self.guard_stops()?;
         let mut targets = Vec::new();
         for id in self.rules()?.targets() {
+            let name = self.connectors.get(id).cloned().unwrap_or_default();
             let terms = known_terms(&snapshot, *id)?;
             let summary = ExportSummary::of(&snapshot, *id)?;
             let limit = summary.delete_limit(&snapshot, *id, &export_limits(guard), &terms)?;
+            let mut blocked_by = Vec::new();
+            if let Some(limit) = limit.filter(|limit| summary.deletes > *limit) {
+                let wait = if summary.deletes == 1 { "delete waits" } else { "deletes wait" };
+                blocked_by.push(format!(
+                    "{} {wait} and {limit} are allowed: an export would stop before its first object; look at them by `syncline export '{name}' \
+                     --what-if`",
+                    summary.deletes
+                ));
+            }
+            if guard.staging {
+                blocked_by.push("staging mode: nothing is exported; `syncline mode show` says more".to_owned());
+            }
+            if let Some(rival) = displaced_by(&snapshot, *id)? {
+                blocked_by.push(format!("another installation writes to it ({rival}): `syncline mode show`"));
+            }
+            if self.awaits_approval(*id)? {
+                blocked_by.push(format!("its first export waits for an approval: `syncline export '{name}' --what-if` names the plan"));
+            }
+            let stopped = !blocked_by.is_empty();
+            // Told by what waits now, where it still would stop.
+            blocked_by
+                .extend(stops.iter().filter(|stop| stop.connector == name && !stopped).map(|stop| format!("{stop}: `{}`", stop.command)));
             targets.push(GuardedTarget {
-                connector: self.connectors.get(id).cloned().unwrap_or_default(),
+                connector: name,
                 tenant_max_deletes: terms.deletes_max,
                 tenant_max_delete_percent: terms.delete_percent_max,
                 waiting: summary.deletes,
                 limit,
-                stopped: limit.is_some_and(|limit| summary.deletes > limit),
+                stopped,
+                blocked_by,
             });
         }
         Ok(GuardView {
@@ -101,6 +132,7 @@ impl Service {
             shrink_percent: guard.shrink_percent,
             staging: guard.staging,
             targets,
+            stops,
         })
     }
 

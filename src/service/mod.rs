@@ -14,6 +14,7 @@ mod compare;
 mod connector_copy;
 mod connector_file;
 mod connectors;
+mod container_check;
 mod directory_schema;
 mod doctor;
 mod drive;
@@ -22,6 +23,7 @@ mod explain;
 mod expression;
 mod facilities;
 mod guard;
+mod guard_stops;
 mod health;
 mod history;
 mod installation;
@@ -80,6 +82,7 @@ pub use explain::{Explanation, ExplanationStep, StepOutcome};
 pub use expression::{ExpressionTrial, ExpressionView};
 pub use facilities::TenantLease;
 pub use guard::{GuardChange, GuardSetting, GuardView, GuardedTarget};
+pub use guard_stops::GuardStop;
 pub use health::{ConnectorFacts, HealthFacts, PasswordFacts};
 pub use history::{History, ObjectLogLine};
 pub use installation::InstallationView;
@@ -110,7 +113,7 @@ pub use views::{
     RuleView, RunView, StageView, StepObjectView, StepObjectsView, StepRecordView, TargetCounts, ValueView,
 };
 pub use what_if::{WhatIfObject, WhatIfView};
-pub use why::{WhyNot, WhyOrigin, WhyRun, WhyTarget, WhyTargetAttribute, WhyView};
+pub use why::{WhyAge, WhyNot, WhyOrigin, WhyRun, WhyTarget, WhyTargetAttribute, WhyView};
 
 use crate::config::{Config, ConfigError, ConfigProblem, ConnectorConfig, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};
 use crate::connector::ConnectorError;

@@ -82,6 +82,9 @@ pub struct SelectionChange {
     pub comes: Option<u64>,
     /// `written`, `unchanged` or `would be written`.
     pub done: &'static str,
+    /// Why nobody could tell whether the container exists; nothing where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchecked: Option<String>,
 }
 
 /// What is to be read, or no longer.
@@ -258,6 +261,10 @@ impl Service {
         if choice == Choice::Enable {
             self.refuse_unoffered(cx, config, &dn)?;
         }
+        let unchecked = match choice {
+            Choice::Include | Choice::Exclude => self.refuse_missing_container(cx, id, config, &dn)?,
+            Choice::Enable | Choice::Disable => None,
+        };
         let before = Reach::of(config, &table, &partitions)?;
         let then = Reach::of(config, &after, &contexts)?;
         let (leaves, deletes) = self.leaving(id, &then)?;
@@ -284,6 +291,7 @@ impl Service {
             deletes,
             comes,
             done,
+            unchecked,
         })
     }
 
@@ -414,32 +422,41 @@ impl Service {
 
     /// Asks a directory for the names of everything of the wanted types, wherever it lies.
     fn each_name(&self, cx: &Context, config: &ConnectorConfig, each: &mut dyn FnMut(&Dn)) -> Result<(), ServiceError> {
-        let everything = without_containers(config);
+        self.each_item(cx, &without_containers(config), &mut |item| {
+            if let PageItem::Entry(entry) = item
+                && let Ok(dn) = Dn::parse(entry.dn())
+            {
+                each(&dn);
+            }
+        })
+    }
+
+    /// Reads a directory whole, without its attributes.
+    pub(super) fn each_item(
+        &self,
+        cx: &Context,
+        config: &ConnectorConfig,
+        each: &mut dyn FnMut(&PageItem<'_>),
+    ) -> Result<(), ServiceError> {
         let failed = |source| ServiceError::Connector { connector: config.name.clone(), source };
-        self.with_wired(cx, &everything, async |wired| {
+        self.with_wired(cx, config, async |wired| {
             let connector = &wired.connector;
             let request = ImportRequest { kind: ImportKind::Full, attributes: Vec::new() };
             let mut pages = connector.import(cx, request).await.map_err(failed)?;
             while let Some(page) = pages.next().await {
-                for item in page.map_err(failed)?.items() {
-                    if let PageItem::Entry(entry) = item
-                        && let Ok(dn) = Dn::parse(entry.dn())
-                    {
-                        each(&dn);
-                    }
-                }
+                page.map_err(failed)?.items().for_each(|item| each(&item));
             }
             Ok(())
         })
     }
 }
 
-fn same_name(left: &str, right: &str) -> bool {
+pub(super) fn same_name(left: &str, right: &str) -> bool {
     matches!((Dn::parse(left), Dn::parse(right)), (Ok(left), Ok(right)) if left.same(&right))
 }
 
 /// The same connector, reading every container.
-fn without_containers(config: &ConnectorConfig) -> ConnectorConfig {
+pub(super) fn without_containers(config: &ConnectorConfig) -> ConnectorConfig {
     let mut config = config.clone();
     if let Some(table) = config.selection_mut() {
         table.include.clear();

@@ -2,6 +2,7 @@
 //! refuses to write delays nothing and repeats nothing.
 
 use super::connectors::INSTALLATION;
+use super::guard_stops::GuardStop;
 use super::{Service, ServiceError};
 use crate::config::{Edit, MAIN_FILE, SchedulerTable, change_file};
 use crate::context::Context;
@@ -71,6 +72,8 @@ pub struct SchedulerView {
     pub unreadable: Option<String>,
     /// Full steps that somebody asked for.
     pub overrides: Vec<OverrideView>,
+    /// What guards stopped in the last cycle, or by hand since, and nothing has healed.
+    pub guard_stops: Vec<GuardStop>,
 }
 
 /// Why nothing runs by itself.
@@ -251,6 +254,7 @@ impl Service {
             unreadable,
             running: self.running(),
             overrides,
+            guard_stops: self.guard_stops()?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! How everything stands, for one screen: what runs, what waits, what needs somebody.
 
 use super::guard::export_limits;
+use super::guard_stops::is_healed;
 use super::passwords::PasswordStanding;
 use super::scheduler::SchedulerView;
 use super::views::RunView;
@@ -100,6 +101,9 @@ pub struct LastRun {
     pub started: String,
     /// How it ended.
     pub result: String,
+    /// It did not end well, and nothing of it is left to do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub healed: bool,
 }
 
 /// How the passwords of a directory stand.
@@ -117,8 +121,10 @@ pub struct PasswordStatusLine {
     pub flagged: u64,
 }
 
+/// How an export ends that the deletion threshold stopped.
+const THRESHOLD: &str = "stopped-deletion-threshold-exceeded";
 /// The newest runs that are looked at.
-const RUNS: usize = 200;
+pub(super) const RUNS: usize = 200;
 /// Problems are counted so far.
 const PROBLEMS: usize = 5_000;
 
@@ -136,12 +142,14 @@ impl Service {
         let snapshot = self.store.snapshot()?;
         let runs = self.history()?.runs(RUNS)?;
         let targets = self.rules.as_ref().map_or(&[][..], |rules| rules.targets());
+        let stops = self.guard_stops_of(&snapshot, &runs)?;
         let mut attention = Vec::new();
         let mut connectors = Vec::new();
         for (id, name) in &self.connectors {
             let problems = snapshot.errors(*id, None, PROBLEMS)?;
             let target = targets.contains(id);
             let mut pending = PendingView::default();
+            let mut told_by_deletes = false;
             if target {
                 let summary = ExportSummary::of(&snapshot, *id)?;
                 pending = PendingView { adds: summary.adds, updates: summary.updates, renames: summary.renames, deletes: summary.deletes };
@@ -150,7 +158,10 @@ impl Service {
                 if let Some(limit) = limit.filter(|limit| summary.deletes > *limit) {
                     let (waits, allowed) =
                         (crate::model::counted(summary.deletes, "delete waits", "deletes wait"), crate::model::counted(limit, "is", "are"));
-                    let what = format!("{waits} for {name}, and {allowed} allowed: nothing is exported");
+                    let stopped = stops.iter().find(|stop| stop.connector == *name && stop.result == THRESHOLD);
+                    let stopped = stopped.map_or_else(String::new, |stop| format!("; {stop}"));
+                    let what = format!("{waits} for {name}, and {allowed} allowed: nothing is exported{stopped}");
+                    told_by_deletes = true;
                     attention
                         .push(Attention::trouble(what, format!("syncline export {name} --what-if")).told(Condition::DeletesHeld, name));
                 }
@@ -161,13 +172,24 @@ impl Service {
             }
             count_problems(name, &problems, &mut attention);
             let last = |export: bool| last_run(&runs, name, export);
-            let (last_import, last_export) = (last(false), last(true));
-            for run in [&last_import, &last_export].into_iter().flatten().filter(|run| severity(&run.result) >= 3) {
-                let what = format!("the last {} of {name} ended: {}", profile_of(&runs, run.run), run.result);
-                let found = Attention::trouble(what, format!("syncline run show {}", run.run));
+            let (last_import, mut last_export) = (last(false), last(true));
+            if let Some(export) = &mut last_export {
+                export.healed = is_healed(&snapshot, *id, &runs, name)?;
+            }
+            let failed = |run: &&LastRun| severity(&run.result) >= 3 && !run.healed;
+            for run in [&last_import, &last_export].into_iter().flatten().filter(failed) {
+                let stop = stops.iter().find(|stop| stop.run == run.run);
+                let (what, command) = match stop {
+                    Some(stop) => (format!("{stop}: its last {} ended {}", profile_of(&runs, run.run), run.result), stop.command.clone()),
+                    None => {
+                        let what = format!("the last {} of {name} ended: {}", profile_of(&runs, run.run), run.result);
+                        (what, format!("syncline run show {}", run.run))
+                    }
+                };
+                let found = Attention::trouble(what, command);
                 attention.push(match run.result.as_str() {
-                    // Told by how many deletes wait.
-                    "stopped-deletion-threshold-exceeded" => found,
+                    THRESHOLD if told_by_deletes => continue,
+                    THRESHOLD => found,
                     "stopped-shrink-guard" => found.told(Condition::ImportShrank, name),
                     "stopped-by-review" => found.told(Condition::FirstExport, name),
                     _ => found.told(Condition::RunsStop, name),
@@ -183,7 +205,10 @@ impl Service {
                 last_export,
             });
         }
-        let scheduler = self.scheduler(cx)?;
+        let scheduler = SchedulerView { guard_stops: stops, ..self.scheduler(cx)? };
+        if !attention.iter().any(|found| found.level == Health::Trouble) {
+            attention.extend(unfinished(&scheduler, &runs));
+        }
         self.look_at_schedule(cx, &scheduler, served, &mut attention)?;
         let passwords = self.look_at_passwords(cx, counted, &mut attention)?;
         if let Err(problem) = self.rules() {
@@ -294,6 +319,23 @@ fn count_problems(connector: &str, problems: &[(CsId, ErrorSide, ObjectError)], 
     }
 }
 
+/// That the last cycle left something undone which nothing else tells of.
+fn unfinished(scheduler: &SchedulerView, runs: &[RunView]) -> Option<Attention> {
+    let began = scheduler.last_cycle.as_ref().filter(|_| scheduler.running.is_none())?;
+    if scheduler.last_success.as_ref() == Some(began) {
+        return None;
+    }
+    // Runs of that cycle, with the worst of them as the reason.
+    let cycle = runs.iter().find_map(|run| run.cycle);
+    let worst = runs.iter().filter(|run| cycle.is_some() && run.cycle == cycle).max_by_key(|run| severity(&run.result))?;
+    let (why, command) = if severity(&worst.result) >= 3 {
+        (format!("{} of {} ended: {}", worst.profile, worst.connector, worst.result), format!("syncline run show {}", worst.number))
+    } else {
+        ("it was stopped or broke off on the way".to_owned(), "syncline cycle start".to_owned())
+    };
+    Some(Attention::trouble(format!("the last cycle, begun {began}, did not do everything: {why}"), command))
+}
+
 fn profile_of(runs: &[RunView], number: u64) -> String {
     runs.iter().find(|run| run.number == number).map_or_else(|| "run".to_owned(), |run| run.profile.clone())
 }
@@ -307,5 +349,5 @@ pub(super) fn last_run(runs: &[RunView], connector: &str, export: bool) -> Optio
             && if export { run.profile == Profile::Export.as_str() } else { reads.contains(&run.profile.as_str()) }
     };
     let run = runs.iter().find(fits)?;
-    Some(LastRun { run: run.number, started: run.started.clone(), result: run.result.clone() })
+    Some(LastRun { run: run.number, started: run.started.clone(), result: run.result.clone(), healed: false })
 }

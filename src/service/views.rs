@@ -159,6 +159,9 @@ pub struct ProblemView {
     pub connector: String,
     /// Its name.
     pub dn: String,
+    /// By what people know it, where it is an object of a target, whose names say nothing.
+    #[serde(flatten)]
+    pub known_as: KnownAs,
     /// `import`, `sync` or `export`.
     pub side: &'static str,
     /// The stable name; docs/reference/error-codes.md explains it.
@@ -175,7 +178,13 @@ pub struct ProblemView {
 
 impl ProblemView {
     /// A problem of an object whose name and connector are known.
-    pub fn new(id: String, connector: String, dn: String, side: crate::model::ErrorSide, error: &ObjectError) -> Self {
+    pub fn new(
+        id: String,
+        connector: String,
+        (dn, known_as): (String, KnownAs),
+        side: crate::model::ErrorSide,
+        error: &ObjectError,
+    ) -> Self {
         use crate::model::ErrorSide;
         let side = match side {
             ErrorSide::Import => "import",
@@ -186,6 +195,7 @@ impl ProblemView {
             id: Some(id),
             connector,
             dn,
+            known_as,
             side,
             code: error.code.as_str().to_owned(),
             detail: error.detail.clone(),
@@ -251,6 +261,9 @@ pub struct CsObjectView {
     pub connector: String,
     /// Its name.
     pub dn: String,
+    /// By what people know it, where it is an object of a target.
+    #[serde(flatten)]
+    pub known_as: KnownAs,
     /// Its type.
     pub object_type: String,
     /// Its key in its directory.

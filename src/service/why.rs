@@ -2,14 +2,14 @@
 
 use super::browse::Browser;
 use super::preview::SourcedFlow;
-use super::views::ValueView;
+use super::views::{KnownAs, ValueView};
 use super::{ProblemView, Service, ServiceError};
 use crate::engine::sync::Tracer;
 use crate::model::{
     AttrId, ConnectorId, CsId, CsObject, CsReference, ErrorSide, Lineage, MvId, MvObject, RunId, Stage, StageMask, Timestamp, ValueState,
 };
 use crate::rules::{AttributeDecision, AttributeTrace, Direction, RuleSet};
-use crate::store::{CounterName, RunRecord, Snapshot, StepKind, StoreError};
+use crate::store::{CounterName, RunRecord, Snapshot, StepKind, StepRecord, StoreError};
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -39,6 +39,9 @@ pub struct WhyView {
     pub count: u64,
     /// Where they come from.
     pub origins: Vec<WhyOrigin>,
+    /// How old the values are; nothing when there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age: Option<WhyAge>,
     /// What the rules make of the attribute now: `flows`, `kept`, `removed`, `empty` or `fails`; `no-flow` when no rule in
     /// scope flows into it.
     pub decision: &'static str,
@@ -52,6 +55,18 @@ pub struct WhyView {
     pub targets: Vec<WhyTarget>,
 }
 
+/// How old the values of an attribute are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WhyAge {
+    /// Since when they have been as they are.
+    pub since: String,
+    /// They may be older: the history that was looked through begins then.
+    pub at_least: bool,
+    /// The synchronization that made them so, while the history remembers it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<WhyRun>,
+}
+
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WhyOrigin {
@@ -63,7 +78,7 @@ pub struct WhyOrigin {
     pub connector: String,
     /// Its name.
     pub dn: String,
-    /// Since when this rule and this object have been the origin.
+    /// Since when this rule and this object have been the origin; the value may be younger.
     pub since: String,
     /// The run that made them the origin, while the history remembers it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +120,9 @@ pub struct WhyTarget {
     pub id: String,
     /// Its name.
     pub dn: String,
+    /// By what people know it.
+    #[serde(flatten)]
+    pub known_as: KnownAs,
     /// The attributes there that are made from this one.
     pub attributes: Vec<WhyTargetAttribute>,
     /// The last refusal of the object, when it is not settled.
@@ -164,6 +182,7 @@ impl Service {
             attribute: browser.names.name(attr).to_string(),
             values,
             count,
+            age: why.age()?,
             origins,
             decision: decision(trace.as_ref()),
             outdated: stored != told || trace.as_ref().is_some_and(|trace| trace.decision == AttributeDecision::Fails),
@@ -253,6 +272,57 @@ impl Why<'_> {
         Ok(origins)
     }
 
+    /// When a synchronization last changed the values: as the history tells, and not before the present origin became it.
+    fn age(&self) -> Result<Option<WhyAge>, ServiceError> {
+        let Some(origin) = lineage(self.object, self.attr).map(|entry| entry.since).max() else { return Ok(None) };
+        let name = self.browser.names.name(self.attr);
+        let (mut before, mut seen, mut oldest) = (None, 0, None);
+        while seen < RUNS {
+            let runs = self.snapshot().runs(before, PAGE)?;
+            let Some(last) = runs.last() else { break };
+            before = Some(last.id);
+            seen += runs.len();
+            for run in &runs {
+                if run.ended.is_some_and(|ended| ended < origin) {
+                    return Ok(Some(self.age_of_origin(origin)?));
+                }
+                for step in run.steps.iter().filter(|step| matches!(step.kind, StepKind::FullSync | StepKind::DeltaSync)) {
+                    if self.changed_by(run, step, &name)? {
+                        let since = step.started.max(origin).to_string();
+                        return Ok(Some(WhyAge { since, at_least: false, run: Some(WhyRun::of(run)) }));
+                    }
+                }
+                oldest = Some(run.started);
+            }
+        }
+        // The history does not reach back to where the origin became it.
+        Ok(Some(match oldest.filter(|oldest| *oldest > origin) {
+            Some(oldest) => WhyAge { since: oldest.to_string(), at_least: true, run: None },
+            None => self.age_of_origin(origin)?,
+        }))
+    }
+
+    fn age_of_origin(&self, since: Timestamp) -> Result<WhyAge, ServiceError> {
+        let run = run_at(self.snapshot(), since)?.as_ref().map(WhyRun::of);
+        Ok(WhyAge { since: since.to_string(), at_least: false, run })
+    }
+
+    /// True when a step changed the attribute for an object that gives it.
+    fn changed_by(&self, run: &RunRecord, step: &StepRecord, name: &str) -> Result<bool, ServiceError> {
+        for entry in lineage(self.object, self.attr) {
+            let ahead = entry.source.0.checked_sub(1).map(CsId);
+            // Behind a stroke a counter names the target whose objects it counts.
+            let counters = step.counters.iter().filter(|(counter, count)| **count > 0 && !counter.0.contains('/'));
+            for (counter, _) in counters {
+                let found = self.snapshot().step_objects(run.id, step.number, counter.clone(), ahead, 1)?;
+                if found.iter().any(|object| object.id == entry.source && object.changes.iter().any(|change| change.attribute == name)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     fn out_of_scope(&self) -> Result<Vec<WhyNot>, ServiceError> {
         let links = self.snapshot().mv_links(self.object.id)?;
         let mut found = Vec::new();
@@ -311,9 +381,13 @@ impl Why<'_> {
             }
             let connector = self.browser.connector_name(id.connector());
             let problem = self.snapshot().error(id, ErrorSide::Export)?;
+            let known_as = self.browser.known_as(&target);
             found.push(WhyTarget {
-                problem: problem
-                    .map(|error| ProblemView::new(id.to_string(), connector.clone(), target.dn.to_string(), ErrorSide::Export, &error)),
+                problem: problem.map(|error| {
+                    let name = (target.dn.to_string(), known_as.clone());
+                    ProblemView::new(id.to_string(), connector.clone(), name, ErrorSide::Export, &error)
+                }),
+                known_as,
                 connector,
                 id: id.to_string(),
                 dn: target.dn.to_string(),

@@ -1,6 +1,7 @@
 //! How failures of the database become errors of the store, and which of them end the use of the open file.
 
 use super::StoreError;
+use std::io::ErrorKind;
 
 /// A failure inside the store, before it is known what was being done.
 #[derive(Debug)]
@@ -35,9 +36,27 @@ impl Fault {
         match self {
             Self::Store(error) => error,
             Self::Database(redb::Error::Corrupted(reason)) => StoreError::Damaged { place: "the pages of the file".to_owned(), reason },
+            Self::Database(redb::Error::Io(error)) | Self::Commit(redb::Error::Io(error)) => {
+                StoreError::Database { action, reason: reason_of(&error) }
+            }
             Self::Database(error) | Self::Commit(error) => StoreError::Database { action, reason: error.to_string() },
         }
     }
+}
+
+/// What the disk said, and what to do where it is full.
+pub(super) fn reason_of(error: &std::io::Error) -> String {
+    let advice = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            ": the disk of the store is full. Make room there (`df -h` shows how much is left), then try again; what was committed is kept"
+        }
+        ErrorKind::FileTooLarge => {
+            ": the file of the store may not grow any more (`ulimit -f`, LimitFSIZE= of the service). Raise that limit, then try again; what was \
+             committed is kept"
+        }
+        _ => "",
+    };
+    format!("{error}{advice}")
 }
 
 impl From<StoreError> for Fault {

@@ -362,9 +362,12 @@ impl Inner {
     /// An error when an earlier failure left it unknown what the file holds.
     fn usable(&self) -> Result<(), StoreError> {
         if self.poisoned.load(Ordering::Acquire) {
-            let reason = "an earlier access to the disk failed; look after the disk. A running service opens the store again by \
-                          itself, everybody else by starting again"
-                .to_owned();
+            let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let first = failure.map_or_else(String::new, |failure| format!(" ({failure})"));
+            let reason = format!(
+                "an earlier access to the disk failed{first}; look after the disk. A running service opens the store again by itself, \
+                 everybody else by starting again"
+            );
             return Err(StoreError::Database { action: "go on", reason });
         }
         Ok(())

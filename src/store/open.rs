@@ -3,7 +3,7 @@
 //! A file is first looked at through an overlay that keeps all writes in memory, even those of the database's own
 //! repair after a crash. Only a file that turned out to be ours, whole and of a format we know is opened for writing.
 
-use super::fault::Fault;
+use super::fault::{Fault, reason_of};
 use super::index::Indexes;
 use super::tables::{self, meta};
 use super::{Counts, FORMAT, Inner, StoreError, StoreOptions, migrate};
@@ -330,7 +330,7 @@ fn foreign(path: &Path, reason: &str) -> StoreError {
 }
 
 pub(super) fn cannot_open(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Database { action: "open its file", reason: format!("{}: {error}", path.display()) }
+    StoreError::Database { action: "open its file", reason: format!("{}: {}", path.display(), reason_of(error)) }
 }
 
 const PAGE: usize = 4096;

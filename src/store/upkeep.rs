@@ -1,6 +1,6 @@
 //! For the administrator: how full the store is, a smaller file, a copy that can be restored.
 
-use super::fault::Fault;
+use super::fault::{Fault, reason_of};
 use super::open::{self, cannot_open, sync_folder};
 use super::tables::{Tables, Visitor, visit_all};
 use super::{Store, StoreError, StoreOptions, begin};
@@ -144,7 +144,8 @@ impl Store {
             return Err(StoreError::Database { action: ACTION, reason });
         }
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let unwritable = |error: &std::io::Error| StoreError::Database { action: ACTION, reason: format!("{}: {error}", to.display()) };
+        let unwritable =
+            |error: &std::io::Error| StoreError::Database { action: ACTION, reason: format!("{}: {}", to.display(), reason_of(error)) };
         let temporary =
             tempfile::Builder::new().prefix(".backup-").tempfile_in(folder).map_err(|error| unwritable(&error))?.into_temp_path();
         let view = self.snapshot()?;
@@ -190,8 +191,10 @@ impl Store {
     /// untouched then.
     pub fn restore(backup: &Path, to: &Path, now: Timestamp) -> Result<RestoreReport, StoreError> {
         const ACTION: &str = "be restored";
-        let refused =
-            |path: &Path, error: &std::io::Error| StoreError::Database { action: ACTION, reason: format!("{}: {error}", path.display()) };
+        let refused = |path: &Path, error: &std::io::Error| StoreError::Database {
+            action: ACTION,
+            reason: format!("{}: {}", path.display(), reason_of(error)),
+        };
         open::verify(backup)?;
         let there = to.exists();
         // A damaged store is a reason to restore, one in use is a reason not to. Nobody opens it until the other one is in place:

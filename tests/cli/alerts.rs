@@ -201,7 +201,10 @@ fn a_test_arrives_by_mail_and_by_a_signed_call() {
     let letter = server.letters.recv_timeout(PATIENCE).expect("a letter");
     assert!(letter.encrypted && letter.signed_in);
     assert_eq!(letter.receivers, ["ops@corp.example", "boss@corp.example"]);
-    assert!(letter.text.contains("this is a test") && letter.text.contains("[Syncline "), "{}", letter.text);
+    let subject = letter.text.lines().find(|line| line.starts_with("Subject: ")).expect("a subject");
+    assert!(subject.contains("[Syncline ") && subject.contains("TEST: nothing is wrong") && !subject.contains("no-cycle"), "{subject}");
+    let body = letter.text.split_once("\r\n\r\n").expect("a body").1;
+    assert!(body.contains("TEST: this is a test") && body.contains("Nothing is wrong") && !body.contains("condition"), "{body}");
     let (headers, body) = calls.recv_timeout(PATIENCE).expect("a call");
     let header = |name: &str| headers.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim().to_owned();
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"a-secret-for-calls").expect("a key");
@@ -210,7 +213,9 @@ fn a_test_arrives_by_mail_and_by_a_signed_call() {
     mac.update(&body);
     assert_eq!(header("x-syncline-signature:"), format!("sha256={}", hex::encode(mac.finalize().into_bytes())));
     let body: Value = serde_json::from_slice(&body).expect("JSON");
-    assert_eq!((&body["version"], &body["alerts"][0]["news"]), (&1.into(), &"began".into()), "{body:#}");
+    assert_eq!((&body["version"], &body["alerts"][0]["news"]), (&1.into(), &"test".into()), "{body:#}");
+    let told = &body["alerts"][0];
+    assert!(told["condition"].is_null() && told["text"].as_str().is_some_and(|text| text.starts_with("TEST: ")), "{body:#}");
 
     // Whoever is not who they say they are gets neither the password nor the letter.
     let stranger = mail_server();

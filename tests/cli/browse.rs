@@ -79,6 +79,35 @@ fn somebody_is_shown_where_they_come_from() {
     assert!(shown.contains("since") && shown.contains("CN=Ada Byron,OU=People,DC=corp,DC=example"), "{shown}");
 }
 
+/// The names of the tenant's objects are made of their anchors, which nobody knows anybody by.
+#[test]
+fn problems_name_people_and_groups_and_commands_are_whole() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let taken = crate::PEOPLE
+        .replace("mail: ada@corp.example\n", "mail: ada@corp.example\nproxyAddresses: smtp:engineers@corp.example\n")
+        .replace("displayName: Engineers\n", "displayName: Engineers\nproxyAddresses: SMTP:engineers@corp.example\n");
+    fs::write(world.path().join("people.ldif"), taken).unwrap();
+    let cycle = with_config(&config, &["cycle", "start", "--initial"]);
+    assert_code(&cycle, 2);
+    assert!(stderr(&cycle).contains("Entra: Full Import: success, 1 object\n"), "{}", stderr(&cycle));
+    let problems = document(&with_config(&config, &["--json", "errors"]));
+    let problem = &problems["problems"][0];
+    assert_eq!(problem["display_name"], "Engineers", "{problems:#}");
+    let id = problem["id"].as_str().unwrap();
+    let listed = stdout(&with_config(&config, &["errors"]));
+    assert!(listed.contains(&format!("Engineers, object {id}")) && !listed.contains("CN={"), "{listed}");
+    let shown = stdout(&with_config(&config, &["cs", "show", id]));
+    assert!(shown.starts_with("Engineers\n"), "{shown}");
+    let status = stdout(&with_config(&config, &["status"]));
+    assert!(status.contains("1 add") && !status.contains("1 adds"), "{status}");
+
+    // Whatever proposes a command proposes it with the options of the call.
+    let doctor = stdout(&with_config(&config, &["doctor"]));
+    let begins = format!("`syncline --config {} ", config.display());
+    assert!(doctor.contains(&begins) && doctor.split("`syncline ").skip(1).all(|rest| rest.starts_with("--config ")), "{doctor}");
+}
+
 #[test]
 fn commands_wait_for_the_store_and_say_so() {
     let world = small_world();

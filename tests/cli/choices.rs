@@ -84,6 +84,44 @@ fn a_container_below_an_excluded_one_comes_alone() {
     assert_code(&with_config(&config, &["partition", "include", "corp.example", "nothing"]), 64);
 }
 
+/// A misspelt container would stand in the file, and change nothing.
+#[test]
+fn a_container_that_does_not_exist_is_refused_with_the_nearest_one() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let file = directory_file(&config);
+    let before = fs::read_to_string(&file).expect("text");
+    for (choice, more) in [("exclude", None), ("include", None), ("exclude", Some("--what-if"))] {
+        let call = ["partition", choice, "corp.example", "OU=Peopel,DC=corp,DC=example"];
+        let refused = with_config(&config, &call.into_iter().chain(more).collect::<Vec<_>>());
+        assert_code(&refused, 64);
+        let said = stderr(&refused);
+        assert!(said.contains("'OU=Peopel,DC=corp,DC=example'") && said.contains("Did you mean 'OU=People,DC=corp,DC=example'?"), "{said}");
+    }
+    let far =
+        with_config(&config, &["partition", "exclude", "corp.example", "OU=Zzzzzzzzzzzzzzzzzzzzzzzzzzzzzz,OU=People,DC=corp,DC=example"]);
+    assert_code(&far, 64);
+    assert!(stderr(&far).contains("nearest container above it is 'OU=People,DC=corp,DC=example'"), "{}", stderr(&far));
+    assert_eq!(fs::read_to_string(&file).expect("text"), before);
+
+    // An empty container is one; what was named and is gone can be taken back.
+    let people = world.path().join("people.ldif");
+    let text = fs::read_to_string(&people).expect("text");
+    let empty = "\n\ndn: OU=Empty,DC=corp,DC=example\nobjectClass: top\nobjectClass: organizationalUnit\n";
+    fs::write(&people, text.trim_end().to_owned() + empty).expect("written");
+    let taken = document(&with_config(&config, &["--json", "partition", "exclude", "corp.example", "OU=Empty,DC=corp,DC=example"]));
+    assert_eq!((&taken["done"], &taken["unchecked"]), (&"written".into(), &Value::Null), "{taken:#}");
+    fs::write(&people, &text).expect("written");
+    assert_code(&with_config(&config, &["partition", "include", "corp.example", "OU=Empty,DC=corp,DC=example"]), 0);
+
+    // Nobody can be asked.
+    fs::remove_file(&people).expect("removed");
+    let unsure = with_config(&config, &["partition", "exclude", "corp.example", "OU=Somewhere,DC=corp,DC=example"]);
+    assert_code(&unsure, 0);
+    let said = stderr(&unsure);
+    assert!(said.contains("Nobody could tell whether this container exists") && said.contains("people.ldif"), "{said}");
+}
+
 #[test]
 fn an_attribute_that_is_left_out_stays_in_the_cloud_or_goes_as_it_was_asked() {
     let world = small_world();

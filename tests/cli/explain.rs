@@ -39,6 +39,32 @@ fn rule_files(config: &Path) -> Vec<(String, String)> {
     files
 }
 
+/// "Since when" is asked of the value; the rule that gives it may be much older.
+#[test]
+fn a_value_is_as_old_as_itself() {
+    let (_world, config) = world_with_news();
+    let since = |attribute: &str| {
+        let why = json(&config, &["mv", "why", "corp.example:ada", attribute]);
+        (why["age"]["since"].as_str().map(str::to_owned).unwrap_or_else(|| panic!("{why:#}")), why["age"]["run"]["number"].clone())
+    };
+    let before = (since("displayName"), since("accountName"));
+    assert_eq!(before.0, before.1);
+    let runs = json(&config, &["run", "start", "corp.example", "delta-sync"]);
+    assert_eq!(since("accountName"), before.1, "nothing of it changed");
+    let (changed, run) = since("displayName");
+    assert!(changed > before.0.0, "{changed} {before:?}");
+    assert_eq!(run, runs["runs"][0]["number"], "{runs:#}");
+    ok(&config, &["run", "start", "corp.example", "full-sync"]);
+    assert_eq!(since("displayName"), (changed, run.clone()), "looking again makes it no younger");
+    let shown = ok(&config, &["mv", "why", "corp.example:ada", "displayName"]);
+    assert!(shown.contains("The value has been so since 20") && shown.contains(&format!("by run {run}, Delta Synch")), "{shown}");
+    // Of what the history forgot, it is not said that it is young.
+    ok(&config, &["run", "purge", "--all"]);
+    ok(&config, &["run", "start", "corp.example", "delta-sync"]);
+    let why = json(&config, &["mv", "why", "corp.example:ada", "displayName"]);
+    assert_eq!(why["age"]["at_least"], true, "{why:#}");
+}
+
 #[test]
 fn a_preview_shows_losses_and_writes_nothing_until_it_is_committed() {
     let (_world, config) = world_with_news();

@@ -144,6 +144,50 @@ fn the_consistency_guid_may_follow_the_object_guid_and_nothing_else() {
     assert!(shown.contains("'objectGUID'") && shown.contains("among them") && shown.contains("Ada Byron"), "{shown}");
 }
 
+/// A directory of 32 people lies below any limit that is made for thousands.
+#[test]
+fn more_than_half_of_a_small_tenant_is_never_deleted_unasked() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let file = world.path().join("people.ldif");
+    let few = fs::read_to_string(&file).unwrap();
+    let extra = |number: u32| {
+        format!(
+            "\ndn: CN=Extra {number},OU=People,DC=corp,DC=example\nobjectClass: user\nobjectGUID:: AQEBAQEBAQEBAQEBAQ{number}AA==\n\
+             sAMAccountName: extra{number}\nuserPrincipalName: extra{number}@corp.example\nuserAccountControl: 512\n"
+        )
+    };
+    let people = |count: u32| few.clone() + &(10..10 + count).map(extra).collect::<String>();
+    fs::write(&file, people(27)).unwrap();
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    assert_code(&with_config(&config, &["guard", "set", "--shrink-percent", "100"]), 0);
+    let shown = document(&with_config(&config, &["--json", "guard", "show"]));
+    assert_eq!(shown["targets"][0]["limit"], 16, "half of 32: {shown:#}");
+
+    // 17 of 32 go.
+    fs::write(&file, people(10)).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 5);
+    let stopped = document(&output);
+    assert_eq!(exported(&stopped), 0, "{stopped:#}");
+    let told = stopped.to_string();
+    assert!(told.contains("17 deletes are pending") && told.contains("16 are allowed, which is half of what is there"), "{told}");
+    // A share that somebody wrote takes its place.
+    assert_code(&with_config(&config, &["guard", "set", "--max-delete-percent", "60"]), 0);
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!(counted(&document(&output), "export-delete"), 17);
+
+    // Of few, a few are let through: nine here are more than half of 15.
+    let main = config.join("syncline.toml");
+    let text = fs::read_to_string(&main).unwrap().replace("max_delete_percent = 60", "");
+    fs::write(&main, text).unwrap();
+    fs::write(&file, people(1)).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!(counted(&document(&output), "export-delete"), 9);
+}
+
 /// The tenant keeps a limit of its own for all who synchronize with it; the stricter one wins.
 #[test]
 fn the_tenants_own_limit_is_shown_set_and_heeded() {

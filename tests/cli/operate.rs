@@ -35,6 +35,84 @@ fn guards_are_shown_with_the_tenants_own_and_set_in_the_file() {
     assert!(status["attention"].to_string().contains("2 deletes wait"), "{status:#}");
 }
 
+/// Without Ada and Emil.
+fn two_gone(world: &tempfile::TempDir) -> String {
+    let people = world.path().join("people.ldif");
+    let text = fs::read_to_string(&people).expect("text");
+    let kept: Vec<&str> =
+        text.split("\n\n").filter(|entry| !entry.contains("sAMAccountName: ada") && !entry.contains("sAMAccountName: emil")).collect();
+    fs::write(&people, kept.join("\n\n")).expect("the folder can be written");
+    text
+}
+
+#[test]
+fn what_a_guard_stopped_is_no_success_until_it_is_healed() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    assert!(stdout(&with_config(&config, &["status"])).contains("All is well."));
+    assert_code(&with_config(&config, &["guard", "set", "--max-deletes", "1"]), 0);
+    let text = two_gone(&world);
+    let stopped = with_config(&config, &["cycle", "start"]);
+    assert_code(&stopped, 5);
+    let review = format!("syncline --config {} export Entra --what-if", config.display());
+    let said = stderr(&stopped);
+    assert!(said.contains("stopped by the guard 'deletion threshold' since 20") && said.contains(&review), "{said}");
+
+    // Each cycle is stopped again, since the first one.
+    let first = document(&with_config(&config, &["--json", "scheduler", "show"]))["guard_stops"][0].clone();
+    let again = document(&with_config(&config, &["--json", "cycle", "start"]));
+    assert_eq!((&again["stopped_by_guard"][0]["since"], &first["guard"]), (&first["since"], &"deletion threshold".into()), "{again:#}");
+    assert_ne!(again["stopped_by_guard"][0]["run"], first["run"], "{again:#}");
+    for command in ["status", "scheduler"] {
+        let shown = stdout(&with_config(&config, if command == "status" { &["status"][..] } else { &["scheduler", "show"] }));
+        assert!(shown.contains("stopped by the guard 'deletion threshold'") && shown.contains(&review), "{shown}");
+        assert!(!shown.contains("All is well") && !shown.contains("that succeeded"), "{shown}");
+    }
+    let status = with_config(&config, &["--json", "status"]);
+    assert_code(&status, 2);
+    assert_eq!(document(&status)["attention"].as_array().map(Vec::len), Some(1), "told once: {}", stdout(&status));
+    let shown = stdout(&with_config(&config, &["guard", "show"]));
+    assert!(shown.contains("stopped") && !shown.contains("open"), "{shown}");
+
+    // They come back: nothing waits any more, and no export is due that would say so.
+    fs::write(world.path().join("people.ldif"), text).expect("the folder can be written");
+    let healed = document(&with_config(&config, &["--json", "cycle", "start"]));
+    assert!(healed["runs"].as_array().is_some_and(|runs| runs.iter().all(|run| run["profile"] != "Export")), "{healed:#}");
+    let status = stdout(&with_config(&config, &["status"]));
+    assert!(status.contains("All is well.") && !status.contains("stopped"), "{status}");
+    let shown = stdout(&with_config(&config, &["scheduler", "show"]));
+    assert!(!shown.contains("stopped"), "{shown}");
+    assert!(stdout(&with_config(&config, &["guard", "show"])).contains("open"));
+}
+
+#[test]
+fn an_import_that_a_guard_does_not_believe_is_no_success() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    fs::write(world.path().join("people.ldif"), "version: 1\n").expect("the folder can be written");
+    let stopped = with_config(&config, &["cycle", "start"]);
+    assert_code(&stopped, 5);
+    assert!(stderr(&stopped).contains("corp.example is stopped by the guard 'shrink guard' since 20"), "{}", stderr(&stopped));
+    let status = stdout(&with_config(&config, &["status"]));
+    assert!(status.contains("stopped by the guard 'shrink guard'") && status.contains("run show "), "{status}");
+    assert!(stdout(&with_config(&config, &["guard", "show"])).contains("corp.example is stopped by the guard 'shrink guard'"));
+}
+
+/// Staging mode, too, lets nothing through.
+#[test]
+fn guards_are_not_open_while_nothing_is_exported() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    assert_code(&with_config(&config, &["mode", "staging"]), 0);
+    let shown = document(&with_config(&config, &["--json", "guard", "show"]));
+    assert_eq!(shown["targets"][0]["stopped"], true, "{shown:#}");
+    assert!(shown["targets"][0]["blocked_by"].to_string().contains("staging mode"), "{shown:#}");
+    assert!(!stdout(&with_config(&config, &["guard", "show"])).contains("open"));
+}
+
 #[test]
 fn a_support_bundle_tells_of_the_installation_and_of_nobody() {
     let world = small_world();
@@ -68,6 +146,19 @@ fn a_support_bundle_tells_of_the_installation_and_of_nobody() {
             }
         }
     }
+}
+
+/// A real limit of the system, as a quota or a full disk would be.
+#[test]
+fn a_store_that_cannot_grow_says_why_and_what_to_do() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let program = assert_cmd::cargo::cargo_bin("syncline");
+    let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" --config \"$1\" cycle start --initial";
+    let output = std::process::Command::new("sh").args(["-c", limited]).arg(program).arg(&config).output().expect("a shell");
+    let told = stdout(&output) + &stderr(&output);
+    assert!(matches!(output.status.code(), Some(3 | 4)), "{told}");
+    assert!(told.contains("File too large") && told.contains("may not grow any more") && told.contains("Raise that limit"), "{told}");
 }
 
 #[test]

@@ -180,6 +180,8 @@ fn an_active_directory_is_tried_chosen_and_read_by_commands() {
     let container = tree["containers"].as_array().unwrap().iter().find(|one| one["dn"] == people).unwrap().clone();
     let judged = lab.search(people, wanted, &["1.1"]).len() as u64;
     assert!(judged > 15 && container["below"] == judged, "{judged} {tree:#}");
+    let said = office.does(&["partition", "exclude", "corp.example", "OU=Peopel,DC=corp,DC=example"], 64);
+    assert!(said.contains(&format!("Did you mean '{people}'?")), "{said}");
     let ahead = office.tells(&["partition", "exclude", "corp.example", people, "--what-if"], 0);
     assert_eq!((&ahead["leaves"], &ahead["comes"]), (&judged.into(), &0.into()), "{ahead:#}");
     assert!(ahead["deletes"].as_u64().unwrap() > 0, "{ahead:#}");
@@ -270,6 +272,11 @@ fn an_openldap_is_tried_chosen_and_read_by_commands() {
     let wanted = "(|(objectClass=user)(objectClass=group)(objectClass=contact))";
     let judged = office.lab.search(office.lab.text("base"), wanted, &["1.1"]).len() as u64;
     assert_eq!(tree["objects"], judged, "{tree:#}");
+    // Nothing is in the store yet, so the server is asked.
+    let said = office.does(&["partition", "exclude", "corp.example", "ou=Peopel,dc=corp,dc=example"], 64);
+    assert!(said.to_lowercase().contains("did you mean 'ou=people,dc=corp,dc=example'?"), "{said}");
+    let ahead = office.tells(&["partition", "exclude", "corp.example", "ou=people,dc=corp,dc=example", "--what-if"], 0);
+    assert_eq!((&ahead["unchecked"], &ahead["done"]), (&Value::Null, &"would be written".into()), "{ahead:#}");
     office.does(&["cycle", "start", "--initial"], 0);
 
     // One person, by name, by account and by anchor.

@@ -267,7 +267,7 @@ impl Life {
             participants,
             parameters: RunParameters::default(),
             caution: Caution {
-                limits: Limits::new(ExportLimits { deletes_max: None, ..ExportLimits::default() }),
+                limits: Limits::new(ExportLimits { deletes_max: None, delete_percent_max: Some(100), ..ExportLimits::default() }),
                 allow_shrink: true,
                 ..Caution::default()
             },

@@ -20,6 +20,8 @@ struct Platter {
     unsynced: Vec<Unsynced>,
     /// Operations until the power goes.
     countdown: Option<u64>,
+    /// It is no power that goes then, but room.
+    full: bool,
     dead: bool,
 }
 
@@ -33,6 +35,12 @@ impl Disk {
     /// Lets the power go after `operations` more writes, length changes or synchronizations.
     pub(crate) fn fail_after(&self, operations: u64) {
         self.0.lock().unwrap().countdown = Some(operations);
+    }
+
+    /// Lets the room go after `operations` more.
+    pub(crate) fn fill_after(&self, operations: u64) {
+        self.0.lock().unwrap().full = true;
+        self.fail_after(operations);
     }
 
     /// True when the power went.
@@ -79,6 +87,9 @@ impl Platter {
     fn step(&mut self) -> io::Result<()> {
         if self.dead || self.countdown == Some(0) {
             self.dead = true;
+            if self.full {
+                return Err(ErrorKind::StorageFull.into());
+            }
             return Err(io::Error::other("the power is gone"));
         }
         self.countdown = self.countdown.map(|left| left - 1);

@@ -208,6 +208,19 @@ fn holder() {
     assert_eq!(line, "go\n");
 }
 
+/// Not only whoever meets the full disk is told of it, but also whoever comes behind.
+#[test]
+fn a_full_disk_is_called_that_with_what_to_do() {
+    let disk = Disk::default();
+    let store = disk.open().unwrap();
+    disk.fill_after(2);
+    let first = store.apply(ChangeSet { cs_put: vec![user(store.names(), 1, 1)], ..ChangeSet::new() }).unwrap_err();
+    for error in [first, store.snapshot().map(drop).unwrap_err(), store.apply(ChangeSet::new()).unwrap_err()] {
+        let told = error.to_string();
+        assert!(told.contains("the disk of the store is full. Make room there (`df -h`"), "{told}");
+    }
+}
+
 #[test]
 fn a_failing_disk_ends_the_use_of_the_store_until_it_is_reopened() {
     let disk = Disk::default();

@@ -58,7 +58,7 @@ fn print(app: &App, view: &AlertsView) {
         &[
             ("who is told", if ways.is_empty() { "nobody: [alerts] is not configured".to_owned() } else { ways.join("; ") }),
             ("of", conditions.join(", ")),
-            ("again while it lasts", format!("after {} hours", view.remind_hours)),
+            ("again while it lasts", format!("after {}", crate::cli::output::counted(view.remind_hours, "hour", "hours"))),
         ],
     );
     for found in &view.found {

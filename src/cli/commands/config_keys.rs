@@ -2,7 +2,7 @@
 
 use crate::cli::App;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table};
+use crate::cli::output::{clean, counted, table};
 use crate::config::{Config, SCHEMAS, schema_of};
 use crate::service::{ConfigFinding, SettingChange, SettingView, check_config, set_setting, settings};
 use serde::Serialize;
@@ -33,13 +33,19 @@ pub(super) fn check(app: &App) -> Exit {
             };
             let hint = finding.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             for line in format!("{}: {place}: {}{hint}", finding.severity, finding.message).lines() {
-                app.output.line(clean(line));
+                app.output.line(crate::cli::output::told(line));
             }
             finding.excerpt.iter().flat_map(|excerpt| excerpt.lines()).for_each(|line| app.output.line(clean(line)));
         }
         match (document.errors, document.warnings) {
             (0, 0) => app.output.line(clean(format!("{}: nothing is wrong.", document.folder))),
-            (errors, warnings) => app.output.note(format!("{errors} errors, {warnings} warnings")),
+            (errors, warnings) => {
+                app.output.note(format!(
+                    "{}, {}",
+                    counted(errors as u64, "error", "errors"),
+                    counted(warnings as u64, "warning", "warnings")
+                ));
+            }
         }
     });
     match (document.errors, document.warnings) {

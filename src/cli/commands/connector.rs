@@ -6,7 +6,7 @@ use crate::cli::calls::{call, completed};
 use crate::cli::commands::config_keys::{print_change, settings_table};
 use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table, thousands};
+use crate::cli::output::{clean, counted, table, thousands};
 use crate::config::Config;
 use crate::service::{
     Access, ConnectorLine, ConnectorTrial, ConnectorType, SchemaRefresh, Service, ServiceError, SettingView, add_connector,
@@ -228,12 +228,13 @@ fn remove(app: &App, service: &Service, name: &str, what_if: bool) -> Result<Exi
         service.between_runs(&app.cx, "the removal of a connector", app.wait, || service.remove_connector(name))?
     };
     app.output.result(&Removed { connector: name, objects, what_if }, |_| {
-        let count = thousands(objects);
-        app.output.line(clean(if what_if {
-            format!("{count} objects of {name} would be taken off by the next synchronization")
-        } else {
-            format!("{count} objects of {name} are taken off by the next synchronization")
-        }));
+        let count = counted(objects, "object", "objects");
+        let are = match objects {
+            _ if what_if => "would be",
+            1 => "is",
+            _ => "are",
+        };
+        app.output.line(clean(format!("{count} of {name} {are} taken off by the next synchronization")));
         app.output.note(completed("What follows for targets is shown after it by `syncline export --what-if`, before anything is sent."));
     });
     Ok(Exit::Ok)

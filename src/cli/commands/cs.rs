@@ -4,9 +4,9 @@ use crate::cli::App;
 use crate::cli::args::{CsCommand, CsSearchArguments, PendingKind};
 use crate::cli::calls::call;
 use crate::cli::commands::run::print_changes;
-use crate::cli::commands::{attribute_table, facts, more, only_object, only_one};
+use crate::cli::commands::{attribute_table, facts, known, more, only_object, only_one};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{Table, clean, counted, moment, table, thousands};
+use crate::cli::output::{Table, clean, counted, moment, table, thousands, told};
 use crate::cli::private;
 use crate::engine::Silent;
 use crate::model::{CsId, DeltaKind, ErrorSide};
@@ -316,10 +316,12 @@ fn show(app: &App, text: &str, limit: usize) -> Result<Exit, CommandError> {
 
 fn print(app: &App, view: &CsObjectView) {
     let anchor = view.anchor.as_ref().map(|anchor| anchor.guid.clone().unwrap_or_else(|| anchor.text.clone())).unwrap_or_default();
+    let heading = known(&view.known_as, &view.dn);
     facts(
         &app.output,
-        &view.dn,
+        &heading,
         &[
+            ("name", if heading == view.dn { String::new() } else { view.dn.clone() }),
             ("id", view.id.clone()),
             ("connector", view.connector.clone()),
             ("type", view.object_type.clone()),
@@ -355,7 +357,7 @@ fn print(app: &App, view: &CsObjectView) {
             counted(problem.retries.into(), "retry", "retries")
         ));
         for line in problem.detail.lines() {
-            app.output.line(format!("  {}", clean(line)));
+            app.output.line(format!("  {}", told(line)));
         }
     }
 }

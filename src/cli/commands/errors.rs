@@ -2,7 +2,7 @@
 
 use crate::cli::App;
 use crate::cli::args::ErrorsArguments;
-use crate::cli::commands::more;
+use crate::cli::commands::{known, more};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, counted, moment};
 use crate::service::{Access, ProblemView};
@@ -23,9 +23,10 @@ pub(in crate::cli) fn run(app: &App, arguments: &ErrorsArguments) -> Result<Exit
             app.output.line("No object and no entry has a problem.");
         }
         for problem in &found.problems {
+            let name = known(&problem.known_as, &problem.dn);
             let (what, retries) = match &problem.id {
-                Some(id) => (format!("{} ({id})", problem.dn), format!(", {}", counted(problem.retries.into(), "retry", "retries"))),
-                None => (format!("{} (no object yet)", problem.dn), String::new()),
+                Some(id) => (format!("{name}, object {id}"), format!(", {}", counted(problem.retries.into(), "retry", "retries"))),
+                None => (format!("{name}, no object yet"), String::new()),
             };
             let since = moment(&problem.first_seen);
             app.output.line(clean(format!("{}  {what}", problem.code)));

@@ -4,7 +4,7 @@ use crate::cli::App;
 use crate::cli::args::{EventFilter, EventLevel, EventsCommand};
 use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, moment, table};
+use crate::cli::output::{moment, table, told};
 use crate::context::{Clock as _, SystemClock};
 use crate::events::{Explanation, Level, catalogue, explanation};
 use crate::model::Timestamp;
@@ -61,7 +61,7 @@ fn follow(app: &App, filter: &EventFilter) -> Result<Exit, CommandError> {
                 // A document in each line: whoever reads on does not know where the last one is.
                 app.output.line(serde_json::to_string(&event).unwrap_or_default());
             } else {
-                app.output.line(clean(format!("{}  {}  {:<11}  {}", moment(&event.at), event.id, event.level, event.text)));
+                app.output.line(told(format!("{}  {}  {:<11}  {}", moment(&event.at), event.id, event.level, event.text)));
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::cli::commands::run::drive;
 use crate::cli::commands::trace::print_wrapped;
 use crate::cli::commands::{export_page, more};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, counted, table, thousands};
+use crate::cli::output::{clean, counted, table, thousands, told};
 use crate::cli::private;
 use crate::model::ConnectorId;
 use crate::service::{Access, DriveOptions, ExportPlan, Profile, Service, TakeOversView, WhatIfObject, WhatIfView, Work, cell};
@@ -174,7 +174,7 @@ fn print(app: &App, view: &WhatIfView) {
         app.output.table(table(["attribute", "objects"], &["objects"], rows));
     }
     for sentence in &view.outstanding {
-        app.output.note(format!("not all of the next cycle is shown: {sentence}"));
+        app.output.note(told(format!("not all of the next cycle is shown: {sentence}")));
     }
     if view.awaits_approval {
         app.output.note(format!(

@@ -2,9 +2,10 @@
 
 use crate::cli::App;
 use crate::cli::args::GuardCommand;
+use crate::cli::calls::shown;
 use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{table, thousands};
+use crate::cli::output::{clean, table, thousands, told};
 use crate::config::Config;
 use crate::service::{Access, GuardChange, GuardSetting, GuardView};
 use serde_json::json;
@@ -49,6 +50,9 @@ pub(in crate::cli) fn run(app: &App, command: &GuardCommand) -> Result<Exit, Com
     Ok(Exit::Ok)
 }
 
+/// What counts where nobody configured a share.
+const HALF: &str = "half of what the target holds, from 10 deletes on";
+
 fn preview(app: &App, changes: &[GuardSetting]) {
     let shown = |number: Option<u64>| number.map_or_else(|| "no limit".to_owned(), thousands);
     let rows = changes.iter().map(|change| [change.place.clone(), change.key.to_owned(), shown(change.now), shown(change.then)]);
@@ -63,7 +67,7 @@ fn print(app: &App, view: &GuardView) {
         "Guards",
         &[
             ("deletes of one export", thousands(view.max_deletes)),
-            ("as a share", percent(view.max_delete_percent)),
+            ("as a share", view.max_delete_percent.map_or_else(|| HALF.to_owned(), |share| percent(Some(share)))),
             ("an import may lose", format!("{} % of the known objects", view.shrink_percent)),
             ("staging mode", if view.staging { "on: nothing is exported".to_owned() } else { "off".to_owned() }),
         ],
@@ -78,8 +82,15 @@ fn print(app: &App, view: &GuardView) {
                 ("as a share", percent(target.tenant_max_delete_percent)),
                 ("waiting deletes", thousands(target.waiting)),
                 ("limit that counts", target.limit.map(thousands).unwrap_or_default()),
-                ("state", if target.stopped { "an export would stop before its first object".to_owned() } else { "open".to_owned() }),
+                ("state", if target.blocked_by.is_empty() { "open".to_owned() } else { "stopped".to_owned() }),
             ],
         );
+        for reason in &target.blocked_by {
+            app.output.line(told(format!("  !! {reason}")));
+        }
+    }
+    for stop in view.stops.iter().filter(|stop| view.targets.iter().all(|target| target.connector != stop.connector)) {
+        app.output.line("");
+        app.output.line(clean(format!("!! {stop}: {}", shown(&stop.command))));
     }
 }

@@ -47,12 +47,13 @@ pub(super) mod version;
 mod why;
 
 use super::error::{CommandError, Exit};
-use super::output::{Output, Table, clean, table};
+use super::output::{Output, Table, clean, moment, table};
 use super::{App, Place};
 use crate::config::Config;
 use crate::context::{Clock as _, SystemClock};
 use crate::model::CsId;
-use crate::service::{Access, AttributeView, Browser, Found, Service};
+use crate::service::{Access, AttributeView, Browser, Found, KnownAs, SchedulerView, Service};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -151,6 +152,26 @@ pub(super) fn attribute_table(attributes: &[AttributeView]) -> Table {
         }
     }
     table(["attribute", "value"], &[], rows)
+}
+
+/// What people call an object: the names of some targets say nothing.
+pub(super) fn known(known_as: &KnownAs, dn: &str) -> String {
+    let known_as = known_as.to_string();
+    if known_as.is_empty() { dn.to_owned() } else { known_as }
+}
+
+/// When the last cycle began, and what stopped it.
+pub(super) fn last_cycle(view: &SchedulerView) -> String {
+    let Some(began) = view.last_cycle.as_deref().map(moment) else { return "never".to_owned() };
+    let guards: BTreeSet<&str> = view.guard_stops.iter().map(|stop| stop.guard).collect();
+    if !guards.is_empty() {
+        let guards: Vec<&str> = guards.into_iter().collect();
+        return format!("{began}, stopped by the guard '{}'", guards.join("' and '"));
+    }
+    match &view.running {
+        None if view.last_cycle != view.last_success => format!("{began}, which did not do everything"),
+        _ => began,
+    }
 }
 
 /// A heading and the facts below it, one in each line.

@@ -6,7 +6,7 @@ use crate::cli::args::ObjectCommand;
 use crate::cli::commands::cs::line_table;
 use crate::cli::commands::only_object;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table};
+use crate::cli::output::{clean, table, told};
 use crate::cli::private;
 use crate::cli::progress::progress;
 use crate::service::{Access, CsLine, DriveOptions, Found, ServiceError, StepOutcome};
@@ -62,7 +62,7 @@ fn sync(app: &App, text: &str, what_if: bool, html: Option<&Path>) -> Result<Exi
     app.output.result(&view, |view| {
         app.output.line(clean(format!("{} of {}", view.dn, view.connector)));
         let rows =
-            view.steps.iter().map(|step| [step.number.to_string(), step.name.to_owned(), step.outcome.to_owned(), step.detail.clone()]);
+            view.steps.iter().map(|step| [step.number.to_string(), step.name.to_owned(), step.outcome.to_owned(), told(&step.detail)]);
         app.output.table(table(["", "step", "outcome", "what was found or done"], &[""], rows));
         if let Some(read) = view.read.as_ref().filter(|read| !read.changes.is_empty()) {
             app.output.line("\nIts directory says now:");

@@ -4,7 +4,7 @@ use crate::cli::App;
 use crate::cli::args::PartitionCommand;
 use crate::cli::calls::call;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, counted, table, thousands};
+use crate::cli::output::{clean, counted, table, thousands, told};
 use crate::service::{Access, Choice, ContainerTree, PartitionLine, SelectionChange};
 use serde::Serialize;
 
@@ -81,6 +81,9 @@ fn print_change(app: &App, change: &SelectionChange) {
             ("come", change.comes.map(|comes| format!("{} of the directory", counted(comes, "object", "objects"))).unwrap_or_default()),
         ],
     );
+    if let Some(reason) = &change.unchecked {
+        app.output.note(told(format!("Nobody could tell whether this container exists, and it was taken as it was written: {reason}")));
+    }
     if change.done == "written" {
         app.output.note(format!("\nThe next import reads everything again. What then would be sent: {}", call(&["export", "--what-if"])));
     }

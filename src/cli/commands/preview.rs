@@ -6,7 +6,7 @@ use crate::cli::calls::call;
 use crate::cli::commands::only_object;
 use crate::cli::commands::trace::{because, print_flow, print_join, print_wrapped};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table};
+use crate::cli::output::{clean, counted, table, told};
 use crate::engine::Silent;
 use crate::service::{Access, DriveOptions, PreviewAttribute, PreviewTargetView, PreviewView, RuleLine, RunView, SourcedFlow, Work};
 use serde::Serialize;
@@ -46,7 +46,7 @@ fn print(app: &App, document: &Document, arguments: &PreviewArguments) {
     print_wrapped(&app.output, "  ", &format!("{}{by}", decision(view)));
     if let Some(problem) = &view.problem {
         app.output.line(format!("\nproblem: {}", problem.code));
-        problem.detail.lines().for_each(|line| app.output.line(clean(format!("  {line}"))));
+        problem.detail.lines().for_each(|line| app.output.line(told(format!("  {line}"))));
     }
     print_rules(app, view, arguments.all);
     if matches!(view.decision, "joins" | "projects" | "remains" | "retyped") {
@@ -113,7 +113,8 @@ fn print_rules(app: &App, view: &PreviewView, all: bool) {
             print_wrapped(&app.output, "       ", &because(&rule.failing));
         }
     } else if !view.out_of_scope.is_empty() {
-        app.output.note(format!("({} rules for its type are not in scope; --all says why)", view.out_of_scope.len()));
+        let rules = counted(view.out_of_scope.len() as u64, "rule", "rules");
+        app.output.note(format!("(not in scope: {rules} for its type; --all says why)"));
     }
 }
 

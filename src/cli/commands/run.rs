@@ -2,13 +2,13 @@
 
 use crate::cli::App;
 use crate::cli::args::{Profile, RunCommand};
-use crate::cli::calls::{call, completed};
+use crate::cli::calls::{call, completed, shown};
 use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{Output, Table, clean, counted, duration, moment, table, thousands};
 use crate::cli::progress::progress;
 use crate::model::Timestamp;
-use crate::service::{Access, DeleteSet, DriveOptions, History, RunView, Service, StepObjectView, StepObjectsView, Work};
+use crate::service::{Access, DeleteSet, DriveOptions, GuardStop, History, RunView, Service, StepObjectView, StepObjectsView, Work};
 use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -19,6 +19,9 @@ struct Runs<'r> {
     /// What people should look at although no run complained.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     warnings: &'r [String],
+    /// What guards stopped.
+    #[serde(skip_serializing_if = "<[GuardStop]>::is_empty")]
+    stopped_by_guard: &'r [GuardStop],
 }
 
 pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, CommandError> {
@@ -32,7 +35,7 @@ pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, Comma
             let service = app.service(Access::Existing)?;
             let only = connector.as_deref().map(|name| service.connector_id(name)).transpose()?;
             let runs = service.history()?.runs_of(only, *running, *limit)?;
-            app.output.result(&Runs { runs: &runs, warnings: &[] }, |found| {
+            app.output.result(&Runs { runs: &runs, warnings: &[], stopped_by_guard: &[] }, |found| {
                 if found.runs.is_empty() {
                     app.output.note(if *running { "Nothing runs." } else { "Nothing ran yet." });
                     return;
@@ -235,10 +238,15 @@ pub(in crate::cli) fn drive_warned(
     let mut warnings = warnings;
     warnings.extend(runs.iter().filter_map(|run| all_filtered(service, run)));
     let exit = if warnings.is_empty() { exit_of(&runs) } else { exit_of(&runs).max(Exit::Warnings) };
-    app.output.result(&Runs { runs: &runs, warnings: &warnings }, |found| {
+    let mut stops = if exit == Exit::Guard { service.guard_stops()? } else { Vec::new() };
+    stops.retain(|stop| runs.iter().any(|run| run.number == stop.run));
+    app.output.result(&Runs { runs: &runs, warnings: &warnings, stopped_by_guard: &stops }, |found| {
         print_results(app, found.runs);
         for warning in found.warnings {
             app.output.note(format!("\n{}", clean(completed(warning))));
+        }
+        for stop in found.stopped_by_guard {
+            app.output.note(format!("\n{}: {}", clean(stop.to_string()), shown(&stop.command)));
         }
     });
     if !app.output.json && exit == Exit::Errors {
@@ -258,8 +266,8 @@ fn all_filtered(service: &Service, run: &RunView) -> Option<String> {
     }
     let file = service.config().connector(&run.connector)?.file.display().to_string();
     Some(format!(
-        "All {} entries of {} were left out by the object types or containers that it selects: see [selection] in {file}",
-        thousands(filtered),
+        "All {} of {} were left out by the object types or containers that it selects: see [selection] in {file}",
+        counted(filtered, "entry", "entries"),
         run.connector
     ))
 }

@@ -2,9 +2,10 @@
 
 use crate::cli::App;
 use crate::cli::args::SchedulerCommand;
-use crate::cli::commands::facts;
+use crate::cli::calls::shown;
+use crate::cli::commands::{facts, last_cycle};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{duration, moment};
+use crate::cli::output::{clean, counted, duration, moment};
 use crate::schedule::{Policy, Suspension};
 use crate::service::{Access, SchedulerView};
 use std::time::Duration;
@@ -79,12 +80,17 @@ fn print(app: &App, view: &SchedulerView) {
             ("next cycle", time(&view.next_cycle)),
             ("it reads", policy.to_owned()),
             ("full steps asked for", overrides.join(", ")),
-            ("last cycle", time(&view.last_cycle)),
-            ("last that succeeded", time(&view.last_success)),
+            ("last cycle", last_cycle(view)),
+            ("last that read everything", time(&view.last_success)),
             ("maintenance", word(view.maintenance_enabled)),
             ("last maintenance", time(&view.last_maintenance)),
-            ("history is kept", format!("{} days", view.history_days)),
+            ("history is kept", counted(view.history_days.into(), "day", "daies")),
             ("staging mode", word(view.staging)),
         ],
     );
+    for stop in &view.guard_stops {
+        app.output.line("");
+        app.output.line(clean(format!("!! {stop}")));
+        app.output.line(format!("   {}", shown(&stop.command)));
+    }
 }

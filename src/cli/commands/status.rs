@@ -1,9 +1,9 @@
 //! `status`: how everything stands, on one screen.
 
 use crate::cli::calls::shown;
-use crate::cli::commands::facts;
+use crate::cli::commands::{facts, last_cycle};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{counted, moment, table, thousands};
+use crate::cli::output::{counted, moment, table, thousands, told};
 use crate::cli::{App, Place};
 use crate::service::{Access, Health, StatusView};
 
@@ -36,13 +36,15 @@ fn print(app: &App, view: &StatusView) {
         health,
         &[
             ("running now", scheduler.running.clone().unwrap_or_default()),
-            ("last cycle that succeeded", time(&scheduler.last_success)),
+            ("last cycle", last_cycle(scheduler)),
+            ("last that read everything", time(&scheduler.last_success)),
             ("next cycle", next),
             ("people, groups and others", thousands(view.metaverse)),
         ],
     );
     let rows = view.connectors.iter().map(|connector| {
-        let last = if connector.target { &connector.last_export } else { &connector.last_import };
+        let export = connector.last_export.as_ref().filter(|run| connector.target && !run.healed);
+        let last = if export.is_some() { &connector.last_export } else { &connector.last_import };
         let waits = [
             (connector.pending.adds, "add", "adds"),
             (connector.pending.updates, "update", "updates"),
@@ -67,7 +69,7 @@ fn print(app: &App, view: &StatusView) {
     if !view.passwords.is_empty() {
         app.output.line("");
         let rows = view.passwords.iter().map(|line| {
-            let state = line.held.clone().unwrap_or_else(|| "on".to_owned());
+            let state = line.held.as_deref().map_or_else(|| "on".to_owned(), told);
             [line.directory.clone(), state, time(&line.last_sent), time(&line.last_heartbeat)]
         });
         app.output.table(table(["passwords of", "state", "last sent", "last sign of life"], &[], rows));

@@ -4,7 +4,7 @@ use crate::cli::args::StoreCommand;
 use crate::cli::calls::call;
 use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, octets, table, thousands};
+use crate::cli::output::{clean, counted, octets, table, thousands};
 use crate::cli::{App, Place};
 use crate::config::Config;
 use crate::service::{Access, Service};
@@ -237,13 +237,13 @@ fn print_check(app: &App, report: &Check, rebuild: bool) {
         app.output.line(clean(format!("{} {}: {}", problem.table, problem.key, problem.message)));
     }
     if report.repaired > 0 {
-        app.output.line(format!("{} rows made anew", thousands(report.repaired)));
+        app.output.line(format!("{} made anew", counted(report.repaired, "row", "rows")));
     }
     if report.clean {
-        app.output.line(format!("{} rows looked at, nothing is wrong", thousands(report.rows)));
+        app.output.line(format!("{} looked at, nothing is wrong", counted(report.rows, "row", "rows")));
     } else {
         let count: u64 = report.counts.values().sum();
-        app.output.line(format!("{} rows looked at, {} problems", thousands(report.rows), thousands(count)));
+        app.output.line(format!("{} looked at, {}", counted(report.rows, "row", "rows"), counted(count, "problem", "problems")));
         if !rebuild && report.problems.iter().any(|problem| problem.repairable) {
             app.output.note(format!("{} makes anew what follows from the rest", call(&["store", "check", "--rebuild"])));
         }

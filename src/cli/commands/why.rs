@@ -1,10 +1,10 @@
 //! `mv why`: where a metaverse value comes from, who else would give one, and what targets got of it.
 
 use crate::cli::App;
-use crate::cli::commands::only_one;
 use crate::cli::commands::trace::{because, print_flow, print_wrapped};
+use crate::cli::commands::{known, only_one};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, moment, table};
+use crate::cli::output::{clean, moment, table, told};
 use crate::service::{Access, WhyRun, WhyTarget, WhyView};
 
 pub(super) fn run(app: &App, object: &str, attribute: &str) -> Result<Exit, CommandError> {
@@ -39,7 +39,17 @@ fn print(app: &App, view: &WhyView) {
             Some(run) => format!("run {}, {} of {}", run.number, run.profile, run.connector),
             None => "by a run that the history no longer has".to_owned(),
         };
-        app.output.line(clean(format!("     since {}, {run}", moment(&origin.since))));
+        app.output.line(clean(format!("     the rule gives it since {}, {run}", moment(&origin.since))));
+    }
+    if let Some(age) = &view.age {
+        let run = age.run.as_ref().map(|run| format!(", by run {}, {} of {}", run.number, run.profile, run.connector));
+        let since = moment(&age.since);
+        app.output.line("");
+        app.output.line(clean(if age.at_least {
+            format!("The value is older than the history, which begins at {since}.")
+        } else {
+            format!("The value has been so since {since}{}.", run.unwrap_or_default())
+        }));
     }
     if view.flows.is_empty() {
         app.output.line("\nNo rule in scope flows into it.");
@@ -67,7 +77,8 @@ fn print(app: &App, view: &WhyView) {
 
 fn print_target(app: &App, target: &WhyTarget) {
     app.output.line("");
-    app.output.line(clean(format!("{}: object {} {}", target.connector, target.id, target.dn)));
+    let name = known(&target.known_as, &target.dn);
+    app.output.line(clean(format!("{}: object {} {name}", target.connector, target.id)));
     if target.attributes.is_empty() {
         app.output.line("  no rule in scope sends it there");
     } else {
@@ -84,7 +95,7 @@ fn print_target(app: &App, target: &WhyTarget) {
     }
     if let Some(problem) = &target.problem {
         app.output.line(format!("  refused: {}, since {}", clean(&problem.code), moment(&problem.first_seen)));
-        problem.detail.lines().for_each(|line| app.output.line(clean(format!("    {line}"))));
+        problem.detail.lines().for_each(|line| app.output.line(told(format!("    {line}"))));
     }
 }
 

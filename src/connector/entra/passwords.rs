@@ -142,7 +142,7 @@ fn refusal(error: CallError) -> CredentialError {
     };
     let message = match (&error, kind) {
         (CallError::Refused(fault), CredentialErrorKind::SwitchedOff) => {
-            format!("password hash synchronization is switched off in the tenant{}; switch it on with: syncline phs enable", told(fault))
+            format!("password hash synchronization is switched off in the tenant{}; switch it on with `syncline phs enable`", told(fault))
         }
         _ => ConnectorError::from(error).message,
     };

@@ -160,6 +160,33 @@ pub async fn first_suffix(cx: &Context, settings: Arc<LdapSettings>) -> Result<O
     .await
 }
 
+/// Looks for a container. `None` when something of this name is there; otherwise the names of the containers that are, for
+/// whoever misspelt one.
+///
+/// # Errors
+/// When the server does not answer, or does not hold this part of the directory.
+pub async fn missing_container(
+    cx: &Context,
+    settings: Arc<LdapSettings>,
+    plan: &CensusPlan,
+    dn: &str,
+) -> Result<Option<Vec<Dn>>, ConnectorError> {
+    Client::unless_cancelled(cx, async {
+        let mut client = Client::connect(settings).await?;
+        client.root(&[]).await?;
+        let missing = if client.exists(dn).await? {
+            None
+        } else if client.exists(&plan.base).await? {
+            Some(containers(&mut client, plan).await?)
+        } else {
+            Some(Vec::new())
+        };
+        client.close().await;
+        Ok(missing)
+    })
+    .await
+}
+
 async fn containers(client: &mut Client, plan: &CensusPlan) -> Result<Vec<Dn>, ConnectorError> {
     let mut found = Vec::new();
     let mut cookie = Vec::new();

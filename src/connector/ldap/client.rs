@@ -189,6 +189,18 @@ impl Client {
         }
     }
 
+    /// True when something of this name is there and the account sees it.
+    pub(crate) async fn exists(&mut self, dn: &str) -> Result<bool, ConnectorError> {
+        // RFC 4511, appendix A: noSuchObject.
+        const NO_SUCH_OBJECT: u32 = 32;
+        let (found, result) = self.search_once(dn, Scope::Base, "(objectClass=*)", &["1.1"], Vec::new()).await?;
+        match result.rc {
+            0 => Ok(!found.entries.is_empty()),
+            NO_SUCH_OBJECT => Ok(false),
+            _ => Err(self.search_error(dn, &result)),
+        }
+    }
+
     /// All entries of a small search, page by page.
     pub(crate) async fn search(
         &mut self,

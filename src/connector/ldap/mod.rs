@@ -7,7 +7,7 @@ mod raw;
 mod stream;
 mod sync;
 
-pub use census::{Census, CensusPlan, ContainerHeads, Heads, census, first_suffix};
+pub use census::{Census, CensusPlan, ContainerHeads, Heads, census, first_suffix, missing_container};
 pub use client::{LdapSettings, PLAIN_REFUSED};
 pub use openldap::{LdapConnector, LdapConnectorSettings};
 

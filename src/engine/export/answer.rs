@@ -1,5 +1,6 @@
 //! What a target answered, turned into the new state of each object.
 
+use super::super::describe::called;
 use super::super::{EngineError, StepRecorder};
 use super::prepare::Sent;
 use super::{Answer, Run, broken_off, deltas, guards};
@@ -207,7 +208,8 @@ impl Run<'_> {
         self.outcome.sent += 1;
         self.outcome.refused += 1;
         if self.refused_names.len() < guards::NAMED {
-            self.refused_names.push(sent.dn.clone());
+            let name = snapshot.cs_object(sent.id)?.map(|object| called(self.store.names(), &object));
+            self.refused_names.push(name.unwrap_or_else(|| sent.dn.clone()));
         }
         let mut detail = rejection.detail.clone();
         for part in [&rejection.attribute, &rejection.conflicting_object].into_iter().flatten() {
@@ -236,9 +238,10 @@ impl Run<'_> {
                 detail: format!(
                     "the target says that {} is the object {}, which belongs to somebody else here: give each its own source anchor, \
                      or disconnect one of them",
-                    sent.dn, theirs.dn
+                    called(self.store.names(), &ours),
+                    called(self.store.names(), &theirs)
                 ),
-                conflicting_object: Some(theirs.dn.to_string()),
+                conflicting_object: None,
                 attribute: None,
             };
             self.waiting.ids.remove(&sent.id);

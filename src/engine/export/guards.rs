@@ -7,9 +7,10 @@ use crate::connector::{Connector, ExportTerms, ExportTotals, LastWriter};
 use crate::context::Context;
 use crate::engine::active::{self, Look};
 use crate::engine::bridge::Bridge;
-use crate::engine::{EngineError, StepRecorder, text_of};
+use crate::engine::describe::called;
+use crate::engine::{EngineError, StepRecorder};
 use crate::events::Event;
-use crate::model::{ConnectorId, CsObject, DeltaKind, Names, Stage, counted};
+use crate::model::{ConnectorId, DeltaKind, Names, Stage, counted};
 use crate::store::{Snapshot, Store, StoreError};
 use std::sync::Arc;
 
@@ -50,16 +51,6 @@ pub fn sample(snapshot: &Snapshot, names: &Names, connector: ConnectorId, what: 
     Ok(found.join("; "))
 }
 
-/// By what people know an object of a target, otherwise its name there.
-fn called(names: &Names, object: &CsObject) -> String {
-    let text = |name: &str| text_of(names, &object.values, name);
-    match (text("displayName"), text("userPrincipalName").or_else(|| text("mail"))) {
-        (Some(name), Some(account)) => format!("{name} ({account})"),
-        (Some(text), None) | (None, Some(text)) => text,
-        (None, None) => object.dn.to_string(),
-    }
-}
-
 /// Stops when more deletes are pending than may be sent (specification: sync engine, section 5.5).
 pub(super) fn deletes(
     store: &Store,
@@ -78,8 +69,13 @@ pub(super) fn deletes(
     }
     recorder.event(Event::DeletionThreshold { connector: options.name.clone(), pending: summary.deletes, limit });
     let other = options.allow_deletes.map_or_else(String::new, |allowed| format!("the set {allowed} is allowed, another one waits: "));
+    let half = if options.limits.now().half_of(store.snapshot()?.cs_anchored(options.connector)?) == Some(limit) {
+        ", which is half of what is there (`max_delete_percent` of [guard] sets another share)"
+    } else {
+        ""
+    };
     let message = format!(
-        "{other}{} pending for {} and {} allowed; nothing was sent, neither these nor anything else. Among them: {}. \
+        "{other}{} pending for {} and {} allowed{half}; nothing was sent, neither these nor anything else. Among them: {}. \
          They go on waiting, and each export stops again. Review them with `syncline export '{}' --what-if`, then allow exactly these once \
          with `syncline export '{}' --allow-deletes {}`",
         counted(summary.deletes, "delete is", "deletes are"),

@@ -7,14 +7,25 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct ExportLimits {
     /// More deletes than this stop an export before the first call; `None` is no limit of ours.
     pub deletes_max: Option<u64>,
-    /// The same as a share of the objects known to exist in the target, in percent.
+    /// The same as a share of the objects known to exist in the target, in percent. Without one, ten deletes or more stop an export
+    /// when they are more than half of these objects: a directory of 300 people would be lost below any limit for large ones.
     pub delete_percent_max: Option<u32>,
     /// This installation only watches: nothing is exported.
     pub staging: bool,
 }
 
+/// So many deletes are let through whatever share of a target they are: small tenants change a lot with each person.
+const DELETES_OF_FEW: u64 = 9;
+
+impl ExportLimits {
+    /// The most deletes where nobody configured a share: half of the objects known to exist in the target.
+    pub(super) fn half_of(&self, known: u64) -> Option<u64> {
+        self.delete_percent_max.is_none().then(|| (known / 2).max(DELETES_OF_FEW))
+    }
+}
+
 impl Default for ExportLimits {
-    /// At most 500 deletes (specification: sync engine, section 5.5).
+    /// At most 500 deletes, and at most half of what is there (specification: sync engine, section 5.5).
     fn default() -> Self {
         Self { deletes_max: Some(500), delete_percent_max: None, staging: false }
     }

@@ -50,8 +50,8 @@ impl ExportSummary {
         DeleteSet { count: self.deletes, fingerprint: self.deletes_fingerprint }
     }
 
-    /// How many deletes may be sent: the strictest of all limits, ours and the target's; `None` without any. A share is one of
-    /// the objects known to exist in the target, which are counted only where there is one.
+    /// How many deletes may be sent: the strictest of all limits, ours and the target's. A share is one of the objects known to exist
+    /// in the target; without one of our own, it is half of them and no fewer than nine.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -62,12 +62,10 @@ impl ExportSummary {
         limits: &ExportLimits,
         terms: &ExportTerms,
     ) -> Result<Option<u64>, StoreError> {
+        let known = snapshot.cs_anchored(connector)?;
         let percent = [limits.delete_percent_max, terms.delete_percent_max].into_iter().flatten().min();
-        let share = match percent {
-            Some(percent) => Some(snapshot.cs_anchored(connector)?.saturating_mul(u64::from(percent)) / 100),
-            None => None,
-        };
-        Ok([limits.deletes_max, terms.deletes_max, share].into_iter().flatten().min())
+        let share = percent.map(|percent| known.saturating_mul(u64::from(percent)) / 100);
+        Ok([limits.deletes_max, terms.deletes_max, share, limits.half_of(known)].into_iter().flatten().min())
     }
 
     fn take(&mut self, object: &CsObject) {

@@ -4,6 +4,7 @@
 use super::Import;
 use super::image::Comparison;
 use crate::engine::StepRecorder;
+use crate::engine::describe::called;
 use crate::events::Event;
 use crate::model::{AttrId, CsObject, DeltaKind, Stage};
 use crate::store::{Snapshot, StoreError};
@@ -45,7 +46,7 @@ impl Import<'_> {
         }
         if !drifted.is_empty() {
             let names: Vec<_> = drifted.into_iter().map(|attr| self.store.names().name(attr).to_string()).collect();
-            self.drift(&object.dn, &format!("{} was changed by others", names.join(", ")), recorder);
+            self.drift(object, &format!("{} was changed by others", names.join(", ")), recorder);
         }
         Ok(())
     }
@@ -55,14 +56,15 @@ impl Import<'_> {
         let stages = [Stage::Unconfirmed, Stage::InProgress, Stage::PendingExport];
         let asked = stages.into_iter().any(|stage| matches!(object.stage(stage).kind, DeltaKind::Delete | DeltaKind::DeleteAdd));
         if !self.options.managed.is_empty() && object.link.mv().is_some() && object.imported() && !asked {
-            self.drift(&object.dn, "deleted by others", recorder);
+            self.drift(object, "deleted by others", recorder);
         }
     }
 
-    fn drift(&mut self, dn: &str, what: &str, recorder: &mut StepRecorder<'_>) {
+    fn drift(&mut self, object: &CsObject, what: &str, recorder: &mut StepRecorder<'_>) {
         self.surprises.drifted += 1;
         if self.surprises.drifted <= NAMED {
-            recorder.note(format!("drift: {dn}: {what}; the next synchronization and export put it right"));
+            let name = called(self.store.names(), object);
+            recorder.note(format!("drift: {name}: {what}; the next synchronization and export put it right"));
         }
     }
 

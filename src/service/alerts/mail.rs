@@ -84,6 +84,7 @@ fn subject(messages: &[Message]) -> String {
         News::Began => "",
         News::Lasts => "still: ",
         News::Over => "over: ",
+        News::Test => return format!("[Syncline {}] TEST: nothing is wrong", host()),
     };
     // Whatever a directory is called, it must not write headers.
     let subject: String = first.found.subject.chars().filter(|character| !character.is_control()).collect();
@@ -99,6 +100,10 @@ fn body(folder: &Path, messages: &[Message]) -> String {
             News::Began => "",
             News::Lasts => "Still there: ",
             News::Over => "Over: ",
+            News::Test => {
+                let _ = writeln!(text, "{}.\nNothing is wrong, and nothing is to be done.\n", message.found.text);
+                continue;
+            }
         };
         let since = Timestamp(message.since);
         // Writing to a text cannot fail.

@@ -137,10 +137,10 @@ impl Service {
         let found = Found {
             condition: Condition::NoCycle,
             subject: String::new(),
-            text: "this is a test: nothing is wrong".to_owned(),
-            command: "syncline status".to_owned(),
+            text: "TEST: this is a test, which somebody sent by `syncline alerts test`".to_owned(),
+            command: String::new(),
         };
-        let message = Message { news: News::Began, found, since: cx.now().0 };
+        let message = Message { news: News::Test, found, since: cx.now().0 };
         for way in &mut ways {
             way.failure = self.tell_people(cx, way.channel, std::slice::from_ref(&message)).err();
         }

@@ -1,7 +1,7 @@
 //! Webhooks: what is told together is one POST of JSON, signed with a secret that both sides know.
 
 use super::{LONGEST_CALL, host};
-use crate::alert::Message;
+use crate::alert::{Message, News};
 use crate::config::{Secrets, WebhookTable};
 use crate::connector::tls;
 use crate::model::Timestamp;
@@ -24,7 +24,19 @@ struct Body<'m> {
     host: String,
     configuration: String,
     sent: String,
-    alerts: Vec<Told<'m>>,
+    alerts: Vec<Alert<'m>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Alert<'m> {
+    Real(Told<'m>),
+    /// Without a condition, so that nobody acts on one.
+    Test {
+        news: News,
+        text: &'m str,
+        since: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -32,6 +44,17 @@ struct Told<'m> {
     #[serde(flatten)]
     message: &'m Message,
     since: String,
+}
+
+impl<'m> Alert<'m> {
+    fn of(message: &'m Message) -> Self {
+        let since = Timestamp(message.since).to_string();
+        if message.news == News::Test {
+            Self::Test { news: message.news, text: &message.found.text, since }
+        } else {
+            Self::Real(Told { message, since })
+        }
+    }
 }
 
 /// Makes one call.
@@ -42,7 +65,7 @@ pub(super) async fn call(
     messages: &[Message],
     now: Timestamp,
 ) -> Result<(), String> {
-    let alerts = messages.iter().map(|message| Told { message, since: Timestamp(message.since).to_string() }).collect();
+    let alerts = messages.iter().map(Alert::of).collect();
     let body = Body { version: VERSION, host: host(), configuration: folder.display().to_string(), sent: now.to_string(), alerts };
     let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
     let place = origin(&table.url);

@@ -228,9 +228,14 @@ impl Browser<'_> {
             metaverse: object.link.mv().map(|mv| mv.0),
             pending,
             dn: object.dn.to_string(),
-            known_as: if self.is_target(object.id) { known_as(&self.names, &object.values) } else { KnownAs::default() },
+            known_as: self.known_as(object),
             columns: BTreeMap::new(),
         }
+    }
+
+    /// By what people know an object of a target; those of directories have names that say it.
+    pub(super) fn known_as(&self, object: &CsObject) -> KnownAs {
+        if self.is_target(object.id) { known_as(&self.names, &object.values) } else { KnownAs::default() }
     }
 
     pub(super) fn is_target(&self, id: CsId) -> bool {

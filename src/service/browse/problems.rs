@@ -3,7 +3,7 @@
 use super::{Browser, PAGE};
 use crate::model::{ConnectorId, Dn, Link, ObjectErrorCode};
 use crate::service::ServiceError;
-use crate::service::views::ProblemView;
+use crate::service::views::{KnownAs, ProblemView};
 use crate::store::{CounterName, RunRecord, StepKind, StepRecord};
 use std::borrow::Cow;
 
@@ -36,7 +36,8 @@ impl Browser<'_> {
                         return Ok((problems, true));
                     }
                     let name = self.connector_name(object.connector());
-                    problems.push(ProblemView::new(object.to_string(), name, self.dn_of(*object)?, *side, error));
+                    let known_as = self.snapshot.cs_object(*object)?.map(|object| self.known_as(&object)).unwrap_or_default();
+                    problems.push(ProblemView::new(object.to_string(), name, (self.dn_of(*object)?, known_as), *side, error));
                 }
             }
         }
@@ -91,6 +92,7 @@ impl Browser<'_> {
             id: None,
             connector: self.connector_name(run.connector),
             dn,
+            known_as: KnownAs::default(),
             side: "import",
             code: code.to_owned(),
             detail,

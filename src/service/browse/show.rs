@@ -37,7 +37,7 @@ impl Browser<'_> {
         for side in [ErrorSide::Import, ErrorSide::Sync, ErrorSide::Export] {
             if let Some(error) = self.snapshot.error(id, side)? {
                 let connector = self.connector_name(id.connector());
-                problems.push(ProblemView::new(id.to_string(), connector, object.dn.to_string(), side, &error));
+                problems.push(ProblemView::new(id.to_string(), connector, (object.dn.to_string(), self.known_as(&object)), side, &error));
             }
         }
         let linked_by = match object.link {
@@ -49,6 +49,7 @@ impl Browser<'_> {
             id: id.to_string(),
             connector: self.connector_name(id.connector()),
             dn: object.dn.to_string(),
+            known_as: self.known_as(&object),
             object_type: self.names.object_type_name(object.object_type).to_string(),
             anchor: object.anchor.as_ref().map(AnchorView::of),
             state: state_name(object.link),

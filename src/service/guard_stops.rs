@@ -1,0 +1,106 @@
+//! What guards stopped and nothing has healed since: as good as the last cycle may look otherwise, somebody is waited for.
+
+use super::status::last_run;
+use super::views::RunView;
+use super::{Service, ServiceError};
+use crate::engine::export::ExportSummary;
+use crate::engine::run::{Profile, guard_of, severity};
+use crate::model::ConnectorId;
+use crate::store::{RunRecord, Snapshot};
+use serde::Serialize;
+use std::fmt;
+
+/// Runs read at a time.
+const PAGE: usize = 100;
+/// Runs looked through for the first one that was stopped.
+const RUNS: usize = 5_000;
+
+/// A run that a guard stopped, and that nothing has healed since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GuardStop {
+    /// The connector.
+    pub connector: String,
+    /// The guard, as people call it.
+    pub guard: &'static str,
+    /// How the run ended.
+    pub result: String,
+    /// The run that it stopped last.
+    pub run: u64,
+    /// When the first of the runs began that it stopped one after the other.
+    pub since: String,
+    /// The command that shows what it is about, and how it goes on.
+    pub command: String,
+}
+
+impl fmt::Display for GuardStop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whole seconds are enough for people.
+        let since = self.since.split_once('.').map_or_else(|| self.since.clone(), |(whole, _)| format!("{whole}Z"));
+        write!(f, "{} is stopped by the guard '{}' since {since}", self.connector, self.guard)
+    }
+}
+
+impl Service {
+    /// What guards stopped and nothing has healed since.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn guard_stops(&self) -> Result<Vec<GuardStop>, ServiceError> {
+        let runs = self.history()?.runs(super::status::RUNS)?;
+        self.guard_stops_of(&self.store.snapshot()?, &runs)
+    }
+
+    /// The same among the newest runs.
+    pub(super) fn guard_stops_of(&self, snapshot: &Snapshot, runs: &[RunView]) -> Result<Vec<GuardStop>, ServiceError> {
+        let mut stops = Vec::new();
+        for (id, name) in &self.connectors {
+            for export in [false, true] {
+                let Some(last) = last_run(runs, name, export) else { continue };
+                let Some(guard) = guard_of(&last.result) else { continue };
+                if export && is_healed(snapshot, *id, runs, name)? {
+                    continue;
+                }
+                let command = match last.result.as_str() {
+                    "stopped-deletion-threshold-exceeded" | "stopped-by-review" => format!("syncline export {name} --what-if"),
+                    "stopped-another-installation" | "stopped-staging-mode" => "syncline mode show".to_owned(),
+                    _ => format!("syncline run show {}", last.run),
+                };
+                let since = stopped_since(snapshot, *id, export, &last.result)?.unwrap_or(last.started);
+                stops.push(GuardStop { connector: name.clone(), guard, result: last.result, run: last.run, since, command });
+            }
+        }
+        Ok(stops)
+    }
+}
+
+/// True when the last export of a target did not end well, and nothing of it is left to do: nothing waits any more, and where
+/// something may have been handed over, the target was read since.
+pub(super) fn is_healed(snapshot: &Snapshot, id: ConnectorId, runs: &[RunView], name: &str) -> Result<bool, ServiceError> {
+    let Some(export) = last_run(runs, name, true) else { return Ok(false) };
+    let read = || last_run(runs, name, false).is_some_and(|import| import.run > export.run && severity(&import.result) < 3);
+    Ok(severity(&export.result) >= 3
+        && ExportSummary::of(snapshot, id)?.all() == 0
+        && (guard_of(&export.result).is_some() || export.result.starts_with("no-start") || read()))
+}
+
+/// When the first of those runs of a connector began that ended alike, one after the other, up to now.
+fn stopped_since(snapshot: &Snapshot, id: ConnectorId, export: bool, result: &str) -> Result<Option<String>, ServiceError> {
+    let kinds = |run: &RunRecord| {
+        let reads = [Profile::FullImport.as_str(), Profile::DeltaImport.as_str()];
+        if export { run.profile == Profile::Export.as_str() } else { reads.contains(&run.profile.as_str()) }
+    };
+    let (mut since, mut before, mut seen) = (None, None, 0);
+    while seen < RUNS {
+        let page = snapshot.runs(before, PAGE)?;
+        let Some(oldest) = page.last() else { break };
+        before = Some(oldest.id);
+        seen += page.len();
+        for run in page.iter().filter(|run| run.connector == id && run.ended.is_some() && kinds(run)) {
+            if run.result.0 != result {
+                return Ok(since);
+            }
+            since = Some(run.started.to_string());
+        }
+    }
+    Ok(since)
+}
