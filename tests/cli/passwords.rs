@@ -96,7 +96,12 @@ fn passwords_go_with_the_first_cycle_and_change_with_a_round() {
     let directory = &status["directories"][0];
     assert_eq!((&directory["name"], &directory["enabled"]), (&"corp.example".into(), &false.into()), "{status:#}");
     let shown = stdout(&with_config(&config, &["phs", "status"]));
-    assert!(shown.contains("off: `syncline phs enable corp.example`") && shown.contains("goes on working"), "{shown}");
+    assert!(
+        shown.contains("off: `syncline --config ")
+            && shown.contains(" phs enable corp.example` switches it on")
+            && shown.contains("goes on working"),
+        "{shown}"
+    );
     assert_code(&with_config(&config, &["phs", "run", "--once"]), 4);
     assert_code(&with_config(&config, &["cycle", "start"]), 0);
 }

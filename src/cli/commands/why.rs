@@ -39,17 +39,18 @@ fn print(app: &App, view: &WhyView) {
             Some(run) => format!("run {}, {} of {}", run.number, run.profile, run.connector),
             None => "by a run that the history no longer has".to_owned(),
         };
-        app.output.line(clean(format!("     the rule gives it since {}, {run}", moment(&origin.since))));
+        app.output.paragraph("     ", &format!("the rule gives it since {}, {run}", moment(&origin.since)));
     }
     if let Some(age) = &view.age {
         let run = age.run.as_ref().map(|run| format!(", by run {}, {} of {}", run.number, run.profile, run.connector));
         let since = moment(&age.since);
         app.output.line("");
-        app.output.line(clean(if age.at_least {
+        let told = if age.at_least {
             format!("The value is older than the history, which begins at {since}.")
         } else {
             format!("The value has been so since {since}{}.", run.unwrap_or_default())
-        }));
+        };
+        app.output.paragraph("", &told);
     }
     if view.flows.is_empty() {
         app.output.line("\nNo rule in scope flows into it.");
