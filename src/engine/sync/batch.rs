@@ -71,7 +71,7 @@ pub(crate) fn plan_units(
     units: Vec<Unit>,
 ) -> Result<Vec<UnitPlan>, StoreError> {
     let (overlay, failure) = (Overlay::default(), Failure::default());
-    let view = View { snapshot, overlay: &overlay, index, failure: &failure, memberships: book.memberships(), noted: None };
+    let view = View { index, ..View::new(snapshot, &overlay, &failure, book.memberships()) };
     let plans = units.into_par_iter().with_min_len(16).map(|unit| plan_unit(book, &view, unit)).collect();
     failure.take()?;
     Ok(plans)
@@ -154,14 +154,7 @@ impl<'a> Batch<'a> {
 
     /// The batch as it stands.
     pub(crate) fn view(&self) -> View<'_> {
-        View {
-            snapshot: self.snapshot,
-            overlay: &self.overlay,
-            index: self.index,
-            failure: &self.failure,
-            memberships: self.book.memberships(),
-            noted: None,
-        }
+        View { index: self.index, ..View::new(self.snapshot, &self.overlay, &self.failure, self.book.memberships()) }
     }
 
     /// The plan itself when nothing it read was written since; else a new one. `None` when the object is gone.

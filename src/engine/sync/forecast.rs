@@ -62,14 +62,7 @@ impl<'a> Forecaster<'a> {
     /// When the store cannot be read.
     pub fn of(&self, object: &CsObject) -> Result<Forecast, StoreError> {
         let failure = Failure::default();
-        let view = View {
-            snapshot: self.snapshot,
-            overlay: &self.overlay,
-            index: None,
-            failure: &failure,
-            memberships: self.book.memberships(),
-            noted: None,
-        };
+        let view = View::new(self.snapshot, &self.overlay, &failure, self.book.memberships());
         let found = self.look(&view, object)?;
         failure.take()?;
         Ok(found)

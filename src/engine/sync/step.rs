@@ -295,7 +295,7 @@ impl Step<'_> {
     /// Puts objects that look for a partner aside; they come when all others are done.
     fn sort_out(&self, snapshot: &Snapshot, units: Vec<Unit>, suitors: &mut Vec<Suitor>) -> Result<Vec<Unit>, StoreError> {
         let (overlay, failure) = (Overlay::default(), Failure::default());
-        let view = View { snapshot, overlay: &overlay, index: None, failure: &failure, memberships: self.book.memberships(), noted: None };
+        let view = View::new(snapshot, &overlay, &failure, self.book.memberships());
         let found: Vec<Option<Suitor>> = units.par_iter().with_min_len(32).map(|unit| suitor(self.book, &view, &unit.object)).collect();
         failure.take()?;
         let mut now = Vec::with_capacity(units.len());

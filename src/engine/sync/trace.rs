@@ -80,14 +80,7 @@ impl<'a> Tracer<'a> {
 
     fn looking<T>(&self, look: impl FnOnce(&View<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let failure = Failure::default();
-        let view = View {
-            snapshot: self.snapshot,
-            overlay: &self.overlay,
-            index: None,
-            failure: &failure,
-            memberships: self.book.memberships(),
-            noted: None,
-        };
+        let view = View::new(self.snapshot, &self.overlay, &failure, self.book.memberships());
         let found = look(&view)?;
         failure.take()?;
         Ok(found)

@@ -142,7 +142,12 @@ pub(crate) struct View<'a> {
     pub(crate) noted: Option<&'a Mutex<Vec<u64>>>,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// A snapshot with decisions over it, in which join values are looked up in the store.
+    pub(crate) fn new(snapshot: &'a Snapshot, overlay: &'a Overlay, failure: &'a Failure, memberships: Option<(AttrId, AttrId)>) -> Self {
+        Self { snapshot, overlay, index: None, failure, memberships, noted: None }
+    }
+
     fn note(&self, footprint: u64) {
         if let Some(noted) = self.noted {
             noted.lock().unwrap_or_else(PoisonError::into_inner).push(footprint);

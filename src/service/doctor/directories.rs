@@ -10,6 +10,7 @@ use crate::connector::{ConnectorError, ConnectorErrorKind, ReachTarget};
 use crate::context::Context;
 use crate::model::Dn;
 use crate::service::wiring::{ad_connection, ldap_connection};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +23,7 @@ pub(super) async fn active_directory(
 ) -> Vec<Finding> {
     let area = connector.name.as_str();
     let mut found = Vec::new();
-    let target = ReachTarget {
-        url: file.url.clone(),
-        start_tls: file.start_tls,
-        ca_file: file.ca_file.clone(),
-        patience: Duration::from_secs(file.connect_timeout_seconds),
-    };
+    let target = server(&file.url, file.start_tls, file.ca_file.as_deref(), file.connect_timeout_seconds);
     if !reached(cx, area, &target, &mut found).await || network_only {
         return found;
     }
@@ -116,14 +112,15 @@ fn refused(area: &str, error: &ConnectorError) -> Finding {
     Finding::fail(area, "sign-in", error.message.clone(), remedy)
 }
 
+/// The server of a directory, as its connector reaches it.
+fn server(url: &str, start_tls: bool, ca_file: Option<&Path>, seconds: u64) -> ReachTarget {
+    let patience = Duration::from_secs(seconds);
+    ReachTarget { url: url.to_owned(), start_tls, ca_file: ca_file.map(Path::to_owned), patience }
+}
+
 pub(super) async fn ldap(cx: &Context, config: &Config, area: &str, file: &LdapFile, network_only: bool) -> Vec<Finding> {
     let mut found = Vec::new();
-    let target = ReachTarget {
-        url: file.url.clone(),
-        start_tls: file.start_tls,
-        ca_file: file.ca_file.clone(),
-        patience: Duration::from_secs(file.connect_timeout_seconds),
-    };
+    let target = server(&file.url, file.start_tls, file.ca_file.as_deref(), file.connect_timeout_seconds);
     if !reached(cx, area, &target, &mut found).await || network_only {
         return found;
     }

@@ -7,8 +7,8 @@ use crate::child::{Cost, Outcome, measured, run};
 use crate::child::{Printed, processor_time};
 use crate::floors::Meter;
 use crate::place::{SOURCE, Tenant, configure};
-use crate::report::{Bound, Report, Setting, number};
-use crate::{Options, tell};
+use crate::report::{Bound, Report, number};
+use crate::{Options, Stand, rounds};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -82,26 +82,9 @@ struct Bench {
 }
 
 pub(crate) fn bench(options: &Options) -> Outcome<String> {
-    let itself = std::env::current_exe()?;
-    let binary = options.binary.clone().unwrap_or_else(|| itself.with_file_name("syncline"));
-    let version = run(Command::new(&binary).arg("--version")).map_err(|error| format!("{error}; build it, or name it by --binary"))?;
-    let recipe = DirectoryRecipe {
-        users: options.users,
-        groups: options.groups.unwrap_or(options.users / 20),
-        contacts: options.contacts.unwrap_or(options.users / 100),
-        ..DirectoryRecipe::default()
-    };
-    let setting = Setting::new(&recipe, options.runs, &version)?;
-    let base = options.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let folder = tempfile::Builder::new().prefix("syncline-bench-").tempdir_in(base)?;
+    let Stand { binary, itself, recipe, setting, folder } = Stand::new(options, None)?;
     let mut bench = Bench { cx: Context::system(), binary, itself, recipe, report: Report::default() };
-    for round in 1..=options.runs {
-        tell(&format!("run {round} of {}", options.runs))?;
-        let place = folder.path().join(format!("run-{round}"));
-        std::fs::create_dir(&place)?;
-        bench.round(&place)?;
-        std::fs::remove_dir_all(&place)?;
-    }
+    rounds(options, folder.path(), |_, place| bench.round(place))?;
     if options.json { bench.report.json(&setting) } else { bench.report.text(&setting) }
 }
 

@@ -23,7 +23,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use syncline::context::Context;
-use syncline::directory_generator::DirectoryRecipe;
+use syncline::directory_generator::{DirectoryRecipe, PasswordRecipe};
 
 /// What runs in this process is measured as the program would run it.
 #[global_allocator]
@@ -104,32 +104,57 @@ struct Bench {
     report: Report,
 }
 
+/// What every measurement begins with.
+pub(crate) struct Stand {
+    pub(crate) binary: PathBuf,
+    pub(crate) itself: PathBuf,
+    pub(crate) recipe: DirectoryRecipe,
+    pub(crate) setting: Setting,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Stand {
+    /// Finds the program and makes a folder; `passwords` are those of the people.
+    pub(crate) fn new(options: &Options, passwords: Option<PasswordRecipe>) -> Outcome<Self> {
+        let itself = std::env::current_exe()?;
+        let binary = options.binary.clone().unwrap_or_else(|| itself.with_file_name("syncline"));
+        let version = run(Command::new(&binary).arg("--version")).map_err(|error| format!("{error}; build it, or name it by --binary"))?;
+        let recipe = DirectoryRecipe {
+            users: options.users,
+            groups: options.groups.unwrap_or(options.users / 20),
+            contacts: options.contacts.unwrap_or(options.users / 100),
+            passwords,
+            ..DirectoryRecipe::default()
+        };
+        let setting = Setting::new(&recipe, options.runs, &version)?;
+        let base = options.dir.clone().unwrap_or_else(std::env::temp_dir);
+        // The sockets of servers have short names, so that they are content with any folder.
+        let folder = tempfile::Builder::new().prefix("syncline-bench-").tempdir_in(base)?;
+        Ok(Self { binary, itself, recipe, setting, folder })
+    }
+}
+
+/// Does the work as often as it is wanted, each time in a folder of its own.
+pub(crate) fn rounds(options: &Options, folder: &Path, mut work: impl FnMut(u32, &Path) -> Outcome<()>) -> Outcome<()> {
+    for round in 1..=options.runs {
+        tell(&format!("run {round} of {}", options.runs))?;
+        let place = folder.join(format!("run-{round}"));
+        std::fs::create_dir(&place)?;
+        work(round, &place)?;
+        std::fs::remove_dir_all(&place)?;
+    }
+    Ok(())
+}
+
 fn bench(options: &Options) -> Outcome<String> {
-    let itself = std::env::current_exe()?;
-    let beside = itself.with_file_name("syncline");
-    let binary = options.binary.clone().unwrap_or(beside);
-    let version = run(Command::new(&binary).arg("--version")).map_err(|error| format!("{error}; build it, or name it by --binary"))?;
-    let recipe = DirectoryRecipe {
-        users: options.users,
-        groups: options.groups.unwrap_or(options.users / 20),
-        contacts: options.contacts.unwrap_or(options.users / 100),
-        ..DirectoryRecipe::default()
-    };
-    let setting = Setting::new(&recipe, options.runs, &version)?;
-    let base = options.dir.clone().unwrap_or_else(std::env::temp_dir);
-    // The server's sockets have short names, so that it is content with any folder.
-    let folder = tempfile::Builder::new().prefix("syncline-bench-").tempdir_in(base)?;
+    let Stand { binary, itself, recipe, setting, folder } = Stand::new(options, None)?;
     tell(&format!("loading {} objects into OpenLDAP", recipe.users + recipe.groups + recipe.contacts))?;
     let lab = Lab::start(folder.path(), &recipe)?;
     let mut bench = Bench { cx: Context::system(), binary, itself, recipe, lab, report: Report::beside_search() };
-    for round in 1..=options.runs {
-        tell(&format!("run {round} of {}", options.runs))?;
-        let place = folder.path().join(format!("run-{round}"));
-        std::fs::create_dir(&place)?;
-        bench.stages(&place)?;
-        bench.cycles(&place, options.changes.min(options.users), round)?;
-        std::fs::remove_dir_all(&place)?;
-    }
+    rounds(options, folder.path(), |round, place| {
+        bench.stages(place)?;
+        bench.cycles(place, options.changes.min(options.users), round)
+    })?;
     let peak = number(bench.report.peak()) / 1e6;
     bench.report.number("peak memory, MB (at most 256 at 100,000 people, 1,000 at a million)", peak);
     if options.json { bench.report.json(&setting) } else { bench.report.text(&setting) }

@@ -4,8 +4,8 @@ use crate::child::{Cost, Outcome, Printed, measured, processor_time, run};
 use crate::password_floors::accounts;
 use crate::place::{Lab, SOURCE, Tenant, configure};
 use crate::replication::Read;
-use crate::report::{Bound, Report, Setting, number};
-use crate::{Options, sum, tell};
+use crate::report::{Bound, Report, number};
+use crate::{Options, Stand, rounds, sum, tell};
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::hint::black_box;
@@ -40,19 +40,7 @@ struct Bench {
 }
 
 pub(crate) fn bench(options: &Options) -> Outcome<String> {
-    let itself = std::env::current_exe()?;
-    let binary = options.binary.clone().unwrap_or_else(|| itself.with_file_name("syncline"));
-    let version = run(Command::new(&binary).arg("--version")).map_err(|error| format!("{error}; build it, or name it by --binary"))?;
-    let recipe = DirectoryRecipe {
-        users: options.users,
-        groups: options.groups.unwrap_or(options.users / 20),
-        contacts: options.contacts.unwrap_or(options.users / 100),
-        passwords: Some(PasswordRecipe::default()),
-        ..DirectoryRecipe::default()
-    };
-    let setting = Setting::new(&recipe, options.runs, &version)?;
-    let base = options.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let folder = tempfile::Builder::new().prefix("syncline-bench-").tempdir_in(base)?;
+    let Stand { binary, itself, recipe, setting, folder } = Stand::new(options, Some(PasswordRecipe::default()))?;
     let mut bench = Bench { cx: Context::system(), binary, itself, recipe, report: Report::default() };
     let lab = match options.samba_users {
         0 => None,
@@ -64,17 +52,13 @@ pub(crate) fn bench(options: &Options) -> Outcome<String> {
             Some((Lab::samba(place.path(), &recipe)?, place, users))
         }
     };
-    for round in 1..=options.runs {
-        tell(&format!("run {round} of {}", options.runs))?;
+    rounds(options, folder.path(), |_, place| {
         bench.backends()?;
-        if let Some((lab, place, users)) = &lab {
-            bench.reading(lab, place.path(), *users)?;
+        if let Some((lab, folder, users)) = &lab {
+            bench.reading(lab, folder.path(), *users)?;
         }
-        let place = folder.path().join(format!("run-{round}"));
-        std::fs::create_dir(&place)?;
-        bench.cycles(&place, options.changes.min(options.users / 2))?;
-        std::fs::remove_dir_all(&place)?;
-    }
+        bench.cycles(place, options.changes.min(options.users / 2))
+    })?;
     if options.json { bench.report.json(&setting) } else { bench.report.text(&setting) }
 }
 
