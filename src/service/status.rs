@@ -179,13 +179,11 @@ impl Service {
             let failed = |run: &&LastRun| severity(&run.result) >= 3 && !run.healed;
             for run in [&last_import, &last_export].into_iter().flatten().filter(failed) {
                 let stop = stops.iter().find(|stop| stop.run == run.run);
-                let (what, command) = match stop {
-                    Some(stop) => (format!("{stop}: its last {} ended {}", profile_of(&runs, run.run), run.result), stop.command.clone()),
-                    None => {
-                        let what = format!("the last {} of {name} ended: {}", profile_of(&runs, run.run), run.result);
-                        (what, format!("syncline run show {}", run.run))
-                    }
-                };
+                let (profile, result) = (profile_of(&runs, run.run), &run.result);
+                let (what, command) = stop.map_or_else(
+                    || (format!("the last {profile} of {name} ended: {result}"), format!("syncline run show {}", run.run)),
+                    |stop| (format!("{stop}: its last {profile} ended {result}"), stop.command.clone()),
+                );
                 let found = Attention::trouble(what, command);
                 attention.push(match run.result.as_str() {
                     THRESHOLD if told_by_deletes => continue,

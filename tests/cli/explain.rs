@@ -45,7 +45,7 @@ fn a_value_is_as_old_as_itself() {
     let (_world, config) = world_with_news();
     let since = |attribute: &str| {
         let why = json(&config, &["mv", "why", "corp.example:ada", attribute]);
-        (why["age"]["since"].as_str().map(str::to_owned).unwrap_or_else(|| panic!("{why:#}")), why["age"]["run"]["number"].clone())
+        (why["age"]["since"].as_str().map_or_else(|| panic!("{why:#}"), str::to_owned), why["age"]["run"]["number"].clone())
     };
     let before = (since("displayName"), since("accountName"));
     assert_eq!(before.0, before.1);

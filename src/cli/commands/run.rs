@@ -14,7 +14,7 @@ use serde_json::json;
 use std::fmt::Write as _;
 
 #[derive(Serialize)]
-struct Runs<'r> {
+struct Shown<'r> {
     runs: &'r [RunView],
     /// What people should look at although no run complained.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -35,7 +35,7 @@ pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, Comma
             let service = app.service(Access::Existing)?;
             let only = connector.as_deref().map(|name| service.connector_id(name)).transpose()?;
             let runs = service.history()?.runs_of(only, *running, *limit)?;
-            app.output.result(&Runs { runs: &runs, warnings: &[], stopped_by_guard: &[] }, |found| {
+            app.output.result(&Shown { runs: &runs, warnings: &[], stopped_by_guard: &[] }, |found| {
                 if found.runs.is_empty() {
                     app.output.note(if *running { "Nothing runs." } else { "Nothing ran yet." });
                     return;
@@ -240,7 +240,7 @@ pub(in crate::cli) fn drive_warned(
     let exit = if warnings.is_empty() { exit_of(&runs) } else { exit_of(&runs).max(Exit::Warnings) };
     let mut stops = if exit == Exit::Guard { service.guard_stops()? } else { Vec::new() };
     stops.retain(|stop| runs.iter().any(|run| run.number == stop.run));
-    app.output.result(&Runs { runs: &runs, warnings: &warnings, stopped_by_guard: &stops }, |found| {
+    app.output.result(&Shown { runs: &runs, warnings: &warnings, stopped_by_guard: &stops }, |found| {
         print_results(app, found.runs);
         for warning in found.warnings {
             app.output.note(format!("\n{}", clean(completed(warning))));
