@@ -6,7 +6,7 @@ mod modes;
 mod operate;
 mod passwords;
 
-pub(crate) use account::{AccountCommand, AdAccountCommand, Administrator, RightsFeature, RightsScript, SecretCommand};
+pub(crate) use account::{AccountCommand, AdAccountCommand, Administrator, RightsScript, SecretCommand};
 pub(crate) use explain::{ExprArguments, ExprCommand, PreviewArguments, RuleCommand, Way};
 pub(crate) use modes::{ModeCommand, PromoteArguments};
 pub(crate) use operate::{CloudValues, LintCommand, LintDirectoryArguments, PartitionCommand, ProfileCommand, SchemaCommand};
@@ -801,15 +801,9 @@ pub(crate) enum ConnectorCommand {
         connector: String,
         /// The setting, as `connector show` lists it: `page_size`, `selection.include`.
         key: String,
-        /// Its value; a list as in the file, in brackets and quotation marks.
-        #[arg(required_unless_present = "unset")]
-        value: Option<String>,
-        /// Take it out of the file, so that its default counts.
-        #[arg(long, conflicts_with = "value")]
-        unset: bool,
-        /// Only show what would be written.
-        #[arg(long)]
-        what_if: bool,
+        /// What it is to be.
+        #[command(flatten)]
+        new: NewValue,
     },
     /// Write the settings of a connector to a file that another installation can import. Secrets are named in it, and stay
     /// where they are.
@@ -859,6 +853,20 @@ pub(crate) enum ConnectorCommand {
     },
 }
 
+/// What a setting is to be.
+#[derive(Debug, Args)]
+pub(crate) struct NewValue {
+    /// Its value; a list as in the file, in brackets and quotation marks.
+    #[arg(required_unless_present = "unset")]
+    pub value: Option<String>,
+    /// Take it out of the file, so that its default counts.
+    #[arg(long, conflicts_with = "value")]
+    pub unset: bool,
+    /// Only show what would be written.
+    #[arg(long)]
+    pub what_if: bool,
+}
+
 /// Commands about configurations.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
@@ -899,15 +907,9 @@ pub(crate) enum ConfigCommand {
     Set {
         /// Its name, as `config show` lists it: `guard.max_deletes`.
         key: String,
-        /// Its value; a list as in the file, in brackets and quotation marks.
-        #[arg(required_unless_present = "unset")]
-        value: Option<String>,
-        /// Take it out of the file, so that its default counts.
-        #[arg(long, conflicts_with = "value")]
-        unset: bool,
-        /// Only show what would be written.
-        #[arg(long)]
-        what_if: bool,
+        /// What it is to be.
+        #[command(flatten)]
+        new: NewValue,
     },
     /// Compare two configuration folders rule by rule and flow by flow; ends with 1 when they differ.
     Diff {

@@ -42,8 +42,8 @@ impl Command {
                 ConnectorCommand::RefreshSchema { apply, .. } => *apply,
                 ConnectorCommand::Remove { what_if, .. }
                 | ConnectorCommand::Add { what_if, .. }
-                | ConnectorCommand::Import { what_if, .. }
-                | ConnectorCommand::Set { what_if, .. } => !what_if,
+                | ConnectorCommand::Import { what_if, .. } => !what_if,
+                ConnectorCommand::Set { new, .. } => !new.what_if,
             },
             Self::Partition(command) => match command {
                 PartitionCommand::List { .. } | PartitionCommand::Tree { .. } => false,
@@ -69,7 +69,11 @@ impl Command {
                 RuleCommand::Clone { what_if, .. } | RuleCommand::Enable { what_if, .. } | RuleCommand::Disable { what_if, .. } => !what_if,
                 _ => false,
             },
-            Self::Config(command) => matches!(command, ConfigCommand::ImportEntra { .. } | ConfigCommand::Set { what_if: false, .. }),
+            Self::Config(command) => match command {
+                ConfigCommand::ImportEntra { .. } => true,
+                ConfigCommand::Set { new, .. } => !new.what_if,
+                _ => false,
+            },
             Self::Store(command) => {
                 matches!(
                     command,

@@ -51,23 +51,8 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use crate::cli::heard::Lines;
     use tracing_subscriber::layer::SubscriberExt as _;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(octets);
-            Ok(octets.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn every_line_says_how_much_it_matters() {
@@ -78,7 +63,7 @@ mod tests {
             tracing::warn!(target: "syncline::events", event_id = 116, connector = "Entra", "612 deletes wait\nreview them");
             tracing::info!(target: "syncline::server", "ready");
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let text = lines.text();
         let found: Vec<&str> = text.lines().collect();
         assert_eq!(found.len(), 3, "{text}");
         assert!(found[0].starts_with("<4>syncline::events: 612 deletes wait"), "{text}");

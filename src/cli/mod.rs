@@ -9,6 +9,8 @@ mod commands;
 mod console;
 mod damage;
 mod error;
+#[cfg(test)]
+mod heard;
 mod journal;
 mod output;
 mod private;

@@ -20,25 +20,10 @@ fn harmless(metadata: &Metadata<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use crate::cli::heard::Lines;
     use tracing_subscriber::EnvFilter;
     use tracing_subscriber::fmt::format::FmtSpan;
     use tracing_subscriber::layer::SubscriberExt as _;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(octets);
-            Ok(octets.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn logged(filter: &str, work: impl FnOnce()) -> String {
         let lines = Lines::default();
@@ -46,7 +31,7 @@ mod tests {
         let layer = tracing_subscriber::fmt::layer().with_span_events(FmtSpan::FULL).with_writer(move || writer.clone());
         let subscriber = tracing_subscriber::registry().with(EnvFilter::new(filter)).with(no_secrets()).with(layer);
         tracing::subscriber::with_default(subscriber, work);
-        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+        lines.text()
     }
 
     #[test]
@@ -103,7 +88,7 @@ mod tests {
         let writer = lines.clone();
         let layer = tracing_subscriber::fmt::layer().with_span_events(FmtSpan::FULL).with_writer(move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(EnvFilter::new("trace")).with(layer), work);
-        let unguarded = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let unguarded = lines.text();
         assert!(unguarded.contains("decrypt_message"), "the library says something when nobody stops it: {unguarded}");
         let guarded = logged("trace", work);
         assert!(!guarded.contains("decrypt_message"), "{guarded}");

@@ -242,12 +242,8 @@ fn the_service_tells_once_and_tries_again_what_did_not_arrive() {
     let status = Arc::new(Mutex::new(503));
     let (web, calls) = web_server(Arc::clone(&status));
     configure(&config, &format!("conditions = [\"deletes-held\"]\n[alerts.webhook]\nurl = \"http://{web}/\"\n"));
-    // Two people go; one may.
-    let people = world.path().join("people.ldif");
-    let text = fs::read_to_string(&people).expect("text");
-    let kept: Vec<&str> =
-        text.split("\n\n").filter(|entry| !entry.contains("sAMAccountName: ada") && !entry.contains("sAMAccountName: emil")).collect();
-    fs::write(&people, kept.join("\n\n")).expect("the folder can be written");
+    // One may.
+    crate::two_people_leave(world.path());
     assert_code(&with_config(&config, &["cycle", "start"]), 5);
     let shown = document(&with_config(&config, &["--json", "alerts", "show"]));
     assert_eq!(shown["found"][0]["condition"], "deletes-held", "{shown:#}");

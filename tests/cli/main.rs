@@ -86,6 +86,17 @@ fn exported(document: &Value) -> u64 {
 /// The directory of the tests: three people of whom one is disabled, one group with two of them, one contact.
 const PEOPLE: &str = include_str!("people.ldif");
 
+/// Takes Ada and Emil out of the directory of a small world. Gives it as it was.
+fn two_people_leave(world: &Path) -> String {
+    let people = world.join("people.ldif");
+    let text = std::fs::read_to_string(&people).expect("text");
+    let stays = |entry: &&str| !entry.contains("sAMAccountName: ada") && !entry.contains("sAMAccountName: emil");
+    let kept: Vec<&str> = text.split("\n\n").filter(stays).collect();
+    assert_eq!(text.split("\n\n").count(), kept.len() + 2);
+    std::fs::write(&people, kept.join("\n\n")).expect("the folder can be written");
+    text
+}
+
 /// A folder with a directory and a configuration that sends it to the embedded tenant.
 fn small_world() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder can be made");

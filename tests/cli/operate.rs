@@ -21,28 +21,14 @@ fn guards_are_shown_with_the_tenants_own_and_set_in_the_file() {
     assert_code(&with_config(&config, &["guard", "set"]), 64);
     assert_code(&with_config(&config, &["guard", "set", "--shrink-percent", "101"]), 64);
 
-    // Two people go; one may.
-    let people = world.path().join("people.ldif");
-    let text = fs::read_to_string(&people).expect("text");
-    let kept: Vec<&str> =
-        text.split("\n\n").filter(|entry| !entry.contains("sAMAccountName: ada") && !entry.contains("sAMAccountName: emil")).collect();
-    fs::write(&people, kept.join("\n\n")).expect("the folder can be written");
+    // One may.
+    crate::two_people_leave(world.path());
     assert_code(&with_config(&config, &["cycle", "start"]), 5);
     let stopped = document(&with_config(&config, &["--json", "guard", "show"]));
     assert_eq!((&stopped["targets"][0]["waiting"], &stopped["targets"][0]["stopped"]), (&2.into(), &true.into()), "{stopped:#}");
     assert!(stdout(&with_config(&config, &["guard", "show"])).contains("would stop before its first object"));
     let status = document(&with_config(&config, &["--json", "status"]));
     assert!(status["attention"].to_string().contains("2 deletes wait"), "{status:#}");
-}
-
-/// Without Ada and Emil.
-fn two_gone(world: &tempfile::TempDir) -> String {
-    let people = world.path().join("people.ldif");
-    let text = fs::read_to_string(&people).expect("text");
-    let kept: Vec<&str> =
-        text.split("\n\n").filter(|entry| !entry.contains("sAMAccountName: ada") && !entry.contains("sAMAccountName: emil")).collect();
-    fs::write(&people, kept.join("\n\n")).expect("the folder can be written");
-    text
 }
 
 #[test]
@@ -52,7 +38,7 @@ fn what_a_guard_stopped_is_no_success_until_it_is_healed() {
     assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
     assert!(stdout(&with_config(&config, &["status"])).contains("All is well."));
     assert_code(&with_config(&config, &["guard", "set", "--max-deletes", "1"]), 0);
-    let text = two_gone(&world);
+    let text = crate::two_people_leave(world.path());
     let stopped = with_config(&config, &["cycle", "start"]);
     assert_code(&stopped, 5);
     let review = format!("syncline --config {} export Entra --what-if", config.display());

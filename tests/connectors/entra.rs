@@ -32,13 +32,13 @@ struct World {
     connector: EntraConnector,
 }
 
-fn tenant_settings() -> TenantSettings {
+pub(crate) fn tenant_settings() -> TenantSettings {
     let mut settings = TenantSettings::new("Contoso", "contoso.onmicrosoft.com", TenantCredentials::generate());
     settings.verified_domains = vec!["contoso.com".to_owned()];
     settings
 }
 
-async fn serve_tenant(settings: TenantSettings, tls: Tls) -> (Arc<Tenant>, ServerHandle) {
+pub(crate) async fn serve_tenant(settings: TenantSettings, tls: Tls) -> (Arc<Tenant>, ServerHandle) {
     let tenant = Tenant::open(&Location::Memory, settings, Context::system()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let handle = serve(Arc::clone(&tenant), listener, tls, Context::system()).await.unwrap();

@@ -1,5 +1,6 @@
 //! Which objects of a tenant new ones are, asked in batches where the tenant is large and the new ones are few.
 
+use crate::entra::{serve_tenant, tenant_settings};
 use secrecy::ExposeSecret as _;
 use std::sync::Arc;
 use syncline::connector::entra::{EntraConnector, EntraSettings, SignIn};
@@ -7,8 +8,7 @@ use syncline::connector::{Connector as _, DeleteLimit, MatchFate, MatchKey, Matc
 use syncline::context::Context;
 use syncline::model::{ConnectorId, CsId, Names};
 use syncline::tenant::directory::{Edit, Features, Incoming, ObjectKind, PropertyValue};
-use syncline::tenant::{Location, ServerHandle, Tenant, TenantCredentials, TenantSettings, Tls, serve};
-use tokio::net::TcpListener;
+use syncline::tenant::{ServerHandle, Tenant, Tls};
 
 struct World {
     tenant: Arc<Tenant>,
@@ -17,11 +17,7 @@ struct World {
 }
 
 async fn world() -> World {
-    let mut settings = TenantSettings::new("Contoso", "contoso.onmicrosoft.com", TenantCredentials::generate());
-    settings.verified_domains = vec!["contoso.com".to_owned()];
-    let tenant = Tenant::open(&Location::Memory, settings, Context::system()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let handle = serve(Arc::clone(&tenant), listener, Tls::Plain, Context::system()).await.unwrap();
+    let (tenant, handle) = serve_tenant(tenant_settings(), Tls::Plain).await;
     let credentials = &tenant.settings().credentials;
     let secret = credentials.client_secret.expose_secret().to_owned().into();
     let settings = EntraSettings {

@@ -1,6 +1,7 @@
 //! The Entra connector as a target of password hashes, against a local tenant on the network: what counts, what is
 //! refused, and how a busy, silent or unwilling service reads to the agent.
 
+use crate::entra::{serve_tenant, tenant_settings};
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,7 @@ use syncline::context::Context;
 use syncline::model::{Names, Timestamp};
 use syncline::password::hash::{CredentialData, NtHash};
 use syncline::tenant::directory::{Features, Incoming, ObjectKind, Operation, PropertyValue, SyncChange};
-use syncline::tenant::{Location, ServerHandle, Tenant, TenantCredentials, TenantSettings, Tls, serve};
-use tokio::net::TcpListener;
+use syncline::tenant::{ServerHandle, Tenant, Tls};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -26,11 +26,7 @@ struct World {
 
 /// A tenant that takes password hashes and has the users a and b.
 async fn world() -> World {
-    let mut settings = TenantSettings::new("Contoso", "contoso.onmicrosoft.com", TenantCredentials::generate());
-    settings.verified_domains = vec!["contoso.com".to_owned()];
-    let tenant = Tenant::open(&Location::Memory, settings, Context::system()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let handle = serve(Arc::clone(&tenant), listener, Tls::Plain, Context::system()).await.unwrap();
+    let (tenant, handle) = serve_tenant(tenant_settings(), Tls::Plain).await;
     feature(&tenant, Features::PASSWORD_HASH_SYNC, true);
     for anchor in ["a", "b"] {
         let name = Incoming::Value(PropertyValue::Text(format!("{anchor}@contoso.com")));

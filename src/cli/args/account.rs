@@ -1,6 +1,8 @@
 //! Arguments about the accounts that synchronization signs in with, and about secrets.
 
 use super::at_least_one;
+use crate::connector::ad::rights::Feature;
+use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -23,7 +25,7 @@ pub(crate) enum AdAccountCommand {
         connector: String,
         /// What the account is for; by default what the configuration wants of it.
         #[arg(long, value_enum)]
-        feature: Vec<RightsFeature>,
+        feature: Vec<Feature>,
         /// The container that is looked at; by default the domain.
         #[arg(long, value_name = "DN")]
         ou: Option<String>,
@@ -43,7 +45,7 @@ pub(crate) enum AdAccountCommand {
         connector: String,
         /// What the account is for.
         #[arg(long, value_enum, required = true)]
-        feature: Vec<RightsFeature>,
+        feature: Vec<Feature>,
         /// The container that gets the rights; by default the domain.
         #[arg(long, value_name = "DN")]
         ou: Option<String>,
@@ -89,25 +91,24 @@ pub(crate) struct Administrator {
     pub admin_secret_file: Option<PathBuf>,
 }
 
-/// What an account can be for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RightsFeature {
-    /// Reading people, groups and contacts.
-    Read,
-    /// Being told of changes, and of what was deleted.
-    Changes,
-    /// Reading password hashes by replication.
-    PasswordHash,
-    /// Writing mS-DS-ConsistencyGuid.
-    ConsistencyGuid,
-    /// Setting passwords that were changed in the cloud.
-    PasswordWriteback,
-    /// Writing what Exchange Online writes.
-    ExchangeHybrid,
-    /// Reading mail-enabled public folders.
-    MailPublicFolder,
-    /// Keeping groups of the cloud in a container (--ou).
-    GroupWriteback,
+impl ValueEnum for Feature {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let meaning = match self {
+            Self::Read => "Reading people, groups and contacts",
+            Self::Changes => "Being told of changes, and of what was deleted",
+            Self::PasswordHash => "Reading password hashes by replication",
+            Self::ConsistencyGuid => "Writing mS-DS-ConsistencyGuid",
+            Self::PasswordWriteback => "Setting passwords that were changed in the cloud",
+            Self::ExchangeHybrid => "Writing what Exchange Online writes",
+            Self::MailPublicFolder => "Reading mail-enabled public folders",
+            Self::GroupWriteback => "Keeping groups of the cloud in a container (--ou)",
+        };
+        Some(PossibleValue::new(self.as_str()).help(meaning))
+    }
 }
 
 /// Whose tools a script is for.

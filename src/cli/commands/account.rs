@@ -2,7 +2,7 @@
 //! it here, at the terminal; everything else can be done by a running service, which has the secrets.
 
 use crate::cli::App;
-use crate::cli::args::{AccountCommand, AdAccountCommand, Administrator, RightsFeature, RightsScript};
+use crate::cli::args::{AccountCommand, AdAccountCommand, Administrator, RightsScript};
 use crate::cli::ask::Questions;
 use crate::cli::calls::call;
 use crate::cli::commands::init::secret_of_file;
@@ -46,23 +46,10 @@ pub(in crate::cli) fn run(app: &App, command: &AccountCommand) -> Result<Exit, C
     }
 }
 
-fn feature_of(feature: RightsFeature) -> Feature {
-    match feature {
-        RightsFeature::Read => Feature::Read,
-        RightsFeature::Changes => Feature::Changes,
-        RightsFeature::PasswordHash => Feature::PasswordHash,
-        RightsFeature::ConsistencyGuid => Feature::ConsistencyGuid,
-        RightsFeature::PasswordWriteback => Feature::PasswordWriteback,
-        RightsFeature::ExchangeHybrid => Feature::ExchangeHybrid,
-        RightsFeature::MailPublicFolder => Feature::MailPublicFolder,
-        RightsFeature::GroupWriteback => Feature::GroupWriteback,
-    }
-}
-
-fn check(app: &App, accounts: &AdAccounts, connector: &str, features: &[RightsFeature], ou: Option<&str>) -> Result<Exit, CommandError> {
-    let features: Vec<Feature> = match features {
+fn check(app: &App, accounts: &AdAccounts, connector: &str, features: &[Feature], ou: Option<&str>) -> Result<Exit, CommandError> {
+    let features = match features {
         [] => accounts.wanted(connector)?,
-        given => given.iter().copied().map(feature_of).collect(),
+        given => given.to_vec(),
     };
     let view = accounts.check(&app.cx, connector, &features, ou)?;
     let missing = view.rights.iter().any(|right| right.granted == Some(false));
@@ -131,17 +118,16 @@ fn grant(
     app: &App,
     accounts: &AdAccounts,
     connector: &str,
-    features: &[RightsFeature],
+    features: &[Feature],
     ou: Option<&str>,
     script: Option<RightsScript>,
     apply: Option<&Administrator>,
 ) -> Result<Exit, CommandError> {
-    let features: Vec<Feature> = features.iter().copied().map(feature_of).collect();
     if features.contains(&Feature::GroupWriteback) && ou.is_none() {
         return Err(CommandError::usage("group-writeback needs --ou: the container that the groups are kept in"));
     }
     let view = if let Some(admin) = apply {
-        accounts.grant(&app.cx, connector, &features, ou, administrator(admin)?)?
+        accounts.grant(&app.cx, connector, features, ou, administrator(admin)?)?
     } else {
         let form = match script {
             None => GrantForm::List,
@@ -149,7 +135,7 @@ fn grant(
             Some(RightsScript::Samba) => GrantForm::Script(ScriptKind::Samba),
             Some(RightsScript::Ldif) => GrantForm::Ldif,
         };
-        accounts.plan(&app.cx, connector, &features, ou, form)?
+        accounts.plan(&app.cx, connector, features, ou, form)?
     };
     let refused = view.changed.iter().flatten().any(|changed| changed.refused.is_some());
     app.output.result(&view, |view: &GrantView| {

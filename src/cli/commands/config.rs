@@ -64,7 +64,7 @@ pub(in crate::cli) fn run(app: &App, command: &ConfigCommand) -> Result<Exit, Co
         ConfigCommand::Check => Ok(config_keys::check(app)),
         ConfigCommand::Schema { file } => config_keys::schema(app, file),
         ConfigCommand::Show { settings } => config_keys::show(app, settings),
-        ConfigCommand::Set { key, value, unset: _, what_if } => config_keys::set(app, key, value.as_deref(), *what_if),
+        ConfigCommand::Set { key, new } => config_keys::set(app, key, new.value.as_deref(), new.what_if),
         ConfigCommand::Diff { old, new, html } => config_diff::run(app, old, new, html.as_deref()),
     }
 }

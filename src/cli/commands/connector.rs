@@ -66,8 +66,8 @@ pub(in crate::cli) fn run(app: &App, command: &ConnectorCommand) -> Result<Exit,
             app.output.result(&trial, |trial| print_trial(app, trial));
             Ok(Exit::Ok)
         }
-        ConnectorCommand::Set { connector, key, value, unset: _, what_if } => {
-            let change = service.set_connector_setting(connector, key, value.as_deref(), *what_if)?;
+        ConnectorCommand::Set { connector, key, new } => {
+            let change = service.set_connector_setting(connector, key, new.value.as_deref(), new.what_if)?;
             app.output.result(&change, |change| print_change(app, change));
             Ok(Exit::Ok)
         }

@@ -3,8 +3,9 @@
 use super::policy::Policy;
 use super::record::ObjectRecord;
 
-/// The longest sign-in name: 64 characters, `@`, 48 characters.
+/// The longest part of a sign-in name before its `@`, in characters.
 const MAX_USER: usize = 64;
+/// The longest part behind it, in octets.
 const MAX_DOMAIN: usize = 255;
 
 /// The part of an address before `@`, cut to what a nickname may hold.
