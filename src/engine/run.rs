@@ -404,6 +404,7 @@ impl Engine<'_> {
         let mut options = ImportOptions::full(id, name, attributes.clone(), step);
         options.full = full;
         options.managed = self.rules.outbound_attributes(id).into_iter().collect();
+        options.written_only = self.rules.written_only(id).into_iter().collect();
         options.shrink_percent_max = self.caution.shrink_percent_max;
         options.allow_shrink = self.caution.allow_shrink;
         options.errors_max = self.caution.errors_max;

@@ -171,6 +171,7 @@ impl Engine<'_> {
         let mut options = ImportOptions::full(id, name, attributes, step);
         options.full = false;
         options.managed = self.rules.outbound_attributes(id).into_iter().collect();
+        options.written_only = self.rules.written_only(id).into_iter().collect();
         options.errors_max = self.caution.errors_max;
         options.references_stay = connector.references_stay();
         let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));

@@ -191,6 +191,28 @@ impl RuleSet {
         found.into_iter().collect()
     }
 
+    /// The attributes of a connector that outbound rules write and no rule looks at: that a value of ours arrived in one of
+    /// them tells synchronization nothing. None where a rule of the connector asks for members of groups.
+    pub fn written_only(&self, connector: ConnectorId) -> Vec<AttrId> {
+        let asks_for_members = |rule: &SyncRule| {
+            let mut clauses = rule.scope.0.iter().flatten();
+            clauses.any(|clause| matches!(clause.operator, ScopeOperator::IsMemberOf | ScopeOperator::IsNotMemberOf))
+        };
+        if self.rules.iter().any(|rule| rule.connector == connector && rule.direction == Direction::Inbound && asks_for_members(rule)) {
+            return Vec::new();
+        }
+        let mut written: BTreeSet<AttrId> =
+            self.of(connector, Direction::Outbound).flat_map(|rule| &rule.flows).map(|flow| flow.target).collect();
+        for read in self.inbound_attributes(connector) {
+            written.remove(&read);
+        }
+        for (_, looked_up) in self.space_join_attributes().into_iter().filter(|(space, _)| *space == connector) {
+            written.remove(&looked_up);
+        }
+        written.remove(&AttrId::DN);
+        written.into_iter().collect()
+    }
+
     /// Object types of a connector that any enabled inbound rule wants.
     pub fn inbound_types(&self, connector: ConnectorId) -> Vec<ObjectType> {
         let types: BTreeSet<ObjectType> = self

@@ -391,6 +391,7 @@ impl<'a> RawEntry<'a> {
 }
 
 /// Walks the values of a record; ends with a flaw when an end lies outside the heap.
+#[derive(Clone)]
 pub(super) struct EntryIter<'a> {
     entries: std::slice::Iter<'a, ArchivedEntryV1>,
     heap: &'a [u8],

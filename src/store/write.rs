@@ -444,10 +444,10 @@ impl Writer<'_> {
             self.follow.anchors.extend(old_anchor.map(|anchor| ((connector, anchor.into()), Claim::Release(id.0))));
             self.follow.anchors.extend(new_anchor.map(|anchor| ((connector, anchor.into()), Claim::Take(id.0))));
         }
-        let name = |view: Option<&CsView<'_>>| -> Result<Option<DnKey>, Flaw> {
-            view.filter(|view| !view.transient()).map(|view| view.dn().map(name_key)).transpose()
-        };
-        let (old_name, new_name) = (name(old)?, name(new)?);
+        let text = |view: Option<&CsView<'_>>| view.filter(|view| !view.transient()).map(CsView::dn).transpose();
+        let (old_name, new_name) = (text(old)?, text(new)?);
+        // Most changes leave the name alone, and what is spelt alike needs no key.
+        let [old_name, new_name] = if old_name == new_name { [None, None] } else { [old_name, new_name].map(|name| name.map(name_key)) };
         if old_name != new_name {
             self.follow.names.extend(old_name.map(|name| ((connector, name.as_bytes().into()), Claim::Release(id.0))));
             self.follow.names.extend(new_name.map(|name| ((connector, name.as_bytes().into()), Claim::Take(id.0))));
@@ -460,14 +460,8 @@ impl Writer<'_> {
             }
         }
         if let Some(attributes) = self.indexes.spaces.get(&ConnectorId(connector)) {
-            let [old_keys, new_keys] = [old, new].map(|view| {
-                let mut keys = Vec::new();
-                if let Some(view) = view {
-                    join_keys(view.values(), attributes, self.seed, id.0, &mut keys)?;
-                }
-                Ok::<_, Flaw>(keys)
-            });
-            difference(old_keys?, new_keys?, &mut self.follow.cs_join);
+            let [old, new] = [old, new].map(|view| view.into_iter().flat_map(CsView::values));
+            changed_join_keys(old, new, attributes, self.seed, id.0, &mut self.follow.cs_join)?;
         }
         for (view, change) in [(old, -1), (new, 1)] {
             if let Some(view) = view {
@@ -506,18 +500,9 @@ impl Writer<'_> {
             }
             let old = old.as_ref().map(|old| MvView::new(old.value())).transpose().map_err(flawed("mv_object", id.0))?;
             let current = new.as_ref().map(|new| MvView::new(new)).transpose().map_err(flawed("mv_object", id.0))?;
-            let [old_keys, new_keys] = [&old, &current].map(|view| {
-                let mut keys = Vec::new();
-                if let Some(view) = view {
-                    join_keys(view.values(), &self.indexes.metaverse, self.seed, id.0, &mut keys)?;
-                }
-                Ok::<_, Flaw>(keys)
-            });
-            difference(
-                old_keys.map_err(flawed("mv_object", id.0))?,
-                new_keys.map_err(flawed("mv_object", id.0))?,
-                &mut self.follow.mv_join,
-            );
+            let [was, is] = [&old, &current].map(|view| view.iter().flat_map(MvView::values));
+            changed_join_keys(was, is, &self.indexes.metaverse, self.seed, id.0, &mut self.follow.mv_join)
+                .map_err(flawed("mv_object", id.0))?;
             for (view, change) in [(&old, -1), (&current, 1)] {
                 if let Some(view) = view {
                     self.follow.count_blobs(view.values(), change).map_err(flawed("mv_object", id.0))?;
@@ -827,6 +812,35 @@ pub(super) fn join_keys<'v>(
         }
     }
     keys.truncate(end);
+    Ok(())
+}
+
+/// Rows of an index that lead from the values of an object before to those it has.
+fn changed_join_keys<'v>(
+    old: impl Iterator<Item = Result<RawEntry<'v>, Flaw>> + Clone,
+    new: impl Iterator<Item = Result<RawEntry<'v>, Flaw>> + Clone,
+    attributes: &[AttrId],
+    seed: u64,
+    id: u64,
+    rows: &mut Vec<((u16, u64, u64), Option<()>)>,
+) -> Result<(), Flaw> {
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    // Most changes leave all of these values alone, and what is spelt alike needs no key.
+    let indexed = |entry: &Result<RawEntry<'_>, Flaw>| entry.as_ref().map_or(true, |entry| attributes.binary_search(&entry.attr).is_ok());
+    let (mut was, mut is) = (old.clone().filter(indexed), new.clone().filter(indexed));
+    loop {
+        match (was.next().transpose()?, is.next().transpose()?) {
+            (None, None) => return Ok(()),
+            (Some(was), Some(is)) if was.same(is) => {}
+            _ => break,
+        }
+    }
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    join_keys(old, attributes, seed, id, &mut before)?;
+    join_keys(new, attributes, seed, id, &mut after)?;
+    difference(before, after, rows);
     Ok(())
 }
 

@@ -487,3 +487,19 @@ fn a_member_that_is_deleted_or_renamed_costs_the_same_in_every_group() {
     let (small, large) = (measured(10), measured(crowd()));
     assert_eq!(small, large);
 }
+
+#[test]
+fn what_only_arrived_needs_no_synchronization() {
+    let world = World::of(small(), 20);
+    let bodies = |steps: &[(&str, IoCounts)]| steps.iter().map(|(_, cost)| cost.bodies_read).collect::<Vec<_>>();
+    let changed = world.steps(vec![Told::user_changes(40).says("displayName", Operation::Replace, ["somebody else".to_owned()])]);
+    assert_eq!(world.asked().len(), 1);
+    assert_eq!(bodies(&changed).last(), Some(&0), "{changed:?}");
+    // What the target made has a name and a key that nobody knew.
+    let came = world.steps(vec![Told::user(small() + 1)]);
+    assert_eq!(world.asked().len(), 1);
+    assert!(bodies(&came).last() > Some(&0), "{came:?}");
+    // The wish came to rest: nothing is sent once more.
+    world.cycle(Vec::new());
+    assert_eq!(world.asked().len(), 0);
+}

@@ -1,37 +1,46 @@
 //! An entry held against its object: what is new, what the directory confirms, what has to be wanted again.
 
-use super::image::{self, Comparison};
+use super::image::{self, Attributes, Comparison};
 use super::page::Work;
-use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, Link, Stage, ValueState};
-use std::collections::{BTreeSet, HashMap};
+use crate::engine::base::{commit_import, commit_reference};
+use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, Link, Names, Stage, ValueState};
+use crate::store::AttributeDelta;
+use std::collections::HashMap;
 
 /// An object after comparison.
 pub(super) struct Staged {
     pub(super) object: CsObject,
     pub(super) rows: Vec<CsReference>,
     pub(super) found: Comparison,
+    /// There was a record of it, be it a placeholder.
+    pub(super) stored: bool,
     /// The entry was stored before, as more than a placeholder.
     pub(super) known: bool,
     pub(super) renamed: bool,
     pub(super) retyped: bool,
+    /// What it says that it did not say before, for the history.
+    pub(super) changes: Vec<AttributeDelta>,
 }
 
-pub(super) fn compare(work: &Work<'_>, unreadable: &BTreeSet<AttrId>) -> Staged {
-    let (mut object, stored) = match &work.stored {
-        Some((object, rows)) => (object.clone(), rows.as_slice()),
-        None => (CsObject::new(work.id, work.entry.object_type().unwrap_or(crate::model::ObjectType(0)), work.entry.dn()), &[][..]),
-    };
-    let known = work.stored.is_some() && object.link != Link::Placeholder && !(work.adopted && object.anchor.is_none());
+/// Holds an entry against its object, which it takes.
+pub(super) fn compare(work: &mut Work<'_>, attributes: Attributes<'_>, names: &Names) -> Staged {
+    let record = work.stored.take();
+    let stored = record.is_some();
+    let (mut object, references) = record.unwrap_or_else(|| {
+        let object_type = work.entry.object_type().unwrap_or(crate::model::ObjectType(0));
+        (CsObject::new(work.id, object_type, work.entry.dn()), Vec::new())
+    });
+    let known = stored && object.link != Link::Placeholder && !(work.adopted && object.anchor.is_none());
     let before = object.stage(Stage::PendingImport).kind;
     if object.link == Link::Placeholder {
         object.link = Link::Disconnected;
     }
     let returned = before == DeltaKind::Delete;
     let mut found = Comparison::default();
-    image::compare_values(&mut object, &work.image.values, unreadable, &mut found);
-    let changed_rows = image::compare_references(work.id, stored, &work.shown, unreadable, &mut found);
+    image::compare_values(&mut object, &work.image.values, attributes, &mut found);
+    let mut changed_rows = image::compare_references(work.id, &references, &work.shown, attributes, &mut found);
     let merged: HashMap<(AttrId, CsId), ValueState> =
-        stored.iter().chain(&changed_rows).map(|row| ((row.attr, row.target), row.state)).collect();
+        references.iter().chain(&changed_rows).map(|row| ((row.attr, row.target), row.state)).collect();
     let rows: Vec<CsReference> =
         merged.into_iter().map(|((attr, target), state)| CsReference { owner: work.id, attr, target, state }).collect();
 
@@ -65,7 +74,17 @@ pub(super) fn compare(work: &Work<'_>, unreadable: &BTreeSet<AttrId>) -> Staged 
     }
     image::refresh_kind(&mut object, &rows, Stage::PendingExport);
     found.changed |= returned;
-    Staged { object, rows: changed_rows, found, known, renamed, retyped }
+    let described = known && (retyped || renamed || (found.changed && found.differs));
+    let changes = if described { image::describe(&object, names) } else { Vec::new() };
+    let arrived = before == DeltaKind::None && object.link.mv().is_some() && !found.news && !found.wanted_again;
+    if arrived && object.stage(Stage::PendingImport).kind == DeltaKind::Update && object.stage(Stage::PendingImport).rename.is_none() {
+        // All that is new is that what we sent is there, and no rule reads it: there is nothing to synchronize.
+        commit_import(&mut object);
+        for row in &mut changed_rows {
+            *row = commit_reference(*row).unwrap_or(*row);
+        }
+    }
+    Staged { object, rows: changed_rows, found, stored, known, renamed, retyped, changes }
 }
 
 /// Gives the object the name that the directory reports and remembers the one of the base image.

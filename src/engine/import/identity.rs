@@ -71,7 +71,7 @@ impl Import<'_> {
     ) -> Result<Option<Identity>, EngineError> {
         let mut identity = Identity { id: known, stored: None, adopted: false, holder: Holder::Nobody };
         let Some(key) = &own.key else { return Ok(Some(identity)) };
-        let holder = self.lookup.by_name(&segment.snapshot, key)?.filter(|holder| Some(*holder) != known);
+        let holder = self.lookup.by_foreseen_name(&segment.snapshot, key, own.foreseen)?.filter(|holder| Some(*holder) != known);
         let Some(holder) = holder else { return Ok(Some(identity)) };
         if segment.placeholders.contains_key(&holder) {
             if known.is_some() {

@@ -1,5 +1,6 @@
 //! From a page's entry to an image, and from an image to an object's new state.
 
+use super::lookup::Foreseen;
 use crate::connector::{EntryRef, Operation};
 use crate::model::{
     Anchor, AttrId, Blob, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, FlatBuilder, FlatValues, INLINE_VALUE_MAX, Names,
@@ -29,6 +30,8 @@ pub(super) struct Target {
     pub(super) dn: Box<str>,
     /// Its key, where a change tells it: then the name is what it had when it was referred to.
     pub(super) anchor: Option<Anchor>,
+    /// Who had the name when the page began.
+    pub(super) foreseen: Foreseen,
 }
 
 /// The image that a whole entry gives.
@@ -97,7 +100,7 @@ fn take(
 ) {
     match value {
         ValueRef::Text(dn) if kind == ValueKind::Reference => match Dn::parse(dn) {
-            Ok(parsed) => targets.push(Target { key: parsed.key(), dn: parsed.as_str().into(), anchor: None }),
+            Ok(parsed) => targets.push(Target { key: parsed.key(), dn: parsed.as_str().into(), anchor: None, foreseen: Foreseen::No }),
             Err(error) => {
                 let detail = format!("{}: {dn:?}: {error}", names.name(attr));
                 image.flaw.get_or_insert((ObjectErrorCode::INVALID_REFERENCE_VALUE, detail));
@@ -130,12 +133,23 @@ pub(super) struct Comparison {
     pub(super) changed: bool,
     /// Any value or reference differs from the base image.
     pub(super) differs: bool,
+    /// Of what differs, something says more than that an export arrived which no rule reads.
+    pub(super) news: bool,
+}
+
+/// What a connector makes of attributes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attributes<'a> {
+    /// Never shown by the directory.
+    pub(super) unreadable: &'a BTreeSet<AttrId>,
+    /// Written by rules, and read by none.
+    pub(super) written_only: &'a BTreeSet<AttrId>,
 }
 
 /// Lays a new image over an object's values: sets the pending import, confirms exports.
 ///
-/// Values of attributes in `unreadable` are never shown by the directory and count as it had shown them.
-pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, unreadable: &BTreeSet<AttrId>, found: &mut Comparison) {
+/// Values of unreadable attributes are never shown by the directory and count as it had shown them.
+pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, attributes: Attributes<'_>, found: &mut Comparison) {
     let before_values = std::mem::take(&mut object.values);
     let mut merged = FlatBuilder::with_capacity(before_values.entries().len().max(image.entries().len()), before_values.heap().len());
     let mut old = before_values.iter().peekable();
@@ -155,13 +169,13 @@ pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, unreadab
             let shown = order == Ordering::Equal && new.next().is_some();
             (item.attr, item.value, ValueState(item.flags), shown)
         };
-        if unreadable.contains(&attr) {
+        if attributes.unreadable.contains(&attr) {
             shown = before.present(StageMask::EXPECTED);
         }
         if unasked(before, shown) {
             found.unasked.insert(attr);
         }
-        let after = settle(before, shown, attr, found);
+        let after = settle(before, shown, attr, attributes, found);
         if !after.is_absent() {
             merged.push(attr, value, after.0);
         }
@@ -174,27 +188,30 @@ pub(super) fn compare_references(
     owner: CsId,
     stored: &[CsReference],
     shown: &BTreeSet<(AttrId, CsId)>,
-    unreadable: &BTreeSet<AttrId>,
+    attributes: Attributes<'_>,
     found: &mut Comparison,
 ) -> Vec<CsReference> {
     let mut rows = Vec::new();
     let known: BTreeSet<(AttrId, CsId)> = stored.iter().map(|row| (row.attr, row.target)).collect();
     for row in stored {
-        let is_shown =
-            if unreadable.contains(&row.attr) { row.state.present(StageMask::EXPECTED) } else { shown.contains(&(row.attr, row.target)) };
+        let is_shown = if attributes.unreadable.contains(&row.attr) {
+            row.state.present(StageMask::EXPECTED)
+        } else {
+            shown.contains(&(row.attr, row.target))
+        };
         if !is_shown && unasked(row.state, is_shown) {
             found.lost.push((row.attr, row.target));
         } else if unasked(row.state, is_shown) {
             found.unasked.insert(row.attr);
         }
-        let after = settle(row.state, is_shown, row.attr, found);
+        let after = settle(row.state, is_shown, row.attr, attributes, found);
         if after != row.state {
             rows.push(CsReference { state: after, ..*row });
         }
     }
     for (attr, target) in shown.difference(&known) {
         found.unasked.insert(*attr);
-        let state = settle(ValueState::ABSENT, true, *attr, found);
+        let state = settle(ValueState::ABSENT, true, *attr, attributes, found);
         rows.push(CsReference { owner, attr: *attr, target: *target, state });
     }
     rows
@@ -207,10 +224,12 @@ fn unasked(before: ValueState, shown: bool) -> bool {
 }
 
 /// One value's new state when the directory shows it, or does not.
-fn settle(before: ValueState, shown: bool, attr: AttrId, found: &mut Comparison) -> ValueState {
+fn settle(before: ValueState, shown: bool, attr: AttrId, attributes: Attributes<'_>, found: &mut Comparison) -> ValueState {
     let mut wanted = None;
+    let mut ours = false;
     for stage in [Stage::Unconfirmed, Stage::InProgress] {
         let arrived = (before.added(stage) && shown) || (before.removed(stage) && !shown);
+        ours |= arrived;
         if before.touched(stage) && !arrived {
             wanted = Some(before.added(stage));
             if stage == Stage::Unconfirmed {
@@ -227,7 +246,10 @@ fn settle(before: ValueState, shown: bool, attr: AttrId, found: &mut Comparison)
         found.wanted_again = true;
     }
     found.changed |= after != before;
-    found.differs |= after.touched(Stage::PendingImport);
+    if after.touched(Stage::PendingImport) {
+        found.differs = true;
+        found.news |= !ours || before.touched(Stage::PendingImport) || !attributes.written_only.contains(&attr);
+    }
     after
 }
 

@@ -18,6 +18,16 @@ pub(super) fn name_key(name: &DnKey) -> Key {
     xxh3_128(name.as_bytes())
 }
 
+/// Who had a name in the store when a page began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Foreseen {
+    /// Nobody looked.
+    #[default]
+    No,
+    /// This object, or nobody.
+    Holder(Option<CsId>),
+}
+
 /// Who is who. A full import loads the whole space, about 100 octets per object, and asks the store for nothing more.
 /// A delta import loads nothing: what it meets is looked up in the store, and only what this import changed is kept
 /// here, so that its work depends on the changes alone.
@@ -97,6 +107,20 @@ impl Lookup {
             Some(known) => Ok(*known),
             None if self.whole => Ok(None),
             None => snapshot.cs_by_dn(self.connector, name),
+        }
+    }
+
+    /// What the store says of a name, to be used when the turn of an entry comes.
+    pub(super) fn foresee(&self, snapshot: &Snapshot, name: &DnKey) -> Result<Foreseen, StoreError> {
+        Ok(if self.whole { Foreseen::No } else { Foreseen::Holder(snapshot.cs_by_dn(self.connector, name)?) })
+    }
+
+    /// As [`by_name`](Self::by_name). What was foreseen stands for every name that this import did not change since, and those
+    /// are known here.
+    pub(super) fn by_foreseen_name(&self, snapshot: &Snapshot, name: &DnKey, foreseen: Foreseen) -> Result<Option<CsId>, StoreError> {
+        match (self.names.get(&name_key(name)), foreseen) {
+            (None, Foreseen::Holder(holder)) => Ok(holder),
+            _ => self.by_name(snapshot, name),
         }
     }
 

@@ -57,6 +57,9 @@ pub struct ImportOptions {
     pub unreadable: BTreeSet<AttrId>,
     /// Attributes that our rules write: changed by others, they are drift.
     pub managed: BTreeSet<AttrId>,
+    /// Attributes that our rules write and do not look at: that an export of ours arrived in them is no news, and needs no
+    /// synchronization.
+    pub written_only: BTreeSet<AttrId>,
     /// References keep names that nobody has any more ([`Connector::references_stay`](crate::connector::Connector)).
     pub references_stay: bool,
     /// Compare every body, whatever the hashes say.
@@ -82,6 +85,7 @@ impl ImportOptions {
             attributes,
             unreadable: BTreeSet::new(),
             managed: BTreeSet::new(),
+            written_only: BTreeSet::new(),
             references_stay: false,
             verify: false,
             shrink_percent_max: SHRINK_PERCENT_MAX,

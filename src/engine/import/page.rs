@@ -6,8 +6,8 @@
 
 use super::compare::{Staged, compare};
 use super::identity::{Stored, read};
-use super::image::{self, Image};
-use super::lookup::{Key, anchor_key};
+use super::image::{self, Attributes, Image};
+use super::lookup::{Foreseen, Key, anchor_key};
 use super::refused::{flaw, problem_of};
 use super::segment::{Segment, refresh_referrer};
 use super::{AskAgain, EngineError, Import, StepRecorder, hash};
@@ -24,6 +24,8 @@ const PER_TASK: usize = 64;
 pub(super) struct Ahead {
     pub(super) dn: Option<Dn>,
     pub(super) key: Option<DnKey>,
+    /// Who had the name when the page began.
+    pub(super) foreseen: Foreseen,
     /// For a whole entry; what a change comes to depends on the object.
     pub(super) image: Image,
     /// The object that was read ahead, as it was when the page began.
@@ -131,9 +133,13 @@ impl Import<'_> {
     fn ahead(&self, entry: &EntryRef<'_>, whole: bool, known: Option<CsId>, snapshot: &Snapshot) -> Result<Box<Ahead>, EngineError> {
         let dn = Dn::parse(entry.dn()).ok().filter(|dn| dn.depth() > 0);
         let key = dn.as_ref().map(Dn::key);
-        let image = if whole { image::of_entry(entry, self.store.names()) } else { Image::default() };
+        let mut image = if whole { image::of_entry(entry, self.store.names()) } else { Image::default() };
+        for target in image.references.iter_mut().flat_map(|(.., targets)| targets) {
+            target.foreseen = self.lookup.foresee(snapshot, &target.key)?;
+        }
+        let foreseen = key.as_ref().map_or(Ok(Foreseen::No), |key| self.lookup.foresee(snapshot, key))?;
         let stored = known.map(|id| read(snapshot, id, whole)).transpose()?.flatten();
-        Ok(Box::new(Ahead { dn, key, image, read: known, stored }))
+        Ok(Box::new(Ahead { dn, key, foreseen, image, read: known, stored }))
     }
 
     /// Takes one item into the segment. False when it needs something that the segment has yet to write; nothing
@@ -273,9 +279,10 @@ impl Import<'_> {
 
     /// Compares and writes what was gathered.
     pub(super) fn flush(&mut self, segment: Segment<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let Segment { snapshot, mut changes, work, mut others, referrers, placeholders, .. } = segment;
-        let unreadable = &self.options.unreadable;
-        let staged: Vec<Staged> = work.par_iter().with_min_len(PER_TASK).map(|work| compare(work, unreadable)).collect();
+        let Segment { snapshot, mut changes, mut work, mut others, referrers, placeholders, .. } = segment;
+        let attributes = Attributes { unreadable: &self.options.unreadable, written_only: &self.options.written_only };
+        let names = self.store.names();
+        let staged: Vec<Staged> = work.par_iter_mut().with_min_len(PER_TASK).map(|work| compare(work, attributes, names)).collect();
         for owner in referrers {
             if let Some(object) = others.get_mut(&owner) {
                 refresh_referrer(object, &snapshot, &changes)?;
@@ -303,8 +310,8 @@ impl Import<'_> {
         changes: &mut ChangeSet,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(), EngineError> {
-        let Staged { object, rows, found, known, renamed, retyped } = staged;
-        let (id, stored) = (object.id, work.stored.is_some());
+        let Staged { object, rows, found, stored, known, renamed, retyped, changes: described } = staged;
+        let id = object.id;
         if known {
             self.notice(&object, &found, snapshot, recorder)?;
         }
@@ -332,11 +339,11 @@ impl Import<'_> {
         if !known {
             recorder.object("stage-add", id, &object.dn, Vec::new());
         } else if retyped {
-            recorder.object("stage-delete-add", id, &object.dn, image::describe(&object, self.store.names()));
+            recorder.object("stage-delete-add", id, &object.dn, described);
         } else if renamed {
-            recorder.object("stage-rename", id, &object.dn, image::describe(&object, self.store.names()));
+            recorder.object("stage-rename", id, &object.dn, described);
         } else if found.changed && found.differs {
-            recorder.object("stage-update", id, &object.dn, image::describe(&object, self.store.names()));
+            recorder.object("stage-update", id, &object.dn, described);
         } else {
             recorder.count("stage-no-change", 1);
         }

@@ -45,7 +45,7 @@ impl Import<'_> {
                 return Ok((found, true));
             }
         }
-        Ok((self.lookup.by_name(snapshot, &target.key)?, false))
+        Ok((self.lookup.by_foreseen_name(snapshot, &target.key, target.foreseen)?, false))
     }
 
     /// Turns names of targets into objects, with placeholders for those nobody has reported. With it, whether something was

@@ -5,8 +5,8 @@ use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, Departure
 use crate::context::Context;
 use crate::engine::{EngineError, Silent, StepRecorder};
 use crate::model::{
-    Anchor, ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, FlatBuilder, Link, ObjectErrorCode, RunId, Stage, StageMask, ValueRef,
-    ValueState,
+    Anchor, ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, FlatBuilder, FlatValues, Link, MvId, MvObject, ObjectErrorCode, RunId,
+    Stage, StageMask, ValueRef, ValueState,
 };
 use crate::store::{ChangeSet, Store};
 use proptest::prelude::*;
@@ -262,6 +262,65 @@ fn exports_are_confirmed_or_wanted_again() {
     let error = store.snapshot().unwrap().error(id, ErrorSide::Import).unwrap().unwrap();
     assert_eq!(error.code, ObjectErrorCode::EXPORTED_CHANGE_NOT_REIMPORTED);
     assert!(error.detail.contains("title"), "{}", error.detail);
+}
+
+/// Bert, linked, with an export of a mail address and a title behind him of which no import has told.
+fn exported_bert(store: &Store) -> CsId {
+    import_rows(store, &[ANNA, BERT]);
+    consume(store);
+    let mut object = by_name(store, "CN=Bert,DC=x");
+    let sent = ValueState::ABSENT.with_added(Stage::Unconfirmed).0;
+    let mut values = FlatBuilder::new();
+    values.push(store.names().intern("mail"), ValueRef::Text("bert@x"), ValueState::BASE.0);
+    values.push(store.names().intern("mail"), ValueRef::Text("new@x"), sent);
+    values.push(store.names().intern("title"), ValueRef::Text("Cook"), sent);
+    object.values = values.finish();
+    object.stage_mut(Stage::Unconfirmed).kind = DeltaKind::Update;
+    object.link = Link::ExplicitlyConnected { mv: MvId(1) };
+    let id = object.id;
+    let person = MvObject { id: MvId(1), object_type: object.object_type, values: FlatValues::default(), lineage: Vec::new() };
+    store.apply(ChangeSet { cs_put: vec![object], mv_put: vec![person], cs_hash: vec![(id, None)], ..ChangeSet::new() }).unwrap();
+    id
+}
+
+/// Imports Anna and Bert, whom the target shows with these attributes; rules write some of them that they do not read.
+fn confirm(store: &Store, written_only: &[&str], bert: &[(&str, &str)]) -> BTreeMap<String, u64> {
+    let mut options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
+    options.written_only = written_only.iter().map(|name| store.names().intern(name)).collect();
+    let mut silent = Silent;
+    let mut recorder = StepRecorder::new(&mut silent);
+    let pages = [Ok(page(store, &[ANNA, ("CN=Bert,DC=x", "2", bert)]))];
+    import(store, pages.into_iter(), &options, &Context::system(), &mut recorder).unwrap();
+    recorder.counters().iter().map(|(name, count)| (name.0.to_string(), *count)).collect()
+}
+
+#[test]
+fn an_export_that_arrived_is_the_base_at_once_where_no_rule_reads_it() {
+    let both: &[(&str, &str)] = &[("mail", "bert@x"), ("mail", "new@x"), ("title", "Cook")];
+    let (arrived, waits) = (DeltaKind::None, DeltaKind::Update);
+    for (written_only, shown, expected) in [
+        (&["mail", "title"][..], both, arrived),
+        // A rule looks at the mail address.
+        (&["title"], both, waits),
+        // Somebody else changed something, too.
+        (&["mail", "title"], &[("mail", "bert@x"), ("mail", "new@x"), ("title", "Cook"), ("city", "Bern")], waits),
+        // Something did not arrive.
+        (&["mail", "title"], &[("mail", "bert@x"), ("mail", "new@x")], waits),
+    ] {
+        let store = Store::in_memory().unwrap();
+        let id = exported_bert(&store);
+        assert_eq!(confirm(&store, written_only, shown).get("stage-update"), Some(&1), "it is told all the same");
+        let object = by_name(&store, "CN=Bert,DC=x");
+        assert_eq!(object.stage(Stage::PendingImport).kind, expected, "{written_only:?} {shown:?}");
+        assert_eq!(object.stage(Stage::Unconfirmed).kind, DeltaKind::None);
+        let queued = store.snapshot().unwrap().queue(Stage::PendingImport, SPACE, None, 10).unwrap();
+        assert_eq!(queued.contains(&id), expected == waits);
+        let mask = if expected == arrived { StageMask::BASE } else { StageMask::IMPORTED };
+        let found: Vec<_> =
+            object.values.iter().filter(|item| ValueState(item.flags).present(mask)).map(|item| item.value.to_value()).collect();
+        assert_eq!(found.len(), shown.len(), "nothing is lost: {found:?}");
+        assert_eq!(store.check().unwrap().problems, []);
+    }
 }
 
 /// One thing that a directory tells.

@@ -1,8 +1,8 @@
-//! What synchronization does to the images of one connector-space object: consuming an import, wanting values,
-//! withdrawing what was wanted. Pure functions on [`CsObject`]; the algebra itself is in [`crate::model::ValueState`].
+//! What synchronization does to the images of one connector-space object: wanting values, withdrawing what was wanted. Pure functions on [`CsObject`]; the algebra itself is in [`crate::model::ValueState`].
 
+use crate::engine::base::update_flags;
 use crate::model::{
-    AttrId, CsObject, CsReference, DeltaKind, FlatBuilder, FlatValues, RawItem, Stage, StageDelta, StageMask, ValueRef, ValueState, fold,
+    AttrId, CsObject, DeltaKind, FlatBuilder, FlatValues, RawItem, Stage, StageDelta, StageMask, ValueRef, ValueState, fold,
 };
 
 /// True when the object exists in the newest image that we have reason to expect in its directory: base, pending
@@ -30,28 +30,6 @@ pub(crate) fn under_way(object: &CsObject) -> bool {
     object.stage(Stage::Unconfirmed).is_some() || object.stage(Stage::InProgress).is_some()
 }
 
-/// Consumes the pending import of object and values: what was imported becomes the base. False when there was
-/// none. The references of the object follow by [`commit_reference`].
-pub(crate) fn commit_import(object: &mut CsObject) -> bool {
-    if !object.stage(Stage::PendingImport).is_some() {
-        return false;
-    }
-    object.in_base = object.imported();
-    object.previous_type = None;
-    *object.stage_mut(Stage::PendingImport) = StageDelta::default();
-    update_flags(&mut object.values, commit_state);
-    true
-}
-
-fn commit_state(state: ValueState) -> ValueState {
-    state.with_base(state.present(StageMask::IMPORTED)).without(Stage::PendingImport)
-}
-
-/// The same for one reference. `None` when the pending import does not touch it.
-pub(crate) fn commit_reference(row: CsReference) -> Option<CsReference> {
-    row.state.touched(Stage::PendingImport).then(|| CsReference { state: commit_state(row.state), ..row })
-}
-
 /// Takes the wish for any value, name or existence off an object. True when there was one.
 pub(crate) fn clear_pending_export(object: &mut CsObject) -> bool {
     if !object.stage(Stage::PendingExport).is_some() {
@@ -60,26 +38,6 @@ pub(crate) fn clear_pending_export(object: &mut CsObject) -> bool {
     *object.stage_mut(Stage::PendingExport) = StageDelta::default();
     update_flags(&mut object.values, |state| state.without(Stage::PendingExport));
     true
-}
-
-/// Rewrites every value's state; values in no image any more go.
-fn update_flags(values: &mut FlatValues, state: impl Fn(ValueState) -> ValueState) {
-    let states: Vec<u8> = values.entries().iter().map(|entry| state(ValueState(entry.flags)).0).collect();
-    if states.iter().any(|state| ValueState(*state).is_absent()) {
-        let mut builder = FlatBuilder::with_capacity(states.len(), values.heap().len());
-        for (item, state) in values.raw_iter().zip(states) {
-            if !ValueState(state).is_absent() {
-                builder.push_raw(item, state);
-            }
-        }
-        *values = builder.finish();
-    } else {
-        for (index, state) in states.into_iter().enumerate() {
-            if values.entries()[index].flags != state {
-                values.set_flags(index, state);
-            }
-        }
-    }
 }
 
 /// With the pending export set so that the value, expected or not, becomes wanted or not. Unlike
@@ -251,20 +209,5 @@ mod tests {
         assert_eq!(pending(&object), [("\"x500:/o=b\"".to_owned(), true)]);
         assert!(want(&mut object, &FlatValues::default(), &[3], &[3], &[3]));
         assert_eq!(pending(&object), [], "an unsent value of ours may go again");
-    }
-
-    #[test]
-    fn committing_makes_the_imported_image_the_base() {
-        let mut object = object(&[
-            (3, "gone", ValueState::BASE.with_removed(Stage::PendingImport)),
-            (3, "new", ValueState::ABSENT.with_added(Stage::PendingImport)),
-            (3, "same", ValueState::BASE),
-        ]);
-        object.stage_mut(Stage::PendingImport).kind = DeltaKind::Add;
-        assert!(commit_import(&mut object));
-        assert!(object.in_base && !object.stage(Stage::PendingImport).is_some());
-        let left: Vec<_> = object.values.iter().map(|item| (format!("{:?}", item.value), item.flags)).collect();
-        assert_eq!(left, [("\"new\"".to_owned(), 1), ("\"same\"".to_owned(), 1)]);
-        assert!(!commit_import(&mut object));
     }
 }

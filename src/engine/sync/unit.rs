@@ -7,8 +7,9 @@ use super::draft::{CsSlot, Draft, InboundReferences, MvSlot, OutboundReferences,
 use super::image::CsImage;
 use super::keys::join_key;
 use super::link::{Decision, ties};
-use super::stages::{commit_import, commit_reference, wanted_exists};
+use super::stages::wanted_exists;
 use super::view::View;
+use crate::engine::base::{commit_import, commit_reference};
 use crate::model::{
     ConnectorId, CsId, CsObject, CsReference, DeltaKind, DnKey, FlatValues, Link, MvId, ObjectErrorCode, ObjectType, RawItem, Stage,
     StageMask, ValueState, Values,
