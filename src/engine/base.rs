@@ -1,4 +1,4 @@
-//! Making what was imported the base image of a connector-space object. Pure functions on [`CsObject`]; the algebra itself
+//! Making what was imported the base image of a connector-space object, or taking it back. Pure functions on [`CsObject`]; the algebra itself
 //! is in [`ValueState`].
 
 use crate::model::{CsObject, CsReference, FlatBuilder, FlatValues, Stage, StageDelta, StageMask, ValueState};
@@ -23,6 +23,29 @@ fn commit_state(state: ValueState) -> ValueState {
 /// The same for one reference. `None` when the pending import does not touch it.
 pub(super) fn commit_reference(row: CsReference) -> Option<CsReference> {
     row.state.touched(Stage::PendingImport).then(|| CsReference { state: commit_state(row.state), ..row })
+}
+
+/// Takes the pending import of object and values back: the object is what the last synchronization saw. False when there was
+/// none. The references of the object follow by [`drop_reference_import`].
+pub(super) fn drop_import(object: &mut CsObject) -> bool {
+    if !object.stage(Stage::PendingImport).is_some() {
+        return false;
+    }
+    let delta = std::mem::take(object.stage_mut(Stage::PendingImport));
+    if let Some(name) = delta.rename {
+        object.dn = name;
+        object.transient = false;
+    }
+    if let Some(object_type) = object.previous_type.take() {
+        object.object_type = object_type;
+    }
+    update_flags(&mut object.values, |state| state.without(Stage::PendingImport));
+    true
+}
+
+/// The same for one reference. `None` when the pending import does not touch it.
+pub(super) fn drop_reference_import(row: CsReference) -> Option<CsReference> {
+    row.state.touched(Stage::PendingImport).then(|| CsReference { state: row.state.without(Stage::PendingImport), ..row })
 }
 
 /// Rewrites every value's state; values in no image any more go.

@@ -5,7 +5,7 @@
 
 use super::bridge::Bridge;
 use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Limits, Sampled, export, sample};
-use super::import::{self, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
+use super::import::{self, DISBELIEVED, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder, TRACED};
 use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
@@ -352,6 +352,8 @@ impl Engine<'_> {
                     (Profile::FullImport, Some("no earlier import left a place to go on from"))
                 } else if snapshot.state(id, READ_WITH)?.is_none_or(|known| known != self.reads(id).to_le_bytes()) {
                     (Profile::FullImport, Some("what is read changed since the last full import"))
+                } else if snapshot.state(id, DISBELIEVED)?.is_some() {
+                    (Profile::FullImport, Some("the last one that read everything was not believed"))
                 } else if snapshot.state(id, FULL_NEEDED)?.is_some() {
                     (Profile::FullImport, Some("an earlier import could not use all that it was told"))
                 } else if !snapshot.queue(Stage::InProgress, id, None, 1)?.is_empty() {

@@ -206,6 +206,11 @@ pub(super) fn name_key(dn: &str) -> DnKey {
     )
 }
 
+/// The name under which an object is found: none while another one has it.
+fn lasting_name<'v>(view: Option<&CsView<'v>>) -> Result<Option<&'v str>, Flaw> {
+    view.filter(|view| !view.transient()).map(CsView::dn).transpose()
+}
+
 fn flawed(table: &str, id: u64) -> impl Fn(Flaw) -> Fault {
     move |flaw| Fault::damaged(format!("{table} {id}"), flaw)
 }
@@ -444,8 +449,7 @@ impl Writer<'_> {
             self.follow.anchors.extend(old_anchor.map(|anchor| ((connector, anchor.into()), Claim::Release(id.0))));
             self.follow.anchors.extend(new_anchor.map(|anchor| ((connector, anchor.into()), Claim::Take(id.0))));
         }
-        let text = |view: Option<&CsView<'_>>| view.filter(|view| !view.transient()).map(CsView::dn).transpose();
-        let (old_name, new_name) = (text(old)?, text(new)?);
+        let (old_name, new_name) = (lasting_name(old)?, lasting_name(new)?);
         // Most changes leave the name alone, and what is spelt alike needs no key.
         let [old_name, new_name] = if old_name == new_name { [None, None] } else { [old_name, new_name].map(|name| name.map(name_key)) };
         if old_name != new_name {

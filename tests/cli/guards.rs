@@ -38,7 +38,7 @@ fn what_a_guard_does_not_believe_does_not_count_in_parts() {
         )
     };
     let many: String = std::iter::once(few.clone()).chain((10..40).map(extra)).collect();
-    fs::write(&file, many).unwrap();
+    fs::write(&file, &many).unwrap();
     assert_code(&with_config(&config, &["cycle", "start"]), 0);
     let shrunk: Vec<&str> = few.lines().filter(|line| !line.starts_with("member:")).collect();
     assert_ne!(shrunk.len(), few.lines().count(), "a group lost its members, too");
@@ -49,6 +49,22 @@ fn what_a_guard_does_not_believe_does_not_count_in_parts() {
     assert_eq!(shown["runs"][0]["result"], "stopped-shrink-guard", "{shown:#}");
     assert_eq!((counted(&shown, "stage-delete"), counted(&shown, "stage-update")), (0, 1));
     assert_eq!(exported(&shown), 0, "{shown:#}");
+
+    // Not even later, whether somebody synchronizes by hand or only undoes the mistake; nor do strangers in the place of everybody.
+    let strangers = many.replace("objectGUID:: A", "objectGUID:: B").replace("objectGUID:: E", "objectGUID:: F");
+    assert_ne!(strangers, many);
+    for wrong in [shrunk.join("\n") + "\n", strangers] {
+        fs::write(&file, wrong).unwrap();
+        assert_code(&with_config(&config, &["cycle", "start"]), 5);
+        assert_code(&with_config(&config, &["run", "start", "corp.example", "delta-sync"]), 0);
+        let waiting = &document(&with_config(&config, &["--json", "export", "--what-if"]))["targets"][0];
+        assert_eq!((&waiting["adds"], &waiting["updates"], &waiting["deletes"]), (&0.into(), &0.into(), &0.into()), "{waiting:#}");
+        fs::write(&file, &many).unwrap();
+        let output = with_config(&config, &["--json", "cycle", "start"]);
+        assert_code(&output, 0);
+        let shown = document(&output);
+        assert_eq!((shown["runs"][0]["profile"].as_str(), exported(&shown)), (Some("Full Import"), 0), "{shown:#}");
+    }
 }
 
 /// Runs a cycle with a setting that was not there before, and gives what it came to.

@@ -494,6 +494,7 @@ fn what_only_arrived_needs_no_synchronization() {
     let bodies = |steps: &[(&str, IoCounts)]| steps.iter().map(|(_, cost)| cost.bodies_read).collect::<Vec<_>>();
     let changed = world.steps(vec![Told::user_changes(40).says("displayName", Operation::Replace, ["somebody else".to_owned()])]);
     assert_eq!(world.asked().len(), 1);
+    println!("one person is changed: {changed:?}");
     assert_eq!(bodies(&changed).last(), Some(&0), "{changed:?}");
     // What the target made has a name and a key that nobody knew.
     let came = world.steps(vec![Told::user(small() + 1)]);

@@ -41,7 +41,7 @@ impl Run<'_> {
                     recorder.advance(1);
                     let Some(sent) = self.as_stored(&snapshot, sent)? else { continue };
                     match outcome {
-                        ExportOutcome::Accepted { anchor } => match self.other_holder(&snapshot, sent.id, anchor.as_ref())? {
+                        ExportOutcome::Accepted { anchor } => match self.other_holder(&snapshot, &sent.object, anchor.as_ref())? {
                             Some(other) => soft_matched.push((sent, other)),
                             None => self.accepted(&snapshot, sent, anchor, changes, recorder)?,
                         },
@@ -105,10 +105,11 @@ impl Run<'_> {
     }
 
     /// The object, other than the one sent, that already has the key which the target gave.
-    fn other_holder(&self, snapshot: &Snapshot, id: CsId, anchor: Option<&Anchor>) -> Result<Option<CsId>, StoreError> {
-        let Some(anchor) = anchor else { return Ok(None) };
+    fn other_holder(&self, snapshot: &Snapshot, sent: &CsObject, anchor: Option<&Anchor>) -> Result<Option<CsId>, StoreError> {
+        // One object has a key, so whoever has it already needs not be looked for.
+        let Some(anchor) = anchor.filter(|anchor| sent.anchor.as_ref() != Some(*anchor)) else { return Ok(None) };
         let holder = snapshot.cs_by_anchor(self.options.connector, anchor.as_bytes())?;
-        Ok(holder.filter(|holder| *holder != id))
+        Ok(holder.filter(|holder| *holder != sent.id))
     }
 
     fn accepted(

@@ -99,7 +99,10 @@ impl Import<'_> {
                 missing.add(object);
             }
         }
-        self.guard(&missing)?;
+        if let Err(stopped) = self.guard(&missing) {
+            self.disbelieve(recorder)?;
+            return Err(stopped);
+        }
         self.ask(&anchors, ask_again, recorder)?;
         if !anchors.is_empty() {
             snapshot = self.store.snapshot()?;
@@ -196,7 +199,7 @@ impl Import<'_> {
         };
         let name = &self.options.name;
         let message = format!(
-            "{what} of '{name}', among them {}; nothing was staged as deleted, and nothing of this import counts. Look at the account's \
+            "{what} of '{name}', among them {}; nothing was staged as deleted, and whatever else the import had staged was taken back. Look at the account's \
              rights, the base and the filters, and at one of them: `syncline object explain '{}'`. If they are really gone, allow it once with \
              `syncline run start '{name}' full-import --allow-shrink`",
             sample.join("; "),

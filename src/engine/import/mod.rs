@@ -5,6 +5,7 @@
 //! transaction per page. (Specification: sync engine, section 2.)
 
 mod compare;
+mod disbelief;
 mod finish;
 mod gone;
 mod identity;
@@ -25,6 +26,7 @@ use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPag
 use crate::context::Context;
 use crate::model::{Anchor, AttrId, ConnectorId, CsId, ObjectType, RunId};
 use crate::store::{ChangeSet, Store};
+pub use disbelief::DISBELIEVED;
 use lookup::Lookup;
 pub use retire::retire;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -176,6 +178,8 @@ struct Import<'a> {
     options: &'a ImportOptions,
     cx: &'a Context,
     lookup: Lookup,
+    /// The number that the first new object gets.
+    first_number: u64,
     epoch: u64,
     secret: u64,
     problems: u64,
@@ -202,6 +206,7 @@ struct Import<'a> {
 
 impl<'a> Import<'a> {
     fn begin(store: &'a Store, options: &'a ImportOptions, cx: &'a Context) -> Result<Self, EngineError> {
+        disbelief::finish(store, options)?;
         let snapshot = store.snapshot()?;
         let secret = store.hash_seed();
         let epoch = hash::epoch(&options.attributes, secret);
@@ -216,6 +221,7 @@ impl<'a> Import<'a> {
             store,
             options,
             cx,
+            first_number: lookup.next_number(),
             lookup,
             epoch,
             secret,
@@ -255,6 +261,9 @@ impl<'a> Import<'a> {
             changes.states.push((connector, FULL_NEEDED.to_owned(), None));
         }
         let whole = self.options.full || completion.answered_in_full;
+        if whole {
+            changes.states.push((connector, DISBELIEVED.to_owned(), None));
+        }
         // A place that an earlier import left is of no use behind a full one, which saw all and left none.
         if self.unidentified == 0 && (whole || completion.watermark.is_some()) {
             changes.states.push((connector, WATERMARK.to_owned(), completion.watermark.clone()));

@@ -264,6 +264,42 @@ fn exports_are_confirmed_or_wanted_again() {
     assert!(error.detail.contains("title"), "{}", error.detail);
 }
 
+#[test]
+fn an_import_that_is_not_believed_leaves_no_trace() {
+    let store = Store::in_memory().unwrap();
+    import_rows(&store, &[ANNA, BERT]);
+    consume(&store);
+    let seen = |store: &Store| {
+        let snapshot = store.snapshot().unwrap();
+        let objects = snapshot.cs_scan(SPACE, None, 100).unwrap();
+        let rows: Vec<_> = objects.iter().flat_map(|object| snapshot.cs_references(object.id).unwrap()).collect();
+        (objects, rows, snapshot.queue(Stage::PendingImport, SPACE, None, 10).unwrap())
+    };
+    let before = seen(&store);
+    // Others with their names and others beside them; a second time they are no more believed for being known.
+    let others: Vec<(String, String)> = (0..9).map(|number| (format!("CN=Other {number},DC=x"), format!("9{number}"))).collect();
+    let mut wrong: Vec<Row<'_>> = others.iter().map(|(dn, anchor)| (dn.as_str(), anchor.as_str(), &[("mail", "o@x")][..])).collect();
+    wrong.push(("CN=Anna,DC=x", "8", &[("mail", "other@x"), ("@manager", "CN=Nobody,DC=x")]));
+    for _ in 0..2 {
+        let (result, _) = run(&store, vec![Ok(page(&store, &wrong))]);
+        assert_eq!(result.unwrap_err().result(), "stopped-shrink-guard");
+        assert_eq!(seen(&store), before);
+        assert!(store.snapshot().unwrap().state(SPACE, super::DISBELIEVED).unwrap().is_some(), "the next one reads everything");
+        assert_eq!(store.check().unwrap().problems, []);
+    }
+    // One of two is missing, and the other says something else: that does not count either.
+    let less: &[Row<'_>] = &[("CN=Berta,DC=x", "2", &[("mail", "changed@x"), ("@manager", "CN=Anna,DC=x")])];
+    let mut options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
+    options.shrink_percent_max = 10;
+    let mut silent = Silent;
+    let stopped = import(&store, [Ok(page(&store, less))].into_iter(), &options, &Context::system(), &mut StepRecorder::new(&mut silent));
+    assert_eq!(stopped.unwrap_err().result(), "stopped-shrink-guard");
+    assert_eq!(seen(&store), before);
+    assert_eq!(import_rows(&store, &[ANNA, BERT]), counts(&[("stage-no-change", 2)]));
+    assert_eq!(seen(&store), before);
+    assert!(store.snapshot().unwrap().state(SPACE, super::DISBELIEVED).unwrap().is_none());
+}
+
 /// Bert, linked, with an export of a mail address and a title behind him of which no import has told.
 fn exported_bert(store: &Store) -> CsId {
     import_rows(store, &[ANNA, BERT]);
