@@ -188,13 +188,7 @@ impl Service {
     ///
     /// # Errors
     /// When the agent cannot be set up or the store refuses. What goes wrong with a directory or the tenant is in the report.
-    pub fn password_cycle(
-        &self,
-        cx: &Context,
-        connector: Option<&str>,
-        full: bool,
-        waits: impl Fn(),
-    ) -> Result<CycleReport, ServiceError> {
+    pub fn password_cycle(&self, cx: &Context, connector: Option<&str>, full: bool, waits: impl Fn()) -> Result<CycleReport, ServiceError> {
         let sources = self.enabled_sources()?;
         let asked = connector.map(|name| self.enabled_source(name)).transpose()?;
         if full {
