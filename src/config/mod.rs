@@ -148,6 +148,39 @@ impl Default for GuardTable {
 
 /// Who lets the first export to a tenant go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+impl GuardTable {
+    /// The stricter one of each limit.
+    #[must_use]
+    pub fn stricter(&self, other: &Self) -> Self {
+        let either = |wanted| self.first_export == wanted || other.first_export == wanted;
+        // Without a share it is half (specification: sync engine, section 5.5).
+        let share = |table: &Self| table.max_delete_percent.unwrap_or(50);
+        Self {
+            max_deletes: self.max_deletes.min(other.max_deletes),
+            max_delete_percent: if share(other) < share(self) { other.max_delete_percent } else { self.max_delete_percent },
+            staging: self.staging || other.staging,
+            first_export: if either(FirstExport::Approved) { FirstExport::Approved } else { FirstExport::Free },
+            shrink_percent: self.shrink_percent.min(other.shrink_percent),
+        }
+    }
+
+    /// What the main file of a folder says of guards, whatever else is wrong with the folder: of a table that cannot be understood as
+    /// a whole, staging mode alone. `None` when nothing of it can be read.
+    pub fn stated(folder: &Path) -> Option<Self> {
+        let text = file::read_text(&folder.join(MAIN_FILE)).ok()?;
+        let table = text.parse::<toml::Table>().ok()?.remove("guard")?;
+        let staging = table.get("staging").and_then(toml::Value::as_bool);
+        let whole = table.try_into::<Self>().ok();
+        // Half a table must not make anything else stricter than somebody wrote.
+        whole.or_else(|| staging.map(|staging| Self { staging, ..Self::loosest() }))
+    }
+
+    /// Guards that hold nothing.
+    fn loosest() -> Self {
+        Self { max_deletes: u64::MAX, max_delete_percent: Some(100), staging: false, first_export: FirstExport::Free, shrink_percent: 100 }
+    }
+}
+
 #[serde(rename_all = "kebab-case")]
 pub enum FirstExport {
     /// Somebody who has looked at what would be sent.
