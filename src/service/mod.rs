@@ -251,6 +251,13 @@ fn problems(problems: &[RuleProblem]) -> String {
     problems.iter().filter(|problem| problem.severity == Severity::Error).map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
+impl ServiceError {
+    /// The system starts no threads.
+    fn no_threads(error: std::io::Error) -> Self {
+        Self::Environment(format!("no threads for connections can be started: {error}"))
+    }
+}
+
 impl From<ConfigProblem> for ServiceError {
     fn from(problem: ConfigProblem) -> Self {
         Self::Config(ConfigError::one(problem))
@@ -315,12 +322,6 @@ impl Service {
         self.facilities.turn.running()
     }
 
-    fn with_store(config: Config, store: Store, store_path: PathBuf, facilities: Arc<Facilities>) -> Result<Self, ServiceError> {
-        let connectors = connectors::number(&config, &store)?;
-        let extensions = parameters::kept_extensions(&store, connectors.keys())?;
-        let rules = compile_rules(&config, store.names(), &connectors, &extensions).map(Arc::new);
-        Ok(Self { config, store, store_path, connectors, extensions, rules, facilities })
-    }
     /// From now on this configuration counts: its connectors have their numbers for good, and its limits are heeded, also by exports
     /// under way. Other work that runs goes on with the configuration before it.
     ///
@@ -338,6 +339,12 @@ impl Service {
         Ok(service)
     }
 
+    fn with_store(config: Config, store: Store, store_path: PathBuf, facilities: Arc<Facilities>) -> Result<Self, ServiceError> {
+        let (connectors, _) = connectors::number(&config, &store.snapshot()?)?;
+        let extensions = parameters::kept_extensions(&store, connectors.keys())?;
+        let rules = compile_rules(&config, store.names(), &connectors, &extensions).map(Arc::new);
+        Ok(Self { config, store, store_path, connectors, extensions, rules, facilities })
+    }
 
     /// The configuration.
     pub fn config(&self) -> &Config {

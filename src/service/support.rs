@@ -157,7 +157,7 @@ fn shown(folder: &Path, path: &Path) -> String {
 }
 
 fn text_of(path: &Path) -> Result<String, ServiceError> {
-    let failed = |error: std::io::Error| ServiceError::Usage(format!("{}: {error}", path.display()));
+    let failed = |error: std::io::Error| ServiceError::Environment(format!("{} cannot be read: {error}", path.display()));
     if std::fs::metadata(path).map_err(failed)?.len() > FILE_MAX {
         return Ok(format!("left_out = \"longer than {FILE_MAX} octets\""));
     }
@@ -206,6 +206,12 @@ mod tests {
 
     #[test]
     fn events_lose_their_people() {
+    #[test]
+    fn a_file_that_cannot_be_read_is_nobodys_wrong_call() {
+        let gone = text_of(Path::new("/nonexistent/connectors/corp.toml")).unwrap_err();
+        assert!(matches!(&gone, ServiceError::Environment(message) if message.contains("corp.toml cannot be read")), "{gone}");
+    }
+
         let event = json!({
             "sequence": 7, "id": 657, "text": "Password Change Result - Dn : CN=Ann",
             "fields": { "dn": "CN=Ann", "anchor": "eX", "result": "Success", "connector": "corp" },
