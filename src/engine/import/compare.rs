@@ -3,7 +3,7 @@
 use super::image::{self, Comparison};
 use super::page::Work;
 use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, Link, Stage, ValueState};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 /// An object after comparison.
 pub(super) struct Staged {
@@ -16,7 +16,7 @@ pub(super) struct Staged {
     pub(super) retyped: bool,
 }
 
-pub(super) fn compare(work: &Work<'_>, unreadable: &BTreeSet<AttrId>) -> Staged {
+pub(super) fn compare(work: &Work<'_>) -> Staged {
     let (mut object, stored) = match &work.stored {
         Some((object, rows)) => (object.clone(), rows.as_slice()),
         None => (CsObject::new(work.id, work.entry.object_type().unwrap_or(crate::model::ObjectType(0)), work.entry.dn()), &[][..]),
@@ -28,8 +28,8 @@ pub(super) fn compare(work: &Work<'_>, unreadable: &BTreeSet<AttrId>) -> Staged 
     }
     let returned = before == DeltaKind::Delete;
     let mut found = Comparison::default();
-    image::compare_values(&mut object, &work.image.values, unreadable, &mut found);
-    let changed_rows = image::compare_references(work.id, stored, &work.shown, unreadable, &mut found);
+    image::compare_values(&mut object, &work.image.values, &mut found);
+    let changed_rows = image::compare_references(work.id, stored, &work.shown, &mut found);
     let merged: HashMap<(AttrId, CsId), ValueState> =
         stored.iter().chain(&changed_rows).map(|row| ((row.attr, row.target), row.state)).collect();
     let rows: Vec<CsReference> =

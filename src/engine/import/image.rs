@@ -133,9 +133,7 @@ pub(super) struct Comparison {
 }
 
 /// Lays a new image over an object's values: sets the pending import, confirms exports.
-///
-/// Values of attributes in `unreadable` are never shown by the directory and count as it had shown them.
-pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, unreadable: &BTreeSet<AttrId>, found: &mut Comparison) {
+pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, found: &mut Comparison) {
     let before_values = std::mem::take(&mut object.values);
     let mut merged = FlatBuilder::with_capacity(before_values.entries().len().max(image.entries().len()), before_values.heap().len());
     let mut old = before_values.iter().peekable();
@@ -147,7 +145,7 @@ pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, unreadab
             (None, Some(_)) => Ordering::Greater,
             (Some(left), Some(right)) => (left.attr, left.value).cmp(&(right.attr, right.value)),
         };
-        let (attr, value, before, mut shown) = if order == Ordering::Greater {
+        let (attr, value, before, shown) = if order == Ordering::Greater {
             let Some(item) = new.next() else { break };
             (item.attr, item.value, ValueState::ABSENT, true)
         } else {
@@ -155,9 +153,6 @@ pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, unreadab
             let shown = order == Ordering::Equal && new.next().is_some();
             (item.attr, item.value, ValueState(item.flags), shown)
         };
-        if unreadable.contains(&attr) {
-            shown = before.present(StageMask::EXPECTED);
-        }
         if unasked(before, shown) {
             found.unasked.insert(attr);
         }
@@ -174,14 +169,12 @@ pub(super) fn compare_references(
     owner: CsId,
     stored: &[CsReference],
     shown: &BTreeSet<(AttrId, CsId)>,
-    unreadable: &BTreeSet<AttrId>,
     found: &mut Comparison,
 ) -> Vec<CsReference> {
     let mut rows = Vec::new();
     let known: BTreeSet<(AttrId, CsId)> = stored.iter().map(|row| (row.attr, row.target)).collect();
     for row in stored {
-        let is_shown =
-            if unreadable.contains(&row.attr) { row.state.present(StageMask::EXPECTED) } else { shown.contains(&(row.attr, row.target)) };
+        let is_shown = shown.contains(&(row.attr, row.target));
         if !is_shown && unasked(row.state, is_shown) {
             found.lost.push((row.attr, row.target));
         } else if unasked(row.state, is_shown) {

@@ -53,8 +53,6 @@ pub struct ImportOptions {
     pub full: bool,
     /// The attributes read; part of the epoch of hashes.
     pub attributes: Vec<AttrId>,
-    /// Attributes that the directory accepts and never shows.
-    pub unreadable: BTreeSet<AttrId>,
     /// Attributes that our rules write: changed by others, they are drift.
     pub managed: BTreeSet<AttrId>,
     /// References keep names that nobody has any more ([`Connector::references_stay`](crate::connector::Connector)).
@@ -80,7 +78,6 @@ impl ImportOptions {
             name: name.into(),
             full: true,
             attributes,
-            unreadable: BTreeSet::new(),
             managed: BTreeSet::new(),
             references_stay: false,
             verify: false,

@@ -274,8 +274,7 @@ impl Import<'_> {
     /// Compares and writes what was gathered.
     pub(super) fn flush(&mut self, segment: Segment<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         let Segment { snapshot, mut changes, work, mut others, referrers, placeholders, .. } = segment;
-        let unreadable = &self.options.unreadable;
-        let staged: Vec<Staged> = work.par_iter().with_min_len(PER_TASK).map(|work| compare(work, unreadable)).collect();
+        let staged: Vec<Staged> = work.par_iter().with_min_len(PER_TASK).map(compare).collect();
         for owner in referrers {
             if let Some(object) = others.get_mut(&owner) {
                 refresh_referrer(object, &snapshot, &changes)?;
