@@ -65,7 +65,7 @@ fn user(number: u32) -> SyncObject {
 fn header() -> RequestHeader {
     RequestHeader {
         application_id: "1b730954-1685-4b74-9bfd-dac224a7b894".to_owned(),
-        bearer_token: "x".repeat(1_500),
+        bearer_token: "x".repeat(1_500).into(),
         build: "2.4.129.0".to_owned(),
         message_id: "urn:uuid:6d21b1c3-0a39-4b0f-8ad1-e0f0a3b1d3b0".to_owned(),
         to: "https://adminwebservice.example/provisioningservice.svc".to_owned(),

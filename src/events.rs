@@ -117,7 +117,7 @@ pub enum Event {
     ServiceStopping,
     /// 7062: a configuration that was changed counts from now on.
     ConfigurationTaken,
-    /// 7063: a configuration that was changed cannot be used; the one before goes on.
+    /// 7063: a configuration that was changed cannot be used; the one before goes on, with the stricter guards of both.
     ConfigurationRefused {
         /// What is wrong with it.
         message: String,
@@ -347,7 +347,10 @@ impl fmt::Display for Event {
             Self::ServiceStopping => f.write_str("the service ends its work"),
             Self::ConfigurationTaken => f.write_str("the configuration was changed and counts from now on"),
             Self::ConfigurationRefused { message } => {
-                write!(f, "the configuration was changed and cannot be used; the one before goes on: {message}")
+                write!(
+                    f,
+                    "the configuration was changed and cannot be used; the one before goes on, with the stricter guards of both: {message}"
+                )
             }
             Self::CycleNotStarted { message } => write!(f, "a cycle was due and could not begin: {message}"),
             Self::StoreLost { message } => {

@@ -119,7 +119,8 @@ impl Commands for Desk {
         };
         if let Some(reason) = self.station.refused() {
             output.note(format!(
-                "warning: the service goes on with the configuration from before, since the present one cannot be used:\n{reason}"
+                "warning: the service goes on with the configuration from before and the stricter guards of both, since the present one \
+                 cannot be used:\n{reason}"
             ));
         }
         let refused = || CommandError::usage("a running service does not do this command");

@@ -132,6 +132,7 @@ impl From<ServiceError> for CommandError {
             ServiceError::Busy(_) => {
                 Self::new("busy", Exit::NotStarted, message).hint("wait for it (--wait SECONDS), or ask it to end: `syncline cycle stop`")
             }
+            ServiceError::Environment(_) => Self::new("environment", Exit::NotStarted, message),
             ServiceError::NotFound(_) => Self::new("not-found", Exit::Errors, message),
             ServiceError::Usage(_) => Self::usage(message),
         }

@@ -102,7 +102,8 @@ pub fn change_file(folder: &Path, path: &Path, edits: &[(&[&str], Edit)], look_o
     let _held = if look_only { None } else { Some(lock_folder(folder)?) };
     let problem = |message: String| ConfigProblem::of_file(path.strip_prefix(folder).unwrap_or(path), message);
     let text = file::read_text(path)?;
-    let mut document: DocumentMut = text.parse().map_err(|error| problem(format!("is no TOML any more: {error}")))?;
+    let mut document: DocumentMut =
+        text.parse().map_err(|error: toml_edit::TomlError| file::no_toml(folder, path, &text, (error.message(), error.span())))?;
     let mut changed = false;
     for (key, edit) in edits {
         changed |= apply(&mut document, key, edit).map_err(problem)?;

@@ -1,5 +1,6 @@
 //! Reads one TOML file into a typed table, and turns what the parser says into a problem with a place.
 
+use super::address::mask_addresses;
 use super::error::ConfigProblem;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
@@ -39,10 +40,16 @@ pub(super) fn problem_at(folder: &Path, path: &Path, text: &str, span: Range<usi
     let marked = text[start..end].lines().next().map_or(0, |marked| marked.chars().count()).max(1);
     let number = line.to_string();
     let margin = " ".repeat(number.len());
-    // What stands behind the key of a secret may be the secret itself.
-    let excerpt = (!secret_line(line_text))
+    // What stands behind the key of a secret, or behind the host of an address, may be the secret itself.
+    let masked = |text: &str| mask_addresses(text, str::to_owned);
+    let excerpt = (!secret_line(line_text) && masked(line_text) == line_text)
         .then(|| format!("  {number} | {line_text}\n  {margin} | {}{}", " ".repeat(column - 1), "^".repeat(marked)));
-    ConfigProblem { file: shown(folder, path).into(), place: Some((line, column)), message: message.into(), hint: None, excerpt }
+    ConfigProblem { file: shown(folder, path).into(), place: Some((line, column)), message: masked(&message.into()), hint: None, excerpt }
+}
+
+/// A text that is no TOML, with the place where it ends to be so. What the parser shows of the text may be a secret.
+pub(crate) fn no_toml(folder: &Path, path: &Path, text: &str, (message, span): (&str, Option<Range<usize>>)) -> ConfigProblem {
+    problem_at(folder, path, text, span.unwrap_or(0..0), format!("is no TOML: {message}"))
 }
 
 fn secret_line(line: &str) -> bool {

@@ -4,6 +4,7 @@
 //! and `rules/*.toml` (rules beside the built-in ones). Unknown keys are errors with file, line and a suggestion.
 //! Secrets are named, never written: see [`Secrets`].
 
+mod address;
 mod alerts;
 mod check;
 mod connector;
@@ -17,6 +18,7 @@ mod secrets;
 mod service;
 mod template;
 
+pub(crate) use address::mask_addresses;
 pub use alerts::{AlertsTable, MailSecurity, MailTable, WebhookTable};
 pub use check::check_folder;
 pub use connector::{
@@ -25,7 +27,7 @@ pub use connector::{
 };
 pub use edit::{Edit, ListEdit, Written, change_file, lock_folder, replace_file, set_key};
 pub use error::{ConfigError, ConfigProblem};
-pub(crate) use file::closest;
+pub(crate) use file::{closest, no_toml};
 pub use password::{AdPasswordTable, LdifPasswordTable, PasswordReader, PasswordServer, PasswordServerPlace, PasswordSignIn};
 pub use schema::{SCHEMAS, SettingKey, SettingKind, connector_keys, schema_of, setting_keys};
 pub use secrets::{CredentialReference, SecretOrigin, Secrets, valid_name};
@@ -143,6 +145,39 @@ impl Default for GuardTable {
             first_export: FirstExport::Approved,
             shrink_percent: SHRINK_PERCENT_MAX,
         }
+    }
+}
+
+impl GuardTable {
+    /// The stricter one of each limit.
+    #[must_use]
+    pub fn stricter(&self, other: &Self) -> Self {
+        let either = |wanted| self.first_export == wanted || other.first_export == wanted;
+        // Without a share it is half (specification: sync engine, section 5.5).
+        let share = |table: &Self| table.max_delete_percent.unwrap_or(50);
+        Self {
+            max_deletes: self.max_deletes.min(other.max_deletes),
+            max_delete_percent: if share(other) < share(self) { other.max_delete_percent } else { self.max_delete_percent },
+            staging: self.staging || other.staging,
+            first_export: if either(FirstExport::Approved) { FirstExport::Approved } else { FirstExport::Free },
+            shrink_percent: self.shrink_percent.min(other.shrink_percent),
+        }
+    }
+
+    /// What the main file of a folder says of guards, whatever else is wrong with the folder: of a table that cannot be understood as
+    /// a whole, staging mode alone. `None` when nothing of it can be read.
+    pub fn stated(folder: &Path) -> Option<Self> {
+        let text = file::read_text(&folder.join(MAIN_FILE)).ok()?;
+        let table = text.parse::<toml::Table>().ok()?.remove("guard")?;
+        let staging = table.get("staging").and_then(toml::Value::as_bool);
+        let whole = table.try_into::<Self>().ok();
+        // Half a table must not make anything else stricter than somebody wrote.
+        whole.or_else(|| staging.map(|staging| Self { staging, ..Self::loosest() }))
+    }
+
+    /// Guards that hold nothing.
+    fn loosest() -> Self {
+        Self { max_deletes: u64::MAX, max_delete_percent: Some(100), staging: false, first_export: FirstExport::Free, shrink_percent: 100 }
     }
 }
 
@@ -572,6 +607,36 @@ mod tests {
         assert!(shown.contains("write true or false"), "{shown}");
         let shown = problems(&[("syncline.toml", "version = 1\n"), ("connectors/a.toml", &format!("{AD}page_size = 0\n"))]);
         assert!(shown.starts_with("connectors/a.toml:5:1: page_size"), "{shown}");
+    }
+
+    #[test]
+    fn guards_are_known_whatever_else_is_wrong_and_the_stricter_ones_count() {
+        let stated = |text: &str| GuardTable::stated(folder(&[("syncline.toml", text)]).path());
+        let guard = stated("version = 9\nnonsense = 1\n[guard]\nmax_deletes = 7\nstaging = true\n").unwrap();
+        assert_eq!((guard.max_deletes, guard.staging), (7, true));
+        assert_eq!(stated("version = 1\n[guard\n"), None);
+        let now = GuardTable { max_deletes: 20, max_delete_percent: Some(10), first_export: FirstExport::Free, ..GuardTable::default() };
+        assert_eq!(
+            now.stricter(&stated("[guard]\nstaging = true\nmax_delete = 1\n").unwrap()),
+            GuardTable { staging: true, ..now.clone() }
+        );
+        let looser = GuardTable { max_deletes: 30, max_delete_percent: Some(60), shrink_percent: 100, ..now.clone() };
+        assert_eq!(now.stricter(&looser), now);
+        assert_eq!(looser.stricter(&now), now);
+        let half = GuardTable { max_delete_percent: None, ..now.clone() };
+        assert_eq!((now.stricter(&half), looser.stricter(&half).max_delete_percent), (now, None));
+    }
+
+    #[test]
+    fn problems_do_not_tell_what_stands_behind_a_host() {
+        let hook = "https://hooks.example/services/T0AB12CD3";
+        for text in [format!("[alerts]\nwebhook = \"{hook}\"\n"), format!("[alerts.webhook]\nurl = \"{hook}\n")] {
+            let shown = problems(&[("syncline.toml", &format!("version = 1\n{text}"))]);
+            assert!(shown.starts_with("syncline.toml:3:") && !shown.contains("T0AB"), "{shown}");
+        }
+        let folder = folder(&[("syncline.toml", &format!("version = 1\n[alerts.webhook]\nurl = \"{hook}\n"))]);
+        let changed = set_key(folder.path(), &folder.path().join(MAIN_FILE), "guard", "staging", true).unwrap_err().to_string();
+        assert!(changed.starts_with("syncline.toml:3:") && changed.contains("no TOML") && !changed.contains("T0AB"), "{changed}");
     }
 
     #[test]

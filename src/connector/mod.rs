@@ -181,8 +181,6 @@ pub struct AttributeSchema {
     pub kind: ValueKind,
     /// May have several values.
     pub multi_valued: bool,
-    /// Imports show it. What is not readable counts as confirmed when it was accepted.
-    pub readable: bool,
 }
 
 /// Changes to send, in the order in which they should be applied.

@@ -411,16 +411,6 @@ impl Engine<'_> {
         options.allow_shrink = self.caution.allow_shrink;
         options.errors_max = self.caution.errors_max;
         options.references_stay = connector.references_stay();
-        if connector.capabilities().export {
-            let schema = self.bridge.wait(connector.schema(&self.cx))?;
-            let names = self.store.names();
-            options.unreadable = schema
-                .attributes
-                .iter()
-                .filter(|attribute| !attribute.readable)
-                .filter_map(|attribute| names.find(&attribute.name))
-                .collect();
-        }
         let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
         let request = ImportRequest { kind, attributes };
         let stream = self.bridge.wait(connector.import(&self.cx, request.clone()))?;

@@ -15,7 +15,7 @@ use crate::store::{ChangeSet, Snapshot, Store, StoreError, Watch};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 pub use super::push::PushError;
 pub use super::shared::Pair;
@@ -41,8 +41,31 @@ pub struct AgentSettings {
     pub staging: bool,
     /// Who we are: where somebody else writes, nothing is sent. `None` does not look.
     pub installation: Option<Installation>,
+    /// Shared with every other agent that works on the same store.
+    pub turn: AgentTurn,
     /// Hears what happened, after it is committed.
     pub events: Arc<dyn EventSink>,
+}
+
+/// The turn to work on passwords. Agents of one store share it: whoever has it is the only one that reads, sends and notes, so that no
+/// answer for an older password comes behind a newer one that another agent sent.
+#[derive(Clone, Debug, Default)]
+pub struct AgentTurn(Arc<Mutex<()>>);
+
+impl AgentTurn {
+    /// Somebody has it, and whoever wants it now waits.
+    pub fn is_taken(&self) -> bool {
+        self.0.try_lock().is_err()
+    }
+
+    /// Takes it as soon as it is free. `None`: whoever wanted it gave up first.
+    pub(super) async fn take(&self, cx: &Context) -> Option<OwnedMutexGuard<()>> {
+        tokio::select! {
+            biased;
+            () = cx.cancel.cancelled() => None,
+            turn = Arc::clone(&self.0).lock_owned() => Some(turn),
+        }
+    }
 }
 
 /// Reads password changes and sends them, again and again.
@@ -51,8 +74,9 @@ pub struct Agent {
     pairs: Vec<Pair>,
     pub(super) staging: bool,
     pub(super) installation: Option<Installation>,
-    /// Held during a cycle, so that none overlaps another.
-    pub(super) memory: Mutex<Memory>,
+    /// Held during a cycle or a push, so that none overlaps another.
+    pub(super) turn: AgentTurn,
+    memory: Mutex<Memory>,
 }
 
 /// What may be forgotten when the process ends.
@@ -116,10 +140,10 @@ pub struct DomainReport {
 impl Agent {
     /// An agent; it does nothing before its first cycle.
     pub fn new(settings: AgentSettings) -> Self {
-        let AgentSettings { store, rules, parameters, pairs, staging, installation, events } = settings;
+        let AgentSettings { store, rules, parameters, pairs, staging, installation, turn, events } = settings;
         let targets = pairs.iter().map(|pair| (pair.source, pair.target)).collect();
         let shared = Arc::new(Shared { store, rules, parameters, pairs: targets, events });
-        Self { shared, pairs, staging, installation, memory: Mutex::default() }
+        Self { shared, pairs, staging, installation, turn, memory: Mutex::default() }
     }
 
     /// The directories and their target, in order.
@@ -157,12 +181,13 @@ impl Agent {
         self.tell(cx, PasswordEvent::Stopped);
     }
 
-    /// One cycle over all directories and their domains in turn; what fails in one holds up no other. Waits for a cycle
-    /// that is under way.
+    /// One cycle over all directories and their domains in turn; what fails in one holds up no other. Waits for a cycle or a push
+    /// that is under way, also one of another agent; told to stop meanwhile, it reports nothing.
     ///
     /// # Errors
     /// When the store refuses. What goes wrong with a directory or a target is in the report and is tried again.
     pub async fn cycle(&self, cx: &Context, kind: CycleKind) -> Result<CycleReport, StoreError> {
+        let Some(_turn) = self.turn.take(cx).await else { return Ok(CycleReport::default()) };
         let mut memory = self.memory.lock().await;
         let now = cx.now();
         if kind == CycleKind::Full {

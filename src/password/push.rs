@@ -5,7 +5,7 @@ use super::decision::older;
 use super::flight::deliver;
 use super::outcome::{self, Planned};
 use super::shared::domain_of;
-use crate::connector::{ConnectorError, CredentialError};
+use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError};
 use crate::context::Context;
 use crate::engine::active::Rival;
 use crate::engine::password::{NoRoute, Route, is_disabled};
@@ -52,7 +52,7 @@ pub enum PushError {
 }
 
 impl Agent {
-    /// Sends one account now, whether it was sent before or not. Waits for a cycle that is under way.
+    /// Sends one account now, whether it was sent before or not. Waits for a cycle that is under way, also one of another agent.
     ///
     /// # Errors
     /// Why it was not sent. An account that the target refuses is no error of ours: the status says so.
@@ -67,7 +67,10 @@ impl Agent {
     }
 
     async fn push_account(&self, cx: &Context, account: CsId) -> Result<PasswordStatus, PushError> {
-        let _memory = self.memory.lock().await;
+        let Some(_turn) = self.turn.take(cx).await else {
+            let message = "told to stop before the cycle that is under way came to its end";
+            return Err(ConnectorError::new(ConnectorErrorKind::Cancelled, message).into());
+        };
         let pair = self.pair_of(account).ok_or(PushError::NoRoute(NoRoute::NotPaired))?;
         if self.staging {
             return Err(PushError::Staging);

@@ -112,7 +112,7 @@ impl PairState {
         Ok(if state.target == target.0 { state } else { Self { target: target.0, ..Self::default() } })
     }
 
-    /// The agent is the only one that writes it.
+    /// Whoever has the agents' turn is the only one that writes it.
     pub(super) fn write(&self, changes: &mut ChangeSet, source: ConnectorId) -> Result<(), StoreError> {
         PAIR.put(changes, source, Some(self))
     }
@@ -154,7 +154,7 @@ impl DomainState {
         Ok(kept_of(domain).read(snapshot, source)?.or_forgotten().unwrap_or_default())
     }
 
-    /// The agent is the only one that writes it.
+    /// Whoever has the agents' turn is the only one that writes it.
     pub(super) fn write(&self, changes: &mut ChangeSet, source: ConnectorId, domain: &str) -> Result<(), StoreError> {
         kept_of(domain).put(changes, source, Some(self))
     }

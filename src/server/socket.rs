@@ -52,12 +52,12 @@ impl Caller {
 
     /// A piece for the caller's standard output.
     pub fn result(&self, text: &str) {
-        self.put(&Answer::Result(text.to_owned()), WAITING_MAX);
+        pieces(text).for_each(|piece| self.put(&Answer::Result(piece.to_owned()), WAITING_MAX));
     }
 
     /// A piece for the caller's standard error.
     pub fn note(&self, text: &str) {
-        self.put(&Answer::Note(text.to_owned()), WAITING_MAX);
+        pieces(text).for_each(|piece| self.put(&Answer::Note(piece.to_owned()), WAITING_MAX));
     }
 
     /// A piece of a progress bar, which is dropped when the caller does not keep up.
@@ -145,6 +145,18 @@ impl Caller {
     }
 }
 
+/// A text in pieces that fit a message each, however long it is: a document is one line.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (piece, behind) = rest.split_at(rest.floor_char_boundary(PIECE_MAX));
+        rest = behind;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// The longest piece of a text in a message, in octets. Written as JSON it has six times as many at most.
+const PIECE_MAX: usize = 256 << 10;
 /// Progress that nobody reads is dropped behind so many octets,
 const PROGRESS_MAX: usize = 1 << 20;
 /// and everything else is kept up to so many.
@@ -299,6 +311,11 @@ mod tests {
 
     struct Echo;
 
+    /// More than one message may have, in characters of several octets and some that JSON writes with six.
+    fn large() -> String {
+        "\u{1}–ä\"x".repeat(5 << 20)
+    }
+
     /// Far more than a socket takes before it is read.
     const FLOOD: usize = 20_000;
 
@@ -312,6 +329,11 @@ mod tests {
                         std::thread::yield_now();
                     }
                     7
+                }
+                Some("large") => {
+                    caller.result(&large());
+                    caller.note(&large());
+                    0
                 }
                 Some("flood") => {
                     for number in 0..FLOOD {
@@ -365,6 +387,16 @@ mod tests {
             let never = CancellationToken::new();
             let (code, results, notes) = call(path, &["cs", "show"], &never).unwrap();
             assert_eq!((code, results.as_str(), notes.as_str()), (0, "cs show", "done\n"));
+        });
+    }
+
+    #[test]
+    fn a_result_may_be_longer_than_a_message() {
+        with_service(|path| {
+            let (code, results, notes) = call(path, &["large"], &CancellationToken::new()).unwrap();
+            let wanted = large();
+            assert!(wanted.len() > 16 << 20 && results == wanted && notes == wanted, "{} {} octets", results.len(), notes.len());
+            assert_eq!(code, 0);
         });
     }
 

@@ -4,7 +4,7 @@
 use super::herald::Herald;
 use super::pulse::{Pulse, Signs};
 use super::supervisor::Duties;
-use crate::config::Config;
+use crate::config::{Config, GuardTable};
 use crate::context::Context;
 use crate::events::Event;
 use crate::model::Timestamp;
@@ -60,6 +60,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(30);
 /// A disk that does its work for so long is well again.
 const SETTLED: Duration = Duration::from_hours(2);
 
+/// An editor has written a file within this time after it took the old one away.
+const REPLACED_WITHIN: Duration = Duration::from_secs(1);
 /// A cycle waits so long for a run that somebody started by hand, and is tried again behind it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -124,12 +126,20 @@ impl Station {
         self.service().tell(self.cx.now(), event);
     }
 
-    /// Takes over a configuration that was changed. One that cannot be used is told once, and the old one goes on.
+    /// Takes over a configuration that was changed. One that cannot be used is told once, and the old one goes on, with the stricter
+    /// guards of both.
     pub fn reload(&self) {
         // Held to the end: who looks meanwhile must not go on with the old one.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // A file that is just being replaced or removed is no trouble: the second look finds it settled.
-        match Config::stamp(&self.folder).or_else(|_| Config::stamp(&self.folder)) {
+        let stamp = || Config::stamp(&self.folder).or_else(|_| Config::stamp(&self.folder));
+        let mut found = stamp();
+        if found.as_ref().is_ok_and(|found| *seen != Some(*found)) && self.lacks_rules() {
+            // Without them everything would be synchronized anew, by rules that nobody means.
+            std::thread::sleep(REPLACED_WITHIN);
+            found = stamp();
+        }
+        match found {
             Ok(found) if *seen == Some(found) => {}
             Ok(found) => {
                 *seen = Some(found);
@@ -143,6 +153,12 @@ impl Station {
         }
     }
 
+    /// A file of rules that counts is gone or empty: removed, or just being written by somebody's editor.
+    fn lacks_rules(&self) -> bool {
+        let empty = |name: &str| std::fs::metadata(self.folder.join(name)).map_or(true, |metadata| metadata.len() == 0);
+        self.service().config().rule_files.iter().any(|file| !file.text.is_empty() && empty(&file.name))
+    }
+
     /// Makes the service anew from configuration and store, whether a file changed or not.
     pub fn renew(&self) {
         let _seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,9 +166,8 @@ impl Station {
     }
 
     fn take_over(&self) {
-        match self.reconfigured() {
-            Ok(service) => {
-                *self.service.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(service);
+        match self.reconfigured().and_then(|service| self.swap(service)) {
+            Ok(()) => {
                 *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 self.tell(&Event::ConfigurationTaken);
                 self.changed.send_modify(|generation| *generation += 1);
@@ -161,8 +176,31 @@ impl Station {
         }
     }
 
-    /// The configuration that lies in the folder does not count. Told once.
-    fn refuse(&self, message: String) {
+    /// Puts a service in the place of the one that counts.
+    fn swap(&self, service: Service) -> Result<(), ServiceError> {
+        service.take_effect()?;
+        *self.service.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(service);
+        Ok(())
+    }
+
+    /// Whatever else is wrong with the folder: where its main file asks for stricter guards than count now, those count at once. Staging
+    /// mode is for emergencies, and must not wait until somebody has mended another file.
+    fn tighten(&self) -> Result<(), ServiceError> {
+        let service = self.service();
+        let now = &service.config().guard;
+        let Some(guard) = GuardTable::stated(&self.folder).map(|stated| now.stricter(&stated)).filter(|guard| guard != now) else {
+            return Ok(());
+        };
+        self.swap(service.reconfigured(Config { guard, ..service.config().clone() })?)?;
+        self.changed.send_modify(|generation| *generation += 1);
+        Ok(())
+    }
+
+    /// The configuration that lies in the folder does not count, but for stricter guards. Told once.
+    fn refuse(&self, mut message: String) {
+        if let Err(error) = self.tighten() {
+            message = format!("{message}; and its stricter guards, if it has any, could not be heeded: {error}");
+        }
         let known = self.refused.lock().unwrap_or_else(PoisonError::into_inner).replace(message.clone());
         if known.as_ref() != Some(&message) {
             self.tell(&Event::ConfigurationRefused { message });
@@ -332,6 +370,82 @@ mod tests {
         (0..3).for_each(|_| station.reload());
         assert_eq!(station.refused(), None);
         assert_eq!(told(&station, 7062).len(), 1);
+    }
+
+    /// Rules that do not compile.
+    const BROKEN: &str = "[[rule]]\nname = 7\n";
+
+    #[test]
+    fn nothing_of_a_refused_configuration_counts_but_stricter_guards() {
+        let (store, runtime) = (Store::in_memory().unwrap(), tokio::runtime::Runtime::new().unwrap());
+        let (folder, station) = station(&store, &runtime);
+        let main = folder.path().join("syncline.toml");
+        for name in ["rules", "connectors"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let rules = folder.path().join("rules/10-own.toml");
+        let guard = |text: &str| std::fs::write(&main, format!("version = 1\n[guard]\n{text}")).unwrap();
+        let counts = || station.service().limits();
+        guard("max_deletes = 20\nstaging = true\n");
+        station.reload();
+        assert_eq!((counts().deletes_max, counts().staging), (Some(20), true));
+
+        // A connector that nobody knows, and looser guards, beside rules that cannot be used.
+        guard("max_deletes = 100000\nstaging = false\n");
+        std::fs::write(&rules, BROKEN).unwrap();
+        std::fs::write(folder.path().join("connectors/hr.toml"), "kind = \"ldif\"\npath = \"hr.ldif\"\n").unwrap();
+        station.reload();
+        assert!(station.refused().is_some());
+        assert_eq!((counts().deletes_max, counts().staging), (Some(20), true));
+        assert!(station.service().config().guard.staging);
+        let number = store.snapshot().unwrap().state(ConnectorId(0), "connector-number/hr").unwrap();
+        assert_eq!(number, None, "it has a number already");
+
+        // Stricter ones count at once, and are shown; they stay until a configuration is accepted.
+        guard("max_deletes = 3\n");
+        station.reload();
+        guard("max_deletes = 500\n");
+        station.reload();
+        assert_eq!((counts().deletes_max, counts().staging), (Some(3), true));
+        assert_eq!(station.service().config().guard.max_deletes, 3);
+        std::fs::remove_file(&rules).unwrap();
+        station.reload();
+        assert_eq!(station.refused(), None);
+        assert_eq!((counts().deletes_max, counts().staging), (Some(500), false));
+        let number = store.snapshot().unwrap().state(ConnectorId(0), "connector-number/hr").unwrap();
+        assert!(number.is_some(), "its number is kept");
+    }
+
+    #[test]
+    fn rules_that_are_being_replaced_are_not_taken_for_removed() {
+        let (store, runtime) = (Store::in_memory().unwrap(), tokio::runtime::Runtime::new().unwrap());
+        let (folder, station) = station(&store, &runtime);
+        let rules = folder.path().join("rules/10-own.toml");
+        std::fs::create_dir(folder.path().join("rules")).unwrap();
+        std::fs::write(&rules, "# nothing yet\n").unwrap();
+        station.reload();
+        let count = || station.service().config().rule_files.len();
+        assert_eq!((count(), told(&station, 7062).len()), (1, 1));
+        for gone in [true, false] {
+            if gone {
+                std::fs::remove_file(&rules).unwrap();
+            } else {
+                std::fs::write(&rules, "").unwrap();
+            }
+            let editor = std::thread::spawn({
+                let rules = rules.clone();
+                move || {
+                    std::thread::sleep(REPLACED_WITHIN / 4);
+                    std::fs::write(rules, "# nothing yet\n").unwrap();
+                }
+            });
+            station.reload();
+            editor.join().unwrap();
+            assert_eq!((count(), told(&station, 7062).len()), (1, 1), "gone: {gone}");
+        }
+        std::fs::remove_file(&rules).unwrap();
+        station.reload();
+        assert_eq!((count(), told(&station, 7062).len()), (0, 2), "removed for good");
     }
 
     #[test]

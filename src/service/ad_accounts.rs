@@ -150,8 +150,8 @@ impl AdAccounts {
     /// # Errors
     /// When there are no threads for connections.
     pub fn new(config: Config) -> Result<Self, ServiceError> {
-        let failed = |error| ServiceError::Usage(format!("no threads for connections can be started: {error}"));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(ServiceError::no_threads)?;
         Ok(Self { config, runtime })
     }
 

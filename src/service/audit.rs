@@ -3,6 +3,7 @@
 //!
 //! An act is written down when it begins and when it ends, so that one whose process was killed does not go unseen.
 
+use super::support_mask::typed;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -26,7 +27,7 @@ pub struct Act {
     pub at: String,
     /// Who did it: the account of the calling process.
     pub by: String,
-    /// The command as it was typed. Commands take no secrets.
+    /// The command as it was typed, without what may be a secret.
     pub command: Vec<String>,
     /// A running service did it.
     pub in_service: bool,
@@ -54,12 +55,12 @@ impl AuditLog {
         &self.path
     }
 
-    /// Writes one act to the end, down to the disk. Only this user may read the file.
+    /// Writes one act to the end, down to the disk, without what may be a secret of what was typed. Only this user may read the file.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn append(&self, act: &Act) -> io::Result<()> {
-        let mut line = serde_json::to_vec(act)?;
+        let mut line = serde_json::to_vec(&Act { command: typed(&act.command), ..act.clone() })?;
         line.push(b'\n');
         let mut file = OpenOptions::new().append(true).create(true).read(true).mode(0o600).open(&self.path)?;
         // A line that a crash cut off must not swallow this one.
@@ -94,7 +95,8 @@ impl AuditLog {
             }
             let mut line = Vec::new();
             while reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? > 0 {
-                acts.extend(serde_json::from_slice::<Act>(&line).ok());
+                // Earlier releases wrote what was typed.
+                acts.extend(serde_json::from_slice::<Act>(&line).ok().map(|act| Act { command: typed(&act.command), ..act }));
                 line.clear();
             }
             let mut acts = once_each(acts);
@@ -174,6 +176,19 @@ mod tests {
         let older =
             br#"{"at":"a","by":"b","command":[],"in_service":false,"exit_code":0,"configuration_before":"","configuration_after":""}"#;
         assert_eq!(serde_json::from_slice::<Act>(older).unwrap().exit_code, Some(0), "as it was written before");
+    }
+
+    #[test]
+    fn secrets_that_were_typed_are_not_kept_and_those_of_earlier_releases_not_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = AuditLog::beside(&folder.path().join("s.redb"));
+        let typed = "config set alerts.webhook.url https://hooks.example/T0AB";
+        let act = Act { command: typed.split(' ').map(str::to_owned).collect(), ..act(1) };
+        log.append(&act).unwrap();
+        let kept = std::fs::read_to_string(log.path()).unwrap();
+        assert!(kept.contains("https://hooks.example/…") && !kept.contains("T0AB"), "{kept}");
+        std::fs::write(log.path(), serde_json::to_string(&act).unwrap() + "\n").unwrap();
+        assert_eq!(log.newest(1).unwrap().0[0].command[3], "https://hooks.example/…");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::connector_file::{credentials_of, file_of, write_new};
 use super::{Service, ServiceError};
 use crate::config::{
-    Config, ConfigProblem, ConnectorKind, CredentialReference, check_connector, check_connector_name, connector_keys, replace_file,
+    Config, ConfigProblem, ConnectorKind, CredentialReference, check_connector, check_connector_name, connector_keys, no_toml, replace_file,
 };
 use serde::Serialize;
 use std::path::Path;
@@ -160,7 +160,8 @@ fn parsed(path: &Path, shown: &Path) -> Result<(String, DocumentMut), ServiceErr
         return Err(problem("is longer than the settings of any connector".to_owned()));
     }
     let text = std::fs::read_to_string(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
-    let document = text.parse().map_err(|error: toml_edit::TomlError| problem(format!("is no TOML: {error}")))?;
+    let document =
+        text.parse().map_err(|error: toml_edit::TomlError| no_toml(Path::new(""), shown, &text, (error.message(), error.span())))?;
     Ok((text, document))
 }
 

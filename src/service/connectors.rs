@@ -42,13 +42,13 @@ pub struct ConnectorLine {
     pub objects: u64,
 }
 
-/// Gives every configured connector its number: the one its name had before, or the next that no name ever had.
-pub(super) fn number(config: &Config, store: &Store) -> Result<BTreeMap<ConnectorId, String>, ServiceError> {
-    let snapshot = store.snapshot()?;
-    let first = next_number(&snapshot)?;
+/// The number of every configured connector: the one its name had before, or the next that no name ever had; and what is to be
+/// written of that, which [`keep`] does when the configuration counts.
+pub(super) fn number(config: &Config, snapshot: &Snapshot) -> Result<(BTreeMap<ConnectorId, String>, ChangeSet), ServiceError> {
+    let first = next_number(snapshot)?;
     let (mut next, mut changes, mut connectors) = (first, ChangeSet::new(), BTreeMap::new());
     for connector in &config.connectors {
-        let id = match known_number(&snapshot, &connector.name)? {
+        let id = match known_number(snapshot, &connector.name)? {
             Some(id) => id,
             None if next == u16::MAX => return Err(ServiceError::Usage("this store has no more numbers for connectors".to_owned())),
             None => {
@@ -69,10 +69,25 @@ pub(super) fn number(config: &Config, store: &Store) -> Result<BTreeMap<Connecto
     if next != first {
         changes.states.push((INSTALLATION, NEXT.to_owned(), Some(next.to_le_bytes().to_vec())));
     }
-    if !changes.is_empty() {
-        store.apply(changes)?;
-    }
-    Ok(connectors)
+    Ok((connectors, changes))
+}
+
+/// Keeps the numbers that connectors were given, for good.
+///
+/// # Errors
+/// When the store refuses, or others were given meanwhile.
+pub(super) fn keep(config: &Config, store: &Store, given: &BTreeMap<ConnectorId, String>) -> Result<(), ServiceError> {
+    store.update(|snapshot| {
+        Ok(match number(config, snapshot) {
+            Ok((connectors, changes)) if connectors == *given => (changes, Ok(())),
+            Ok(_) => {
+                let message = "connectors got other numbers meanwhile".to_owned();
+                let hint = "`syncline connector list` names them; it is tried again with the next change".to_owned();
+                (ChangeSet::new(), Err(ServiceError::NotReady { message, hint }))
+            }
+            Err(error) => (ChangeSet::new(), Err(error)),
+        })
+    })?
 }
 
 /// Stands for what a connector's configuration selects: with another value everything has to be read again.

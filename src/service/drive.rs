@@ -208,8 +208,7 @@ impl Service {
         if let Some(handle) = &self.facilities.runtime {
             return Ok(Threads::Lent(handle.clone()));
         }
-        let failed = |error| ServiceError::Usage(format!("no threads for connections can be started: {error}"));
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map(Threads::Own).map_err(failed)
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map(Threads::Own).map_err(ServiceError::no_threads)
     }
 
     /// Does asynchronous work on threads for connections; an interrupt or a request to terminate asks it to end.

@@ -6,6 +6,7 @@ use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, EntraFile};
 use crate::context::Context;
 use crate::engine::export::Limits;
+use crate::password::agent::AgentTurn;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +44,8 @@ impl Default for Facilities {
 /// The password agent of this process, if it has one.
 #[derive(Debug, Default)]
 pub(super) struct PasswordLoop {
+    /// Of all agents of this process: the one that goes on, and those that commands make.
+    pub(super) turn: AgentTurn,
     runs: AtomicBool,
     wake: Notify,
 }

@@ -80,6 +80,11 @@ pub(super) fn export_limits(guard: &GuardTable) -> ExportLimits {
 }
 
 impl Service {
+    /// The limits that exports of this process heed now.
+    pub fn limits(&self) -> ExportLimits {
+        self.facilities.limits.now()
+    }
+
     /// The guards and how they stand.
     ///
     /// # Errors

@@ -236,6 +236,9 @@ pub enum ServiceError {
     /// Something else runs, and runs follow each other.
     #[error("{0} is running, and runs follow each other")]
     Busy(String),
+    /// The machine does not give what is needed: threads, random numbers, a file.
+    #[error("{0}")]
+    Environment(String),
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
@@ -246,6 +249,13 @@ pub enum ServiceError {
 
 fn problems(problems: &[RuleProblem]) -> String {
     problems.iter().filter(|problem| problem.severity == Severity::Error).map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl ServiceError {
+    /// The system starts no threads.
+    fn no_threads(error: std::io::Error) -> Self {
+        Self::Environment(format!("no threads for connections can be started: {error}"))
+    }
 }
 
 impl From<ConfigProblem> for ServiceError {
@@ -270,7 +280,7 @@ impl Service {
             return Err(ServiceError::NoStore(store_path));
         }
         let store = Store::open(&store_path, StoreOptions { cache_octets: config.limits.cache_mib.max(1) << 20 })?;
-        Self::with_store(config, store, store_path, facilities)
+        Self::counting(config, store, store_path, facilities)
     }
 
     /// As [`Self::open`], for a process that does many things at once: connections use its runtime, and signals are its
@@ -290,10 +300,10 @@ impl Service {
     pub fn on_store(config: Config, store: Store, runtime: tokio::runtime::Handle) -> Result<Self, ServiceError> {
         let path = config.store.clone();
         let facilities = Arc::new(Facilities { runtime: Some(runtime), ..Facilities::default() });
-        Self::with_store(config, store, path, facilities)
+        Self::counting(config, store, path, facilities)
     }
 
-    /// The same store under another configuration. Work that runs goes on with the old one.
+    /// The same store under another configuration, to look at: it does not count before [`Self::take_effect`].
     ///
     /// # Errors
     /// When the store refuses, or the configuration names another one.
@@ -312,11 +322,27 @@ impl Service {
         self.facilities.turn.running()
     }
 
+    /// From now on this configuration counts: its connectors have their numbers for good, and its limits are heeded, also by exports
+    /// under way. Other work that runs goes on with the configuration before it.
+    ///
+    /// # Errors
+    /// When the store refuses; nothing counts then that did not before.
+    pub fn take_effect(&self) -> Result<(), ServiceError> {
+        connectors::keep(&self.config, &self.store, &self.connectors)?;
+        self.facilities.limits.set(export_limits(&self.config.guard));
+        Ok(())
+    }
+
+    fn counting(config: Config, store: Store, store_path: PathBuf, facilities: Arc<Facilities>) -> Result<Self, ServiceError> {
+        let service = Self::with_store(config, store, store_path, facilities)?;
+        service.take_effect()?;
+        Ok(service)
+    }
+
     fn with_store(config: Config, store: Store, store_path: PathBuf, facilities: Arc<Facilities>) -> Result<Self, ServiceError> {
-        let connectors = connectors::number(&config, &store)?;
+        let (connectors, _) = connectors::number(&config, &store.snapshot()?)?;
         let extensions = parameters::kept_extensions(&store, connectors.keys())?;
         let rules = compile_rules(&config, store.names(), &connectors, &extensions).map(Arc::new);
-        facilities.limits.set(export_limits(&config.guard));
         Ok(Self { config, store, store_path, connectors, extensions, rules, facilities })
     }
 

@@ -88,8 +88,7 @@ impl Service {
 /// # Errors
 /// When the system gives no threads for connections.
 pub fn diagnose_unstored(cx: &Context, config: &Config) -> Result<Vec<PasswordDiagnosis>, ServiceError> {
-    let failed = |error| ServiceError::Usage(format!("no threads for connections can be started: {error}"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(ServiceError::no_threads)?;
     let mut found = vec![PasswordDiagnosis::new("machine", "hashing", true, format!("keys are derived by {}", hash::backend()), "")];
     found.extend(runtime.block_on(source_checks(cx, config, &Arc::new(Names::new()))));
     let remedy = "run `syncline cycle start --initial`";

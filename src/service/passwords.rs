@@ -162,6 +162,7 @@ impl Service {
             pairs,
             staging: self.config.guard.staging,
             installation: Some(self.installation()?),
+            turn: self.facilities.passwords.turn.clone(),
             events: journal.clone(),
         });
         Ok(PasswordCrew { agent, journal, target: sender, tenant: started })
@@ -182,11 +183,12 @@ impl Service {
         })
     }
 
-    /// Reads and sends what changed, once; with `full` every account in scope of these directories once more.
+    /// Reads and sends what changed, once; with `full` every account in scope of these directories once more. `waits` is called when
+    /// that begins behind what the agent of this process is doing.
     ///
     /// # Errors
     /// When the agent cannot be set up or the store refuses. What goes wrong with a directory or the tenant is in the report.
-    pub fn password_cycle(&self, cx: &Context, connector: Option<&str>, full: bool) -> Result<CycleReport, ServiceError> {
+    pub fn password_cycle(&self, cx: &Context, connector: Option<&str>, full: bool, waits: impl Fn()) -> Result<CycleReport, ServiceError> {
         let sources = self.enabled_sources()?;
         let asked = connector.map(|name| self.enabled_source(name)).transpose()?;
         if full {
@@ -195,7 +197,10 @@ impl Service {
             }
         }
         // All of them take part: of several accounts of one person, the rank decides across directories.
-        self.with_agent(cx, &sources, async |crew| Ok(crew.agent.cycle(cx, CycleKind::Changes).await?))
+        self.with_agent(cx, &sources, async |crew| {
+            self.tell_of_wait(&waits);
+            Ok(crew.agent.cycle(cx, CycleKind::Changes).await?)
+        })
     }
 
     /// The end of a cycle of runs: passwords of accounts that it brought to the tenant. Nothing when no directory takes part.
@@ -223,13 +228,20 @@ impl Service {
         })
     }
 
-    /// Sends the password of one account now.
+    fn tell_of_wait(&self, waits: impl Fn()) {
+        if self.facilities.passwords.turn.is_taken() {
+            waits();
+        }
+    }
+
+    /// Sends the password of one account now. `waits` is called when that begins behind what the agent of this process is doing.
     ///
     /// # Errors
     /// When the agent cannot be set up, or the account could not be sent; the message says why.
-    pub fn push_password(&self, cx: &Context, account: CsId) -> Result<PasswordStatus, ServiceError> {
+    pub fn push_password(&self, cx: &Context, account: CsId, waits: impl Fn()) -> Result<PasswordStatus, ServiceError> {
         let sources = self.enabled_sources()?;
         self.with_agent(cx, &sources, async |crew| {
+            self.tell_of_wait(&waits);
             crew.agent.push(cx, account).await.map_err(|error| match error {
                 PushError::Store(error) => ServiceError::Store(error),
                 other => ServiceError::NotSent(other.to_string()),

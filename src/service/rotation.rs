@@ -65,7 +65,7 @@ fn made_up() -> Result<SecretString, ServiceError> {
     let random = SystemRandom::new();
     let mut octets = Zeroizing::new([0_u8; LENGTH]);
     loop {
-        random.fill(octets.as_mut()).map_err(|_| ServiceError::Usage("this machine gives no random numbers".to_owned()))?;
+        random.fill(octets.as_mut()).map_err(|_| ServiceError::Environment("this machine gives no random numbers".to_owned()))?;
         let text: Zeroizing<String> = Zeroizing::new(octets.iter().map(|octet| char::from(KINDS[usize::from(octet & 63)])).collect());
         let has = |kind: fn(&u8) -> bool| text.as_bytes().iter().any(kind);
         if has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit) && has(u8::is_ascii_punctuation) {

@@ -282,7 +282,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("syncline.toml"), "version = 1\n").unwrap();
         let config = Config::load(folder.path()).unwrap();
-        Service::with_store(config, store.clone(), folder.path().join("syncline.redb"), Arc::default()).unwrap()
+        Service::counting(config, store.clone(), folder.path().join("syncline.redb"), Arc::default()).unwrap()
     }
 
     fn suspension() -> Suspension {

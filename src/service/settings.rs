@@ -1,9 +1,10 @@
 //! Settings by name: what counts now and where it comes from, and changing one of them in its file.
 
+use super::support_mask::SECRET_ADDRESS;
 use super::{Service, ServiceError, compile_configured};
 use crate::config::{
     Config, ConfigProblem, ConnectorConfig, ConnectorSettings, CredentialReference, Edit, MAIN_FILE, SettingKey, SettingKind, change_file,
-    check_folder, connector_keys, setting_keys,
+    check_folder, connector_keys, mask_addresses, no_toml, setting_keys,
 };
 use crate::rules::Severity;
 use serde::Serialize;
@@ -175,28 +176,36 @@ fn needs(config: &Config, connector: &ConnectorConfig, found: &mut Vec<ConfigFin
 /// # Errors
 /// When the file cannot be read.
 pub fn settings(folder: &Path) -> Result<Vec<SettingView>, ServiceError> {
-    views(&folder.join(MAIN_FILE), setting_keys())
+    views(folder, &folder.join(MAIN_FILE), setting_keys())
 }
 
-fn views(path: &Path, keys: Vec<SettingKey>) -> Result<Vec<SettingView>, ServiceError> {
-    let table = table_of(path)?;
+fn views(folder: &Path, path: &Path, keys: Vec<SettingKey>) -> Result<Vec<SettingView>, ServiceError> {
+    let table = table_of(folder, path)?;
     let view = |about: SettingKey| {
         let written = at(&table, &about.key);
-        SettingView { value: written.map_or_else(|| about.default.clone(), json), written: written.is_some(), about }
+        SettingView { value: shown(&about.key, written.map_or_else(|| about.default.clone(), json)), written: written.is_some(), about }
     };
     Ok(keys.into_iter().map(view).collect())
 }
 
-fn table_of(path: &Path) -> Result<toml::Table, ServiceError> {
-    let unread = |message: String| ServiceError::from(ConfigProblem::of_file(path, message));
-    let text = std::fs::read_to_string(path).map_err(|error| unread(format!("cannot be read: {error}")))?;
-    text.parse().map_err(|error| unread(format!("is no TOML: {error}")))
+fn table_of(folder: &Path, path: &Path) -> Result<toml::Table, ServiceError> {
+    let unread = |error| ServiceError::from(ConfigProblem::of_file(path, format!("cannot be read: {error}")));
+    let text = std::fs::read_to_string(path).map_err(unread)?;
+    text.parse().map_err(|error: toml::de::Error| no_toml(folder, path, &text, (error.message(), error.span())).into())
 }
 
 fn at<'t>(table: &'t toml::Table, key: &str) -> Option<&'t toml::Value> {
     let mut names = key.split('.');
     let first = table.get(names.next()?)?;
     names.try_fold(first, |value, name| value.get(name))
+}
+
+/// A value as it is told. What stands behind the host of some addresses is a secret.
+fn shown(key: &str, value: serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::String(text) if key == SECRET_ADDRESS => mask_addresses(&text, str::to_owned).into(),
+        other => other,
+    }
 }
 
 fn json(value: &toml::Value) -> serde_json::Value {
@@ -219,7 +228,7 @@ impl Service {
     /// When there is no such connector, or its file cannot be read.
     pub fn connector_settings(&self, name: &str) -> Result<Vec<SettingView>, ServiceError> {
         let connector = self.configured(name)?;
-        views(&connector.file, connector_keys(connector.kind()))
+        views(&self.config.folder, &connector.file, connector_keys(connector.kind()))
     }
 
     /// Changes a setting of a connector's file; without a value its default counts again.
@@ -261,7 +270,7 @@ fn change(
     if about.kind == SettingKind::Table {
         return Err(ServiceError::Usage(format!("{key} is more than a value: write it into {}", path.display())));
     }
-    let before = at(&table_of(path)?, key).map_or_else(|| about.default.clone(), json);
+    let before = at(&table_of(folder, path)?, key).map_or_else(|| about.default.clone(), json);
     let names: Vec<&str> = key.split('.').collect();
     let wanted = value.map(|value| value_of(about, value)).transpose()?;
     let edit = wanted.clone().map_or(Edit::Take, Edit::Put);
@@ -270,7 +279,13 @@ fn change(
         Some(wanted) => wanted.to_string().trim().parse::<toml::Value>().map_or(serde_json::Value::Null, |value| json(&value)),
         None => about.default.clone(),
     };
-    Ok(SettingChange { file: path.strip_prefix(folder).unwrap_or(path).to_owned(), key: key.to_owned(), before, after, done })
+    Ok(SettingChange {
+        file: path.strip_prefix(folder).unwrap_or(path).to_owned(),
+        key: key.to_owned(),
+        before: shown(key, before),
+        after: shown(key, after),
+        done,
+    })
 }
 
 /// A value as it was typed, in the form that the file needs.

@@ -24,8 +24,8 @@ impl Surveyor {
     /// # Errors
     /// When the system gives none.
     pub fn new() -> Result<Self, ServiceError> {
-        let failed = |error| ServiceError::Usage(format!("no threads for connections can be started: {error}"));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(ServiceError::no_threads)?;
         Ok(Self { runtime })
     }
 

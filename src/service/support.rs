@@ -97,7 +97,9 @@ impl Service {
             if with_names { event } else { impersonal_event(event) }
         });
         let (mut acts, _) = AuditLog::beside(&self.store_path).newest(ACTS).unwrap_or_default();
-        if !with_names {
+        if with_names {
+            acts.iter_mut().flat_map(|act| &mut act.command).for_each(|word| *word = support_mask::text(word));
+        } else {
             // What somebody typed may name a person; which command it was does not.
             for act in &mut acts {
                 act.command = plain(&act.command);
@@ -157,7 +159,7 @@ fn shown(folder: &Path, path: &Path) -> String {
 }
 
 fn text_of(path: &Path) -> Result<String, ServiceError> {
-    let failed = |error: std::io::Error| ServiceError::Usage(format!("{}: {error}", path.display()));
+    let failed = |error: std::io::Error| ServiceError::Environment(format!("{} cannot be read: {error}", path.display()));
     if std::fs::metadata(path).map_err(failed)?.len() > FILE_MAX {
         return Ok(format!("left_out = \"longer than {FILE_MAX} octets\""));
     }
@@ -203,6 +205,12 @@ fn machine() -> BTreeMap<&'static str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_nobodys_wrong_call() {
+        let gone = text_of(Path::new("/nonexistent/connectors/corp.toml")).unwrap_err();
+        assert!(matches!(&gone, ServiceError::Environment(message) if message.contains("corp.toml cannot be read")), "{gone}");
+    }
 
     #[test]
     fn events_lose_their_people() {

@@ -1,12 +1,15 @@
 //! What a configuration may say to a stranger: its tables without comments, addresses without what stands behind the host, and
 //! nothing that looks like a key. Without names, accounts and receivers of mail are left out, too.
 
+use crate::config::mask_addresses;
 use toml::Value;
 
 /// What stands for a text that is left out.
 const LEFT_OUT: &str = "(left out)";
 /// Keys whose texts name a person or an account.
 const PERSONAL: [&str; 5] = ["bind_name", "account", "user", "from", "to"];
+/// The setting whose address is a secret behind its host: whoever has it can write to people.
+pub(super) const SECRET_ADDRESS: &str = "alerts.webhook.url";
 /// Words within a key that announce a secret. References to secrets are tables, and name them under `credential`.
 const SECRET: [&str; 5] = ["password", "passwd", "secret", "token", "private_key"];
 /// A word of letters of both sizes and digits that is as long as this is a key or may be one,
@@ -48,31 +51,39 @@ fn mask(key: &str, value: &mut Value, with_names: bool) {
 }
 
 /// A text without what is secret of addresses, and without keys.
-fn text(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let scheme = rest[..at].rfind(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c))).map_or(0, |last| {
-            // What stands before a scheme may have more than one octet.
-            last + rest[last..].chars().next().map_or(0, char::len_utf8)
+pub(super) fn text(text: &str) -> String {
+    mask_addresses(text, without_keys)
+}
+
+/// The words of a command as they may be kept: addresses without what is secret of them, and nothing of what a setting was given whose
+/// name announces a secret. It takes the name of a credential, and somebody types the secret itself one day.
+pub(super) fn typed(words: &[String]) -> Vec<String> {
+    let mut setting = "";
+    let mut kept = Vec::with_capacity(words.len());
+    for word in words {
+        let own = word.split_once('=').filter(|(name, _)| is_secret(name));
+        kept.push(match own {
+            Some((name, _)) => format!("{name}={LEFT_OUT}"),
+            None if !word.starts_with("--") && (is_secret(setting) || (is_address(setting) && !word.contains("://"))) => {
+                LEFT_OUT.to_owned()
+            }
+            None => mask_addresses(word, str::to_owned),
         });
-        out.push_str(&without_keys(&rest[..scheme]));
-        out.push_str(&rest[scheme..at + 3]);
-        let behind = &rest[at + 3..];
-        let end = behind.find(|c: char| c.is_whitespace() || "\"'<>(){},;".contains(c)).unwrap_or(behind.len());
-        let host_end = behind[..end].find(['/', '?', '#', '\\']).unwrap_or(end);
-        let authority = &behind[..host_end];
-        // Whoever signs in by an address stands before its host.
-        out.push_str(authority.rsplit_once('@').map_or(authority, |(_, host)| host));
-        if behind[host_end..end].len() > 1 {
-            out.push_str("/…");
-        } else {
-            out.push_str(&behind[host_end..end]);
-        }
-        rest = &behind[end..];
+        setting = word;
     }
-    out.push_str(&without_keys(rest));
-    out
+    kept
+}
+
+/// A setting that is named after a secret. `secret` alone is a command, and options name files.
+fn is_secret(setting: &str) -> bool {
+    let name = setting.rsplit('.').next().unwrap_or_default();
+    let setting = setting.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"._".contains(&octet)) && setting != "secret";
+    setting && SECRET.iter().any(|word| name.contains(word))
+}
+
+/// The setting whose address is a secret behind its host.
+fn is_address(setting: &str) -> bool {
+    setting == SECRET_ADDRESS
 }
 
 fn without_keys(text: &str) -> String {
@@ -122,6 +133,27 @@ mod tests {
             ("://", "://"),
         ] {
             assert_eq!(text(given), shown);
+        }
+    }
+
+    #[test]
+    fn what_somebody_typed_is_kept_without_its_secrets() {
+        for (line, kept) in [
+            (format!("config set alerts.webhook.url {SLACK}"), "config set alerts.webhook.url https://hooks.slack.example/…"),
+            ("config set alerts.webhook.url hooks.example/T0AB".to_owned(), "config set alerts.webhook.url (left out)"),
+            ("config set alerts.mail.password hunter2".to_owned(), "config set alerts.mail.password (left out)"),
+            ("connector set corp client_secret hunter2".to_owned(), "connector set corp client_secret (left out)"),
+            (
+                "connector add ad corp password=hunter2 url=ldaps://u:p@dc1".to_owned(),
+                "connector add ad corp password=(left out) url=ldaps://dc1",
+            ),
+            ("secret set ad-password --secret-file /run/typed".to_owned(), "secret set ad-password --secret-file /run/typed"),
+            ("export corp --plan=0123456789abcdef0123456789abcdef".to_owned(), "export corp --plan=0123456789abcdef0123456789abcdef"),
+        ] {
+            let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+            let once = typed(&words(&line));
+            assert_eq!(once.join(" "), kept);
+            assert_eq!(typed(&once), once);
         }
     }
 

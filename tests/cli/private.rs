@@ -40,6 +40,36 @@ fn a_bundle_has_no_address_that_is_a_secret_and_no_name_that_was_typed() {
 }
 
 #[test]
+fn an_address_that_is_a_secret_is_nowhere_but_in_its_file() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let set = ["config", "set", "alerts.webhook.url", HOOK];
+    let told = [
+        with_config(&config, &set),
+        with_config(&config, &["--json", "config", "set", "alerts.webhook.url", "http://hooks.slack.example/T0AB12CD3/a1B2c3"]),
+        with_config(&config, &["--json", "config", "show"]),
+        with_config(&config, &["alerts", "show"]),
+        with_config(&config, &["audit", "list"]),
+        with_config(&config, &["--json", "audit", "list"]),
+        with_config(&config, &["support", "bundle", "--with-names"]),
+    ];
+    assert!(fs::read_to_string(config.join("syncline.toml")).expect("text").contains(HOOK));
+    for output in &told {
+        let shown = stdout(output) + &stderr(output);
+        assert!(!shown.contains("T0AB12CD3") && !shown.contains("a1B2c3"), "{shown}");
+    }
+    let codes: Vec<Option<i32>> = told.iter().map(|output| output.status.code()).collect();
+    assert_eq!(codes, [Some(0), Some(4), Some(0), Some(0), Some(0), Some(0), Some(0)]);
+    assert!(stdout(&told[4]).contains("alerts.webhook.url 'https://hooks.slack.example/…'"), "{}", stdout(&told[4]));
+    for file in fs::read_dir(&config).expect("the folder").flatten().map(|file| file.path()).filter(|path| path.is_file()) {
+        let text = fs::read(&file).expect("a file");
+        let holds = text.windows(9).any(|part| part == b"T0AB12CD3");
+        assert_eq!(holds, file.ends_with("syncline.toml"), "{}", file.display());
+    }
+}
+
+#[test]
 fn files_with_values_of_people_are_their_owners_alone() {
     let world = small_world();
     let config = world.path().join("config");

@@ -17,7 +17,7 @@ use syncline::connector::{
 use syncline::context::Context;
 use syncline::events::{Event, EventSink};
 use syncline::model::{CsId, Timestamp};
-use syncline::password::agent::{Agent, AgentSettings, CycleKind, CycleReport, Pair};
+use syncline::password::agent::{Agent, AgentSettings, AgentTurn, CycleKind, CycleReport, Pair};
 use syncline::password::hash::CredentialData;
 use syncline::rules::RunParameters;
 use syncline::store::{ChangeSet, PasswordRecord, Store};
@@ -136,21 +136,24 @@ pub(crate) struct Stage {
     pub(crate) ear: Arc<Ear>,
     pub(crate) cx: Context,
     pub(crate) agent: Agent,
+    turn: AgentTurn,
 }
 
-fn agent_of(store: &Store, source: &Arc<Source>, sender: Arc<dyn PasswordTarget>, ear: &Arc<Ear>, staging: bool) -> Agent {
-    agent_with(store, source, sender, ear, staging, RunParameters::default(), None)
-}
-
-fn agent_with(
-    store: &Store,
-    source: &Arc<Source>,
-    sender: Arc<dyn PasswordTarget>,
-    ear: &Arc<Ear>,
+/// What agents of tests differ in.
+#[derive(Default)]
+struct Manner {
     staging: bool,
     parameters: RunParameters,
     installation: Option<Installation>,
-) -> Agent {
+    turn: AgentTurn,
+}
+
+fn agent_of(store: &Store, source: &Arc<Source>, sender: Arc<dyn PasswordTarget>, ear: &Arc<Ear>, staging: bool) -> Agent {
+    agent_with(store, source, sender, ear, Manner { staging, ..Manner::default() })
+}
+
+fn agent_with(store: &Store, source: &Arc<Source>, sender: Arc<dyn PasswordTarget>, ear: &Arc<Ear>, manner: Manner) -> Agent {
+    let Manner { staging, parameters, installation, turn } = manner;
     let pair = Pair { source: A, source_name: "A".to_owned(), reader: source.clone(), target: T, target_name: "T".to_owned(), sender };
     Agent::new(AgentSettings {
         store: store.clone(),
@@ -159,6 +162,7 @@ fn agent_with(
         pairs: vec![pair],
         staging,
         installation,
+        turn,
         events: ear.clone(),
     })
 }
@@ -184,8 +188,9 @@ impl Stage {
         });
         let ear = Arc::new(Ear::default());
         let cx = Context { clock: clock.clone(), cancel: CancellationToken::new(), seed: 7 };
-        let agent = agent_of(&world.store, &source, target.clone(), &ear, false);
-        let stage = Self { world, clock, source, target, ear, cx, agent };
+        let turn = AgentTurn::default();
+        let agent = agent_with(&world.store, &source, target.clone(), &ear, Manner { turn: turn.clone(), ..Manner::default() });
+        let stage = Self { world, clock, source, target, ear, cx, agent, turn };
         stage.synchronized(true);
         stage
     }
@@ -219,15 +224,22 @@ impl Stage {
     /// The process begins again, as one of several that might write to the target.
     pub(crate) fn installed(&mut self, id: &str, name: &str) {
         let installation = Some(Installation { id: id.to_owned(), name: name.to_owned() });
-        let (store, parameters) = (&self.world.store, RunParameters::default());
-        self.agent = agent_with(store, &self.source, self.target.clone(), &self.ear, false, parameters, installation);
+        let manner = Manner { installation, ..Manner::default() };
+        self.agent = agent_with(&self.world.store, &self.source, self.target.clone(), &self.ear, manner);
     }
 
     /// The process begins again, and the rules read other parameters of the directory.
     pub(crate) fn with_parameter(&mut self, name: &str, value: &str) {
         let own = BTreeMap::from([(name.to_owned(), value.to_owned())]);
         let parameters = RunParameters { parameters: BTreeMap::from([(A, own)]), ..RunParameters::default() };
-        self.agent = agent_with(&self.world.store, &self.source, self.target.clone(), &self.ear, false, parameters, None);
+        let manner = Manner { parameters, ..Manner::default() };
+        self.agent = agent_with(&self.world.store, &self.source, self.target.clone(), &self.ear, manner);
+    }
+
+    /// Another agent of the same process, as a command makes one.
+    pub(crate) fn second_agent(&self) -> Agent {
+        let manner = Manner { turn: self.turn.clone(), ..Manner::default() };
+        agent_with(&self.world.store, &self.source, self.target.clone(), &self.ear, manner)
     }
 
     /// Somebody gets an account in a domain, with the password `first-NAME`.

@@ -6,10 +6,14 @@ use crate::rules;
 use crate::world::World;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use std::time::Duration;
 use syncline::connector::PasswordChange;
+use syncline::context::Context;
 use syncline::model::Timestamp;
+use syncline::password::agent::{CycleKind, PushError};
 use syncline::password::hash::NtHash;
 use syncline::store::PasswordStatus;
+use tokio_util::sync::CancellationToken;
 
 /// So many that the first batch goes out before the directory has told everything.
 const PEOPLE: usize = 50;
@@ -131,4 +135,54 @@ async fn deleted_meanwhile_it_counts_as_gone() {
     stage.after(2).await;
     let record = stage.record(ONE);
     assert_eq!((record.status, record.routed, record.sent), (PasswordStatus::SourceConnectorNotPresent, false, None));
+}
+
+/// What a command does while the agent of the service has older passwords out goes behind them: sent beside them it would be
+/// overtaken, and nobody would ask the directory for the newer one again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_agent_waits_for_what_the_first_has_out() {
+    for push in [false, true] {
+        let stage = staffed();
+        let (second, account) = (stage.second_agent(), stage.id(ONE));
+        let work = async {
+            if push {
+                second.push(&stage.cx, account).await.map(drop)
+            } else {
+                second.cycle(&stage.cx, CycleKind::Changes).await.map(drop).map_err(PushError::Store)
+            }
+        };
+        let (first, command) = tokio::join!(stage.cycle(), async {
+            stage.target.called().await;
+            stage.source.change(ONE, Some("second"));
+            let mut work = Box::pin(work);
+            let early = tokio::time::timeout(Duration::from_millis(200), &mut work).await;
+            stage.target.hold(false);
+            assert!(early.is_err(), "it ended before the answer that was out");
+            work.await
+        });
+        command.expect("nothing keeps it from being sent");
+        assert_eq!(first.pairs[0].domains[0].accepted, PEOPLE as u64);
+        assert!(stage.target.holds(ONE, "second"), "push: {push}");
+        let record = stage.record(ONE);
+        assert_eq!((record.status, record.seen.unwrap().version), (PasswordStatus::Success, Some(2)));
+        assert_eq!(stage.after(2).await, [] as [&str; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_can_be_told_to_stop() {
+    let stage = staffed();
+    let (second, account) = (stage.second_agent(), stage.id(ONE));
+    let cx = Context { cancel: CancellationToken::new(), ..stage.cx.clone() };
+    let (_, (report, pushed)) = tokio::join!(stage.cycle(), async {
+        stage.target.called().await;
+        let (report, pushed, ()) = tokio::join!(second.cycle(&cx, CycleKind::Changes), second.push(&cx, account), async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            cx.cancel.cancel();
+        });
+        stage.target.hold(false);
+        (report, pushed)
+    });
+    assert_eq!(report.unwrap().pairs, []);
+    assert!(matches!(pushed, Err(PushError::Source(_))), "{pushed:?}");
 }

@@ -48,7 +48,7 @@ fn item(anchor: &str, password: &str) -> CredentialChange {
 async fn call(served: &Served, items: Vec<CredentialChange>) -> Result<Vec<CredentialResult>, Fault> {
     let header = RequestHeader {
         application_id: "1651564e-7ce4-4d99-88be-0a65050d8dc3".to_owned(),
-        bearer_token: served.token(RESOURCE).await,
+        bearer_token: served.token(RESOURCE).await.into(),
         build: "2.4.21.0".to_owned(),
         message_id: "aaaaaaaa-bbbb-4ccc-8ddd-0000000000ff".to_owned(),
         to: served.url("/provisioningservice.svc"),

@@ -32,7 +32,7 @@ async fn post_raw(served: &Served, body: Vec<u8>) -> reqwest::Result<HttpRespons
 fn header(token: &str) -> RequestHeader {
     RequestHeader {
         application_id: "6eb59a73-39b2-4c23-a70f-e2e3ce8965b1".to_owned(),
-        bearer_token: token.to_owned(),
+        bearer_token: token.to_owned().into(),
         build: "2.5.79.0".to_owned(),
         message_id: "aaaaaaaa-bbbb-4ccc-8ddd-0000000000ff".to_owned(),
         to: "https://localhost/provisioningservice.svc".to_owned(),

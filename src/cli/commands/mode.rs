@@ -1,11 +1,11 @@
 //! `mode show|active|staging` and `promote`: whether this installation exports, and becoming the one that does.
 
-use crate::cli::App;
 use crate::cli::args::{ModeCommand, PromoteArguments};
 use crate::cli::calls::shown;
 use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, table};
+use crate::cli::{App, Place};
 use crate::service::{Access, InstallationView, ModeView, Promotion, PromotionView};
 use serde_json::json;
 
@@ -20,6 +20,7 @@ pub(in crate::cli) fn run(app: &App, command: &ModeCommand) -> Result<Exit, Comm
         }
         ModeCommand::Active => {
             let changed = service.activate(&app.cx)?;
+            heeded(app, false)?;
             app.output.result(&json!({ "mode": "active", "changed": changed }), |_| {
                 app.output.line(if changed {
                     "Active: exports go from the next step on."
@@ -31,6 +32,7 @@ pub(in crate::cli) fn run(app: &App, command: &ModeCommand) -> Result<Exit, Comm
         }
         ModeCommand::Staging => {
             let changed = service.rest()?;
+            heeded(app, true)?;
             app.output.result(&json!({ "mode": "staging", "changed": changed }), |_| {
                 app.output.line(if changed {
                     "Staging: nothing is exported from the next batch on."
@@ -41,6 +43,20 @@ pub(in crate::cli) fn run(app: &App, command: &ModeCommand) -> Result<Exit, Comm
             Ok(Exit::Ok)
         }
     }
+}
+
+/// Refuses to call done what a running service does not do.
+fn heeded(app: &App, staging: bool) -> Result<(), CommandError> {
+    let Place::Service(station) = &app.place else { return Ok(()) };
+    station.reload();
+    if station.service().limits().staging == staging {
+        return Ok(());
+    }
+    let why = station.refused().unwrap_or_else(|| "it took over another change meanwhile".to_owned());
+    let message = format!("[guard] staging = {staging} is written down, and the running service does not heed it: {why}");
+    let stop = "`syncline cycle stop` ends what runs; stop the service to be sure that nothing more is exported";
+    let mend = "`syncline config check` says what is to be mended; it counts as soon as that is done";
+    Err(CommandError::new("configuration", Exit::NotStarted, message).hint(if staging { stop } else { mend }))
 }
 
 pub(in crate::cli) fn promote(app: &App, arguments: &PromoteArguments) -> Result<Exit, CommandError> {

@@ -63,7 +63,7 @@ fn serve(app: &App, cx: &Context) -> Result<Exit, CommandError> {
 }
 
 fn cycle(app: &App, cx: &Context, connector: Option<&str>, full: bool) -> Result<Exit, CommandError> {
-    let report = app.service(Access::Existing)?.password_cycle(cx, connector, full)?;
+    let report = app.service(Access::Existing)?.password_cycle(cx, connector, full, || tell_of_wait(app))?;
     // What is not read and sent yet waits for the next cycle, and a full synchronization stays asked for.
     let exit = if cx.cancelled() { Exit::Stopped } else { exit_of(&report) };
     app.output.result(&document(&report), |_| {
@@ -91,6 +91,10 @@ fn cycle(app: &App, cx: &Context, connector: Option<&str>, full: bool) -> Result
         app.output.table(table(["directory", "domain", "read", "sent", "failed", "state"], &["read", "sent", "failed"], rows));
     });
     Ok(exit)
+}
+
+fn tell_of_wait(app: &App) {
+    app.output.note("Passwords are being sent; this begins when that has come to its end.");
 }
 
 fn exit_of(report: &CycleReport) -> Exit {
@@ -272,7 +276,7 @@ fn policy(app: &App, cx: &Context) -> Result<Exit, CommandError> {
 fn push(app: &App, cx: &Context, text: &str) -> Result<Exit, CommandError> {
     let service = app.service(Access::Existing)?;
     let account = object_of(&service, text)?;
-    let status = service.push_password(cx, account)?;
+    let status = service.push_password(cx, account, || tell_of_wait(app))?;
     let told = service.password_of(cx, account)?;
     let document = json!({ "id": account.to_string(), "status": status.as_str(), "code": told.code, "detail": told.detail });
     app.output.result(&document, |_| {

@@ -32,7 +32,7 @@ pub(super) async fn learn(
             let multi_valued = !entry.text("isSingleValued").is_some_and(|value| value.eq_ignore_ascii_case("TRUE"));
             table.set(name, kind, multi_valued);
             learned.links.extend(entry.text("linkID").and_then(|link| link.parse::<u32>().ok()).filter(|link| link.is_multiple_of(2)));
-            learned.attributes.push(AttributeSchema { name: name.to_owned(), kind, multi_valued, readable: true });
+            learned.attributes.push(AttributeSchema { name: name.to_owned(), kind, multi_valued });
         }
     }
     Ok(learned)

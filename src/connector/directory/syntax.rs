@@ -371,7 +371,7 @@ pub fn known_attributes() -> Vec<AttributeSchema> {
     let mut attributes: Vec<AttributeSchema> = lists
         .into_iter()
         .flat_map(|(names, kind, multi_valued)| {
-            names.iter().map(move |name| AttributeSchema { name: (*name).to_owned(), kind, multi_valued, readable: true })
+            names.iter().map(move |name| AttributeSchema { name: (*name).to_owned(), kind, multi_valued })
         })
         .collect();
     attributes.sort_by_key(|attribute| attribute.name.to_ascii_lowercase());

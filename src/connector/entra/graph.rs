@@ -10,8 +10,7 @@ use crate::connector::{ConnectorError, ConnectorErrorKind};
 use crate::context::Context;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, Method, StatusCode};
-use secrecy::ExposeSecret as _;
+use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -171,7 +170,7 @@ impl Graph {
         let (mut attempts, mut renewed) = (0, false);
         loop {
             let token = self.tokens.get(cx).await?;
-            let mut request = self.client.request(method.clone(), url).bearer_auth(token.expose_secret());
+            let mut request = self.client.request(method.clone(), url).header(header::AUTHORIZATION, http::bearer(&token)?);
             // Counts and filters by address are advanced queries (graph 4).
             request = request.header("ConsistencyLevel", "eventual");
             if let Some(body) = body {

@@ -2,18 +2,24 @@
 
 use crate::connector::{ConnectorError, ConnectorErrorKind, tls};
 use bytes::{Bytes, BytesMut};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Client;
+use reqwest::header::HeaderValue;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(30);
 /// Longest wait for a whole call (specification: provisioning service 1.2).
 const CALL: Duration = Duration::from_mins(10);
-/// The longest answer that is read.
+/// The longest answer that is read,
 const ANSWER_OCTETS: usize = 64 << 20;
+/// and the longest one with secrets: tokens have a few KiB.
+const SECRET_ANSWER_OCTETS: usize = 256 << 10;
 
 /// A client that trusts the authorities in `ca_file` alone, or without a file those of the machine. Certificates of
 /// the machine are looked for only when one of the addresses is encrypted, so that plain loopback needs none.
@@ -138,11 +144,69 @@ pub(super) async fn body(mut response: reqwest::Response) -> Result<Bytes, Faile
     let mut collected = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| Failed::Lost(error.to_string()))? {
         if collected.len() + chunk.len() > ANSWER_OCTETS {
-            return Err(Failed::Lost(format!("the answer is longer than {} MiB", ANSWER_OCTETS >> 20)));
+            return Err(too_long(ANSWER_OCTETS));
         }
         collected.extend_from_slice(&chunk);
     }
     Ok(collected.freeze())
+}
+
+/// Reads the body of an answer that holds secrets: what is collected is wiped when it is dropped, and so is what it was collected from,
+/// as far as the HTTP library lets go of it.
+pub(super) async fn secret_body(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, Failed> {
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let mut collected = Zeroizing::new(Vec::with_capacity(SECRET_ANSWER_OCTETS));
+    while let Some(chunk) = response.chunk().await.map_err(|error| Failed::Lost(error.to_string()))? {
+        if collected.len() + chunk.len() > SECRET_ANSWER_OCTETS {
+            return Err(too_long(SECRET_ANSWER_OCTETS));
+        }
+        collected.extend_from_slice(&chunk);
+        if let Ok(mut own) = chunk.try_into_mut() {
+            own.zeroize();
+        }
+    }
+    Ok(collected)
+}
+
+fn too_long(most: usize) -> Failed {
+    Failed::Lost(format!("the answer is longer than {} KiB", most >> 10))
+}
+
+/// A form (`application/x-www-form-urlencoded`) that is wiped when the last reader drops it.
+pub(super) fn secret_form(fields: &[(&str, &str)]) -> Bytes {
+    // An octet becomes three at most.
+    let room = fields.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+    let mut form = Zeroizing::new(String::with_capacity(room));
+    for (name, value) in fields {
+        if !form.is_empty() {
+            form.push('&');
+        }
+        form.extend(utf8_percent_encode(name, NON_ALPHANUMERIC));
+        form.push('=');
+        form.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+    }
+    Bytes::from_owner(Wiped(form))
+}
+
+/// The header that shows a token. It is wiped when the last reader drops it.
+pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, ConnectorError> {
+    let token = token.expose_secret();
+    let mut text = Zeroizing::new(String::with_capacity("Bearer ".len() + token.len()));
+    text.push_str("Bearer ");
+    text.push_str(token);
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Wiped(text)))
+        .map_err(|_| ConnectorError::new(ConnectorErrorKind::Protocol, "the token that we got is no text of a header").unsent())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A text whose octets others may share.
+struct Wiped(Zeroizing<String>);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 /// Runs what computes for long, or waits for the disk, off the threads on which calls wait for their answers.
@@ -172,6 +236,23 @@ impl From<Failed> for ConnectorError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_holds_secrets_is_as_the_library_would_make_it() {
+        let form = secret_form(&[("grant_type", "client_credentials"), ("client_secret", "a b&c=d+ü%~")]);
+        let read: Vec<(String, String)> = reqwest::Url::parse(&format!("http://x/?{}", std::str::from_utf8(&form).unwrap()))
+            .unwrap()
+            .query_pairs()
+            .into_owned()
+            .collect();
+        let wanted = [("grant_type", "client_credentials"), ("client_secret", "a b&c=d+ü%~")];
+        assert_eq!(read, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let header = bearer(&SecretString::from("eyJ.x.y")).unwrap();
+        assert_eq!((header.to_str().unwrap(), header.is_sensitive()), ("Bearer eyJ.x.y", true));
+        assert!(!format!("{header:?}").contains("eyJ"));
+        let error = bearer(&SecretString::from("eyJ\n")).unwrap_err();
+        assert!(!error.to_string().contains("eyJ"), "{error}");
+    }
 
     #[test]
     fn tokens_leave_the_machine_encrypted_only() {

@@ -161,7 +161,6 @@ impl Connector for EntraConnector {
                 Syntax::Reference => ValueKind::Reference,
             },
             multi_valued: attribute.multi_valued,
-            readable: true,
         });
         let object_types = ["user", "group", "contact", "device"].map(str::to_owned).to_vec();
         Ok(Schema { object_types, attributes: attributes.collect() })

@@ -267,7 +267,7 @@ impl Service {
         let id = Uuid::new_v4().hyphenated().to_string();
         let header = RequestHeader {
             application_id: APPLICATION.to_owned(),
-            bearer_token: token.expose_secret().to_owned(),
+            bearer_token: Zeroizing::new(token.expose_secret().to_owned()),
             build: BUILD.to_owned(),
             message_id: id.clone(),
             to: url.clone(),

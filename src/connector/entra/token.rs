@@ -5,7 +5,7 @@ use crate::connector::{ConnectorError, ConnectorErrorKind};
 use crate::context::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use reqwest::Client;
+use reqwest::{Client, header};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PSS_SHA256, RsaKeyPair};
 use rustls_pki_types::pem::PemObject as _;
@@ -296,11 +296,12 @@ impl Tokens {
 
     async fn post<T: serde::de::DeserializeOwned>(&self, url: &str, form: &[(&str, &str)]) -> Result<T, NoToken> {
         let wrong = |failed: Failed| NoToken::Failed(ConnectorError::from(failed).unsent());
-        // What the client makes of the form is not wiped; it lives as long as this one request.
-        let response = self.client.post(url).form(form).send().await.map_err(|error| wrong(http::failed(&error)))?;
+        let form = http::secret_form(form);
+        let request = self.client.post(url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let response = request.send().await.map_err(|error| wrong(http::failed(&error)))?;
         let status = response.status();
         // The answer holds tokens: it goes into a buffer that is wiped.
-        let body = Zeroizing::new(http::body(response).await.map_err(wrong)?.to_vec());
+        let body = http::secret_body(response).await.map_err(wrong)?;
         if status.is_success()
             && let Ok(answer) = serde_json::from_slice(&body)
         {

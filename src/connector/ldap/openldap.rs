@@ -190,7 +190,7 @@ fn learn(table: &mut KindTable, subschema: &RawEntry) -> Vec<AttributeSchema> {
         for alias in &described.names[1..] {
             table.set_alias(alias, first);
         }
-        attributes.push(AttributeSchema { name: first.clone(), kind, multi_valued: !described.single_valued, readable: true });
+        attributes.push(AttributeSchema { name: first.clone(), kind, multi_valued: !described.single_valued });
     }
     attributes
 }

@@ -1,11 +1,11 @@
 //! An entry held against its object: what is new, what the directory confirms, what has to be wanted again.
 
-use super::image::{self, Attributes, Comparison};
+use super::image::{self, Comparison};
 use super::page::Work;
 use crate::engine::base::{commit_import, commit_reference};
 use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, Link, Names, Stage, ValueState};
 use crate::store::AttributeDelta;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// An object after comparison.
 pub(super) struct Staged {
@@ -23,7 +23,7 @@ pub(super) struct Staged {
 }
 
 /// Holds an entry against its object, which it takes.
-pub(super) fn compare(work: &mut Work<'_>, attributes: Attributes<'_>, names: &Names) -> Staged {
+pub(super) fn compare(work: &mut Work<'_>, written_only: &BTreeSet<AttrId>, names: &Names) -> Staged {
     let record = work.stored.take();
     let stored = record.is_some();
     let (mut object, references) = record.unwrap_or_else(|| {
@@ -37,8 +37,8 @@ pub(super) fn compare(work: &mut Work<'_>, attributes: Attributes<'_>, names: &N
     }
     let returned = before == DeltaKind::Delete;
     let mut found = Comparison::default();
-    image::compare_values(&mut object, &work.image.values, attributes, &mut found);
-    let mut changed_rows = image::compare_references(work.id, &references, &work.shown, attributes, &mut found);
+    image::compare_values(&mut object, &work.image.values, written_only, &mut found);
+    let mut changed_rows = image::compare_references(work.id, &references, &work.shown, written_only, &mut found);
     let merged: HashMap<(AttrId, CsId), ValueState> =
         references.iter().chain(&changed_rows).map(|row| ((row.attr, row.target), row.state)).collect();
     let rows: Vec<CsReference> =

@@ -137,19 +137,9 @@ pub(super) struct Comparison {
     pub(super) news: bool,
 }
 
-/// What a connector makes of attributes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Attributes<'a> {
-    /// Never shown by the directory.
-    pub(super) unreadable: &'a BTreeSet<AttrId>,
-    /// Written by rules, and read by none.
-    pub(super) written_only: &'a BTreeSet<AttrId>,
-}
-
-/// Lays a new image over an object's values: sets the pending import, confirms exports.
-///
-/// Values of unreadable attributes are never shown by the directory and count as it had shown them.
-pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, attributes: Attributes<'_>, found: &mut Comparison) {
+/// Lays a new image over an object's values: sets the pending import, confirms exports. Rules write the attributes in
+/// `written_only` and do not read them.
+pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, written_only: &BTreeSet<AttrId>, found: &mut Comparison) {
     let before_values = std::mem::take(&mut object.values);
     let mut merged = FlatBuilder::with_capacity(before_values.entries().len().max(image.entries().len()), before_values.heap().len());
     let mut old = before_values.iter().peekable();
@@ -161,7 +151,7 @@ pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, attribut
             (None, Some(_)) => Ordering::Greater,
             (Some(left), Some(right)) => (left.attr, left.value).cmp(&(right.attr, right.value)),
         };
-        let (attr, value, before, mut shown) = if order == Ordering::Greater {
+        let (attr, value, before, shown) = if order == Ordering::Greater {
             let Some(item) = new.next() else { break };
             (item.attr, item.value, ValueState::ABSENT, true)
         } else {
@@ -169,13 +159,10 @@ pub(super) fn compare_values(object: &mut CsObject, image: &FlatValues, attribut
             let shown = order == Ordering::Equal && new.next().is_some();
             (item.attr, item.value, ValueState(item.flags), shown)
         };
-        if attributes.unreadable.contains(&attr) {
-            shown = before.present(StageMask::EXPECTED);
-        }
         if unasked(before, shown) {
             found.unasked.insert(attr);
         }
-        let after = settle(before, shown, attr, attributes, found);
+        let after = settle(before, shown, attr, written_only, found);
         if !after.is_absent() {
             merged.push(attr, value, after.0);
         }
@@ -188,30 +175,26 @@ pub(super) fn compare_references(
     owner: CsId,
     stored: &[CsReference],
     shown: &BTreeSet<(AttrId, CsId)>,
-    attributes: Attributes<'_>,
+    written_only: &BTreeSet<AttrId>,
     found: &mut Comparison,
 ) -> Vec<CsReference> {
     let mut rows = Vec::new();
     let known: BTreeSet<(AttrId, CsId)> = stored.iter().map(|row| (row.attr, row.target)).collect();
     for row in stored {
-        let is_shown = if attributes.unreadable.contains(&row.attr) {
-            row.state.present(StageMask::EXPECTED)
-        } else {
-            shown.contains(&(row.attr, row.target))
-        };
+        let is_shown = shown.contains(&(row.attr, row.target));
         if !is_shown && unasked(row.state, is_shown) {
             found.lost.push((row.attr, row.target));
         } else if unasked(row.state, is_shown) {
             found.unasked.insert(row.attr);
         }
-        let after = settle(row.state, is_shown, row.attr, attributes, found);
+        let after = settle(row.state, is_shown, row.attr, written_only, found);
         if after != row.state {
             rows.push(CsReference { state: after, ..*row });
         }
     }
     for (attr, target) in shown.difference(&known) {
         found.unasked.insert(*attr);
-        let state = settle(ValueState::ABSENT, true, *attr, attributes, found);
+        let state = settle(ValueState::ABSENT, true, *attr, written_only, found);
         rows.push(CsReference { owner, attr: *attr, target: *target, state });
     }
     rows
@@ -224,7 +207,7 @@ fn unasked(before: ValueState, shown: bool) -> bool {
 }
 
 /// One value's new state when the directory shows it, or does not.
-fn settle(before: ValueState, shown: bool, attr: AttrId, attributes: Attributes<'_>, found: &mut Comparison) -> ValueState {
+fn settle(before: ValueState, shown: bool, attr: AttrId, written_only: &BTreeSet<AttrId>, found: &mut Comparison) -> ValueState {
     let mut wanted = None;
     let mut ours = false;
     for stage in [Stage::Unconfirmed, Stage::InProgress] {
@@ -248,7 +231,7 @@ fn settle(before: ValueState, shown: bool, attr: AttrId, attributes: Attributes<
     found.changed |= after != before;
     if after.touched(Stage::PendingImport) {
         found.differs = true;
-        found.news |= !ours || before.touched(Stage::PendingImport) || !attributes.written_only.contains(&attr);
+        found.news |= !ours || before.touched(Stage::PendingImport) || !written_only.contains(&attr);
     }
     after
 }

@@ -55,8 +55,6 @@ pub struct ImportOptions {
     pub full: bool,
     /// The attributes read; part of the epoch of hashes.
     pub attributes: Vec<AttrId>,
-    /// Attributes that the directory accepts and never shows.
-    pub unreadable: BTreeSet<AttrId>,
     /// Attributes that our rules write: changed by others, they are drift.
     pub managed: BTreeSet<AttrId>,
     /// Attributes that our rules write and do not look at: that an export of ours arrived in them is no news, and needs no
@@ -85,7 +83,6 @@ impl ImportOptions {
             name: name.into(),
             full: true,
             attributes,
-            unreadable: BTreeSet::new(),
             managed: BTreeSet::new(),
             written_only: BTreeSet::new(),
             references_stay: false,

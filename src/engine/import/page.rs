@@ -6,7 +6,7 @@
 
 use super::compare::{Staged, compare};
 use super::identity::{Stored, read};
-use super::image::{self, Attributes, Image};
+use super::image::{self, Image};
 use super::lookup::{Foreseen, Key, anchor_key};
 use super::refused::{flaw, problem_of};
 use super::segment::{Segment, refresh_referrer};
@@ -280,9 +280,8 @@ impl Import<'_> {
     /// Compares and writes what was gathered.
     pub(super) fn flush(&mut self, segment: Segment<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         let Segment { snapshot, mut changes, mut work, mut others, referrers, placeholders, .. } = segment;
-        let attributes = Attributes { unreadable: &self.options.unreadable, written_only: &self.options.written_only };
-        let names = self.store.names();
-        let staged: Vec<Staged> = work.par_iter_mut().with_min_len(PER_TASK).map(|work| compare(work, attributes, names)).collect();
+        let (written_only, names) = (&self.options.written_only, self.store.names());
+        let staged: Vec<Staged> = work.par_iter_mut().with_min_len(PER_TASK).map(|work| compare(work, written_only, names)).collect();
         for owner in referrers {
             if let Some(object) = others.get_mut(&owner) {
                 refresh_referrer(object, &snapshot, &changes)?;

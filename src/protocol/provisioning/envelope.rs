@@ -2,6 +2,7 @@
 
 use super::{ADDRESSING, INSTANCE, SERVICE, SOAP, TOKEN};
 use crate::protocol::nbfx::{DecodeError, Event, Reader, Writer};
+use zeroize::Zeroizing;
 
 const ACTION: &str = "http://schemas.microsoft.com/online/aws/change/2010/01/IProvisioningWebService/";
 const ANONYMOUS: &str = "http://www.w3.org/2005/08/addressing/anonymous";
@@ -11,8 +12,8 @@ const ANONYMOUS: &str = "http://www.w3.org/2005/08/addressing/anonymous";
 pub struct RequestHeader {
     /// Which client: see the specification, 1.4.
     pub application_id: String,
-    /// The access token, bare. A secret.
-    pub bearer_token: String,
+    /// The access token, bare. A secret, wiped when it is dropped.
+    pub bearer_token: Zeroizing<String>,
     /// The client's build.
     pub build: String,
     /// A GUID of the call.
@@ -118,7 +119,7 @@ fn read_header(reader: &mut Reader<'_>, header: &mut RequestHeader) -> Result<()
                 while let Some((field, _)) = reader.child()? {
                     match &*field {
                         "ApplicationId" => header.application_id = reader.text()?.into_owned(),
-                        "BearerToken" => header.bearer_token = reader.text()?.into_owned(),
+                        "BearerToken" => header.bearer_token = Zeroizing::new(reader.text()?.into_owned()),
                         "DirSyncBuildNumber" => header.build = reader.text()?.into_owned(),
                         _ => reader.skip()?,
                     }

@@ -90,8 +90,7 @@ pub fn examine(
     service: Result<&Service, &ServiceError>,
     network_only: bool,
 ) -> Result<Vec<Finding>, ServiceError> {
-    let failed = |error| ServiceError::Usage(format!("no threads for connections can be started: {error}"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ServiceError::no_threads)?;
     let mut found = Vec::new();
     if !network_only {
         let connectors = counted(config.connectors.len() as u64, "connector", "connectors");

@@ -24,7 +24,7 @@ use syncline::connector::{
 use syncline::context::Context;
 use syncline::events::{Event, EventSink};
 use syncline::model::{Anchor, ConnectorId, Timestamp};
-use syncline::password::agent::{Agent, AgentSettings, CycleKind, Pair};
+use syncline::password::agent::{Agent, AgentSettings, AgentTurn, CycleKind, Pair};
 use syncline::password::hash::{CredentialData, ITERATIONS, NtHash, SALT_LENGTH};
 use syncline::protocol::ldif::Reader;
 use syncline::protocol::provisioning::{CredentialChange, Request};
@@ -194,6 +194,7 @@ fn cycle(meter: &Meter, configuration: &Path, count: usize) -> Outcome<Cost> {
         sender: Arc::new(connector(&config, file, &store)?),
     };
     let agent = Agent::new(AgentSettings {
+        turn: AgentTurn::default(),
         rules: service.shared_rules()?,
         parameters: service.kept_parameters(cx.now())?,
         store,
