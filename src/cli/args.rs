@@ -135,7 +135,7 @@ pub(crate) enum Command {
     /// Choose which parts of a directory are read.
     #[command(subcommand)]
     Partition(PartitionCommand),
-    /// Show what directories and the metaverse have, and choose which attributes are read.
+    /// Show what directories and the metaverse have, and choose what is read of them.
     #[command(subcommand)]
     Schema(SchemaCommand),
     /// Show what a run can do.
