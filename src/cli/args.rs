@@ -8,7 +8,7 @@ mod passwords;
 
 pub(crate) use account::{AccountCommand, AdAccountCommand, Administrator, RightsScript, SecretCommand};
 pub(crate) use explain::{ExprArguments, ExprCommand, PreviewArguments, RuleCommand, Way};
-pub(crate) use modes::{ModeCommand, PromoteArguments};
+pub(crate) use modes::{GuardCommand, ModeCommand, PromoteArguments};
 pub(crate) use operate::{CloudValues, LintCommand, LintDirectoryArguments, PartitionCommand, ProfileCommand, SchemaCommand};
 pub(crate) use passwords::{EventFilter, EventLevel, EventsCommand, PhsCommand};
 
@@ -413,42 +413,6 @@ pub(crate) enum AuditCommand {
         #[arg(long, default_value_t = 30, value_parser = at_least_one)]
         limit: usize,
     },
-}
-
-/// Commands about guards.
-#[derive(Debug, Subcommand)]
-pub(crate) enum GuardCommand {
-    /// Show the guards, the tenant's own, and what waits.
-    Show {
-        /// Ask the tenant what it allows now, instead of telling what it said at the last export.
-        #[arg(long)]
-        tenant: bool,
-    },
-    /// Change [guard] in syncline.toml, or the tenant's own limit.
-    Set(GuardSettings),
-}
-
-/// Settings of `guard set`.
-#[derive(Debug, Args)]
-pub(crate) struct GuardSettings {
-    /// The most deletes of one export.
-    #[arg(long, value_name = "N")]
-    pub max_deletes: Option<u64>,
-    /// The most deletes as a share of what the target holds, in percent.
-    #[arg(long, value_name = "PERCENT")]
-    pub max_delete_percent: Option<u32>,
-    /// The share of known objects that a full import may miss and still be believed, in percent.
-    #[arg(long, value_name = "PERCENT")]
-    pub shrink_percent: Option<u32>,
-    /// Change the limit that the tenant keeps for all who synchronize with it.
-    #[arg(long)]
-    pub tenant: bool,
-    /// Take the tenant's limit away.
-    #[arg(long, requires = "tenant")]
-    pub off: bool,
-    /// Show what would be changed, and change nothing.
-    #[arg(long)]
-    pub what_if: bool,
 }
 
 /// Commands for whoever helps.

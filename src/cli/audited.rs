@@ -80,7 +80,11 @@ impl Command {
                     StoreCommand::Check { rebuild: true } | StoreCommand::Compact | StoreCommand::Restore { what_if: false, .. }
                 )
             }
-            Self::Guard(command) => matches!(command, GuardCommand::Set(settings) if !settings.what_if),
+            Self::Guard(command) => match command {
+                GuardCommand::Show { .. } => false,
+                GuardCommand::Set(settings) => !settings.what_if,
+                GuardCommand::Disable { what_if } => !what_if,
+            },
             Self::Mode(command) => !matches!(command, ModeCommand::Show),
             Self::Promote(arguments) => !arguments.what_if,
             Self::Scheduler(command) => !matches!(command, SchedulerCommand::Show),

@@ -250,6 +250,13 @@ const CATALOGUE: &[Explanation] = &[
          show` names both. `syncline promote --takeover` makes this one the active one, and the other one stops by itself; `syncline mode \
          staging` settles it the other way round.",
     ),
+    kind(
+        7042,
+        Warning,
+        "The delete threshold is off",
+        "Somebody switched it off by `syncline guard disable`; `syncline audit list` says who. Every cycle tells it until `syncline guard set \
+         --max-deletes NUMBER` switches it on again.",
+    ),
     kind(7050, Information, "A domain is read again", "What had stopped it (event 611) is over."),
     kind(
         7051,

@@ -83,7 +83,7 @@ pub use drive::{DriveOptions, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};
 pub use expression::{ExpressionTrial, ExpressionView};
 pub use facilities::TenantLease;
-pub use guard::{GuardChange, GuardSetting, GuardView, GuardedTarget};
+pub use guard::{GuardChange, GuardSetting, GuardValue, GuardView, GuardedTarget};
 pub use guard_stops::GuardStop;
 pub use health::{ConnectorFacts, HealthFacts, PasswordFacts};
 pub use history::{History, ObjectLogLine};
