@@ -7,7 +7,7 @@ mod catalogue;
 mod password;
 mod password_text;
 
-pub use catalogue::{Explanation, catalogue, explanation};
+pub use catalogue::{Explanation, Source, catalogue, explanation};
 
 pub use password::PasswordEvent;
 

@@ -30,7 +30,11 @@ impl Command {
             Self::Phs(command) => match command {
                 PhsCommand::FullSync { .. } | PhsCommand::Push { .. } => true,
                 PhsCommand::Enable { what_if, .. } | PhsCommand::Disable { what_if, .. } => !what_if,
-                PhsCommand::Run { .. } | PhsCommand::Status { .. } | PhsCommand::Coverage { .. } | PhsCommand::Doctor { .. } => false,
+                PhsCommand::Run { .. }
+                | PhsCommand::Status { .. }
+                | PhsCommand::Coverage { .. }
+                | PhsCommand::Log { .. }
+                | PhsCommand::Doctor { .. } => false,
             },
             Self::Connector(command) => match command {
                 ConnectorCommand::List

@@ -23,6 +23,49 @@ pub fn catalogue() -> &'static [Explanation] {
     CATALOGUE
 }
 
+/// The part of the program that an event comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// Runs: imports, synchronization, exports.
+    Synchronization,
+    /// Cycles, and when they run.
+    Scheduler,
+    /// The password agent.
+    Password,
+    /// The service as such: its beginning and end, its configuration, its store.
+    Service,
+    /// Telling people.
+    Alerts,
+}
+
+impl Source {
+    /// Every source.
+    pub const ALL: [Self; 5] = [Self::Synchronization, Self::Scheduler, Self::Password, Self::Service, Self::Alerts];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Synchronization => "sync",
+            Self::Scheduler => "scheduler",
+            Self::Password => "password",
+            Self::Service => "service",
+            Self::Alerts => "alerts",
+        }
+    }
+
+    /// The source of events with a number; `None` for numbers of no kind.
+    pub fn of(number: u32) -> Option<Self> {
+        Some(match number {
+            116 | 7010..=7049 => Self::Synchronization,
+            7001..=7009 | 7064 => Self::Scheduler,
+            0 | 115 | 601..=668 | 6900 | 7050..=7059 => Self::Password,
+            7060..=7069 => Self::Service,
+            7070..=7079 => Self::Alerts,
+            _ => return None,
+        })
+    }
+}
+
 /// One kind by number.
 pub fn explanation(number: u32) -> Option<&'static Explanation> {
     CATALOGUE.iter().find(|known| known.number == number)
@@ -319,6 +362,7 @@ mod tests {
         assert_eq!(explanation(656).map(|known| known.title), Some("Password change request"));
         assert_eq!(explanation(1), None);
         for known in CATALOGUE {
+            assert!(Source::of(known.number).is_some(), "{} comes from nowhere", known.number);
             assert_eq!(known.text.starts_with("Never told: "), !known.told, "{}", known.number);
         }
     }

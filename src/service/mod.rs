@@ -88,7 +88,7 @@ pub use guard_stops::GuardStop;
 pub use health::{ConnectorFacts, HealthFacts, PasswordFacts};
 pub use history::{History, ObjectLogLine};
 pub use installation::InstallationView;
-pub use journal::{EventQuery, EventView, level_name};
+pub use journal::{EventQuery, EventView, PasswordLog, level_name};
 pub use lint::{LintCount, LintFinding, LintOther, LintSink, LintView, Repair};
 pub use lint_files::{LintRepairs, LintTable, cell};
 pub use object_read::ObjectRead;
