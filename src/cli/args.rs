@@ -713,6 +713,15 @@ pub(crate) enum ObjectCommand {
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
+    /// Write everything that is known of one object as JSON: its images in every space, the metaverse with origins, what is under
+    /// way, problems, runs, its password's story. It holds values of a person, and no secrets.
+    Export {
+        /// Name, anchor (base64, hex, GUID), sign-in name or number; `connector:` may stand before it.
+        object: String,
+        /// The file; only its owner may read it.
+        #[arg(long, value_name = "FILE")]
+        bundle: PathBuf,
+    },
     /// Find objects by name, anchor, sign-in name, account or number, in every connector space.
     Find {
         /// What the object is known by; `connector:` may stand before it.

@@ -115,3 +115,35 @@ fn guards_hold_a_single_object_too() {
     assert_eq!(found["objects"][0]["connector"], "Entra", "she is there still: {found:#}");
     assert_code(&with_config(&config, &["object", "find", "nobody-at-all"]), 2);
 }
+
+#[test]
+fn everything_of_one_object_goes_into_one_file() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let people = world.path().join("people.ldif");
+    let text = fs::read_to_string(&people).expect("text").replace("department: Engines", "department: Looms");
+    fs::write(&people, text).expect("written");
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "delta-import"]), 0);
+    let file = world.path().join("ada.json");
+    let path = file.to_str().expect("a plain path");
+    let told = document(&with_config(&config, &["--json", "object", "export", "ada@corp.example", "--bundle", path]));
+    assert_eq!(told["objects"], 2, "{told:#}");
+    let bundle: Value = serde_json::from_slice(&fs::read(&file).expect("written")).expect("JSON");
+    let spaces = bundle["spaces"].as_array().expect("spaces");
+    assert_eq!((&spaces[0]["connector"], &spaces[1]["connector"]), (&"corp.example".into(), &"Entra".into()), "{bundle:#}");
+    assert_eq!((&spaces[0]["id"], &spaces[0]["metaverse"]), (&bundle["object"], &bundle["metaverse"]["id"]), "{bundle:#}");
+    let pending = &spaces[0]["stages"][0];
+    assert_eq!((&pending["stage"], &pending["changes"][0]["added"][0]), (&"pending-import".into(), &"Looms".into()), "{pending:#}");
+    let department = bundle["metaverse"]["attributes"].as_array().unwrap().iter().find(|one| one["name"] == "department");
+    let department = department.unwrap_or_else(|| panic!("{bundle:#}"));
+    assert_eq!((&department["values"][0], &department["lineage"][0]["connector"]), (&"Engines".into(), &"corp.example".into()));
+    let runs = bundle["runs"].as_array().expect("runs");
+    let counters: Vec<&str> = runs.iter().map(|line| line["counter"].as_str().unwrap()).collect();
+    for counter in ["stage-update", "stage-add", "export-add"] {
+        assert!(counters.contains(&counter), "{counter}: {counters:?}");
+    }
+    assert_eq!(counters[0], "stage-update", "the newest first: {counters:?}");
+    assert!(bundle["explanation"]["verdict"].is_string() && bundle["password"].is_null(), "{bundle:#}");
+    assert_code(&with_config(&config, &["object", "export", "nobody@corp.example", "--bundle", path]), 2);
+}
