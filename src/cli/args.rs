@@ -6,7 +6,7 @@ mod modes;
 mod operate;
 mod passwords;
 
-pub(crate) use account::{AccountCommand, AdAccountCommand, Administrator, RightsScript, SecretCommand};
+pub(crate) use account::{AccountCommand, AdAccountCommand, Administrator, AnchorCommand, AnchorWriting, RightsScript, SecretCommand};
 pub(crate) use explain::{ExprArguments, ExprCommand, PreviewArguments, RuleCommand, Way};
 pub(crate) use modes::{GuardCommand, ModeCommand, PromoteArguments};
 pub(crate) use operate::{CloudValues, LintCommand, LintDirectoryArguments, PartitionCommand, ProfileCommand, SchemaCommand};
@@ -147,7 +147,7 @@ pub(crate) enum Command {
     /// Care for the store.
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Convert source anchors.
+    /// Show, set, clear and convert source anchors.
     #[command(subcommand)]
     Anchor(AnchorCommand),
     /// Run a local tenant.
@@ -943,16 +943,6 @@ pub(crate) enum AlertsCommand {
         /// Only say who would be told
         #[arg(long)]
         what_if: bool,
-    },
-}
-
-/// Commands about anchors.
-#[derive(Debug, Subcommand)]
-pub(crate) enum AnchorCommand {
-    /// Convert a GUID, hex, LDAP filter, base64 or cloud name into all the others.
-    Convert {
-        /// The anchor in any of these forms.
-        anchor: String,
     },
 }
 

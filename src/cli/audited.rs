@@ -1,9 +1,9 @@
 //! Commands that change something leave a line in the record of administrative acts.
 
 use super::args::{
-    AccountCommand, AdAccountCommand, AlertsCommand, AuditCommand, Command, ConfigCommand, ConnectorCommand, CsCommand, GuardCommand,
-    ModeCommand, ObjectCommand, PartitionCommand, PhsCommand, RuleCommand, RunCommand, SchedulerCommand, SchemaCommand, SecretCommand,
-    StoreCommand,
+    AccountCommand, AdAccountCommand, AlertsCommand, AnchorCommand, AuditCommand, Command, ConfigCommand, ConnectorCommand, CsCommand,
+    GuardCommand, ModeCommand, ObjectCommand, PartitionCommand, PhsCommand, RuleCommand, RunCommand, SchedulerCommand, SchemaCommand,
+    SecretCommand, StoreCommand,
 };
 use super::commands::audit::log_of;
 use super::error::{CommandError, Exit};
@@ -92,6 +92,10 @@ impl Command {
             Self::Mode(command) => !matches!(command, ModeCommand::Show),
             Self::Promote(arguments) => !arguments.what_if,
             Self::Scheduler(command) => !matches!(command, SchedulerCommand::Show),
+            Self::Anchor(command) => match command {
+                AnchorCommand::Convert { .. } | AnchorCommand::Get { .. } => false,
+                AnchorCommand::Set { how, .. } | AnchorCommand::Clear { how, .. } => !how.what_if,
+            },
             Self::Alerts(command) => matches!(command, AlertsCommand::Test { what_if: false }),
             Self::Audit(AuditCommand::List { .. })
             | Self::Demo(_)
@@ -101,7 +105,6 @@ impl Command {
             | Self::Expr(_)
             | Self::Lint(_)
             | Self::Profile(_)
-            | Self::Anchor(_)
             | Self::Tenant(_)
             | Self::Support(_)
             | Self::Completions(_)
