@@ -7,7 +7,7 @@ mod catalogue;
 mod password;
 mod password_text;
 
-pub use catalogue::{Explanation, catalogue, explanation};
+pub use catalogue::{Explanation, Source, catalogue, explanation};
 
 pub use password::PasswordEvent;
 
@@ -108,6 +108,11 @@ pub enum Event {
         /// Its machine, its id and its last contact.
         other: String,
     },
+    /// 7042: a cycle goes on without the delete threshold, which somebody switched off.
+    DeletionThresholdOff {
+        /// The target's name.
+        connector: String,
+    },
     /// 7060: a service begins its work.
     ServiceStarted {
         /// The program's version.
@@ -193,6 +198,7 @@ impl Event {
             Self::FullStepRequired { .. } => 7030,
             Self::ExportLeftOut { .. } => 7040,
             Self::AnotherInstallation { .. } => 7041,
+            Self::DeletionThresholdOff { .. } => 7042,
             Self::ServiceStarted { .. } => 7060,
             Self::ServiceStopping => 7061,
             Self::ConfigurationTaken => 7062,
@@ -218,6 +224,7 @@ impl Event {
             | Self::StoreBack { .. }
             | Self::AlertSent { .. } => Level::Information,
             Self::DeletionThreshold { .. }
+            | Self::DeletionThresholdOff { .. }
             | Self::RunInterrupted { .. }
             | Self::Drift { .. }
             | Self::NotReimported { .. }
@@ -254,7 +261,7 @@ impl Event {
             Self::FullStepRequired { connector, step, reason } => {
                 vec![("connector", Text(connector)), ("step", Text(step)), ("reason", Text(reason))]
             }
-            Self::ExportLeftOut { connector } => vec![("connector", Text(connector))],
+            Self::ExportLeftOut { connector } | Self::DeletionThresholdOff { connector } => vec![("connector", Text(connector))],
             Self::AnotherInstallation { connector, other } => vec![("connector", Text(connector)), ("other", Text(other))],
             Self::ServiceStarted { version } => vec![("version", Text(version))],
             Self::ServiceStopping | Self::ConfigurationTaken => Vec::new(),
@@ -279,6 +286,7 @@ impl Event {
             | Self::NotReimported { connector, .. }
             | Self::FullStepRequired { connector, .. }
             | Self::AnotherInstallation { connector, .. }
+            | Self::DeletionThresholdOff { connector }
             | Self::ExportLeftOut { connector } => Some(connector),
             Self::CycleStarted { .. }
             | Self::CycleFinished { .. }
@@ -339,6 +347,10 @@ impl fmt::Display for Event {
             }
             Self::FullStepRequired { connector, step, reason } => write!(f, "full {step} of {connector}: {reason}"),
             Self::ExportLeftOut { connector } => write!(f, "staging mode: nothing was exported to {connector}"),
+            Self::DeletionThresholdOff { connector } => write!(
+                f,
+                "the delete threshold is off: however many deletes wait for {connector}, they are sent, unless the target itself limits them"
+            ),
             Self::AnotherInstallation { connector, other } => write!(
                 f,
                 "another installation writes to {connector}: {other}; this one sends nothing until somebody decides which of them is active"

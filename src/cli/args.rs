@@ -6,9 +6,9 @@ mod modes;
 mod operate;
 mod passwords;
 
-pub(crate) use account::{AccountCommand, AdAccountCommand, Administrator, RightsScript, SecretCommand};
+pub(crate) use account::{AccountCommand, AdAccountCommand, Administrator, AnchorCommand, AnchorWriting, RightsScript, SecretCommand};
 pub(crate) use explain::{ExprArguments, ExprCommand, PreviewArguments, RuleCommand, Way};
-pub(crate) use modes::{ModeCommand, PromoteArguments};
+pub(crate) use modes::{GuardCommand, ModeCommand, PromoteArguments};
 pub(crate) use operate::{CloudValues, LintCommand, LintDirectoryArguments, PartitionCommand, ProfileCommand, SchemaCommand};
 pub(crate) use passwords::{EventFilter, EventLevel, EventsCommand, PhsCommand};
 
@@ -135,7 +135,7 @@ pub(crate) enum Command {
     /// Choose which parts of a directory are read.
     #[command(subcommand)]
     Partition(PartitionCommand),
-    /// Show what directories and the metaverse have, and choose which attributes are read.
+    /// Show what directories and the metaverse have, and choose what is read of them.
     #[command(subcommand)]
     Schema(SchemaCommand),
     /// Show what a run can do.
@@ -147,7 +147,7 @@ pub(crate) enum Command {
     /// Care for the store.
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Convert source anchors.
+    /// Show, set, clear and convert source anchors.
     #[command(subcommand)]
     Anchor(AnchorCommand),
     /// Run a local tenant.
@@ -413,42 +413,6 @@ pub(crate) enum AuditCommand {
         #[arg(long, default_value_t = 30, value_parser = at_least_one)]
         limit: usize,
     },
-}
-
-/// Commands about guards.
-#[derive(Debug, Subcommand)]
-pub(crate) enum GuardCommand {
-    /// Show the guards, the tenant's own, and what waits.
-    Show {
-        /// Ask the tenant what it allows now, instead of telling what it said at the last export.
-        #[arg(long)]
-        tenant: bool,
-    },
-    /// Change [guard] in syncline.toml, or the tenant's own limit.
-    Set(GuardSettings),
-}
-
-/// Settings of `guard set`.
-#[derive(Debug, Args)]
-pub(crate) struct GuardSettings {
-    /// The most deletes of one export.
-    #[arg(long, value_name = "N")]
-    pub max_deletes: Option<u64>,
-    /// The most deletes as a share of what the target holds, in percent.
-    #[arg(long, value_name = "PERCENT")]
-    pub max_delete_percent: Option<u32>,
-    /// The share of known objects that a full import may miss and still be believed, in percent.
-    #[arg(long, value_name = "PERCENT")]
-    pub shrink_percent: Option<u32>,
-    /// Change the limit that the tenant keeps for all who synchronize with it.
-    #[arg(long)]
-    pub tenant: bool,
-    /// Take the tenant's limit away.
-    #[arg(long, requires = "tenant")]
-    pub off: bool,
-    /// Show what would be changed, and change nothing.
-    #[arg(long)]
-    pub what_if: bool,
 }
 
 /// Commands for whoever helps.
@@ -749,6 +713,15 @@ pub(crate) enum ObjectCommand {
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
+    /// Write everything that is known of one object as JSON: its images in every space, the metaverse with origins, what is under
+    /// way, problems, runs, its password's story. It holds values of a person, and no secrets.
+    Export {
+        /// Name, anchor (base64, hex, GUID), sign-in name or number; `connector:` may stand before it.
+        object: String,
+        /// The file; only its owner may read it.
+        #[arg(long, value_name = "FILE")]
+        bundle: PathBuf,
+    },
     /// Find objects by name, anchor, sign-in name, account or number, in every connector space.
     Find {
         /// What the object is known by; `connector:` may stand before it.
@@ -970,16 +943,6 @@ pub(crate) enum AlertsCommand {
         /// Only say who would be told
         #[arg(long)]
         what_if: bool,
-    },
-}
-
-/// Commands about anchors.
-#[derive(Debug, Subcommand)]
-pub(crate) enum AnchorCommand {
-    /// Convert a GUID, hex, LDAP filter, base64 or cloud name into all the others.
-    Convert {
-        /// The anchor in any of these forms.
-        anchor: String,
     },
 }
 

@@ -1,7 +1,7 @@
 //! Commands and a running service: it has the store for itself, so commands that need the store are done there, and print
 //! here.
 
-use super::args::{AccountCommand, AdAccountCommand, Arguments, Command, SecretCommand, StoreCommand};
+use super::args::{AccountCommand, AdAccountCommand, AnchorCommand, Arguments, Command, SecretCommand, StoreCommand};
 use super::audited::{account_of, recorded};
 use super::console::Console;
 use super::error::{CommandError, Exit};
@@ -24,8 +24,9 @@ impl Command {
         match self {
             // Asks for passwords, at the terminal.
             Self::Secret(SecretCommand::Set { .. } | SecretCommand::Remove { .. })
+            | Self::Anchor(AnchorCommand::Convert { .. } | AnchorCommand::Set { .. } | AnchorCommand::Clear { .. })
             | Self::Account(AccountCommand::Ad(AdAccountCommand::Harden { .. } | AdAccountCommand::Grant { apply: true, .. }))
-            | Self::Completions(_) | Self::Man(_) | Self::Demo(_) | Self::Init(_) | Self::Config(_) | Self::Anchor(_) | Self::Tenant(_) | Self::Serve(_) | Self::Audit(_)
+            | Self::Completions(_) | Self::Man(_) | Self::Demo(_) | Self::Init(_) | Self::Config(_) | Self::Tenant(_) | Self::Serve(_) | Self::Audit(_)
             // The file itself is looked at, which its owner cannot do while it is open.
             | Self::Store(StoreCommand::Compact | StoreCommand::Restore { .. }) => false,
             _ => true,

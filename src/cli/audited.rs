@@ -1,9 +1,9 @@
 //! Commands that change something leave a line in the record of administrative acts.
 
 use super::args::{
-    AccountCommand, AdAccountCommand, AlertsCommand, AuditCommand, Command, ConfigCommand, ConnectorCommand, CsCommand, GuardCommand,
-    ModeCommand, ObjectCommand, PartitionCommand, PhsCommand, RuleCommand, RunCommand, SchedulerCommand, SchemaCommand, SecretCommand,
-    StoreCommand,
+    AccountCommand, AdAccountCommand, AlertsCommand, AnchorCommand, AuditCommand, Command, ConfigCommand, ConnectorCommand, CsCommand,
+    GuardCommand, ModeCommand, ObjectCommand, PartitionCommand, PhsCommand, RuleCommand, RunCommand, SchedulerCommand, SchemaCommand,
+    SecretCommand, StoreCommand,
 };
 use super::commands::audit::log_of;
 use super::error::{CommandError, Exit};
@@ -30,7 +30,11 @@ impl Command {
             Self::Phs(command) => match command {
                 PhsCommand::FullSync { .. } | PhsCommand::Push { .. } => true,
                 PhsCommand::Enable { what_if, .. } | PhsCommand::Disable { what_if, .. } => !what_if,
-                PhsCommand::Run { .. } | PhsCommand::Status { .. } | PhsCommand::Coverage { .. } | PhsCommand::Doctor { .. } => false,
+                PhsCommand::Run { .. }
+                | PhsCommand::Status { .. }
+                | PhsCommand::Coverage { .. }
+                | PhsCommand::Log { .. }
+                | PhsCommand::Doctor { .. } => false,
             },
             Self::Connector(command) => match command {
                 ConnectorCommand::List
@@ -80,10 +84,18 @@ impl Command {
                     StoreCommand::Check { rebuild: true } | StoreCommand::Compact | StoreCommand::Restore { what_if: false, .. }
                 )
             }
-            Self::Guard(command) => matches!(command, GuardCommand::Set(settings) if !settings.what_if),
+            Self::Guard(command) => match command {
+                GuardCommand::Show { .. } => false,
+                GuardCommand::Set(settings) => !settings.what_if,
+                GuardCommand::Disable { what_if } => !what_if,
+            },
             Self::Mode(command) => !matches!(command, ModeCommand::Show),
             Self::Promote(arguments) => !arguments.what_if,
             Self::Scheduler(command) => !matches!(command, SchedulerCommand::Show),
+            Self::Anchor(command) => match command {
+                AnchorCommand::Convert { .. } | AnchorCommand::Get { .. } => false,
+                AnchorCommand::Set { how, .. } | AnchorCommand::Clear { how, .. } => !how.what_if,
+            },
             Self::Alerts(command) => matches!(command, AlertsCommand::Test { what_if: false }),
             Self::Audit(AuditCommand::List { .. })
             | Self::Demo(_)
@@ -93,7 +105,6 @@ impl Command {
             | Self::Expr(_)
             | Self::Lint(_)
             | Self::Profile(_)
-            | Self::Anchor(_)
             | Self::Tenant(_)
             | Self::Support(_)
             | Self::Completions(_)

@@ -369,22 +369,24 @@ impl ConnectorConfig {
 
     /// The object types to import.
     pub fn object_types(&self) -> Vec<String> {
-        let (selection, defaults): (&SelectionTable, &[&[&str]]) = match &self.settings {
-            ConnectorSettings::Ldif(file) => (
-                &file.selection,
-                match file.shape {
-                    Some(LdifShape::Ad) => &[&AD_TYPES],
-                    Some(LdifShape::Ldap) => &[&LDAP_TYPES],
-                    None => &[&AD_TYPES, &LDAP_TYPES],
-                },
-            ),
-            ConnectorSettings::Ad(file) => (&file.selection, &[&AD_TYPES]),
-            ConnectorSettings::Ldap(file) => (&file.selection, &[&LDAP_TYPES]),
-            ConnectorSettings::Entra(_) => return Vec::new(),
-        };
-        if !selection.object_types.is_empty() {
-            return selection.object_types.clone();
+        match self.selection() {
+            Some(selection) if !selection.object_types.is_empty() => selection.object_types.clone(),
+            _ => self.default_object_types(),
         }
+    }
+
+    /// The object types to import where none are configured: those that the built-in rules know.
+    pub fn default_object_types(&self) -> Vec<String> {
+        let defaults: &[&[&str]] = match &self.settings {
+            ConnectorSettings::Ldif(file) => match file.shape {
+                Some(LdifShape::Ad) => &[&AD_TYPES],
+                Some(LdifShape::Ldap) => &[&LDAP_TYPES],
+                None => &[&AD_TYPES, &LDAP_TYPES],
+            },
+            ConnectorSettings::Ad(_) => &[&AD_TYPES],
+            ConnectorSettings::Ldap(_) => &[&LDAP_TYPES],
+            ConnectorSettings::Entra(_) => &[],
+        };
         let mut types: Vec<String> = Vec::new();
         for name in defaults.iter().flat_map(|list| list.iter()) {
             if !types.iter().any(|known| known == name) {

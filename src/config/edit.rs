@@ -29,6 +29,8 @@ pub struct ListEdit {
     remove: Vec<String>,
     /// The list may end up empty, and then goes.
     may_go: bool,
+    /// What counts where there is no list.
+    defaults: Vec<String>,
 }
 
 impl ListEdit {
@@ -43,7 +45,13 @@ impl ListEdit {
         let missing = |from: &[String], other: &[String]| -> Vec<String> {
             from.iter().filter(|text| !other.iter().any(|known| known == *text)).cloned().collect()
         };
-        Self { add: missing(after, before), remove: missing(before, after), may_go: after.is_empty() }
+        Self { add: missing(after, before), remove: missing(before, after), may_go: after.is_empty(), defaults: Vec::new() }
+    }
+
+    /// The same for a list without which others count: where the file has none it begins with these, and where it comes to these
+    /// again it goes.
+    pub fn of_defaults(defaults: &[String], before: &[String], after: &[String]) -> Self {
+        Self { may_go: false, defaults: defaults.to_vec(), ..Self::of_what_is_read(before, after) }
     }
 
     /// Nothing is gained and nothing lost.
@@ -173,6 +181,9 @@ fn listed(name: &str, known: Option<&Value>, edit: &ListEdit) -> Result<Option<A
         Some(known) => known.as_array().cloned().ok_or_else(|| format!("{name} is no list"))?,
         None => Array::new(),
     };
+    if list.is_empty() {
+        list.extend(&edit.defaults);
+    }
     let is = |item: &Value, text: &String| item.as_str().is_some_and(|known| known.eq_ignore_ascii_case(text));
     list.retain(|item| !edit.remove.iter().any(|text| is(item, text)));
     for text in &edit.add {
@@ -190,6 +201,10 @@ fn listed(name: &str, known: Option<&Value>, edit: &ListEdit) -> Result<Option<A
         } else {
             list.push(item);
         }
+    }
+    let default = list.len() == edit.defaults.len() && edit.defaults.iter().all(|text| list.iter().any(|item| is(item, text)));
+    if default && !list.is_empty() {
+        return Ok(None);
     }
     if list.is_empty() && !edit.may_go {
         // An empty list would mean something else than either change did.
@@ -347,6 +362,26 @@ mod tests {
         assert!(error.message.contains("changed meanwhile"), "{}", error.message);
         assert_eq!(between(&["OU=c"], &[]).unwrap(), Written::Changed);
         assert!(!fs::read_to_string(&path).unwrap().contains("include"));
+    }
+
+    #[test]
+    fn a_list_without_which_others_count_begins_with_these() {
+        let (folder, path) = with_file(AD);
+        let text = || fs::read_to_string(&path).unwrap();
+        let defaults = ["user", "group", "contact"].map(str::to_owned);
+        let without = |gone: &str| defaults.iter().filter(|text| *text != gone).cloned().collect::<Vec<_>>();
+        let change = |before: &[String], after: &[String]| {
+            let edit = ListEdit::of_defaults(&defaults, before, after);
+            change_file(folder.path(), &path, &[(&["selection", "object_types"], Edit::List(edit))], false)
+        };
+        // Two decide at the same time, neither of them seeing the other one's list: both choices count.
+        assert_eq!(change(&defaults, &without("contact")).unwrap(), Written::Changed);
+        assert_eq!(change(&defaults, &without("group")).unwrap(), Written::Changed);
+        assert!(text().contains("object_types = [\"user\"]"), "{}", text());
+        assert!(change(&defaults, &without("user")).unwrap_err().message.contains("nothing would be left"));
+        assert_eq!(change(&without("contact"), &defaults).unwrap(), Written::Changed);
+        assert_eq!(change(&without("group"), &defaults).unwrap(), Written::Changed);
+        assert!(!text().contains("object_types"), "{}", text());
     }
 
     #[test]

@@ -122,6 +122,8 @@ pub struct MainFile {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardTable {
+    /// The limits of deletes count: `max_deletes` and `max_delete_percent`. Switched off, only the target's own limit does.
+    pub delete_threshold: bool,
     /// The most deletes that one export sends; more stop it before the first object. The target's own limit also counts.
     pub max_deletes: u64,
     /// The most deletes as a share of the target's known objects, in percent. Without it, more than half of them stop an export, from
@@ -139,6 +141,7 @@ pub struct GuardTable {
 impl Default for GuardTable {
     fn default() -> Self {
         Self {
+            delete_threshold: true,
             max_deletes: 500,
             max_delete_percent: None,
             staging: false,

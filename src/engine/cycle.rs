@@ -85,6 +85,9 @@ impl Cycle<'_, '_> {
 
     /// Sends to a target and confirms, until nothing new is wanted.
     fn send(&mut self, target: ConnectorId) -> Result<(), StoreError> {
+        if !self.engine.caution.limits.now().delete_threshold {
+            self.engine.tell(Event::DeletionThresholdOff { connector: self.name(target).to_owned() });
+        }
         if let Some(reason) = self.hindrance(target) {
             tracing::warn!(connector = self.name(target), "nothing is exported in this cycle: {reason}");
             return Ok(());

@@ -23,6 +23,49 @@ pub fn catalogue() -> &'static [Explanation] {
     CATALOGUE
 }
 
+/// The part of the program that an event comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// Runs: imports, synchronization, exports.
+    Synchronization,
+    /// Cycles, and when they run.
+    Scheduler,
+    /// The password agent.
+    Password,
+    /// The service as such: its beginning and end, its configuration, its store.
+    Service,
+    /// Telling people.
+    Alerts,
+}
+
+impl Source {
+    /// Every source.
+    pub const ALL: [Self; 5] = [Self::Synchronization, Self::Scheduler, Self::Password, Self::Service, Self::Alerts];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Synchronization => "sync",
+            Self::Scheduler => "scheduler",
+            Self::Password => "password",
+            Self::Service => "service",
+            Self::Alerts => "alerts",
+        }
+    }
+
+    /// The source of events with a number; `None` for numbers of no kind.
+    pub fn of(number: u32) -> Option<Self> {
+        Some(match number {
+            116 | 7010..=7049 => Self::Synchronization,
+            7001..=7009 | 7064 => Self::Scheduler,
+            0 | 115 | 601..=668 | 6900 | 7050..=7059 => Self::Password,
+            7060..=7069 => Self::Service,
+            7070..=7079 => Self::Alerts,
+            _ => return None,
+        })
+    }
+}
+
 /// One kind by number.
 pub fn explanation(number: u32) -> Option<&'static Explanation> {
     CATALOGUE.iter().find(|known| known.number == number)
@@ -250,6 +293,13 @@ const CATALOGUE: &[Explanation] = &[
          show` names both. `syncline promote --takeover` makes this one the active one, and the other one stops by itself; `syncline mode \
          staging` settles it the other way round.",
     ),
+    kind(
+        7042,
+        Warning,
+        "The delete threshold is off",
+        "Somebody switched it off by `syncline guard disable`; `syncline audit list` says who. Every cycle tells it until `syncline guard set \
+         --max-deletes NUMBER` switches it on again.",
+    ),
     kind(7050, Information, "A domain is read again", "What had stopped it (event 611) is over."),
     kind(
         7051,
@@ -312,6 +362,7 @@ mod tests {
         assert_eq!(explanation(656).map(|known| known.title), Some("Password change request"));
         assert_eq!(explanation(1), None);
         for known in CATALOGUE {
+            assert!(Source::of(known.number).is_some(), "{} comes from nowhere", known.number);
             assert_eq!(known.text.starts_with("Never told: "), !known.told, "{}", known.number);
         }
     }

@@ -137,12 +137,18 @@ fn main_file(export: &EntraExport, by_itself: bool, embedded: bool, report: &mut
         let number = parameter.value.trim().parse::<i64>().ok().filter(|number| *number >= 0);
         let on = find("Microsoft.OptionalFeature.ExportDeletionThreshold").is_none_or(|on| boolean(&on.value).unwrap_or(true));
         match number {
-            Some(number) if on => {
+            // Whoever switched it off here did so knowing what it means here.
+            Some(number) if on || own => {
                 keys.set("guard.max_deletes", number);
                 taken(report, parameter, "guard.max_deletes", &number.to_string());
+                if !on {
+                    keys.set("guard.delete_threshold", false);
+                    taken(report, parameter, "guard.delete_threshold", "false");
+                }
             }
             _ => {
-                let note = "the threshold was off or no number; Syncline keeps one of 500 deletes (guard.max_deletes)";
+                let note = "the threshold was off or no number; Syncline keeps one of 500 deletes (guard.max_deletes), which \
+                            `syncline guard disable` switches off";
                 report.add(Outcome::Changed, &parameter.place, format!("setting {}", parameter.name), note);
             }
         }

@@ -444,7 +444,7 @@ fn span(duration: SignedDuration) -> String {
 }
 
 fn settings(config: &Config) -> Vec<EntraParameter> {
-    let GuardTable { max_deletes, max_delete_percent, staging, first_export, shrink_percent } = &config.guard;
+    let GuardTable { delete_threshold, max_deletes, max_delete_percent, staging, first_export, shrink_percent } = &config.guard;
     let SchedulerTable { enabled, interval, maintenance, near_real_time } = &config.scheduler;
     let ServiceTable { socket, health, traces } = &config.service;
     let LimitsTable { cache_mib, threads, object_errors, history_days } = &config.limits;
@@ -453,7 +453,7 @@ fn settings(config: &Config) -> Vec<EntraParameter> {
     let truth = |flag: bool| if flag { "True" } else { "False" };
     let matching = MATCHING.iter().find(|(_, ours)| ours == user_matching).map(|(theirs, _)| *theirs);
     let mut parameters = vec![
-        named("Microsoft.OptionalFeature.ExportDeletionThreshold", "True"),
+        named("Microsoft.OptionalFeature.ExportDeletionThreshold", truth(*delete_threshold)),
         named("Microsoft.OptionalFeature.ExportDeletionThresholdValue", &max_deletes.to_string()),
         named("Microsoft.SynchronizationOption.AnchorAttribute", source_anchor),
         named("Microsoft.SynchronizationOption.CustomAttribute", if matching.is_some() { "" } else { user_matching }),

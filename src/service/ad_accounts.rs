@@ -194,7 +194,42 @@ impl AdAccounts {
         }
     }
 
-    fn own(&self, file: &AdFile) -> Result<Arc<LdapSettings>, ServiceError> {
+    /// The directory of an object that is named with its connector before it (`connector:name`), or the only one there is; and the
+    /// name alone.
+    ///
+    /// # Errors
+    /// When it may be in several directories, or in none.
+    pub(super) fn directory_of<'t>(&self, object: &'t str) -> Result<(&ConnectorConfig, &AdFile, &'t str), ServiceError> {
+        if let Some((name, rest)) = object.split_once(':')
+            && let Some(connector) = self.config.connectors.iter().find(|known| known.name.eq_ignore_ascii_case(name.trim()))
+        {
+            let (connector, file) = self.file(&connector.name)?;
+            return Ok((connector, file, rest.trim()));
+        }
+        let mut directories = self.config.connectors.iter().filter_map(|connector| match &connector.settings {
+            ConnectorSettings::Ad(file) => Some((connector, file)),
+            _ => None,
+        });
+        match (directories.next(), directories.next()) {
+            (Some((connector, file)), None) => Ok((connector, file, object.trim())),
+            (None, _) => Err(ServiceError::Usage("there is no Active Directory among the connectors".to_owned())),
+            _ => Err(ServiceError::Usage(format!(
+                "several directories may have it: write the connector's name and a colon before '{object}'"
+            ))),
+        }
+    }
+
+    /// What `[rules]` take the source anchor from.
+    pub(super) fn source_anchor(&self) -> &str {
+        &self.config.rules.source_anchor
+    }
+
+    /// Waits for work with a directory.
+    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    pub(super) fn own(&self, file: &AdFile) -> Result<Arc<LdapSettings>, ServiceError> {
         Ok(Arc::new(ad_connection(file, &self.config.secrets)?))
     }
 
@@ -335,7 +370,7 @@ impl AdAccounts {
     }
 }
 
-fn failed(connector: &ConnectorConfig, source: ConnectorError) -> ServiceError {
+pub(super) fn failed(connector: &ConnectorConfig, source: ConnectorError) -> ServiceError {
     ServiceError::Connector { connector: connector.name.clone(), source }
 }
 

@@ -41,12 +41,7 @@ const LONGEST: usize = 398;
 /// # Errors
 /// When it is none of these.
 pub fn convert_anchor(text: &str) -> Result<AnchorForms, NoAnchor> {
-    let text = text.trim();
-    let refused = || NoAnchor(text.chars().take(100).collect());
-    let (given_as, octets) = understand(text).ok_or_else(refused)?;
-    if octets.is_empty() || octets.len() > LONGEST {
-        return Err(refused());
-    }
+    let (given_as, octets) = understood(text)?;
     let base64 = STANDARD.encode(&octets);
     let sixteen = <[u8; 16]>::try_from(octets.as_slice()).ok();
     let mut filter = String::with_capacity(octets.len() * 3);
@@ -63,6 +58,20 @@ pub fn convert_anchor(text: &str) -> Result<AnchorForms, NoAnchor> {
         network_order_guid: sixteen.map(|octets| Uuid::from_bytes(octets).to_string()),
         ldap_filter: format!("(objectGUID={filter})"),
     })
+}
+
+/// The octets of an anchor in any of these forms.
+///
+/// # Errors
+/// When it is none of them.
+pub(super) fn octets_of(text: &str) -> Result<Vec<u8>, NoAnchor> {
+    Ok(understood(text)?.1)
+}
+
+fn understood(text: &str) -> Result<(&'static str, Vec<u8>), NoAnchor> {
+    let text = text.trim();
+    let fits = |(_, octets): &(&str, Vec<u8>)| !octets.is_empty() && octets.len() <= LONGEST;
+    understand(text).filter(fits).ok_or_else(|| NoAnchor(text.chars().take(100).collect()))
 }
 
 fn understand(text: &str) -> Option<(&'static str, Vec<u8>)> {

@@ -1,8 +1,9 @@
 //! What a directory has, and what is read of it: types, attributes, and attributes that are left out with what becomes of
 //! the values that they gave.
 
+use super::class_choice::{ClassChange, Classes, listed};
 use super::{Service, ServiceError};
-use crate::config::{Edit, ListEdit, SelectionTable, change_file};
+use crate::config::{ConnectorConfig, Edit, ListEdit, SelectionTable, change_file};
 use crate::connector::{AttributeSchema, Schema};
 use crate::context::Context;
 use crate::model::{AttrId, ConnectorId, StageMask, ValueKind, ValueState};
@@ -85,18 +86,21 @@ pub enum CloudValues {
     Recall,
 }
 
-/// Another choice of attributes, and what it means.
+/// Another choice of attributes and classes, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct AttributeChange {
+pub struct SchemaChange {
     /// The connector.
     pub connector: String,
     /// Its file.
     pub file: String,
-    /// `leave` or `recall`; nothing where attributes come in.
+    /// `leave` or `recall`; nothing where no attributes are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cloud_values: Option<&'static str>,
     /// Attribute by attribute, what follows.
     pub effects: Vec<AttributeEffect>,
+    /// What becomes of objects; nothing where no class was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<ClassChange>,
     /// `written`, `unchanged` or `would be written`.
     pub done: &'static str,
 }
@@ -247,26 +251,38 @@ impl Service {
         })
     }
 
-    /// Leaves attributes of a directory out, or takes them in again. The next import reads everything again.
+    /// Leaves attributes and classes of objects of a directory out, or takes them in again. The next import reads everything again.
+    /// With `what_if` nothing is written, and the directory is asked for who would come.
     ///
     /// # Errors
-    /// When rules know no such attribute or cannot do without it, or the file cannot be written.
-    pub fn choose_attributes(
+    /// When rules know no such attribute or class or cannot do without it, or the file cannot be written.
+    pub fn choose_schema(
         &self,
+        cx: &Context,
         name: &str,
-        attributes: &[String],
+        chosen: &[String],
         exclude: Option<CloudValues>,
         what_if: bool,
-    ) -> Result<AttributeChange, ServiceError> {
+    ) -> Result<SchemaChange, ServiceError> {
         let (id, config) = (self.connector_id(name)?, self.directory(name)?);
         let table = config.selection().cloned().unwrap_or_default();
         let mut after = table.clone();
-        let mut effects = Vec::new();
-        for attribute in attributes {
-            let attr = self.read_attribute(id, &table, attribute)?;
+        let (mut effects, mut classes) = (Vec::new(), Classes::of(config));
+        for name in chosen {
+            if let Some(class) = self.class_named(id, config, name)? {
+                if exclude == Some(CloudValues::Recall) {
+                    return Err(ServiceError::Usage(format!(
+                        "{class} is a class: its objects leave, and what becomes of them in the cloud follows from the rules. Only values of \
+                         attributes are recalled"
+                    )));
+                }
+                classes.choose(config, &class, exclude.is_some())?;
+                continue;
+            }
+            let attr = self.read_attribute(id, config, &table, name)?;
             let spelled = self.store.names().name(attr).to_string();
             for list in [&mut after.exclude_attributes, &mut after.recall_attributes] {
-                list.retain(|known| !known.eq_ignore_ascii_case(attribute));
+                list.retain(|known| !known.eq_ignore_ascii_case(name));
             }
             match exclude {
                 Some(CloudValues::Leave) => after.exclude_attributes.push(spelled),
@@ -275,46 +291,62 @@ impl Service {
             }
             effects.push(self.effect(id, attr)?);
         }
+        let class_edit = classes.edit();
         let mut changed = config.clone();
         if let Some(selection) = changed.selection_mut() {
             *selection = after.clone();
+            if class_edit.is_some() {
+                selection.object_types = classes.after().to_vec();
+            }
         }
         // Rules that cannot do without an attribute say so now, and not when the service reads the file.
         self.would_compile(changed)?;
+        let cloud_values = exclude.filter(|_| !effects.is_empty());
+        let classes = self.class_change(cx, id, config, classes, what_if)?;
         let done = match what_if {
-            _ if after == table => "unchanged",
+            _ if after == table && class_edit.is_none() => "unchanged",
             true => "would be written",
             false => {
-                let folder = &self.config.folder;
                 let between = |before, after| Edit::List(ListEdit::between(before, after));
-                let edits: [(&[&str], Edit); 2] = [
+                let mut edits: Vec<(&[&str], Edit)> = vec![
                     (&["selection", "exclude_attributes"], between(&table.exclude_attributes, &after.exclude_attributes)),
                     (&["selection", "recall_attributes"], between(&table.recall_attributes, &after.recall_attributes)),
                 ];
-                change_file(folder, &config.file, &edits, false)?.as_str()
+                edits.extend(class_edit.map(|edit| (&["selection", "object_types"] as &[&str], edit)));
+                change_file(&self.config.folder, &config.file, &edits, false)?.as_str()
             }
         };
-        Ok(AttributeChange {
+        Ok(SchemaChange {
             connector: config.name.clone(),
             file: config.file.strip_prefix(&self.config.folder).unwrap_or(&config.file).display().to_string(),
-            cloud_values: exclude.map(|values| if values == CloudValues::Leave { "leave" } else { "recall" }),
+            cloud_values: cloud_values.map(|values| if values == CloudValues::Leave { "leave" } else { "recall" }),
             effects,
+            classes,
             done,
         })
     }
 
     /// An attribute that rules read of a directory, or would read if it were not left out.
-    fn read_attribute(&self, id: ConnectorId, table: &SelectionTable, name: &str) -> Result<AttrId, ServiceError> {
+    fn read_attribute(
+        &self,
+        id: ConnectorId,
+        config: &ConnectorConfig,
+        table: &SelectionTable,
+        name: &str,
+    ) -> Result<AttrId, ServiceError> {
         let names = self.store.names();
         let read = self.rules()?.inbound_attributes(id);
         let known = names
             .find(name)
             .filter(|attr| read.contains(attr) || listed(&table.exclude_attributes, name) || listed(&table.recall_attributes, name));
-        known.ok_or_else(|| {
-            let all: Vec<String> = read.iter().map(|attr| names.name(*attr).to_string()).collect();
+        let Some(known) = known else {
+            let mut all: Vec<String> = read.iter().map(|attr| names.name(*attr).to_string()).collect();
+            all.extend(self.classes_known(id, config)?);
             let meant = crate::config::closest(name, &all).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-            ServiceError::Usage(format!("no rule reads the attribute {name}, so it is not read already{meant}"))
-        })
+            let message = format!("no rule reads an attribute or a class {name}, so it is not read already{meant}");
+            return Err(ServiceError::Usage(message));
+        };
+        Ok(known)
     }
 
     fn effect(&self, id: ConnectorId, attr: AttrId) -> Result<AttributeEffect, ServiceError> {
@@ -345,10 +377,6 @@ impl Service {
         };
         Ok(AttributeEffect { attribute: names.name(attr).to_string(), objects, in_targets, targets: targets.iter().map(shown).collect() })
     }
-}
-
-fn listed(list: &[String], name: &str) -> bool {
-    list.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn types_of(types: &[String], used: impl Fn(&str) -> bool) -> Vec<ObjectTypeLine> {

@@ -2,7 +2,7 @@
 
 use super::guard_stops::GuardStop;
 use super::{Service, ServiceError};
-use crate::config::{Edit, GuardTable, MAIN_FILE, change_file};
+use crate::config::{Edit, GuardTable, MAIN_FILE, Written, change_file};
 use crate::connector::{ConnectorError, ConnectorErrorKind, DeleteLimit};
 use crate::context::Context;
 use crate::engine::active::displaced_by;
@@ -12,6 +12,8 @@ use serde::Serialize;
 /// The guards and how they stand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GuardView {
+    /// The limits of deletes count; switched off, only the target's own does.
+    pub delete_threshold: bool,
     /// The most deletes of one export.
     pub max_deletes: u64,
     /// The same as a share of what the target holds, in percent.
@@ -65,18 +67,35 @@ pub struct GuardSetting {
     pub place: String,
     /// The key, or what the target's own setting is called.
     pub key: &'static str,
-    /// What counts now.
-    pub now: Option<u64>,
+    /// What counts now; nothing where there is no limit.
+    pub now: Option<GuardValue>,
     /// What would count.
-    pub then: Option<u64>,
+    pub then: Option<GuardValue>,
+}
+
+/// The value of a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum GuardValue {
+    /// A number of deletes, or a share in percent.
+    Number(u64),
+    /// On or off.
+    Switch(bool),
 }
 
 /// The table of the main file.
 const TABLE: &str = "guard";
+/// The setting that switches the limits of deletes.
+const THRESHOLD: &str = "delete_threshold";
 
 /// What the configuration makes of the limits of exports.
 pub(super) fn export_limits(guard: &GuardTable) -> ExportLimits {
-    ExportLimits { deletes_max: Some(guard.max_deletes), delete_percent_max: guard.max_delete_percent, staging: guard.staging }
+    ExportLimits {
+        delete_threshold: guard.delete_threshold,
+        deletes_max: Some(guard.max_deletes),
+        delete_percent_max: guard.max_delete_percent,
+        staging: guard.staging,
+    }
 }
 
 impl Service {
@@ -132,6 +151,7 @@ impl Service {
             });
         }
         Ok(GuardView {
+            delete_threshold: guard.delete_threshold,
             max_deletes: guard.max_deletes,
             max_delete_percent: guard.max_delete_percent,
             shrink_percent: guard.shrink_percent,
@@ -166,6 +186,7 @@ impl Service {
         let view = self.guard()?;
         check_shares(change)?;
         let percent = |percent: Option<u32>| percent.map(u64::from);
+        let number = |number: Option<u64>| number.map(GuardValue::Number);
         if tenant {
             let limit = tenant_limit(change)?;
             let setting = |target: &GuardedTarget| {
@@ -179,7 +200,7 @@ impl Service {
                 } else {
                     target.tenant_max_deletes
                 };
-                GuardSetting { place: target.connector.clone(), key, now, then }
+                GuardSetting { place: target.connector.clone(), key, now: number(now), then: number(then) }
             };
             return Ok(view.targets.iter().map(setting).collect());
         }
@@ -189,7 +210,29 @@ impl Service {
             ("guard.shrink_percent", Some(u64::from(view.shrink_percent)), percent(change.shrink_percent)),
         ];
         let changed = settings.into_iter().filter(|(_, _, then)| then.is_some());
-        Ok(changed.map(|(key, now, then)| GuardSetting { place: MAIN_FILE.to_owned(), key, now, then }).collect())
+        let setting = |(key, now, then)| GuardSetting { place: MAIN_FILE.to_owned(), key, now: number(now), then: number(then) };
+        let mut settings: Vec<GuardSetting> = changed.map(setting).collect();
+        if self.switches_on(change) {
+            settings.push(switched(false, true));
+        }
+        Ok(settings)
+    }
+
+    /// True when a change of the limits switches the threshold on, which was off: whoever sets a limit wants it to count.
+    fn switches_on(&self, change: GuardChange) -> bool {
+        !self.config.guard.delete_threshold && (change.max_deletes.is_some() || change.max_delete_percent.is_some())
+    }
+
+    /// Switches the limits of deletes off, in the main file, until [`Self::set_guard`] sets one. The target's own limit goes on
+    /// counting. With `what_if` nothing is written. Gives what changes: nothing when they were off.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn disable_guard(&self, what_if: bool) -> Result<Vec<GuardSetting>, ServiceError> {
+        let folder = &self.config.folder;
+        let off: [(&[&str], Edit); 1] = [(&[TABLE, THRESHOLD], Edit::Put(false.into()))];
+        let changes = change_file(folder, &folder.join(MAIN_FILE), &off, what_if)? != Written::Unchanged;
+        Ok(if changes { vec![switched(true, false)] } else { Vec::new() })
     }
 
     /// Sets what the targets themselves allow, for all who synchronize with them.
@@ -214,7 +257,7 @@ impl Service {
         })
     }
 
-    /// Writes guards into the main file.
+    /// Writes guards into the main file. A limit of deletes that is set counts, also where the threshold was off.
     ///
     /// # Errors
     /// When a share is above 100, or the file cannot be written.
@@ -229,11 +272,20 @@ impl Service {
             ("shrink_percent", change.shrink_percent.map(i64::from)),
         ];
         let put = |value: i64| Edit::Put(value.into());
-        let keys: Vec<([&str; 2], Edit)> = wanted.into_iter().filter_map(|(key, value)| Some(([TABLE, key], put(value?)))).collect();
+        let mut keys: Vec<([&str; 2], Edit)> = wanted.into_iter().filter_map(|(key, value)| Some(([TABLE, key], put(value?)))).collect();
+        if self.switches_on(change) {
+            keys.push(([TABLE, THRESHOLD], Edit::Take));
+        }
         let edits: Vec<(&[&str], Edit)> = keys.iter().map(|(key, edit)| (key.as_slice(), edit.clone())).collect();
         change_file(folder, &path, &edits, false)?;
         Ok(())
     }
+}
+
+/// The switch of the limits.
+fn switched(now: bool, then: bool) -> GuardSetting {
+    let (now, then) = (Some(GuardValue::Switch(now)), Some(GuardValue::Switch(then)));
+    GuardSetting { place: MAIN_FILE.to_owned(), key: "guard.delete_threshold", now, then }
 }
 
 fn check_shares(change: GuardChange) -> Result<(), ServiceError> {

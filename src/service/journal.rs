@@ -1,8 +1,11 @@
 //! The journal of events: the sink that keeps what is told, and looking into it.
 
+use super::partitions::same_name;
 use super::{Service, ServiceError};
-use crate::events::{Event, EventSink, Field, Level, Log};
-use crate::model::Timestamp;
+use crate::context::Context;
+use crate::events::{Event, EventSink, Field, Level, Log, Source};
+use crate::model::{CsId, Timestamp};
+use crate::password::report::AccountStatus;
 use crate::store::{ChangeSet, EventRecord, Store};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -100,6 +103,8 @@ fn json(field: Field<'_>) -> Json {
 pub struct EventQuery {
     /// Kinds by number; none means all.
     pub numbers: Vec<u32>,
+    /// What tells them; none means all.
+    pub sources: Vec<Source>,
     /// At least this level.
     pub level: Option<Level>,
     /// About this connector, by name.
@@ -119,6 +124,9 @@ pub struct EventView {
     pub at: String,
     /// The number of its kind.
     pub id: u32,
+    /// What told it: `sync`, `scheduler`, `password`, `service` or `alerts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<&'static str>,
     /// `information`, `warning` or `error`.
     pub level: &'static str,
     /// The connector it is about.
@@ -136,6 +144,7 @@ impl EventView {
             sequence: record.sequence,
             at: record.at.to_string(),
             id: record.number,
+            source: Source::of(record.number).map(Source::as_str),
             level: level_name(record.level),
             connector: record.connector,
             text: record.text,
@@ -160,10 +169,60 @@ impl EventQuery {
             event.text.to_lowercase().contains(&text) || event.fields.to_lowercase().contains(&text)
         };
         (self.numbers.is_empty() || self.numbers.contains(&event.number))
+            && (self.sources.is_empty() || Source::of(event.number).is_some_and(|source| self.sources.contains(&source)))
             && self.level.is_none_or(|level| event.level >= level)
             && self.connector.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(&event.connector))
             && self.text.as_ref().is_none_or(told)
             && self.since.is_none_or(|since| event.at >= since)
+    }
+}
+
+/// What was told of the password of one account.
+#[derive(Clone, Debug, Serialize)]
+pub struct PasswordLog {
+    /// The account, and how its password stands.
+    pub account: AccountStatus,
+    /// The events, the newest last.
+    pub events: Vec<EventView>,
+    /// There are older ones.
+    pub more: bool,
+}
+
+/// By what events name an account. An anchor is the account's alone; a name may have been another one's before.
+struct Trail {
+    connector: String,
+    dn: String,
+    anchors: Vec<String>,
+}
+
+impl Trail {
+    fn of(connector: String, account: &AccountStatus) -> Self {
+        let anchors = [&account.source_anchor, &account.cloud_anchor].into_iter().flatten().filter(|anchor| !anchor.is_empty());
+        Self { connector, dn: account.dn.clone(), anchors: anchors.cloned().collect() }
+    }
+
+    /// True for events about the account, which come the newest first. Where its anchor is not known, since nothing is to be sent for it
+    /// now, the newest event with its name tells it.
+    fn leads_to(&mut self, event: &EventRecord) -> bool {
+        if Source::of(event.number) != Some(Source::Password) || !event.connector.eq_ignore_ascii_case(&self.connector) {
+            return false;
+        }
+        let fields: Json = serde_json::from_str(&event.fields).unwrap_or_default();
+        let is_named = |name: &Json| name.as_str().is_some_and(|name| same_name(name, &self.dn));
+        let named = match &fields["dn"] {
+            Json::Array(names) => names.iter().any(is_named),
+            name => is_named(name),
+        };
+        match fields["anchor"].as_str() {
+            Some(anchor) if self.anchors.is_empty() => {
+                if named {
+                    self.anchors.push(anchor.to_owned());
+                }
+                named
+            }
+            Some(anchor) => self.anchors.iter().any(|known| known == anchor),
+            None => named,
+        }
     }
 }
 
@@ -176,14 +235,34 @@ impl Service {
     /// # Errors
     /// When the store cannot be read.
     pub fn events(&self, query: &EventQuery, limit: usize) -> Result<(Vec<EventView>, bool), ServiceError> {
+        self.newest_events(query.since, limit, &mut |event| query.wants(event))
+    }
+
+    /// What was told of the password of one account: the newest events, the oldest of them first.
+    ///
+    /// # Errors
+    /// When there is no such object or no tenant, or the store cannot be read.
+    pub fn password_log(&self, cx: &Context, account: CsId, last: usize) -> Result<PasswordLog, ServiceError> {
+        let status = self.password_of(cx, account)?;
+        let mut trail = Trail::of(self.name_of(account.connector()), &status);
+        let (events, more) = self.newest_events(None, last, &mut |event| trail.leads_to(event))?;
+        Ok(PasswordLog { account: status, events, more })
+    }
+
+    fn newest_events(
+        &self,
+        since: Option<Timestamp>,
+        limit: usize,
+        wants: &mut dyn FnMut(&EventRecord) -> bool,
+    ) -> Result<(Vec<EventView>, bool), ServiceError> {
         let snapshot = self.store().snapshot()?;
         let (mut found, mut before) = (Vec::new(), None);
         'pages: loop {
             let page = snapshot.events_back(before, PAGE)?;
             let Some(oldest) = page.last() else { break };
             before = Some(oldest.sequence);
-            let too_old = query.since.is_some_and(|since| oldest.at < since);
-            for event in page.into_iter().filter(|event| query.wants(event)) {
+            let too_old = since.is_some_and(|since| oldest.at < since);
+            for event in page.into_iter().filter(&mut *wants) {
                 if found.len() == limit {
                     found.reverse();
                     return Ok((found, true));

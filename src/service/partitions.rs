@@ -6,7 +6,7 @@ use crate::config::{ConnectorConfig, ConnectorSettings, Edit, ListEdit, Selectio
 use crate::connector::directory::{Scope, Selection};
 use crate::connector::{ImportKind, ImportRequest, PageItem};
 use crate::context::Context;
-use crate::model::{ConnectorId, Dn, DnKey, Link, MvId};
+use crate::model::{ConnectorId, CsObject, Dn, DnKey, Link, MvId};
 use crate::store::Snapshot;
 use futures_util::StreamExt as _;
 use serde::Serialize;
@@ -267,7 +267,7 @@ impl Service {
         };
         let before = Reach::of(config, &table, &partitions)?;
         let then = Reach::of(config, &after, &contexts)?;
-        let (leaves, deletes) = self.leaving(id, &then)?;
+        let (leaves, deletes) = self.leaving(id, &|object| Dn::parse(&object.dn).is_ok_and(|dn| then.wants(&dn.key())))?;
         let comes = if what_if {
             let mut comes = 0;
             let wider = widened(config, &contexts);
@@ -372,29 +372,34 @@ impl Service {
         Ok(top)
     }
 
-    /// Objects of a space that another choice would take off, and how many of them would be deleted in targets.
-    fn leaving(&self, id: ConnectorId, then: &Reach) -> Result<(u64, u64), ServiceError> {
+    /// Objects of a space that do not stay with another choice, and how many of them would be deleted in targets.
+    pub(super) fn leaving(&self, id: ConnectorId, stays: &dyn Fn(&CsObject) -> bool) -> Result<(u64, u64), ServiceError> {
         let snapshot = self.store.snapshot()?;
-        let gone = |dn: &str| !Dn::parse(dn).is_ok_and(|dn| then.wants(&dn.key()));
         let (mut leaves, mut deletes, mut after) = (0, 0, None);
         loop {
             let page = snapshot.cs_scan(id, after, PAGE)?;
             let Some(last) = page.last() else { return Ok((leaves, deletes)) };
             after = Some(last.id);
             for object in page.iter().filter(|object| object.link != Link::Placeholder && object.imported()) {
-                if !gone(&object.dn) {
+                if stays(object) {
                     continue;
                 }
                 leaves += 1;
                 if let Some(mv) = object.link.mv() {
-                    deletes += u64::from(self.stands_alone(&snapshot, mv, id, then)?);
+                    deletes += u64::from(self.stands_alone(&snapshot, mv, id, stays)?);
                 }
             }
         }
     }
 
     /// True when targets hold an object of somebody for whom no source would be left.
-    fn stands_alone(&self, snapshot: &Snapshot, mv: MvId, id: ConnectorId, then: &Reach) -> Result<bool, ServiceError> {
+    fn stands_alone(
+        &self,
+        snapshot: &Snapshot,
+        mv: MvId,
+        id: ConnectorId,
+        stays: &dyn Fn(&CsObject) -> bool,
+    ) -> Result<bool, ServiceError> {
         let targets = self.rules()?.targets();
         let mut held = false;
         for link in snapshot.mv_links(mv)? {
@@ -402,9 +407,7 @@ impl Service {
                 held = true;
             } else if link.connector() != id {
                 return Ok(false);
-            } else if let Some(object) = snapshot.cs_object(link)?
-                && Dn::parse(&object.dn).is_ok_and(|dn| then.wants(&dn.key()))
-            {
+            } else if snapshot.cs_object(link)?.is_some_and(|object| stays(&object)) {
                 return Ok(false);
             }
         }

@@ -237,6 +237,11 @@ impl Service {
         } else if served && let Some(reason) = self.health_facts(cx)?.unready() {
             found.push(Attention::trouble(reason, "syncline run list".to_owned()));
         }
+        if !self.config.guard.delete_threshold {
+            let what = "the delete threshold is off: however many deletes wait, an export sends them".to_owned();
+            let command = format!("syncline guard set --max-deletes {}", self.config.guard.max_deletes);
+            found.push(Attention::new(Health::Attention, what, command));
+        }
         if view.staging {
             let what = "staging mode: nothing is exported".to_owned();
             found.push(Attention::new(Health::Attention, what, "syncline export --what-if".to_owned()));

@@ -256,3 +256,69 @@ fn connectors_are_shown_added_set_and_tried() {
     assert_eq!(document(&with_config(&config, &["--json", "profile", "show", "export"]))["profiles"][0]["connectors"][0], "Entra");
     assert_code(&with_config(&config, &["profile", "show", "nothing"]), 64);
 }
+
+/// The classes that a connector reads, as its file names them.
+fn classes_in_file(config: &Path) -> Option<Vec<String>> {
+    let file: toml::Table = fs::read_to_string(directory_file(config)).expect("text").parse().expect("TOML");
+    let list = file.get("selection")?.get("object_types")?.as_array()?;
+    Some(list.iter().filter_map(|class| class.as_str().map(str::to_owned)).collect())
+}
+
+#[test]
+fn objects_of_a_class_that_is_left_out_leave_and_come_back() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let partner = || document(&with_config(&config, &["--json", "cs", "search", "entra", "--where", "mail=pat@partner.example"]));
+    assert_eq!(partner()["objects"].as_array().map(Vec::len), Some(1));
+
+    let before = fs::read_to_string(directory_file(&config)).expect("text");
+    let ahead = document(&with_config(&config, &["--json", "schema", "exclude", "corp.example", "Contact", "--what-if"]));
+    let classes = &ahead["classes"];
+    assert_eq!((&ahead["done"], &classes["objects"]["contact"]), (&"would be written".into(), &1.into()), "{ahead:#}");
+    assert_eq!((&classes["leaves"], &classes["deletes"], &classes["comes"]), (&1.into(), &1.into(), &0.into()), "{ahead:#}");
+    assert_eq!((&ahead["effects"], &ahead["cloud_values"]), (&Value::Array(vec![]), &Value::Null), "{ahead:#}");
+    assert_eq!(fs::read_to_string(directory_file(&config)).expect("text"), before);
+
+    // Together with an attribute; both are written, or neither.
+    let refused = with_config(&config, &["schema", "exclude", "corp.example", "contact", "objectGUID"]);
+    assert_code(&refused, 4);
+    assert_eq!(fs::read_to_string(directory_file(&config)).expect("text"), before);
+    let written = with_config(&config, &["schema", "exclude", "corp.example", "contact", "department"]);
+    assert_code(&written, 0);
+    let told = stdout(&written) + &stderr(&written);
+    assert!(told.contains("1 object of the connector space") && told.contains("stays there") && told.contains("--allow-shrink"), "{told}");
+    let classes = classes_in_file(&config).expect("the list is written out");
+    assert!(classes.contains(&"user".to_owned()) && !classes.contains(&"contact".to_owned()), "{classes:?}");
+    let again = document(&with_config(&config, &["--json", "schema", "exclude", "corp.example", "contact", "department"]));
+    assert_eq!(again["done"], "unchanged", "{again:#}");
+    let cycle = document(&with_config(&config, &["--json", "cycle", "start"]));
+    assert_eq!(crate::counted(&cycle, "export-delete"), 1, "{cycle:#}");
+    assert_eq!(partner()["objects"].as_array().map(Vec::len), Some(0));
+
+    // Back again: nothing is left in the file, and the object is made anew.
+    let ahead = document(&with_config(&config, &["--json", "schema", "include", "corp.example", "contact", "--what-if"]));
+    assert_eq!((&ahead["classes"]["comes"], &ahead["classes"]["leaves"]), (&1.into(), &0.into()), "{ahead:#}");
+    assert_code(&with_config(&config, &["schema", "include", "corp.example", "contact", "department"]), 0);
+    assert_eq!(classes_in_file(&config), None);
+    let cycle = document(&with_config(&config, &["--json", "cycle", "start"]));
+    assert_eq!(crate::counted(&cycle, "export-add"), 1, "{cycle:#}");
+    assert_eq!(partner()["objects"].as_array().map(Vec::len), Some(1));
+    let acts = document(&with_config(&config, &["--json", "audit", "list"])).to_string();
+    assert!(acts.contains("\"include\"") && !acts.contains("--what-if"), "{acts}");
+
+    for (wrong, said) in [
+        (&["schema", "exclude", "corp.example", "contct"][..], "did you mean contact"),
+        (&["schema", "exclude", "corp.example", "contact", "--cloud-values", "recall"], "is a class"),
+        (&["schema", "exclude", "entra", "user"], "is a tenant"),
+    ] {
+        let refused = with_config(&config, wrong);
+        assert_code(&refused, 64);
+        assert!(stderr(&refused).contains(said), "{}", stderr(&refused));
+    }
+    // No list at all would mean all classes.
+    assert_code(&with_config(&config, &["connector", "set", "corp.example", "selection.object_types", "user"]), 0);
+    let refused = with_config(&config, &["schema", "exclude", "corp.example", "user"]);
+    assert_code(&refused, 64);
+    assert!(stderr(&refused).contains("the only class"), "{}", stderr(&refused));
+}

@@ -239,3 +239,52 @@ fn the_tenants_own_limit_is_shown_set_and_heeded() {
     assert_code(&output, 0);
     assert_eq!(counted(&document(&output), "export-delete"), 1);
 }
+
+/// For a clean-up that takes days; while it is off, everything says so.
+#[test]
+fn a_threshold_that_is_off_warns_in_every_cycle_until_a_limit_is_set() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    assert_code(&with_config(&config, &["guard", "set", "--max-deletes", "1"]), 0);
+    let main = config.join("syncline.toml");
+    let before = fs::read_to_string(&main).unwrap();
+    let ahead = document(&with_config(&config, &["--json", "guard", "disable", "--what-if"]));
+    assert_eq!(ahead["changes"][0]["key"], "guard.delete_threshold", "{ahead:#}");
+    assert_eq!((&ahead["changes"][0]["now"], &ahead["changes"][0]["then"]), (&true.into(), &false.into()), "{ahead:#}");
+    assert_eq!(fs::read_to_string(&main).unwrap(), before);
+
+    crate::two_people_leave(world.path());
+    assert_code(&with_config(&config, &["cycle", "start"]), 5);
+    let off = document(&with_config(&config, &["--json", "guard", "disable"]));
+    assert_eq!((&off["delete_threshold"], &off["targets"][0]["limit"]), (&false.into(), &500.into()), "the tenant's own: {off:#}");
+    assert_eq!(document(&with_config(&config, &["--json", "guard", "disable", "--what-if"]))["changes"].as_array().map(Vec::len), Some(0));
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 1);
+    let cycle = document(&output);
+    assert_eq!(counted(&cycle, "export-delete"), 2, "{cycle:#}");
+    assert!(cycle["warnings"][0].as_str().unwrap().contains("delete threshold is off"), "{cycle:#}");
+
+    // Also where there is nothing to send.
+    let output = with_config(&config, &["cycle", "start"]);
+    assert_code(&output, 1);
+    let command = format!("`syncline --config {} guard set --max-deletes 1`", config.display());
+    assert!(stderr(&output).contains(&command), "{}", stderr(&output));
+    let told = document(&with_config(&config, &["--json", "events", "list", "--id", "7042"]));
+    assert_eq!(told["events"].as_array().map(Vec::len), Some(2), "one for each cycle: {told:#}");
+    let status = document(&with_config(&config, &["--json", "status"]));
+    assert_eq!(status["health"], "attention", "{status:#}");
+    assert!(status["attention"].to_string().contains("guard set --max-deletes 1"), "{status:#}");
+    let acts = document(&with_config(&config, &["--json", "audit", "list"])).to_string();
+    assert_eq!(acts.matches("\"disable\"").count(), 1, "{acts}");
+
+    // The share that a full import may miss is another matter.
+    let still = document(&with_config(&config, &["--json", "guard", "set", "--shrink-percent", "70"]));
+    assert_eq!(still["delete_threshold"], false, "{still:#}");
+    let ahead = document(&with_config(&config, &["--json", "guard", "set", "--max-deletes", "1", "--what-if"]));
+    assert_eq!((&ahead["changes"][1]["now"], &ahead["changes"][1]["then"]), (&false.into(), &true.into()), "{ahead:#}");
+    let on = document(&with_config(&config, &["--json", "guard", "set", "--max-deletes", "1"]));
+    assert_eq!((&on["delete_threshold"], &on["targets"][0]["limit"]), (&true.into(), &1.into()), "{on:#}");
+    assert!(!fs::read_to_string(&main).unwrap().contains("delete_threshold"));
+    assert_code(&with_config(&config, &["cycle", "start"]), 0);
+}

@@ -115,3 +115,66 @@ fn guards_hold_a_single_object_too() {
     assert_eq!(found["objects"][0]["connector"], "Entra", "she is there still: {found:#}");
     assert_code(&with_config(&config, &["object", "find", "nobody-at-all"]), 2);
 }
+
+#[test]
+fn everything_of_one_object_goes_into_one_file() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let people = world.path().join("people.ldif");
+    let text = fs::read_to_string(&people).expect("text").replace("department: Engines", "department: Looms");
+    fs::write(&people, text).expect("written");
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "delta-import"]), 0);
+    let file = world.path().join("ada.json");
+    let path = file.to_str().expect("a plain path");
+    let told = document(&with_config(&config, &["--json", "object", "export", "ada@corp.example", "--bundle", path]));
+    assert_eq!(told["objects"], 2, "{told:#}");
+    let bundle: Value = serde_json::from_slice(&fs::read(&file).expect("written")).expect("JSON");
+    let spaces = bundle["spaces"].as_array().expect("spaces");
+    assert_eq!((&spaces[0]["connector"], &spaces[1]["connector"]), (&"corp.example".into(), &"Entra".into()), "{bundle:#}");
+    assert_eq!((&spaces[0]["id"], &spaces[0]["metaverse"]), (&bundle["object"], &bundle["metaverse"]["id"]), "{bundle:#}");
+    let pending = &spaces[0]["stages"][0];
+    assert_eq!((&pending["stage"], &pending["changes"][0]["added"][0]), (&"pending-import".into(), &"Looms".into()), "{pending:#}");
+    let department = bundle["metaverse"]["attributes"].as_array().unwrap().iter().find(|one| one["name"] == "department");
+    let department = department.unwrap_or_else(|| panic!("{bundle:#}"));
+    assert_eq!((&department["values"][0], &department["lineage"][0]["connector"]), (&"Engines".into(), &"corp.example".into()));
+    let runs = bundle["runs"].as_array().expect("runs");
+    let counters: Vec<&str> = runs.iter().map(|line| line["counter"].as_str().unwrap()).collect();
+    for counter in ["stage-update", "stage-add", "export-add"] {
+        assert!(counters.contains(&counter), "{counter}: {counters:?}");
+    }
+    assert_eq!(counters[0], "stage-update", "the newest first: {counters:?}");
+    assert!(bundle["explanation"]["verdict"].is_string() && bundle["password"].is_null(), "{bundle:#}");
+    assert_code(&with_config(&config, &["object", "export", "nobody@corp.example", "--bundle", path]), 2);
+}
+
+#[test]
+fn an_object_says_what_it_is_tied_to_the_cloud_by() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let people = world.path().join("people.ldif");
+    let text = fs::read_to_string(&people).expect("text");
+    let with = "sAMAccountName: emil\nmS-DS-ConsistencyGuid:: 3q2+796tvu/erb7v3q2+7w==\n";
+    fs::write(&people, text.replace("sAMAccountName: emil\n", with)).expect("written");
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import"]), 0);
+    let get = |object: &str| document(&with_config(&config, &["--json", "anchor", "get", object]));
+    let imported = get("emil@corp.example");
+    assert_eq!(imported["consistency_guid"]["base64"], "3q2+796tvu/erb7v3q2+7w==", "{imported:#}");
+    assert_eq!(imported["source_anchor"], Value::Null, "rules have not seen it: {imported:#}");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    assert_eq!(get("emil@corp.example")["source_anchor"], "3q2+796tvu/erb7v3q2+7w==");
+    let ada = get("ada@corp.example");
+    assert_eq!((&ada["consistency_guid"], &ada["source_anchor"]), (&Value::Null, &ada["anchor"]["base64"]), "{ada:#}");
+    assert!(stdout(&with_config(&config, &["anchor", "get", "ada@corp.example"])).contains("mS-DS-ConsistencyGuid  none"));
+    // Only Active Directory has it, and only 16 octets fit.
+    for (wrong, said) in [
+        (&["anchor", "set", "ada@corp.example", "67452301", "--what-if"][..], "has 4 octets"),
+        (&["anchor", "set", "ada@corp.example", "3q2+796tvu/erb7v3q2+7w==", "--what-if"], "no Active Directory"),
+        (&["anchor", "clear", "corp.example:ada@corp.example", "--what-if"], "is no Active Directory"),
+        (&["anchor", "clear", "ada@corp.example"], "--admin-name"),
+    ] {
+        let refused = with_config(&config, wrong);
+        assert_code(&refused, 64);
+        assert!(stderr(&refused).contains(said), "{wrong:?}: {}", stderr(&refused));
+    }
+}

@@ -180,3 +180,63 @@ fn without_a_tenant_the_way_is_named() {
     assert_code(&output, 4);
     assert!(stderr(&output).contains("init` writes one"), "{}", stderr(&output));
 }
+
+#[test]
+fn the_story_of_one_password_is_told_the_newest_last() {
+    let (world, config) = world_with_passwords();
+    json(&config, &["phs", "enable"], 0);
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    write_people(world.path(), "Ada-Pw-2", 2);
+    assert_eq!(round(&config), 1);
+    let log = |arguments: &[&str]| json(&config, &[&["phs", "log"], arguments].concat(), 0);
+    let ada = log(&["ada@corp.example"]);
+    assert_eq!(ids(&ada), [656, 657, 656, 657], "{ada:#}");
+    let times: Vec<&str> = ada["events"].as_array().unwrap().iter().map(|event| event["at"].as_str().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert!(ada["events"].as_array().unwrap().iter().all(|event| event["fields"]["dn"].as_str().unwrap().contains("Ada")), "{ada:#}");
+    assert_eq!((&ada["account"]["status"], &ada["more"]), (&"Success".into(), &false.into()), "{ada:#}");
+    let last = log(&["ada@corp.example", "--last", "1"]);
+    assert_eq!((ids(&last), &last["more"]), (vec![657], &true.into()), "{last:#}");
+    assert_eq!(ids(&log(&["emil@corp.example"])), [656, 657]);
+    assert!(ids(&log(&["oldhand@corp.example"])).is_empty());
+
+    // Under another name it is the same account; somebody new under the old name is not.
+    let people = world.path().join("people.ldif");
+    let text = fs::read_to_string(&people).expect("the directory");
+    fs::write(&people, text.replace("CN=Ada Byron,", "CN=Ada Lovelace,")).expect("written");
+    assert_code(&with_config(&config, &["cycle", "start"]), 0);
+    assert_eq!(ids(&log(&["ada@corp.example"])), [656, 657, 656, 657]);
+    // Whose password is not wanted any more has no anchor to go by; what was told stays hers.
+    json(&config, &["phs", "disable"], 0);
+    let shown = stdout(&with_config(&config, &["phs", "log", "emil@corp.example"]));
+    assert!(shown.contains("Password Change Result") && !shown.contains("Pw-1"), "{shown}");
+    assert_code(&with_config(&config, &["phs", "log", "nobody@corp.example"]), 2);
+}
+
+#[test]
+fn events_are_listed_by_what_tells_them() {
+    let (_world, config) = world_with_passwords();
+    json(&config, &["phs", "enable"], 0);
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let of = |source: &str| {
+        let found = json(&config, &["events", "list", "--limit", "500", "--source", source], 0);
+        let sources: Vec<String> =
+            found["events"].as_array().unwrap().iter().map(|event| event["source"].as_str().unwrap().to_owned()).collect();
+        (ids(&found), sources)
+    };
+    let (scheduler, sources) = of("scheduler");
+    assert!(scheduler.contains(&7001) && scheduler.contains(&7002) && sources.iter().all(|source| source == "scheduler"), "{scheduler:?}");
+    let (sync, _) = of("sync");
+    assert!(sync.contains(&7010) && sync.iter().all(|id| *id == 116 || (7010..7050).contains(id)), "{sync:?}");
+    let (passwords, _) = of("Password");
+    assert!(passwords.contains(&657) && !passwords.contains(&7010), "{passwords:?}");
+    let (both, _) = of("sync,scheduler");
+    assert_eq!(both.len(), sync.len() + scheduler.len());
+    let all = json(&config, &["events", "list", "--limit", "500"], 0);
+    assert_eq!(ids(&all).len(), both.len() + passwords.len(), "each event has one source: {all:#}");
+    let wrong = with_config(&config, &["events", "list", "--source", "weather"]);
+    assert_code(&wrong, 64);
+    assert!(stderr(&wrong).contains("sync, scheduler, password"), "{}", stderr(&wrong));
+    let kinds = json(&config, &["events", "explain"], 0);
+    assert!(kinds.as_array().unwrap().iter().all(|kind| kind["source"].is_string()), "{kinds:#}");
+}

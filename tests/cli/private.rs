@@ -74,7 +74,9 @@ fn files_with_values_of_people_are_their_owners_alone() {
     let world = small_world();
     let config = world.path().join("config");
     assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
-    let calls: [(&[&str], &str); 5] = [
+    let calls: [(&[&str], &str); 7] = [
+        (&["export", "--what-if", "--csv"], "export.csv"),
+        (&["object", "export", "ada@corp.example", "--bundle"], "bundle.json"),
         (&["object", "sync", "ada@corp.example", "--what-if", "--html"], "object.html"),
         (&["cs", "search", "corp.example", "--csv"], "people.csv"),
         (&["lint", "directory", "--csv"], "lint.csv"),

@@ -389,7 +389,7 @@ fn the_built_in_rules_and_every_kind_of_connector_survive_the_way_round() {
     let files = [
         (
             "syncline.toml",
-            "version = 1\nstore = \"other.redb\"\n[guard]\nshrink_percent = 7\nmax_delete_percent = 3\n[rules]\nuser_matching = \"employeeID\"\n[limits]\nthreads = 3\n",
+            "version = 1\nstore = \"other.redb\"\n[guard]\ndelete_threshold = false\nshrink_percent = 7\nmax_delete_percent = 3\n[rules]\nuser_matching = \"employeeID\"\n[limits]\nthreads = 3\n",
         ),
         (
             "connectors/10-ad.toml",

@@ -298,3 +298,46 @@ fn secrets_are_kept_and_listed_without_what_they_are() {
     assert!(!config.join("secrets/spare").exists());
     assert_eq!(run(&config, &["secret", "remove", "spare"]).status.code(), Some(2));
 }
+
+#[test]
+fn an_anchor_is_written_by_an_administrator_and_not_over_anothers() {
+    let lab = labs::active_directory();
+    let folder = tempfile::tempdir().unwrap();
+    let (config, bind_name) = account(lab, folder.path(), "svc_anchor");
+    let base = lab.text("base");
+    lab.modify(&format!("dn: CN=Anchored,OU=People,{base}\nchangetype: add\nobjectClass: user\nsAMAccountName: anchored\n"));
+    let dn = format!("CN=Anchored,OU=People,{base}");
+    let stored = || {
+        let found = lab.search(&dn, "(objectClass=*)", &["mS-DS-ConsistencyGuid"]);
+        found.values().next().and_then(|entry| entry.get("mS-DS-ConsistencyGuid")).and_then(|values| values.first().cloned())
+    };
+    let admin = folder.path().join("admin");
+    let admin = ["--admin-name", lab.text("admin_name"), "--admin-secret-file", admin.to_str().unwrap()];
+    let (guid, octets) = ("897485c7-81a7-42eb-97c6-37ed73077b1f", "x4V0iaeB60KXxjftcwd7Hw==");
+
+    let ahead = document(&config, 1, &["anchor", "set", "anchored", guid, "--what-if"]);
+    assert_eq!((&ahead["done"], &ahead["before"], &ahead["after"]["base64"]), (&"would be written".into(), &Value::Null, &octets.into()));
+    assert_eq!(stored(), None, "{ahead:#}");
+    let done = document(&config, 1, &[&["anchor", "set", &dn, guid], &admin[..]].concat());
+    assert_eq!((&done["done"], &done["dn"], &done["source_anchor"][1]), (&"written".into(), &dn.as_str().into(), &octets.into()));
+    assert_eq!(stored().as_deref(), Some(&base64::engine::general_purpose::STANDARD.decode(octets).unwrap()[..]));
+    let again = document(&config, 0, &[&["anchor", "set", "AD:anchored", octets], &admin[..]].concat());
+    assert_eq!((&again["done"], &again["before"]["guid"]), (&"unchanged".into(), &guid.into()), "{again:#}");
+
+    // Another value takes its place in one change; whoever may not write is told so, and nothing happens.
+    let other = "AAECAwQFBgcICQoLDA0ODw==";
+    let own = folder.path().join("svc_anchor.password");
+    let refused =
+        run(&config, &["anchor", "set", "anchored", other, "--admin-name", &bind_name, "--admin-secret-file", own.to_str().unwrap()]);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("may not write it"), "{refused:?}");
+    assert!(!String::from_utf8_lossy(&refused.stderr).contains(PASSWORD));
+    let replaced = document(&config, 1, &[&["anchor", "set", "anchored", other], &admin[..]].concat());
+    assert_eq!(replaced["source_anchor"], serde_json::json!([octets, other]), "{replaced:#}");
+    let cleared = document(&config, 1, &[&["anchor", "clear", "anchored"], &admin[..]].concat());
+    assert_eq!((&cleared["before"]["base64"], &cleared["after"]), (&other.into(), &Value::Null), "{cleared:#}");
+    assert_eq!(stored(), None);
+    assert!(!run(&config, &["anchor", "clear", "nobody-of-that-name", "--what-if"]).status.success());
+    let acts = String::from_utf8(run(&config, &["audit", "list"]).stdout).unwrap();
+    assert!(acts.contains("anchor clear") && !acts.contains("--what-if"), "{acts}");
+}

@@ -80,6 +80,50 @@ pub(crate) enum AdAccountCommand {
     },
 }
 
+/// Commands about anchors.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AnchorCommand {
+    /// Convert a GUID, hex, LDAP filter, base64 or cloud name into all the others.
+    Convert {
+        /// The anchor in any of these forms.
+        anchor: String,
+    },
+    /// Show what an object is told apart by: its key, mS-DS-ConsistencyGuid, and the source anchor that targets know.
+    Get {
+        /// Name, anchor, sign-in name or number; `connector:` may stand before it.
+        object: String,
+    },
+    /// Write mS-DS-ConsistencyGuid of an object of Active Directory, as an administrator.
+    Set {
+        /// The object: distinguished name, user@domain or account; `connector:` stands before it where there are several forests.
+        object: String,
+        /// The anchor: GUID, base64, hex or cloud name.
+        anchor: String,
+        /// How it is done.
+        #[command(flatten)]
+        how: AnchorWriting,
+    },
+    /// Empty mS-DS-ConsistencyGuid of an object of Active Directory, as an administrator: objectGUID counts again.
+    Clear {
+        /// The object: distinguished name, user@domain or account; `connector:` stands before it where there are several forests.
+        object: String,
+        /// How it is done.
+        #[command(flatten)]
+        how: AnchorWriting,
+    },
+}
+
+/// How an anchor is written.
+#[derive(Debug, Args)]
+pub(crate) struct AnchorWriting {
+    /// The administrator.
+    #[command(flatten)]
+    pub admin: Administrator,
+    /// Only show what is there and what would be; the connector's own account looks.
+    #[arg(long)]
+    pub what_if: bool,
+}
+
 /// Who does it.
 #[derive(Debug, Args)]
 pub(crate) struct Administrator {

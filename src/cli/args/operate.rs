@@ -80,25 +80,25 @@ pub(crate) enum SchemaCommand {
         #[arg(long)]
         used: bool,
     },
-    /// Read attributes again that were left out.
+    /// Read attributes, or objects of classes, again that were left out.
     Include {
         /// The connector's name or number.
         connector: String,
-        /// The attributes.
-        #[arg(required = true)]
-        attributes: Vec<String>,
-        /// Only show what would be written.
+        /// The attributes and classes.
+        #[arg(required = true, value_name = "ATTRIBUTE|CLASS")]
+        names: Vec<String>,
+        /// Only show what would be written, and how many objects would come.
         #[arg(long)]
         what_if: bool,
     },
-    /// Read attributes of a directory no more.
+    /// Read attributes of a directory no more, or objects of classes: these leave with the next import.
     Exclude {
         /// The connector's name or number.
         connector: String,
-        /// The attributes.
-        #[arg(required = true)]
-        attributes: Vec<String>,
-        /// What becomes of the values that they gave to the cloud.
+        /// The attributes and classes.
+        #[arg(required = true, value_name = "ATTRIBUTE|CLASS")]
+        names: Vec<String>,
+        /// Attributes: what becomes of the values that they gave to the cloud.
         #[arg(long, value_enum, default_value_t = CloudValues::Leave)]
         cloud_values: CloudValues,
         /// Only show what would be written, and how many objects it concerns.

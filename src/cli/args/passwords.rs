@@ -1,6 +1,7 @@
 //! Commands about passwords and about events.
 
 use super::at_least_one;
+use crate::events::Source;
 use clap::{Args, Subcommand, ValueEnum};
 
 /// Commands about password hash synchronization.
@@ -40,6 +41,14 @@ pub(crate) enum PhsCommand {
     FullSync {
         /// The directory; all of them without it.
         connector: Option<String>,
+    },
+    /// List what was told of the password of one account, the newest last: requests, results, failures.
+    Log {
+        /// Name, anchor, sign-in name or number; `connector:` may stand before it.
+        object: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 50, value_parser = at_least_one)]
+        last: usize,
     },
     /// Send the password of one account now.
     Push {
@@ -101,6 +110,9 @@ pub(crate) struct EventFilter {
     /// Kinds by number: 656,657.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     pub id: Vec<u32>,
+    /// What tells them: sync,scheduler.
+    #[arg(long, value_name = "SOURCES", value_delimiter = ',', value_parser = source)]
+    pub source: Vec<Source>,
     /// At least this level.
     #[arg(long, value_enum)]
     pub level: Option<EventLevel>,
@@ -124,6 +136,12 @@ pub(crate) enum EventLevel {
     Warning,
     /// Somebody must do something.
     Error,
+}
+
+/// What tells events, by its word.
+fn source(text: &str) -> Result<Source, String> {
+    let known = Source::ALL.into_iter().find(|source| source.as_str().eq_ignore_ascii_case(text.trim()));
+    known.ok_or_else(|| format!("there are {}", Source::ALL.map(Source::as_str).join(", ")))
 }
 
 /// An age in microseconds.

@@ -202,7 +202,7 @@ fn rotate(app: &App, accounts: &AdAccounts, connector: &str, what_if: bool) -> R
 }
 
 /// Name and password of an administrator.
-fn administrator(admin: &Administrator) -> Result<(&str, SecretString), CommandError> {
+pub(in crate::cli) fn administrator(admin: &Administrator) -> Result<(&str, SecretString), CommandError> {
     let name = admin.admin_name.as_deref().ok_or_else(|| CommandError::usage("this takes an administrator of the domain: --admin-name"))?;
     let password = match (&admin.admin_secret_file, Questions::of_terminal()) {
         (Some(file), _) => secret_of_file(file)?,

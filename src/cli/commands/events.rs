@@ -6,7 +6,7 @@ use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{moment, table, told};
 use crate::context::{Clock as _, SystemClock};
-use crate::events::{Explanation, Level, catalogue, explanation};
+use crate::events::{Explanation, Level, Source, catalogue, explanation};
 use crate::model::Timestamp;
 use crate::service::{Access, EventQuery, EventView, level_name};
 use serde::Serialize;
@@ -35,13 +35,17 @@ fn list(app: &App, filter: &EventFilter, limit: usize) -> Result<Exit, CommandEr
         if found.events.is_empty() {
             app.output.line("No such event was told.");
         } else {
-            let rows =
-                found.events.iter().map(|event| [moment(&event.at), event.id.to_string(), event.level.to_owned(), event.text.clone()]);
-            app.output.table(table(["time", "id", "level", "event"], &["id"], rows));
+            print(app, &found.events);
         }
         more(&app.output, found.more, found.events.len());
     });
     Ok(Exit::Ok)
+}
+
+/// Events, one in each line.
+pub(super) fn print(app: &App, events: &[EventView]) {
+    let rows = events.iter().map(|event| [moment(&event.at), event.id.to_string(), event.level.to_owned(), event.text.clone()]);
+    app.output.table(table(["time", "id", "level", "event"], &["id"], rows));
 }
 
 /// The store belongs to one process at a time, so it is opened for each look and left alone in between.
@@ -70,6 +74,7 @@ fn follow(app: &App, filter: &EventFilter) -> Result<Exit, CommandError> {
 #[derive(Serialize)]
 struct Explained {
     id: u32,
+    source: Option<&'static str>,
     level: &'static str,
     title: &'static str,
     text: &'static str,
@@ -78,7 +83,14 @@ struct Explained {
 
 impl Explained {
     fn of(known: &Explanation) -> Self {
-        Self { id: known.number, level: level_name(known.level), title: known.title, text: known.text, told: known.told }
+        Self {
+            id: known.number,
+            source: Source::of(known.number).map(Source::as_str),
+            level: level_name(known.level),
+            title: known.title,
+            text: known.text,
+            told: known.told,
+        }
     }
 }
 
@@ -87,8 +99,9 @@ fn explain(app: &App, id: Option<u32>) -> Result<Exit, CommandError> {
         let all: Vec<Explained> = catalogue().iter().map(Explained::of).collect();
         app.output.result(&all, |all| {
             let told = all.iter().filter(|known| known.told);
-            let rows = told.map(|known| [known.id.to_string(), known.level.to_owned(), known.title.to_owned()]);
-            app.output.table(table(["id", "level", "event"], &["id"], rows));
+            let source = |known: &Explained| known.source.unwrap_or_default().to_owned();
+            let rows = told.map(|known| [known.id.to_string(), source(known), known.level.to_owned(), known.title.to_owned()]);
+            app.output.table(table(["id", "source", "level", "event"], &["id"], rows));
         });
         return Ok(Exit::Ok);
     };
@@ -110,5 +123,12 @@ fn query(filter: &EventFilter) -> EventQuery {
         EventLevel::Warning => Level::Warning,
         EventLevel::Error => Level::Error,
     });
-    EventQuery { numbers: filter.id.clone(), level, connector: filter.connector.clone(), text: filter.text.clone(), since }
+    EventQuery {
+        numbers: filter.id.clone(),
+        sources: filter.source.clone(),
+        level,
+        connector: filter.connector.clone(),
+        text: filter.text.clone(),
+        since,
+    }
 }

@@ -1,4 +1,4 @@
-//! `guard show|set`: protection against deleting by accident.
+//! `guard show|set|disable`: protection against deleting by accident.
 
 use crate::cli::App;
 use crate::cli::args::GuardCommand;
@@ -7,7 +7,7 @@ use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, table, thousands, told};
 use crate::config::Config;
-use crate::service::{Access, GuardChange, GuardSetting, GuardView};
+use crate::service::{Access, GuardChange, GuardSetting, GuardValue, GuardView, Service};
 use serde_json::json;
 
 pub(in crate::cli) fn run(app: &App, command: &GuardCommand) -> Result<Exit, CommandError> {
@@ -45,16 +45,37 @@ pub(in crate::cli) fn run(app: &App, command: &GuardCommand) -> Result<Exit, Com
                 service.reconfigured(Config::load(&app.config)?)?.guard()?
             }
         }
+        GuardCommand::Disable { what_if } => {
+            let changes = service.disable_guard(*what_if)?;
+            if *what_if {
+                app.output.result(&json!({ "changes": changes }), |_| preview(app, &changes));
+                return Ok(Exit::Ok);
+            }
+            service.reconfigured(Config::load(&app.config)?)?.guard()?
+        }
     };
     app.output.result(&view, |view| print(app, view));
     Ok(Exit::Ok)
+}
+
+/// What people should know while the threshold is off; nothing while it is on.
+pub(in crate::cli) fn threshold_off(service: &Service) -> Option<String> {
+    let guard = &service.config().guard;
+    let number = guard.max_deletes;
+    (!guard.delete_threshold).then(|| {
+        format!("The delete threshold is off: however many deletes wait, an export sends them. To switch it on: `syncline guard set --max-deletes {number}`")
+    })
 }
 
 /// What counts where nobody configured a share.
 const HALF: &str = "half of what the target holds, from 10 deletes on";
 
 fn preview(app: &App, changes: &[GuardSetting]) {
-    let shown = |number: Option<u64>| number.map_or_else(|| "no limit".to_owned(), thousands);
+    let shown = |value: Option<GuardValue>| match value {
+        Some(GuardValue::Number(number)) => thousands(number),
+        Some(GuardValue::Switch(on)) => if on { "on" } else { "off" }.to_owned(),
+        None => "no limit".to_owned(),
+    };
     let rows = changes.iter().map(|change| [change.place.clone(), change.key.to_owned(), shown(change.now), shown(change.then)]);
     app.output.table(table(["where", "setting", "now", "then"], &["now", "then"], rows));
     app.output.line("Nothing was changed.");
@@ -66,6 +87,7 @@ fn print(app: &App, view: &GuardView) {
         &app.output,
         "Guards",
         &[
+            ("delete threshold", if view.delete_threshold { "on" } else { "off: the two below do not count" }.to_owned()),
             ("deletes of one export", thousands(view.max_deletes)),
             ("as a share", view.max_delete_percent.map_or_else(|| HALF.to_owned(), |share| percent(Some(share)))),
             ("an import may lose", format!("{} % of the known objects", view.shrink_percent)),

@@ -1,4 +1,4 @@
-//! `object explain`, `find` and `sync`: one object from end to end.
+//! `object explain`, `find`, `export` and `sync`: one object from end to end.
 
 use super::object_page::page;
 use crate::cli::App;
@@ -6,12 +6,12 @@ use crate::cli::args::ObjectCommand;
 use crate::cli::commands::cs::line_table;
 use crate::cli::commands::only_object;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table, told};
+use crate::cli::output::{clean, counted, table, told};
 use crate::cli::private;
 use crate::cli::progress::progress;
 use crate::service::{Access, CsLine, DriveOptions, Found, ServiceError, StepOutcome};
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(Serialize)]
 struct Lines {
@@ -22,6 +22,7 @@ pub(in crate::cli) fn run(app: &App, command: &ObjectCommand) -> Result<Exit, Co
     match command {
         ObjectCommand::Explain { object } => explain(app, object),
         ObjectCommand::Find { text } => find(app, text),
+        ObjectCommand::Export { object, bundle } => export(app, object, bundle),
         ObjectCommand::Sync { object, what_if, html } => sync(app, object, *what_if, html.as_deref()),
     }
 }
@@ -44,6 +45,36 @@ fn find(app: &App, text: &str) -> Result<Exit, CommandError> {
         }
     });
     Ok(exit)
+}
+
+#[derive(Serialize)]
+struct Exported {
+    file: PathBuf,
+    objects: usize,
+    runs: usize,
+}
+
+fn export(app: &App, text: &str, file: &Path) -> Result<Exit, CommandError> {
+    let service = app.service(Access::Existing)?;
+    let browser = service.browse()?;
+    let id = only_object(&browser, browser.find_origin(text)?, text)?;
+    let bundle = service.object_bundle(&app.cx, id)?;
+    let path = app.path(file);
+    let unwritten = |reason: String| ServiceError::Unwritten { path: path.clone(), reason };
+    let mut content = serde_json::to_vec_pretty(&bundle).map_err(|error| unwritten(error.to_string()))?;
+    content.push(b'\n');
+    private::write(&path, &content).map_err(|error| unwritten(error.to_string()))?;
+    let exported = Exported { file: path.clone(), objects: bundle.spaces.len(), runs: bundle.runs.len() };
+    app.output.result(&exported, |exported| {
+        let objects = counted(exported.objects as u64, "object of a space", "objects of spaces");
+        app.output.line(clean(format!(
+            "{}: {objects}, {}",
+            path.display(),
+            counted(exported.runs as u64, "step of runs", "steps of runs")
+        )));
+        app.output.note("It holds values of a person; only its owner may read it.");
+    });
+    Ok(Exit::Ok)
 }
 
 fn sync(app: &App, text: &str, what_if: bool, html: Option<&Path>) -> Result<Exit, CommandError> {

@@ -36,6 +36,7 @@ pub(in crate::cli) fn run(app: &App, command: &PhsCommand) -> Result<Exit, Comma
             };
             coverage::run(app, &cx, domain.as_deref(), reason.as_deref(), names)
         }
+        PhsCommand::Log { object, last } => log(app, &cx, object, *last),
         PhsCommand::Push { object } => push(app, &cx, object),
         PhsCommand::Enable { connector, what_if: true } => preview(app, &cx, connector.as_deref()),
         PhsCommand::Enable { connector, what_if: false } => enable(app, &cx, connector.as_deref()),
@@ -235,6 +236,24 @@ fn account(app: &App, cx: &Context, text: &str) -> Result<Exit, CommandError> {
                 ("tried again", time(&status.next_attempt)),
             ],
         );
+    });
+    Ok(Exit::Ok)
+}
+
+/// What was told of one account's password.
+fn log(app: &App, cx: &Context, text: &str, last: usize) -> Result<Exit, CommandError> {
+    let service = app.service(Access::Existing)?;
+    let log = service.password_log(cx, object_of(&service, text)?, last)?;
+    app.output.result(&log, |log| {
+        if log.events.is_empty() {
+            app.output
+                .note("Nothing that is remembered was told of this account's password. How it stands: `syncline phs status --object`");
+            return;
+        }
+        super::events::print(app, &log.events);
+        if log.more {
+            app.output.note(format!("(the last {}; --last shows more)", log.events.len()));
+        }
     });
     Ok(Exit::Ok)
 }

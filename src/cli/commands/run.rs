@@ -8,6 +8,7 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{Output, Table, clean, counted, duration, moment, table, thousands};
 use crate::cli::progress::progress;
 use crate::model::Timestamp;
+use crate::service::Profile as Kind;
 use crate::service::{Access, DeleteSet, DriveOptions, GuardStop, History, RunView, Service, StepObjectView, StepObjectsView, Work};
 use serde::Serialize;
 use serde_json::json;
@@ -200,7 +201,6 @@ pub(in crate::cli) fn print_changes(output: &Output, object: &StepObjectView) {
 }
 
 fn start(app: &App, connector: &str, profile: Profile, allow_shrink: bool, allow_deletes: Option<DeleteSet>) -> Result<Exit, CommandError> {
-    use crate::service::Profile as Kind;
     let profile = match profile {
         Profile::FullImport => Kind::FullImport,
         Profile::DeltaImport => Kind::DeltaImport,
@@ -237,6 +237,10 @@ pub(in crate::cli) fn drive_warned(
     drop(progress);
     let mut warnings = warnings;
     warnings.extend(runs.iter().filter_map(|run| all_filtered(service, run)));
+    let exports = |piece: &Work| matches!(piece, Work::Cycle { .. } | Work::Profile { profile: Kind::Export, .. });
+    if work.iter().any(exports) {
+        warnings.extend(super::guard::threshold_off(service));
+    }
     let exit = if warnings.is_empty() { exit_of(&runs) } else { exit_of(&runs).max(Exit::Warnings) };
     let mut stops = if exit == Exit::Guard { service.guard_stops()? } else { Vec::new() };
     stops.retain(|stop| runs.iter().any(|run| run.number == stop.run));

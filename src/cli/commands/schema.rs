@@ -1,10 +1,12 @@
-//! `schema`: what directories and the metaverse have, and which attributes are read.
+//! `schema`: what directories and the metaverse have, and which attributes and classes are read.
 
 use crate::cli::App;
 use crate::cli::args::{CloudValues as Typed, SchemaCommand};
+use crate::cli::calls::call;
+use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table, thousands};
-use crate::service::{Access, AttributeChange, CloudValues, SchemaView};
+use crate::cli::output::{clean, counted, table, thousands};
+use crate::service::{Access, ClassChange, CloudValues, SchemaChange, SchemaView};
 
 pub(in crate::cli) fn run(app: &App, command: &SchemaCommand) -> Result<Exit, CommandError> {
     let service = app.service(Access::Create)?;
@@ -15,13 +17,13 @@ pub(in crate::cli) fn run(app: &App, command: &SchemaCommand) -> Result<Exit, Co
             app.output.result(&view, |view| print(app, view));
             return Ok(Exit::Ok);
         }
-        SchemaCommand::Include { connector, attributes, what_if } => service.choose_attributes(connector, attributes, None, *what_if)?,
-        SchemaCommand::Exclude { connector, attributes, cloud_values, what_if } => {
+        SchemaCommand::Include { connector, names, what_if } => service.choose_schema(&app.cx, connector, names, None, *what_if)?,
+        SchemaCommand::Exclude { connector, names, cloud_values, what_if } => {
             let values = match cloud_values {
                 Typed::Leave => CloudValues::Leave,
                 Typed::Recall => CloudValues::Recall,
             };
-            service.choose_attributes(connector, attributes, Some(values), *what_if)?
+            service.choose_schema(&app.cx, connector, names, Some(values), *what_if)?
         }
     };
     app.output.result(&change, |change| print_change(app, change));
@@ -39,23 +41,46 @@ fn print(app: &App, view: &SchemaView) {
     app.output.table(table(["attribute", "type", "several", "state"], &[], rows));
 }
 
-fn print_change(app: &App, change: &AttributeChange) {
+fn print_change(app: &App, change: &SchemaChange) {
     app.output.line(clean(format!("{} ({}): {}", change.connector, change.file, change.done)));
-    let rows = change
-        .effects
-        .iter()
-        .map(|effect| [effect.attribute.clone(), thousands(effect.objects), thousands(effect.in_targets), effect.targets.join("; ")]);
-    app.output.table(table(
-        ["attribute", "objects with a value", "of these in targets", "reaches"],
-        &["objects with a value", "of these in targets"],
-        rows,
-    ));
-    app.output.line(match change.cloud_values {
-        Some("leave") => "What they gave to targets stays there, and is not changed any more.",
-        Some(_) => "What they gave to targets is emptied there, unless something else gives a value.",
-        None => "They are read again, and flow as the rules say.",
-    });
+    if !change.effects.is_empty() {
+        let rows = change
+            .effects
+            .iter()
+            .map(|effect| [effect.attribute.clone(), thousands(effect.objects), thousands(effect.in_targets), effect.targets.join("; ")]);
+        app.output.table(table(
+            ["attribute", "objects with a value", "of these in targets", "reaches"],
+            &["objects with a value", "of these in targets"],
+            rows,
+        ));
+        app.output.line(match change.cloud_values {
+            Some("leave") => "What they gave to targets stays there, and is not changed any more.",
+            Some(_) => "What they gave to targets is emptied there, unless something else gives a value.",
+            None => "They are read again, and flow as the rules say.",
+        });
+    }
+    if let Some(classes) = &change.classes {
+        print_classes(app, change, classes);
+    }
     if change.done == "written" {
         app.output.note("The next import reads everything again, and a full synchronization follows.");
+    }
+}
+
+fn print_classes(app: &App, change: &SchemaChange, classes: &ClassChange) {
+    let rows = classes.objects.iter().map(|(class, objects)| [class.clone(), thousands(*objects)]);
+    app.output.table(table(["class", "objects"], &["objects"], rows));
+    facts(
+        &app.output,
+        &format!("{} reads {}", change.connector, classes.object_types.join(", ")),
+        &[
+            ("leave", format!("{} of the connector space", counted(classes.leaves, "object", "objects"))),
+            ("deletes", format!("{} in targets, which the guards count", counted(classes.deletes, "object", "objects"))),
+            ("come", classes.comes.map(|comes| format!("{} of the directory", counted(comes, "object", "objects"))).unwrap_or_default()),
+        ],
+    );
+    if classes.leaves > 0 {
+        let believe = call(&["run", "start", &change.connector, "full-import", "--allow-shrink"]);
+        app.output.note(format!("A guard stops imports that miss much, or all of a class. To let this one through, once: {believe}"));
     }
 }

@@ -2,6 +2,7 @@
 //! change notification. Password hashes come by replication.
 
 mod collect;
+mod consistency_guid;
 mod delta;
 mod dirsync;
 mod disabled;
@@ -32,6 +33,7 @@ use ldap3::Scope as SearchScope;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use consistency_guid::{AnchorParts, set_consistency_guid};
 pub use locate::{LocatedController, locate};
 pub use own_password::{PasswordChangeError, change_own_password};
 pub use survey::{AccountSurvey, DomainSurvey, survey};

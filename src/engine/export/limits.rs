@@ -5,6 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// What limits exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportLimits {
+    /// The limits of deletes below count; switched off, only the target's own does.
+    pub delete_threshold: bool,
     /// More deletes than this stop an export before the first call; `None` is no limit of ours.
     pub deletes_max: Option<u64>,
     /// The same as a share of the objects known to exist in the target, in percent. Without one, ten deletes or more stop an export
@@ -20,14 +22,14 @@ const DELETES_OF_FEW: u64 = 9;
 impl ExportLimits {
     /// The most deletes where nobody configured a share: half of the objects known to exist in the target.
     pub(super) fn half_of(&self, known: u64) -> Option<u64> {
-        self.delete_percent_max.is_none().then(|| (known / 2).max(DELETES_OF_FEW))
+        (self.delete_threshold && self.delete_percent_max.is_none()).then(|| (known / 2).max(DELETES_OF_FEW))
     }
 }
 
 impl Default for ExportLimits {
     /// At most 500 deletes, and at most half of what is there (specification: sync engine, section 5.5).
     fn default() -> Self {
-        Self { deletes_max: Some(500), delete_percent_max: None, staging: false }
+        Self { delete_threshold: true, deletes_max: Some(500), delete_percent_max: None, staging: false }
     }
 }
 

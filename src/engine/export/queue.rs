@@ -50,7 +50,7 @@ impl ExportSummary {
         DeleteSet { count: self.deletes, fingerprint: self.deletes_fingerprint }
     }
 
-    /// How many deletes may be sent: the strictest of all limits, ours and the target's. A share is one of the objects known to exist
+    /// How many deletes may be sent: the strictest of all limits, ours and the target's; nothing where there is none. A share is one of the objects known to exist
     /// in the target; without one of our own, it is half of them and no fewer than nine.
     ///
     /// # Errors
@@ -63,9 +63,10 @@ impl ExportSummary {
         terms: &ExportTerms,
     ) -> Result<Option<u64>, StoreError> {
         let known = snapshot.cs_anchored(connector)?;
-        let percent = [limits.delete_percent_max, terms.delete_percent_max].into_iter().flatten().min();
+        let (ours, our_percent) = if limits.delete_threshold { (limits.deletes_max, limits.delete_percent_max) } else { (None, None) };
+        let percent = [our_percent, terms.delete_percent_max].into_iter().flatten().min();
         let share = percent.map(|percent| known.saturating_mul(u64::from(percent)) / 100);
-        Ok([limits.deletes_max, terms.deletes_max, share, limits.half_of(known)].into_iter().flatten().min())
+        Ok([ours, terms.deletes_max, share, limits.half_of(known)].into_iter().flatten().min())
     }
 
     fn take(&mut self, object: &CsObject) {
