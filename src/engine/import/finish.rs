@@ -196,8 +196,8 @@ impl Import<'_> {
         };
         let name = &self.options.name;
         let message = format!(
-            "{what} of '{name}', among them {}; nothing was staged as deleted, and nothing of this import counts. Look at the account's \
-             rights, the base and the filters, and at one of them: `syncline object explain '{}'`. If they are really gone, allow it once with \
+            "{what} of '{name}', among them {}; nothing was staged as deleted. What it did report is staged as the directory said it, and counts with \
+             the next synchronization. Look at the account's rights, the base and the filters, and at one of them: `syncline object explain '{}'`. If they are really gone, allow it once with \
              `syncline run start '{name}' full-import --allow-shrink`",
             sample.join("; "),
             sample.first().map_or("", |name| name)
