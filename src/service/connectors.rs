@@ -105,6 +105,16 @@ fn known_number(snapshot: &Snapshot, name: &str) -> Result<Option<u16>, StoreErr
     Ok(as_number(snapshot.state(INSTALLATION, &key(name))?))
 }
 
+/// Keeps the attribute that ties people to their cloud objects, where none is kept yet.
+pub(super) fn note_source_anchor(store: &Store, anchor: &str) -> Result<(), StoreError> {
+    if store.snapshot()?.state(INSTALLATION, SOURCE_ANCHOR)?.is_some() {
+        return Ok(());
+    }
+    let mut changes = ChangeSet::new();
+    changes.states.push((INSTALLATION, SOURCE_ANCHOR.to_owned(), Some(anchor.as_bytes().to_vec())));
+    store.apply(changes)
+}
+
 impl Service {
     /// Connectors that are not configured and have objects in the store, by number: names and what was said of them.
     ///
@@ -188,9 +198,7 @@ impl Service {
                     exported |= snapshot.cs_count(*target)? > 0;
                 }
                 if exported {
-                    let mut changes = ChangeSet::new();
-                    changes.states.push((INSTALLATION, SOURCE_ANCHOR.to_owned(), Some(now.clone().into_bytes())));
-                    self.store.apply(changes)?;
+                    note_source_anchor(&self.store, now)?;
                 }
                 Ok(())
             }

@@ -1,5 +1,6 @@
 //! What somebody has looked at before it is sent: a pinned plan, and the approval of a first export.
 
+use super::connectors::note_source_anchor;
 use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, FirstExport};
 use crate::engine::export::{ExportPlan, ExportReview, ExportSummary, Sampled, sample, was_exported};
@@ -49,10 +50,20 @@ pub(super) struct Reviewer {
     targets: BTreeMap<ConnectorId, String>,
     /// Targets whose first export is still to come, and what of it somebody has approved.
     first_exports: BTreeMap<ConnectorId, Option<Approval>>,
+    /// The attribute that ties people to their cloud objects.
+    source_anchor: String,
 }
 
 impl ExportReview for Reviewer {
     fn allow(&self, connector: ConnectorId, summary: &ExportSummary, first: bool) -> Result<(), String> {
+        self.judge(connector, summary, first)?;
+        // Before anything is handed over: whatever is cut off behind it, objects may have been made with this one.
+        note_source_anchor(&self.store, &self.source_anchor).map_err(|error| error.to_string())
+    }
+}
+
+impl Reviewer {
+    fn judge(&self, connector: ConnectorId, summary: &ExportSummary, first: bool) -> Result<(), String> {
         if let Some(pinned) = self.pinned {
             let snapshot = self.store.snapshot().map_err(|error| error.to_string())?;
             let waiting = ExportPlan::of(&snapshot, &self.names, connector).map_err(|error| error.to_string())?;
@@ -115,7 +126,8 @@ impl Service {
             }
         }
         let (store, names, targets) = (self.store.clone(), Arc::clone(self.store.names()), self.connectors.clone());
-        Ok(Arc::new(Reviewer { store, names, pinned, targets, first_exports }))
+        let source_anchor = self.config.rules.source_anchor.clone();
+        Ok(Arc::new(Reviewer { store, names, pinned, targets, first_exports, source_anchor }))
     }
 
     /// True for a tenant that nothing was exported to, until somebody approves what waits now.
