@@ -4,6 +4,7 @@
 //! ([`bridge`]); everything it remembers goes through change sets of the store.
 
 pub mod active;
+pub mod belief;
 pub mod bridge;
 pub mod clear;
 mod cycle;

@@ -3,15 +3,13 @@
 use super::connectors::note_source_anchor;
 use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, FirstExport};
-use crate::engine::export::{ExportPlan, ExportReview, ExportSummary, Sampled, sample, was_exported};
+use crate::engine::export::{APPROVED, ExportPlan, ExportReview, ExportSummary, Sampled, sample, was_exported};
 use crate::model::{ConnectorId, Names, counted};
 use crate::store::{ChangeSet, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The name under which a target keeps what of its first export was approved.
-const APPROVED: &str = "first-export-approved";
 /// A tenth more new objects than were approved are let through: people come and go between looking and sending.
 const MORE_ADDS: u64 = 10;
 
@@ -147,7 +145,14 @@ impl Service {
         let config = self.connectors.get(&connector).and_then(|name| self.config.connector(name));
         let real = config.is_some_and(|config| matches!(&config.settings, ConnectorSettings::Entra(file) if !file.is_embedded()));
         let snapshot = self.store.snapshot()?;
-        if !real || self.config.guard.first_export != FirstExport::Approved || was_exported(&snapshot, connector)? {
+        if !real || self.config.guard.first_export != FirstExport::Approved {
+            return Ok(FirstLook::Done);
+        }
+        // What was sent to another tenant, and approved for it, approves nothing here.
+        if self.moved_tenant(&snapshot, connector)?.is_some() {
+            return Ok(FirstLook::Missing);
+        }
+        if was_exported(&snapshot, connector)? {
             return Ok(FirstLook::Done);
         }
         // What cannot be read approves nothing.
@@ -161,6 +166,17 @@ impl Service {
     /// When another plan waits, or the store refuses.
     pub fn approve_first_export(&self, connector: ConnectorId, plan: ExportPlan) -> Result<(), ServiceError> {
         let snapshot = self.store.snapshot()?;
+        if let Some(moved) = self.moved_tenant(&snapshot, connector)? {
+            let name = self.name_of(connector);
+            return Err(ServiceError::NotReady {
+                message: format!(
+                    "{name} leads to {} now, and what was looked at is about {}: nothing was approved",
+                    moved.now, moved.before
+                ),
+                hint: "`syncline cycle start` reads it and works out what it lacks; the export waits, and its message names the plan"
+                    .to_owned(),
+            });
+        }
         let waiting = ExportPlan::of(&snapshot, self.store.names(), connector)?;
         if waiting != plan {
             return Err(ServiceError::NotReady {

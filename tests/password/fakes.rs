@@ -151,7 +151,15 @@ fn agent_with(
     parameters: RunParameters,
     installation: Option<Installation>,
 ) -> Agent {
-    let pair = Pair { source: A, source_name: "A".to_owned(), reader: source.clone(), target: T, target_name: "T".to_owned(), sender };
+    let pair = Pair {
+        source: A,
+        source_name: "A".to_owned(),
+        reader: source.clone(),
+        target: T,
+        target_name: "T".to_owned(),
+        sender,
+        tenant: None,
+    };
     Agent::new(AgentSettings {
         store: store.clone(),
         rules: Arc::new(rules(store.names())),
