@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Where this installation stands, kept with the target. Exports, the password agent and commands change it at the same time.
-const STANDING: KeptState<Standing> = KeptState::new("active-installation");
+const STANDING: KeptState<Standing> = KeptState::new(super::belief::STANDING);
 /// Whoever wrote within this time is taken for active.
 const ALIVE: Duration = Duration::from_hours(24);
 /// An active installation with nothing to send shows itself after this time, well before it would be taken for dead.

@@ -1,8 +1,8 @@
 //! Forgets the space of a target, so that its next import reads it as if for the first time. Sources and metaverse stay, and
 //! joining ties both together again, as it does in a new store.
 
-use super::import::WATERMARK;
-use super::run::{FULL_IMPORT_ASKED, FULL_SYNC_ASKED, READ_WITH};
+use super::belief::{Belief, Doubt};
+use super::run::{FULL_IMPORT_ASKED, FULL_SYNC_ASKED};
 use crate::model::{
     AttrId, ConnectorId, CsReference, DeltaKind, FlatBuilder, Lineage, Link, MvId, MvObject, MvReference, Stage, Timestamp, ValueState,
 };
@@ -71,12 +71,11 @@ impl Space {
 ///
 /// # Errors
 /// When the store refuses.
-pub fn clear(store: &Store, connector: ConnectorId, all: &[ConnectorId], now: Timestamp) -> Result<(), StoreError> {
+pub fn clear(store: &Store, connector: ConnectorId, all: &[ConnectorId], doubt: Doubt, now: Timestamp) -> Result<(), StoreError> {
     // First of all: whatever becomes of the rest, nothing goes on from what is no longer known.
     let asked = || Some(now.0.to_le_bytes().to_vec());
     let mut changes = ChangeSet::new();
-    changes.states.push((connector, WATERMARK.to_owned(), None));
-    changes.states.push((connector, READ_WITH.to_owned(), None));
+    Belief::distrust(&store.snapshot()?, connector, doubt, &mut changes)?;
     changes.states.push((connector, FULL_IMPORT_ASKED.to_owned(), asked()));
     changes.states.extend(all.iter().map(|id| (*id, FULL_SYNC_ASKED.to_owned(), asked())));
     store.apply(changes)?;
@@ -172,6 +171,7 @@ fn place_without(lineage: &[Lineage], attr: AttrId, contributor: u8, connector: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::import::WATERMARK;
     use crate::model::{CsId, CsObject, RuleId, ValueRef};
 
     const SOURCE: ConnectorId = ConnectorId(1);
@@ -226,7 +226,7 @@ mod tests {
         let space = Space::of(&store.snapshot().unwrap(), TARGET).unwrap();
         assert_eq!((space.objects, space.linked), (3, 3));
         for _ in 0..2 {
-            clear(&store, TARGET, &[SOURCE, TARGET], Timestamp(9)).unwrap();
+            clear(&store, TARGET, &[SOURCE, TARGET], Doubt::Cleared, Timestamp(9)).unwrap();
             let report = store.check().unwrap();
             assert!(report.is_clean(), "{:?}", report.problems);
             let snapshot = store.snapshot().unwrap();

@@ -72,7 +72,7 @@ impl Cycle<'_, '_> {
         }
         let present = sources.iter().filter(|(_, standing)| *standing != Standing::Abandoned).map(|(id, _)| *id);
         for id in present.chain(targets.iter().copied()) {
-            // What a guard did not believe does not count in parts either.
+            // What was staged is what the directory said. But it may be half of a move, so it waits for an import that is believed.
             if !self.disbelieved.contains(&id) {
                 self.synchronize(id, synchronize)?;
             }

@@ -5,6 +5,7 @@
 
 pub mod active;
 mod base;
+pub mod belief;
 pub mod bridge;
 pub mod clear;
 mod cycle;

@@ -3,6 +3,7 @@
 //! Its record is written when it begins and when it ends, so that a run whose process died is seen as such
 //! (specification: sync engine, sections 5.1 to 5.3).
 
+use super::belief::{Belief, Doubt};
 use super::bridge::Bridge;
 use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Limits, Sampled, export, sample};
 use super::import::{self, DISBELIEVED, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
@@ -268,7 +269,7 @@ impl Engine<'_> {
     fn step(
         &self,
         id: ConnectorId,
-        (profile, reason): (Profile, Option<&'static str>),
+        (profile, reason): (Profile, Option<String>),
         step: (RunId, u32),
         hold_deletes: Option<&str>,
         progress: &mut dyn Progress,
@@ -289,8 +290,8 @@ impl Engine<'_> {
         let mut recorder = StepRecorder::new(progress);
         if let Some(reason) = reason {
             let step = if kind == StepKind::FullImport { "import" } else { "synchronization" };
-            recorder.event(Event::FullStepRequired { connector: name.clone(), step, reason: reason.to_owned() });
             recorder.note(format!("a full step, because {reason}"));
+            recorder.event(Event::FullStepRequired { connector: name.clone(), step, reason });
         }
         let watermark = if kind == StepKind::DeltaImport { self.store.snapshot()?.state(id, WATERMARK)? } else { None };
         let mut sent = 0;
@@ -340,25 +341,31 @@ impl Engine<'_> {
     }
 
     /// The profile that can be run instead of the one that was asked for, and why.
-    fn possible(&self, snapshot: &Snapshot, id: ConnectorId, profile: Profile) -> Result<(Profile, Option<&'static str>), StoreError> {
+    fn possible(&self, snapshot: &Snapshot, id: ConnectorId, profile: Profile) -> Result<(Profile, Option<String>), StoreError> {
+        if matches!(profile, Profile::FullImport | Profile::DeltaImport)
+            && let Some(reason) = Belief::of(snapshot, id)?.reason()
+        {
+            return Ok((Profile::FullImport, Some(reason)));
+        }
+        let because = |reason: &str| Some(reason.to_owned());
         Ok(match profile {
             Profile::DeltaImport => {
                 let connector = self.participants.get(&id).and_then(|participant| participant.connector.as_ref());
                 if connector.is_some_and(|connector| !connector.capabilities().delta_import) {
                     (Profile::FullImport, None)
                 } else if snapshot.state(id, FULL_IMPORT_ASKED)?.is_some() {
-                    (Profile::FullImport, Some("somebody asked for it"))
+                    (Profile::FullImport, because("somebody asked for it"))
                 } else if snapshot.state(id, WATERMARK)?.is_none() {
-                    (Profile::FullImport, Some("no earlier import left a place to go on from"))
+                    (Profile::FullImport, because("no earlier import left a place to go on from"))
                 } else if snapshot.state(id, READ_WITH)?.is_none_or(|known| known != self.reads(id).to_le_bytes()) {
-                    (Profile::FullImport, Some("what is read changed since the last full import"))
+                    (Profile::FullImport, because("what is read changed since the last full import"))
                 } else if snapshot.state(id, DISBELIEVED)?.is_some() {
-                    (Profile::FullImport, Some("the last one that read everything was not believed"))
+                    (Profile::FullImport, because("the last one that read everything was not believed"))
                 } else if snapshot.state(id, FULL_NEEDED)?.is_some() {
-                    (Profile::FullImport, Some("an earlier import could not use all that it was told"))
+                    (Profile::FullImport, because("an earlier import could not use all that it was told"))
                 } else if !snapshot.queue(Stage::InProgress, id, None, 1)?.is_empty() {
                     // What was changed is told by a delta; what never arrived is told by nobody but a full import.
-                    (Profile::FullImport, Some("an export did not get all its answers"))
+                    (Profile::FullImport, because("an export did not get all its answers"))
                 } else {
                     (profile, None)
                 }
@@ -366,9 +373,11 @@ impl Engine<'_> {
             Profile::DeltaSynchronization => match snapshot.state(id, SYNCHRONIZED)? {
                 None => (Profile::FullSynchronization, None),
                 Some(known) if known != self.rules_and_parameters().to_le_bytes() => {
-                    (Profile::FullSynchronization, Some("the rules or their parameters changed since the last one"))
+                    (Profile::FullSynchronization, because("the rules or their parameters changed since the last one"))
                 }
-                Some(_) if snapshot.state(id, FULL_SYNC_ASKED)?.is_some() => (Profile::FullSynchronization, Some("somebody asked for it")),
+                Some(_) if snapshot.state(id, FULL_SYNC_ASKED)?.is_some() => {
+                    (Profile::FullSynchronization, because("somebody asked for it"))
+                }
                 Some(_) => (profile, None),
             },
             other => (other, None),
@@ -411,13 +420,24 @@ impl Engine<'_> {
         options.allow_shrink = self.caution.allow_shrink;
         options.errors_max = self.caution.errors_max;
         options.references_stay = connector.references_stay();
+        if full && Belief::of(&self.store.snapshot()?, id)?.doubt == Some(Doubt::Removed) {
+            import::take_back(self.store, id)?;
+        }
         let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
         let request = ImportRequest { kind, attributes };
         let stream = self.bridge.wait(connector.import(&self.cx, request.clone()))?;
         let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));
         let result = import::import_asking(self.store, self.bridge.pages(stream), &mut ask_again, &options, &self.cx, recorder)?;
         if full {
-            self.remember(id, READ_WITH, self.reads(id).to_le_bytes().to_vec())?;
+            let snapshot = self.store.snapshot()?;
+            let (reads, mut changes) = (self.reads(id).to_le_bytes(), ChangeSet::new());
+            if snapshot.state(id, READ_WITH)?.as_deref() != Some(&reads[..]) {
+                changes.states.push((id, READ_WITH.to_owned(), Some(reads.to_vec())));
+            }
+            Belief::restored_by_reading(&snapshot, id, &mut changes)?;
+            if !changes.is_empty() {
+                self.store.apply(changes)?;
+            }
             self.done_as_asked(id, FULL_IMPORT_ASKED, asked)?;
         }
         Ok(result)
@@ -431,6 +451,7 @@ impl Engine<'_> {
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
         self.refuse_the_abandoned()?;
+        self.refuse_the_returned(id)?;
         self.refuse_missing_pilots()?;
         self.forget_what_other_rules_made()?;
         let asked = self.store.snapshot()?.state(id, FULL_SYNC_ASKED)?;
@@ -537,20 +558,30 @@ impl Engine<'_> {
     ) -> Result<(&'static str, u64), EngineError> {
         self.refuse_the_abandoned()?;
         let snapshot = self.store.snapshot()?;
-        for (source, participant) in self.sources() {
+        for (source_id, participant) in self.sources() {
             // A person of two directories must not be sent with what only one of them says.
-            if participant.standing == Standing::Configured && snapshot.state(source, READ_WITH)?.is_none() {
+            if participant.standing == Standing::Configured && snapshot.state(source_id, READ_WITH)?.is_none() {
                 let (waiting, source) = (ExportSummary::of(&snapshot, id)?.all(), &participant.name);
                 let some = sample(&snapshot, self.store.names(), id, Sampled::All)?;
                 let among = if some.is_empty() { String::new() } else { format!(", among them {some}") };
+                let doubt = Belief::of(&snapshot, source_id)?.reason();
+                let unread = doubt.map_or_else(|| "was never read completely".to_owned(), |doubt| format!("was not read since: {doubt}"));
                 let message = format!(
-                    "{source} was never read completely, so nothing is exported to {name}: {}{among}. Who of them is in \
+                    "{source} {unread}, so nothing is exported to {name}: {}{among}. Who of them is in \
                      {source}, too, nobody knows yet. Its last import says why: `syncline run list`; read it by `syncline run start '{source}' \
                      full-import`",
                     counted(waiting, "object waits", "objects wait"),
                 );
                 return Err(EngineError::Guard { result: "no-start-source-never-read", message });
             }
+        }
+        if let Some(reason) = Belief::of(&snapshot, id)?.reason() {
+            let message = format!(
+                "nothing is exported to {name} before it was read as a whole, because {reason}: {}, and what of it the target has already \
+                 nobody knows yet. Look at them by `syncline export '{name}' --what-if`; read it by `syncline run start '{name}' full-import`",
+                counted(ExportSummary::of(&snapshot, id)?.all(), "object waits", "objects wait"),
+            );
+            return Err(EngineError::Guard { result: "no-start-target-not-read", message });
         }
         drop(snapshot);
         let options = ExportOptions {
@@ -586,6 +617,29 @@ impl Engine<'_> {
             some_of(&snapshot, *id)?
         );
         Err(EngineError::Guard { result: "no-start-configuration", message })
+    }
+
+    /// What a space holds of a connector that was removed is staged as gone, though its directory never said so: when it is
+    /// configured again, that goes nowhere before the directory was read.
+    pub(super) fn refuse_the_returned(&self, id: ConnectorId) -> Result<(), EngineError> {
+        let Some(participant) = self.participants.get(&id).filter(|participant| participant.standing == Standing::Configured) else {
+            return Ok(());
+        };
+        let snapshot = self.store.snapshot()?;
+        let belief = Belief::of(&snapshot, id)?;
+        if !matches!(belief.doubt, Some(Doubt::Removed | Doubt::Unreadable)) {
+            return Ok(());
+        }
+        let (name, count, reason) = (&participant.name, snapshot.cs_count(id)?, belief.reason().unwrap_or_default());
+        let some = some_of(&snapshot, id)?;
+        let among = if some.is_empty() { String::new() } else { format!(", among them {some}") };
+        let message = format!(
+            "nothing of '{name}' is synchronized before it was read as a whole, because {reason}: the store holds {}{among}, and what of \
+             it is staged as gone its directory did not say. Its last import says why it was not read: `syncline run list`; read it by \
+             `syncline run start '{name}' full-import`",
+            counted(count, "object", "objects"),
+        );
+        Err(EngineError::Guard { result: "no-start-source-not-read", message })
     }
 
     pub(super) fn connector(&self, id: ConnectorId) -> Result<&Arc<dyn Connector>, EngineError> {

@@ -187,6 +187,7 @@ impl Engine<'_> {
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
         self.refuse_the_abandoned()?;
+        self.refuse_the_returned(object.connector())?;
         self.refuse_missing_pilots()?;
         self.forget_what_other_rules_made()?;
         let request = SyncRequest {

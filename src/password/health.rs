@@ -7,6 +7,7 @@ use super::state::{Held, PairState};
 use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError, CredentialErrorKind, PasswordFeatures};
 use crate::context::Context;
 use crate::engine::active::{self, Look, Rival};
+use crate::engine::belief::Belief;
 use crate::engine::password::is_synchronized;
 use crate::events::{Event, PasswordEvent};
 use crate::model::{ConnectorId, CsId, Timestamp};
@@ -16,17 +17,22 @@ use std::time::Duration;
 impl Agent {
     /// True when both sides were read and synchronized in full once.
     pub(super) fn is_ready(&self, cx: &Context, pair: &Pair, state: &mut PairState) -> Result<bool, StoreError> {
+        let snapshot = self.shared.store.snapshot()?;
+        let (source, target) = (Belief::of(&snapshot, pair.source)?, Belief::of(&snapshot, pair.target)?);
+        let believed = [source.number, target.number];
+        let elsewhere = pair.is_elsewhere(&target);
+        state.ready &= state.believed == believed && !elsewhere;
         if state.ready {
             return Ok(true);
         }
-        let snapshot = self.shared.store.snapshot()?;
         let mut waiting_for = Vec::new();
-        for (connector, name) in [(pair.source, &pair.source_name), (pair.target, &pair.target_name)] {
-            if !is_synchronized(&snapshot, connector)? {
+        let sides = [(pair.source, &pair.source_name, source, false), (pair.target, &pair.target_name, target, elsewhere)];
+        for (connector, name, belief, elsewhere) in sides {
+            if elsewhere || belief.doubt.is_some() || !is_synchronized(&snapshot, connector)? {
                 waiting_for.push(name.as_str());
             }
         }
-        state.ready = waiting_for.is_empty();
+        (state.ready, state.believed) = (waiting_for.is_empty(), believed);
         if state.ready {
             state.held = None;
         } else if state.held != Some(Held::NotSynchronized) {

@@ -20,4 +20,4 @@ mod retry;
 mod shared;
 mod state;
 
-pub use state::Held;
+pub use state::{Held, forget_target};

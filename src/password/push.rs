@@ -8,6 +8,7 @@ use super::shared::domain_of;
 use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError};
 use crate::context::Context;
 use crate::engine::active::Rival;
+use crate::engine::belief::Belief;
 use crate::engine::password::{NoRoute, Route, is_disabled};
 use crate::events::PasswordEvent;
 use crate::model::{CsId, StageMask};
@@ -43,6 +44,9 @@ pub enum PushError {
     /// It must be changed at the next sign-in, and the target does not take such passwords.
     #[error("it is a temporary password, and the tenant does not take those: switch on the feature, or set a lasting one")]
     Temporary,
+    /// Another tenant is configured than the one that runs have read.
+    #[error("{0} is another tenant now, which no run has read yet: `syncline run start '{0}' full-import` reads it")]
+    AnotherTenant(String),
     /// The target gave no answer.
     #[error(transparent)]
     Target(#[from] CredentialError),
@@ -77,6 +81,9 @@ impl Agent {
         }
         let now = cx.now();
         let snapshot = self.shared.store.snapshot()?;
+        if pair.is_elsewhere(&Belief::of(&snapshot, pair.target)?) {
+            return Err(PushError::AnotherTenant(pair.target_name.clone()));
+        }
         let destination = match self.shared.routes(now, |routes| routes.of(&snapshot, account))? {
             Route::Open(destination) => destination,
             Route::Closed(reason) => return Err(PushError::NoRoute(reason)),

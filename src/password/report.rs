@@ -3,6 +3,7 @@
 
 use super::retry::FLAGGED;
 use super::state::{self, DomainState, FullRequest, Held, PairState};
+use crate::engine::belief::Belief;
 use crate::engine::password::{NoRoute, Route, Routes};
 use crate::model::{ConnectorId, CsId, Timestamp};
 use crate::rules::{RuleSet, RunParameters};
@@ -408,7 +409,7 @@ fn pair_status(snapshot: &Snapshot, source: ConnectorId, target: ConnectorId, co
     Ok(PairStatus {
         source: source.0,
         target: target.0,
-        ready: kept.ready,
+        ready: kept.ready && kept.believed == [Belief::of(snapshot, source)?.number, Belief::of(snapshot, target)?.number],
         held: kept.held,
         held_detail: kept.held_detail,
         failure: kept.failure.map(|failure| failure.message),

@@ -1,6 +1,7 @@
 //! What all parts of the agent work with: the store, the rules, and whoever hears events.
 
 use crate::connector::{PasswordSource, PasswordTarget};
+use crate::engine::belief::Belief;
 use crate::engine::password::{Route, Routes};
 use crate::events::{EventSink, PasswordEvent};
 use crate::model::{ConnectorId, CsId, Dn, Timestamp};
@@ -26,6 +27,15 @@ pub struct Pair {
     pub target_name: String,
     /// The way to it.
     pub sender: Arc<dyn PasswordTarget>,
+    /// Which tenant that way leads to, where that is known: nothing is sent to another one than runs have read.
+    pub tenant: Option<String>,
+}
+
+impl Pair {
+    /// True when it leads to another tenant than the one that the target's space is about.
+    pub(super) fn is_elsewhere(&self, target: &Belief) -> bool {
+        self.tenant.as_ref().zip(target.tenant.as_ref()).is_some_and(|(leads_to, about)| leads_to != about)
+    }
 }
 
 impl fmt::Debug for Pair {

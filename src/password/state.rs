@@ -1,5 +1,6 @@
 //! What the agent keeps of itself between two looks: small records by connector, beside the accounts' own.
 
+use crate::engine::belief::PASSWORDS;
 use crate::model::{ConnectorId, Timestamp};
 use crate::store::{ChangeSet, Kept, KeptState, Snapshot, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ pub(super) struct PairState {
     pub(super) target: u16,
     /// The first full synchronization of both sides completed.
     pub(super) ready: bool,
+    /// How often both sides had been distrusted then: distrusted since, they have to be read and synchronized again.
+    pub(super) believed: [u64; 2],
     /// The rules and their parameters by which all accounts were looked at.
     pub(super) rules: Option<u64>,
     /// The target takes temporary passwords.
@@ -168,6 +171,35 @@ pub(super) fn cookie(snapshot: &Snapshot, source: ConnectorId, domain: &str) -> 
 /// Keeps a cookie, together with whatever else the set holds.
 pub(super) fn keep_cookie(changes: &mut ChangeSet, source: ConnectorId, domain: &str, cookie: Vec<u8>) {
     changes.states.push((source, format!("{COOKIE}{domain}"), Some(cookie)));
+}
+
+/// Forgets what the agent knows of passwords at a target, when that became another tenant: of every directory that sent there,
+/// the places to read on from and what came of each account. Can be repeated after an interruption.
+///
+/// # Errors
+/// When the store refuses.
+pub fn forget_target(store: &Store, sources: &[ConnectorId], target: ConnectorId) -> Result<(), StoreError> {
+    for source in sources {
+        let snapshot = store.snapshot()?;
+        let about = PAIR.read(&snapshot, *source)?.or_forgotten().map(|state| state.target);
+        if about != Some(target.0) {
+            continue;
+        }
+        let mut after = None;
+        loop {
+            let page = snapshot.passwords(*source, after, super::plan::PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            let passwords = page.into_iter().map(|(account, _)| (account, None)).collect();
+            store.apply(ChangeSet { passwords, ..ChangeSet::new() })?;
+        }
+        // Last of all, since it says whose passwords these are.
+        let mut changes = ChangeSet::new();
+        let names = snapshot.state_names(*source)?.into_iter().filter(|name| name.starts_with(PASSWORDS));
+        changes.states.extend(names.map(|name| (*source, name, None)));
+        store.apply(changes)?;
+    }
+    Ok(())
 }
 
 /// A time from its microseconds.

@@ -2,6 +2,7 @@
 
 use super::{Service, ServiceError};
 use crate::context::Context;
+use crate::engine::belief::Doubt;
 use crate::engine::clear::{Space, clear};
 use crate::engine::export::{Sampled, sample};
 use crate::model::{ConnectorId, counted};
@@ -66,7 +67,7 @@ impl Service {
         self.between_runs(cx, &format!("forgetting the space of {name}"), patience, || {
             let space = self.space(id, name, false)?;
             let all: Vec<ConnectorId> = self.connectors.keys().copied().collect();
-            clear(&self.store, id, &all, cx.now())?;
+            clear(&self.store, id, &all, Doubt::Cleared, cx.now())?;
             Ok(space)
         })
     }

@@ -6,6 +6,7 @@
 use super::browse::known_as;
 use super::{Service, ServiceError};
 use crate::config::{Config, ConnectorConfig, ConnectorKind, ConnectorSettings};
+use crate::engine::belief::{Belief, Doubt, NAME, REMOVED};
 use crate::engine::import::retire;
 use crate::engine::run::Standing;
 use crate::model::{ConnectorId, Stage};
@@ -20,10 +21,8 @@ pub(super) const INSTALLATION: ConnectorId = ConnectorId(0);
 const NEXT: &str = "connector-next";
 /// Under this name the installation keeps the attribute that ties its people to their cloud objects.
 const SOURCE_ANCHOR: &str = "source-anchor";
-/// Under this name a connector keeps what it is called.
-const NAME: &str = "connector-name";
-/// Under this name a connector keeps that it was removed.
-const REMOVED: &str = "connector-removed";
+/// What is kept with a removed connector while not all of its objects are staged as gone.
+const LEAVING: &[u8] = b"leaving";
 
 /// A connector as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +62,10 @@ pub(super) fn number(config: &Config, snapshot: &Snapshot) -> Result<(BTreeMap<C
         }
         if snapshot.state(id, REMOVED)?.is_some() {
             changes.states.push((id, REMOVED.to_owned(), None));
+            // Removed by a release that went on believing.
+            if Belief::of(&snapshot, id)?.doubt != Some(Doubt::Removed) {
+                Belief::distrust(&snapshot, id, Doubt::Removed, &mut changes)?;
+            }
         }
         connectors.insert(id, connector.name.clone());
     }
@@ -120,6 +123,16 @@ fn known_number(snapshot: &Snapshot, name: &str) -> Result<Option<u16>, StoreErr
     Ok(as_number(snapshot.state(INSTALLATION, &key(name))?))
 }
 
+/// Keeps the attribute that ties people to their cloud objects, where none is kept yet.
+pub(super) fn note_source_anchor(store: &Store, anchor: &str) -> Result<(), StoreError> {
+    if store.snapshot()?.state(INSTALLATION, SOURCE_ANCHOR)?.is_some() {
+        return Ok(());
+    }
+    let mut changes = ChangeSet::new();
+    changes.states.push((INSTALLATION, SOURCE_ANCHOR.to_owned(), Some(anchor.as_bytes().to_vec())));
+    store.apply(changes)
+}
+
 impl Service {
     /// Connectors that are not configured and have objects in the store, by number: names and what was said of them.
     ///
@@ -133,8 +146,10 @@ impl Service {
                 continue;
             }
             let name = snapshot.state(id, NAME)?.and_then(|octets| String::from_utf8(octets).ok());
-            let standing = if snapshot.state(id, REMOVED)?.is_some() { Standing::Removed } else { Standing::Abandoned };
-            if standing == Standing::Removed && snapshot.queue(Stage::PendingImport, id, None, 1)?.is_empty() {
+            let removed = snapshot.state(id, REMOVED)?;
+            let standing = if removed.is_some() { Standing::Removed } else { Standing::Abandoned };
+            let leaving = removed.as_deref() == Some(LEAVING);
+            if standing == Standing::Removed && !leaving && snapshot.queue(Stage::PendingImport, id, None, 1)?.is_empty() {
                 continue;
             }
             found.insert(id, (name.unwrap_or_else(|| id.to_string()), standing));
@@ -203,9 +218,7 @@ impl Service {
                     exported |= snapshot.cs_count(*target)? > 0;
                 }
                 if exported {
-                    let mut changes = ChangeSet::new();
-                    changes.states.push((INSTALLATION, SOURCE_ANCHOR.to_owned(), Some(now.clone().into_bytes())));
-                    self.store.apply(changes)?;
+                    note_source_anchor(&self.store, now)?;
                 }
                 Ok(())
             }
@@ -231,11 +244,37 @@ impl Service {
     pub fn remove_connector(&self, name: &str) -> Result<u64, ServiceError> {
         let count = self.left_behind(name)?;
         let id = self.former(name)?;
-        retire(&self.store, id)?;
+        // First of all, and together: whatever is cut off behind it, nobody goes on from what was known of it.
         let mut changes = ChangeSet::new();
-        changes.states.push((id, REMOVED.to_owned(), Some(Vec::new())));
+        Belief::distrust(&self.store.snapshot()?, id, Doubt::Removed, &mut changes)?;
+        changes.states.push((id, REMOVED.to_owned(), Some(LEAVING.to_vec())));
         self.store.apply(changes)?;
+        self.finish_removals()?;
         Ok(count)
+    }
+
+    /// Stages the rest of what removed connectors left behind, where that was cut off.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub(super) fn finish_removals(&self) -> Result<(), ServiceError> {
+        for (id, (_, standing)) in self.former_connectors()? {
+            if standing == Standing::Removed && self.store.snapshot()?.state(id, REMOVED)?.as_deref() == Some(LEAVING) {
+                retire(&self.store, id)?;
+                let mut changes = ChangeSet::new();
+                changes.states.push((id, REMOVED.to_owned(), Some(Vec::new())));
+                self.store.apply(changes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every connector that ever had a number, also those that are configured no longer.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) fn all_connectors(&self) -> Result<Vec<ConnectorId>, StoreError> {
+        Ok((1..next_number(&self.store.snapshot()?)?).map(ConnectorId).collect())
     }
 
     /// Gives the objects of a connector that is configured no longer to one that is configured under a new name and has

@@ -6,14 +6,13 @@ use super::{Service, ServiceError};
 use crate::config::{ConnectorConfig, Edit, ListEdit, SelectionTable, change_file};
 use crate::connector::{AttributeSchema, Schema};
 use crate::context::Context;
+use crate::engine::belief::SCHEMA;
 use crate::model::{AttrId, ConnectorId, StageMask, ValueKind, ValueState};
 use crate::rules::Direction;
 use crate::store::ChangeSet;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The name under which a connector keeps the schema that was looked at last.
-const KEPT: &str = "schema-looked-at";
 /// Objects read at a time.
 const PAGE: usize = 1_000;
 
@@ -199,7 +198,7 @@ impl Service {
                 })
                 .collect(),
         };
-        let kept = self.store.snapshot()?.state(id, KEPT)?;
+        let kept = self.store.snapshot()?.state(id, SCHEMA)?;
         let before: Option<KeptSchema> = kept.as_deref().and_then(|octets| serde_json::from_slice(octets).ok());
         let first = before.is_none();
         let before = before.unwrap_or_else(|| now.clone());
@@ -233,7 +232,7 @@ impl Service {
         if found.applied && (first || before != now) {
             let content = serde_json::to_vec(&now).map_err(|error| ServiceError::Usage(error.to_string()))?;
             let mut changes = ChangeSet::new();
-            changes.states.push((id, KEPT.to_owned(), Some(content)));
+            changes.states.push((id, SCHEMA.to_owned(), Some(content)));
             self.store.apply(changes)?;
         }
         Ok(found)

@@ -3,6 +3,7 @@
 use super::facilities::{TenantLease, TurnHeld};
 use super::journal::Journal;
 use super::parameters::kept_extensions;
+use super::tenancy::leads_to;
 use super::tenant::TenantPlace;
 use super::views::RunView;
 use super::wiring::Wired;
@@ -87,6 +88,8 @@ struct Crew {
     /// Connectors that cannot be used, and why. A cycle goes on with the others.
     unusable: BTreeMap<ConnectorId, String>,
     tenants: Vec<TenantLease>,
+    /// The tenants that targets lead to, as far as that is known.
+    leading: BTreeMap<ConnectorId, String>,
 }
 
 /// Threads for connections: those of this process, or some for a single piece of work.
@@ -157,11 +160,13 @@ impl Service {
     ) -> Result<Vec<RunView>, ServiceError> {
         self.rules()?;
         self.keep_source_anchor()?;
+        self.finish_removals()?;
         let runtime = threads.handle();
         let watcher = threads.watch_signals(cx);
         let mut crew = Crew::default();
         let done = runtime
             .block_on(self.gather(work, options, cx, &mut crew))
+            .and_then(|()| self.settle_tenants(cx, &crew.leading))
             .and_then(|()| self.work(cx, work, options, &crew, Bridge::new(runtime.clone()), progress));
         drop(turn);
         if done.is_ok() && work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) {
@@ -264,11 +269,18 @@ impl Service {
                 Work::Profile { .. } | Work::Object { .. } | Work::Decree { .. } => {}
             }
         }
+        for (id, name) in &self.connectors {
+            if let Some(ConnectorSettings::Entra(file)) = self.config.connector(name).map(|config| &config.settings) {
+                crew.leading.extend(leads_to(file, None).map(|tenant| (*id, tenant)));
+            }
+        }
         for id in needed {
             let Some(config) = self.connectors.get(&id).and_then(|name| self.config.connector(name)) else { continue };
             let tenant = match &config.settings {
                 ConnectorSettings::Entra(file) if file.is_embedded() => {
-                    Some(self.facilities.tenants.take(&config.name, file, self.password_only(), options.tenant, cx).await?)
+                    let lease = self.facilities.tenants.take(&config.name, file, self.password_only(), options.tenant, cx).await?;
+                    crew.leading.extend(leads_to(file, Some(lease.tenant())).map(|tenant| (id, tenant)));
+                    Some(lease)
                 }
                 _ => None,
             };

@@ -3,6 +3,7 @@
 use super::{Access, Service, ServiceError};
 use crate::config::Config;
 use crate::context::Context;
+use crate::engine::belief::{Belief, Doubt};
 use crate::engine::run::forget_runs_before;
 use crate::model::Timestamp;
 use crate::schedule::Policy;
@@ -30,11 +31,18 @@ impl Service {
 
     /// Makes a store that was restored believe nothing that may have changed since its backup: every directory and every
     /// target is read whole and everything is evaluated, by a cycle that is due at once. What was exported since is found
-    /// there and joined; nothing is sent a second time.
+    /// there and joined; nothing is sent a second time. While one of them cannot be read, nothing is exported at all, since what
+    /// the store knows of it is as old as the backup.
     ///
     /// # Errors
     /// When the store refuses.
     pub fn distrust(&self, cx: &Context) -> Result<(), ServiceError> {
+        let (snapshot, mut changes) = (self.store.snapshot()?, ChangeSet::new());
+        for connector in self.all_connectors()? {
+            Belief::distrust(&snapshot, connector, Doubt::Restored, &mut changes)?;
+        }
+        drop(snapshot);
+        self.store.apply(changes)?;
         for connector in self.connectors.keys() {
             self.override_steps(*connector, true, true, cx.now())?;
         }

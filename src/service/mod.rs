@@ -54,6 +54,7 @@ mod status;
 mod support;
 mod support_mask;
 mod take_overs;
+mod tenancy;
 mod tenant;
 mod traces;
 mod views;

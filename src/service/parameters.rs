@@ -4,17 +4,13 @@
 use super::{Service, ServiceError};
 use crate::config::{ConnectorConfig, ConnectorSettings};
 use crate::connector::ad::DirectoryFacts;
+use crate::engine::belief::{EXTENSIONS, PARAMETERS};
 use crate::model::{ConnectorId, Timestamp};
 use crate::rules::{RunParameters, SchemaExtensions};
 use crate::store::{ChangeSet, Store, StoreError};
 use std::collections::BTreeMap;
 
-/// The name under which a connector's parameters are remembered.
-const KEPT: &str = "rule-parameters";
-/// The name under which the extensions of a directory's schema are remembered: an octet each, 0 or 1.
-const EXTENSIONS: &str = "schema-extensions";
-
-/// What the schemas of directories were extended by, as far as an earlier run was told.
+/// What the schemas of directories were extended by, as far as an earlier run was told: an octet each, 0 or 1.
 pub(super) fn kept_extensions<'c>(
     store: &Store,
     connectors: impl Iterator<Item = &'c ConnectorId>,
@@ -39,7 +35,7 @@ impl Service {
         let mut parameters = BTreeMap::new();
         for (id, name) in &self.connectors {
             let mut known: BTreeMap<String, String> =
-                snapshot.state(*id, KEPT)?.and_then(|octets| serde_json::from_slice(&octets).ok()).unwrap_or_default();
+                snapshot.state(*id, PARAMETERS)?.and_then(|octets| serde_json::from_slice(&octets).ok()).unwrap_or_default();
             known.extend(self.configured_parameters(*id, name));
             parameters.insert(*id, known);
         }
@@ -59,7 +55,7 @@ impl Service {
         let before = |index: usize| known.get(index).is_some_and(|octet| *octet != 0);
         let extensions = [found.exchange || before(0), found.lync || before(1), found.devices || before(2)].map(u8::from).to_vec();
         let mut changes = ChangeSet::new();
-        for (key, content) in [(KEPT, parameters), (EXTENSIONS, extensions)] {
+        for (key, content) in [(PARAMETERS, parameters), (EXTENSIONS, extensions)] {
             if snapshot.state(id, key)?.as_deref() != Some(&content) {
                 changes.states.push((id, key.to_owned(), Some(content)));
             }

@@ -2,6 +2,7 @@
 
 use super::facilities::{TenantLease, TenantPool};
 use super::journal::Journal;
+use super::tenancy::leads_to;
 use super::tenant::TenantPlace;
 use super::wiring::password_source;
 use super::{Service, ServiceError, cloud};
@@ -142,6 +143,7 @@ impl Service {
         };
         let names = Arc::clone(self.store.names());
         let sender: Arc<dyn PasswordTarget> = Arc::new(self.cloud(config, file, started.as_ref().map(TenantLease::tenant), names)?);
+        let tenant = leads_to(file, started.as_ref().map(TenantLease::tenant));
         let mut pairs = Vec::with_capacity(sources.len());
         for source in sources {
             let Some(config) = self.config_of(*source) else { continue };
@@ -152,6 +154,7 @@ impl Service {
                 target,
                 target_name: self.name_of(target),
                 sender: Arc::clone(&sender),
+                tenant: tenant.clone(),
             });
         }
         let journal = Arc::new(Journal::new(&self.store, self.config.limits.history_days));

@@ -1,16 +1,15 @@
 //! What somebody has looked at before it is sent: a pinned plan, and the approval of a first export.
 
+use super::connectors::note_source_anchor;
 use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, FirstExport};
-use crate::engine::export::{ExportPlan, ExportReview, ExportSummary, Sampled, sample, was_exported};
+use crate::engine::export::{APPROVED, ExportPlan, ExportReview, ExportSummary, Sampled, sample, was_exported};
 use crate::model::{ConnectorId, Names, counted};
 use crate::store::{ChangeSet, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The name under which a target keeps what of its first export was approved.
-const APPROVED: &str = "first-export-approved";
 /// A tenth more new objects than were approved are let through: people come and go between looking and sending.
 const MORE_ADDS: u64 = 10;
 
@@ -49,10 +48,20 @@ pub(super) struct Reviewer {
     targets: BTreeMap<ConnectorId, String>,
     /// Targets whose first export is still to come, and what of it somebody has approved.
     first_exports: BTreeMap<ConnectorId, Option<Approval>>,
+    /// The attribute that ties people to their cloud objects.
+    source_anchor: String,
 }
 
 impl ExportReview for Reviewer {
     fn allow(&self, connector: ConnectorId, summary: &ExportSummary, first: bool) -> Result<(), String> {
+        self.judge(connector, summary, first)?;
+        // Before anything is handed over: whatever is cut off behind it, objects may have been made with this one.
+        note_source_anchor(&self.store, &self.source_anchor).map_err(|error| error.to_string())
+    }
+}
+
+impl Reviewer {
+    fn judge(&self, connector: ConnectorId, summary: &ExportSummary, first: bool) -> Result<(), String> {
         if let Some(pinned) = self.pinned {
             let snapshot = self.store.snapshot().map_err(|error| error.to_string())?;
             let waiting = ExportPlan::of(&snapshot, &self.names, connector).map_err(|error| error.to_string())?;
@@ -115,7 +124,8 @@ impl Service {
             }
         }
         let (store, names, targets) = (self.store.clone(), Arc::clone(self.store.names()), self.connectors.clone());
-        Ok(Arc::new(Reviewer { store, names, pinned, targets, first_exports }))
+        let source_anchor = self.config.rules.source_anchor.clone();
+        Ok(Arc::new(Reviewer { store, names, pinned, targets, first_exports, source_anchor }))
     }
 
     /// True for a tenant that nothing was exported to, until somebody approves what waits now.
@@ -135,7 +145,14 @@ impl Service {
         let config = self.connectors.get(&connector).and_then(|name| self.config.connector(name));
         let real = config.is_some_and(|config| matches!(&config.settings, ConnectorSettings::Entra(file) if !file.is_embedded()));
         let snapshot = self.store.snapshot()?;
-        if !real || self.config.guard.first_export != FirstExport::Approved || was_exported(&snapshot, connector)? {
+        if !real || self.config.guard.first_export != FirstExport::Approved {
+            return Ok(FirstLook::Done);
+        }
+        // What was sent to another tenant, and approved for it, approves nothing here.
+        if self.moved_tenant(&snapshot, connector)?.is_some() {
+            return Ok(FirstLook::Missing);
+        }
+        if was_exported(&snapshot, connector)? {
             return Ok(FirstLook::Done);
         }
         // What cannot be read approves nothing.
@@ -149,6 +166,17 @@ impl Service {
     /// When another plan waits, or the store refuses.
     pub fn approve_first_export(&self, connector: ConnectorId, plan: ExportPlan) -> Result<(), ServiceError> {
         let snapshot = self.store.snapshot()?;
+        if let Some(moved) = self.moved_tenant(&snapshot, connector)? {
+            let name = self.name_of(connector);
+            return Err(ServiceError::NotReady {
+                message: format!(
+                    "{name} leads to {} now, and what was looked at is about {}: nothing was approved",
+                    moved.now, moved.before
+                ),
+                hint: "`syncline cycle start` reads it and works out what it lacks; the export waits, and its message names the plan"
+                    .to_owned(),
+            });
+        }
         let waiting = ExportPlan::of(&snapshot, self.store.names(), connector)?;
         if waiting != plan {
             return Err(ServiceError::NotReady {

@@ -9,9 +9,11 @@ use super::{Service, ServiceError};
 use crate::alert::{Condition, Found};
 use crate::context::Context;
 use crate::engine::active::displaced_by;
+use crate::engine::belief::Belief;
 use crate::engine::export::{ExportSummary, known_terms};
 use crate::engine::run::{Profile, severity};
-use crate::model::{CsId, ErrorSide, ObjectError};
+use crate::model::{ConnectorId, CsId, ErrorSide, ObjectError};
+use crate::store::Snapshot;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -170,6 +172,7 @@ impl Service {
                 let what = format!("another installation writes to {name}, so this one sends nothing: {rival}");
                 attention.push(Attention::trouble(what, "syncline mode show".to_owned()).told(Condition::SecondInstallation, name));
             }
+            self.look_at_belief(&snapshot, *id, name, &mut attention)?;
             count_problems(name, &problems, &mut attention);
             let last = |export: bool| last_run(&runs, name, export);
             let (last_import, mut last_export) = (last(false), last(true));
@@ -222,6 +225,23 @@ impl Service {
         attention.sort_by_key(|found| std::cmp::Reverse(found.level));
         let health = attention.iter().map(|found| found.level).max().unwrap_or(Health::Well);
         Ok(StatusView { health, attention, scheduler, served, connectors, metaverse: snapshot.mv_count()?, passwords })
+    }
+
+    /// What is not believed of a connector, and why.
+    fn look_at_belief(&self, snapshot: &Snapshot, id: ConnectorId, name: &str, found: &mut Vec<Attention>) -> Result<(), ServiceError> {
+        let what = if let Some(moved) = self.moved_tenant(snapshot, id)? {
+            format!(
+                "{name} leads to {} now, and what the store holds is about {}: the next cycle forgets that and reads {name} as a whole; \
+                 the first export to a real tenant waits for an approval",
+                moved.now, moved.before
+            )
+        } else if let Some(reason) = Belief::of(snapshot, id)?.reason() {
+            format!("{name} has to be read as a whole before anything is exported, because {reason}")
+        } else {
+            return Ok(());
+        };
+        found.push(Attention::new(Health::Attention, what, "syncline cycle start".to_owned()));
+        Ok(())
     }
 
     fn look_at_schedule(&self, cx: &Context, view: &SchedulerView, served: bool, found: &mut Vec<Attention>) -> Result<(), ServiceError> {

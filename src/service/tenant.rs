@@ -38,6 +38,12 @@ fn data_file(folder: &Path) -> PathBuf {
     folder.join("tenant.redb")
 }
 
+/// The id of the tenant in a folder, where there is one.
+pub(super) fn known_id(folder: &Path) -> Option<String> {
+    let path = credentials_file(folder);
+    path.exists().then(|| TenantCredentials::load_or_create(&path).ok()).flatten().map(|known| known.tenant_id.to_string())
+}
+
 /// Beside the data, where `syncline-tenant serve --data` looks for it.
 fn credentials_file(folder: &Path) -> PathBuf {
     folder.join("tenant.redb.credentials.json")

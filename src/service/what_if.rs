@@ -7,6 +7,7 @@ use super::views::{DeltaView, KnownAs};
 use super::{Service, ServiceError};
 use crate::connector::ExportKind;
 use crate::context::Context;
+use crate::engine::belief::Belief;
 use crate::engine::export::{ExportPlan, PlannedExport, known_terms, plan_export};
 use crate::engine::run::{Outstanding, Standing, outstanding};
 use crate::model::ConnectorId;
@@ -83,6 +84,16 @@ impl Service {
         let (snapshot, rules, parameters) = (self.store.snapshot()?, self.rules()?, self.kept_parameters(cx.now())?);
         let mut sentences = Vec::new();
         for (id, name) in &self.connectors {
+            if let Some(moved) = self.moved_tenant(&snapshot, *id)? {
+                sentences.push(format!(
+                    "{name} leads to {} now, and what is shown is about {}: that is forgotten and {name} is read as a whole first, with \
+                     `syncline cycle start`",
+                    moved.now, moved.before
+                ));
+            } else if let Some(reason) = Belief::of(&snapshot, *id)?.reason() {
+                sentences.push(format!("{name} is read as a whole first, because {reason}: `syncline run start '{name}' full-import`"));
+                continue;
+            }
             let selection = self.config.connector(name).map_or(0, super::connectors::selection);
             let steps = match outstanding(&snapshot, rules, &parameters, *id, selection)? {
                 None => continue,

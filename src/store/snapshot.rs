@@ -464,6 +464,19 @@ impl Snapshot {
         })
     }
 
+    /// The names of all states of a connector, in order.
+    pub fn state_names(&self, connector: ConnectorId) -> Result<Vec<String>, StoreError> {
+        self.guarded("read the names of states", || {
+            let end = connector.0.checked_add(1).map_or(Bound::Unbounded, |next| Bound::Excluded((next, "")));
+            let mut names = Vec::new();
+            for row in self.tables.state.range((Bound::Included((connector.0, "")), end))? {
+                names.push(row?.0.value().1.to_owned());
+            }
+            self.read(names.len());
+            Ok(names)
+        })
+    }
+
     /// What is remembered of the password of an account.
     pub fn password(&self, id: CsId) -> Result<Option<PasswordRecord>, StoreError> {
         self.guarded("read what is known of a password", || {

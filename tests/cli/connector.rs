@@ -1,7 +1,9 @@
 //! Connectors that are configured no longer: their people stay until somebody decides.
 
 use crate::{assert_code, counted, document, exported, small_world, stderr, stdout, with_config};
+use serde_json::Value;
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn without_its_file_a_connector_loses_nobody() {
@@ -71,4 +73,113 @@ fn a_removed_connector_takes_its_people_along() {
     let list = document(&with_config(&config, &["--json", "connector", "list"]));
     assert_eq!(list["connectors"].as_array().unwrap().len(), 1, "{list:#}");
     assert_code(&with_config(&config, &["store", "check"]), 0);
+}
+
+/// A small world whose directory tells of changes in a file of its own, and that has synchronized once.
+fn world_of_changes() -> tempfile::TempDir {
+    let world = small_world();
+    let config = world.path().join("config");
+    let file = config.join("connectors/10-corp.example.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let changes = world.path().join("changes.ldif");
+    fs::write(&changes, "").unwrap();
+    let path = format!("changes = \"{}\"\npath = ", changes.display());
+    let changed = text.replace("path = ", &path);
+    assert_ne!(changed, text);
+    fs::write(&file, changed).unwrap();
+    let cycle = with_config(&config, &["--json", "cycle", "start", "--initial"]);
+    assert_code(&cycle, 0);
+    assert_eq!(counted(&document(&cycle), "export-add"), 5);
+    let cycle = document(&with_config(&config, &["--json", "cycle", "start"]));
+    assert_eq!(profiles(&cycle, "corp.example")[0], "delta-import", "{cycle:#}");
+    world
+}
+
+/// What a cycle ran on a connector, in its order: the steps as they were done.
+fn profiles(cycle: &Value, connector: &str) -> Vec<String> {
+    let runs = cycle["runs"].as_array().unwrap().iter().filter(|run| run["connector"] == connector);
+    let steps = runs.flat_map(|run| run["steps"].as_array().unwrap());
+    steps.map(|step| step["kind"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// People of the metaverse.
+fn people(config: &Path) -> usize {
+    document(&with_config(config, &["--json", "mv", "search", "--limit", "100"]))["objects"].as_array().unwrap().len()
+}
+
+#[test]
+fn a_removed_connector_that_comes_back_at_once_deletes_nobody() {
+    let world = world_of_changes();
+    let config = world.path().join("config");
+    let before = people(&config);
+    let file = config.join("connectors/10-corp.example.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    assert_code(&with_config(&config, &["connector", "remove", "corp.example"]), 0);
+    fs::write(&file, &text).unwrap();
+
+    // Its directory is away: what is staged as gone goes nowhere, neither by a cycle nor by hand.
+    let people_file = world.path().join("people.ldif");
+    let directory = fs::read_to_string(&people_file).unwrap();
+    fs::remove_file(&people_file).unwrap();
+    for arguments in [&["cycle", "start"][..], &["run", "start", "corp.example", "delta-sync"], &["export"]] {
+        let refused = with_config(&config, &[&["--json"], arguments].concat());
+        assert_ne!(refused.status.code(), Some(0), "{arguments:?}");
+        assert_eq!(exported(&document(&refused)), 0, "{arguments:?}: {:#}", document(&refused));
+        assert_eq!(people(&config), before, "{arguments:?}");
+    }
+    let refused = stdout(&with_config(&config, &["--json", "run", "start", "corp.example", "full-sync"]));
+    assert!(refused.contains("no-start-source-not-read") && refused.contains("was removed and is configured again"), "{refused}");
+    let status = stdout(&with_config(&config, &["status"]));
+    assert!(status.contains("has to be read as a whole"), "{status}");
+
+    fs::write(&people_file, &directory).unwrap();
+    let cycle = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&cycle, 0);
+    let cycle = document(&cycle);
+    assert_eq!(profiles(&cycle, "corp.example")[0], "full-import", "{cycle:#}");
+    assert_eq!((exported(&cycle), people(&config)), (0, before), "{cycle:#}");
+    assert_code(&with_config(&config, &["store", "check"]), 0);
+}
+
+#[test]
+fn a_removed_connector_that_comes_back_to_half_a_directory_is_not_believed() {
+    let world = world_of_changes();
+    let config = world.path().join("config");
+    let file = config.join("connectors/10-corp.example.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    assert_code(&with_config(&config, &["connector", "remove", "corp.example"]), 0);
+    fs::write(&file, &text).unwrap();
+    let people_file = world.path().join("people.ldif");
+    let directory = fs::read_to_string(&people_file).unwrap();
+    let kept: Vec<&str> = directory.split("\n\n").take(2).collect();
+    fs::write(&people_file, kept.join("\n\n") + "\n").unwrap();
+    let cycle = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&cycle, 5);
+    assert!(stdout(&cycle).contains("stopped-shrink-guard"), "{:#}", document(&cycle));
+    assert_eq!(exported(&document(&cycle)), 0);
+}
+
+#[test]
+fn a_removed_connector_that_comes_back_later_is_read_as_a_whole() {
+    let world = world_of_changes();
+    let config = world.path().join("config");
+    let before = people(&config);
+    let file = config.join("connectors/10-corp.example.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    assert_code(&with_config(&config, &["connector", "remove", "corp.example"]), 0);
+    let cycle = document(&with_config(&config, &["--json", "cycle", "start"]));
+    assert_eq!(counted(&cycle, "export-delete"), 5, "{cycle:#}");
+    fs::write(&file, &text).unwrap();
+    let cycle = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&cycle, 0);
+    let cycle = document(&cycle);
+    assert_eq!(profiles(&cycle, "corp.example")[0], "full-import", "{cycle:#}");
+    assert_eq!((counted(&cycle, "stage-add"), people(&config)), (5, before), "{cycle:#}");
+    assert!(cycle.to_string().contains("it was removed and is configured again"), "{cycle:#}");
+    // From then on only changes are read again.
+    let cycle = document(&with_config(&config, &["--json", "cycle", "start"]));
+    assert_eq!(profiles(&cycle, "corp.example")[0], "delta-import", "{cycle:#}");
 }

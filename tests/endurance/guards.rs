@@ -142,7 +142,7 @@ fn deletes_by_share_are_stopped_in_a_small_company() {
 fn a_source_that_shrank_is_not_believed() {
     let world = settled();
     world.write_directory(&of(20..=PEOPLE));
-    let words = ["no longer reports 19 of 30 objects", "'corp'", "CN=Person ", "nothing was staged as deleted"];
+    let words = ["no longer reports 19 of 30 objects", "'corp'", "CN=Person ", "nothing was staged as deleted", "was taken back"];
     let stopped = stops(&world, 5, &["cycle", "start"], "stopped-shrink-guard", &words);
     assert!(stopped.review(&world).contains("Person "));
     assert_eq!(counted(&stopped.allow(&world), "stage-delete"), 19);

@@ -257,3 +257,20 @@ fn killed_while_its_store_is_made_it_makes_it_the_next_time() {
         assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
     }
 }
+
+/// Killed in its first export, it must know at its next start what the objects in the cloud were made with.
+#[test]
+fn the_source_anchor_is_kept_before_the_first_object_leaves() {
+    let mut world = World::new(&people(200, 4, 2), &[]);
+    let killed = kill_at(&mut world, CYCLES[0], (WRITE, 3), false);
+    assert!(killed && world.accepted() > 0, "the kill came too late");
+    let main = world.config().join("syncline.toml");
+    let text = std::fs::read_to_string(&main).unwrap();
+    assert!(!text.contains("\n[rules]"), "{text}");
+    std::fs::write(&main, format!("{text}\n[rules]\nsource_anchor = \"employeeID\"\n")).unwrap();
+    let refused = world.cycle(4, &[]).to_string();
+    assert!(refused.contains("'employeeID'") && refused.contains("Put 'mS-DS-ConsistencyGuid' back"), "{refused}");
+    std::fs::write(&main, text).unwrap();
+    world.cycle(0, &[]);
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+}

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
+mod another_tenant;
 mod bad_input;
 mod bad_server;
 mod disabled_in_time;

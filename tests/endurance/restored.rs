@@ -135,6 +135,66 @@ fn an_old_backup_comes_back_and_finds_what_was_done_since() {
     world.check_store();
 }
 
+/// The backup comes back while the domain controller is still down: what it knows of the directory is a week old.
+#[test]
+fn restored_with_its_directory_away_it_sends_nothing() {
+    let first = recipe(0, USERS);
+    let world = World::new(&text(&first), &[]);
+    world.json(0, &["phs", "enable"]);
+    world.cycle(0, &["--initial"]);
+    world.json(0, &["phs", "run", "--once"]);
+    let backup = world.config().join("backup.redb");
+    let name = backup.to_str().unwrap().to_owned();
+    world.json(0, &["store", "backup", &name]);
+    // A week later everybody is called otherwise, has another password, and somebody has left.
+    let changed = text(&recipe(5, USERS)).replace("displayName: ", "displayName: Dr. ");
+    let lines: Vec<&str> = changed.lines().filter(|line| !line.starts_with("# syncline:")).collect();
+    let mut records: Vec<String> = lines.join("\n").trim().split("\n\n").map(str::to_owned).collect();
+    let gone = records.iter().rposition(|record| record.contains("objectClass: user")).unwrap();
+    records.remove(gone - 3);
+    let directory = records.join("\n\n") + "\n";
+    world.write_directory(&directory);
+    assert!(exported(&world.cycle(0, &[])) > USERS / 4);
+    world.json(0, &["phs", "run", "--once"]);
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+    let tenant = world.tenant_state();
+
+    world.json(0, &["store", "restore", &name]);
+    std::fs::remove_file(world.directory_file()).unwrap();
+    world.clear("/traffic");
+    let by_hand = [
+        &["export"][..],
+        &["cycle", "start"],
+        &["run", "start", "Entra", "full-import"],
+        &["run", "start", "corp", "full-sync"],
+        &["run", "start", "Entra", "full-sync"],
+        &["export"],
+        &["object", "sync", &first.user_principal_name(1)],
+        &["cycle", "start", "--initial"],
+        &["phs", "run", "--once"],
+    ];
+    for arguments in by_hand {
+        let output = world.command().arg("--json").args(arguments).output().unwrap();
+        let shown = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_same(&world.tenant_state(), &tenant, &format!("the tenant behind {arguments:?}: {shown}"));
+        if arguments == ["export"] {
+            assert_eq!(output.status.code(), Some(4), "{shown}");
+            assert!(shown.contains("no-start-source-never-read") && shown.contains("the store was restored from a backup"), "{shown}");
+        }
+        if arguments[0] == "phs" {
+            assert!(shown.contains("not-synchronized"), "{shown}");
+        }
+    }
+    assert!(world.json(2, &["status"]).to_string().contains("corp has to be read as a whole"));
+
+    world.write_directory(&directory);
+    world.cycle(0, &[]);
+    world.cycle(0, &["--initial"]);
+    assert_same(&world.tenant_state(), &tenant, "the tenant with its directory back");
+    assert_eq!(world.json(0, &["phs", "run", "--once"])["directories"][0]["held"], Value::Null);
+    world.check_store();
+}
+
 #[test]
 fn what_is_no_backup_is_refused_and_changes_nothing() {
     let world = World::new(&people(10, 2, 1), &[]);

@@ -37,9 +37,11 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 /// The state that tells that something was exported to a connector before.
-const EXPORTED: &str = "exported";
+pub(super) const EXPORTED: &str = "exported";
 /// The state that keeps the target's terms.
-const TERMS: &str = "export-terms";
+pub(super) const TERMS: &str = "export-terms";
+/// The name under which a target keeps what of its first export was approved.
+pub const APPROVED: &str = "first-export-approved";
 /// While it goes on, an export asks so often who else writes to the target.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 

@@ -28,7 +28,7 @@ use crate::model::{Anchor, AttrId, ConnectorId, CsId, ObjectType, RunId};
 use crate::store::{ChangeSet, Store};
 pub use disbelief::DISBELIEVED;
 use lookup::Lookup;
-pub use retire::retire;
+pub use retire::{retire, take_back};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use surprise::Surprises;
 use unknown::Unknown;
@@ -42,7 +42,7 @@ pub const FULL_NEEDED: &str = "full-import-needed";
 /// said another.
 pub const SHRINK_PERCENT_MAX: u32 = 50;
 /// The name under which the epoch of a connector's hashes is kept.
-const EPOCH: &str = "import-epoch";
+pub(super) const EPOCH: &str = "import-epoch";
 
 /// What to import and how careful to be.
 #[derive(Clone, Debug)]

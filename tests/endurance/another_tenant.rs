@@ -1,0 +1,95 @@
+//! Rehearsed with one tenant and then pointed at another one: nothing that was read from the first, sent to it or approved for it
+//! counts for the second.
+
+use crate::served::comes;
+use crate::world::{World, counted, exported};
+use serde_json::Value;
+use syncline::directory_generator::{DirectoryRecipe, PasswordRecipe, PasswordState};
+
+const USERS: u64 = 30;
+const EMBEDDED: &str = "kind = \"entra\"\nname = \"Entra\"\ntenant = \"embedded\"\n[embedded]\nverified_domains = [\"corp.example\"]\n";
+
+fn recipe() -> DirectoryRecipe {
+    DirectoryRecipe { users: USERS, groups: 3, contacts: 2, passwords: Some(PasswordRecipe { changed: 0 }), ..DirectoryRecipe::default() }
+}
+
+/// The steps that a document has of a connector, with their messages.
+fn said(cycle: &Value, connector: &str) -> String {
+    let runs = cycle["runs"].as_array().unwrap().iter().filter(|run| run["connector"] == connector);
+    runs.map(Value::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_rehearsal_says_nothing_about_the_real_tenant() {
+    let recipe = recipe();
+    let mut text = Vec::new();
+    recipe.write_ldif(&mut text).unwrap();
+    let world = World::new(&String::from_utf8(text).unwrap(), &[]);
+    let file = world.connector_file("90-");
+    let real = std::fs::read_to_string(&file).unwrap();
+    world.set_first_export("approved");
+    std::fs::write(&file, EMBEDDED).unwrap();
+    world.json(0, &["phs", "enable"]);
+    let rehearsed = world.cycle(0, &["--initial"]);
+    assert_eq!(counted(&rehearsed, "export-add"), USERS + 5, "{rehearsed:#}");
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+    // Somebody leaves, and the delete waits.
+    world.json(0, &["config", "set", "guard.max_deletes", "0"]);
+    let directory = std::fs::read_to_string(world.directory_file()).unwrap();
+    let lines: Vec<&str> = directory.lines().filter(|line| !line.starts_with("# syncline:")).collect();
+    let mut records: Vec<String> = lines.join("\n").trim().split("\n\n").map(str::to_owned).collect();
+    let gone = records.iter().rposition(|record| record.contains("objectClass: user")).unwrap();
+    records.remove(gone - 3);
+    world.write_directory(&(records.join("\n\n") + "\n"));
+    world.cycle(5, &[]);
+    let rehearsed_plan = world.json(5, &["export", "--what-if"])["targets"][0]["plan"].as_str().unwrap().to_owned();
+
+    // Now the real one. Before any run it is said, and what was looked at approves nothing.
+    std::fs::write(&file, &real).unwrap();
+    let status = world.json(2, &["status"]).to_string();
+    assert!(status.contains("Entra leads to ") && status.contains("is about the embedded tenant"), "{status}");
+    world.json(4, &["export", "--approve", &rehearsed_plan]);
+    world.clear("/traffic");
+    let held = world.json(1, &["phs", "run", "--once"]);
+    assert_eq!(held["directories"][0]["held"], "not-synchronized", "{held:#}");
+    let cycle = world.cycle(5, &[]);
+    let told = said(&cycle, "Entra");
+    for part in ["stopped-by-review", "Full Import", "it is another tenant than before", "before it was the embedded tenant", "36 objects"]
+    {
+        assert!(told.contains(part), "{part}: {cycle:#}");
+    }
+    assert!(told.contains("1 that waited to be removed there"), "{told}");
+    assert_eq!(world.writes(), 0, "nothing was sent: {cycle:#}");
+    let shown = world.json(0, &["export", "--what-if"])["targets"][0].clone();
+    assert_eq!((&shown["adds"], &shown["deletes"]), (&(USERS + 4).into(), &0.into()), "{shown:#}");
+    assert_eq!(shown["awaits_approval"], true, "{shown:#}");
+    world.json(0, &["export", "--approve", shown["plan"].as_str().unwrap()]);
+    let sent = world.cycle(0, &[]);
+    assert_eq!((counted(&sent, "export-add"), counted(&sent, "export-delete")), (USERS + 4, 0), "{sent:#}");
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+    // Passwords were known to be sent to the other one only.
+    let somebody = (0..USERS).find(|index| recipe.password_state(*index) == PasswordState::Good).unwrap();
+    world.json(0, &["phs", "run", "--once"]);
+    assert!(comes(|| world.sign_in(&recipe.user_principal_name(somebody), &recipe.user_password(somebody)) == 0));
+    world.check_store();
+
+    // And back: everybody is found there and joined, nobody is deleted, also not who left meanwhile.
+    std::fs::write(&file, EMBEDDED).unwrap();
+    let back = world.cycle(0, &[]);
+    assert_eq!((counted(&back, "export-add"), counted(&back, "export-delete")), (0, 0), "{back:#}");
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+    world.check_store();
+}
+
+/// The folder of the rehearsal is thrown away: the tenant in it that is made anew is another one.
+#[test]
+fn a_tenant_that_is_made_anew_gets_everybody() {
+    let world = World::new(&crate::world::people(12, 2, 1), &[]);
+    let file = world.connector_file("90-");
+    std::fs::write(&file, EMBEDDED).unwrap();
+    assert_eq!(counted(&world.cycle(0, &["--initial"]), "export-add"), 15);
+    std::fs::remove_dir_all(world.config().join("tenant")).unwrap();
+    let cycle = world.cycle(0, &[]);
+    assert_eq!((counted(&cycle, "export-add"), counted(&cycle, "export-delete")), (15, 0), "{cycle:#}");
+    world.check_store();
+}
