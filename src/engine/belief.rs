@@ -1,7 +1,7 @@
 //! What is believed of a connector beside its objects: where to read on, what was read and evaluated with which rules, what
 //! was agreed about exports. It has one way to be distrusted, whatever the reason is, so that nobody forgets half of it.
 
-use super::export::{APPROVED, EXPORTED, TERMS};
+use super::export::{APPROVED, EXPORTED, REMOVALS, TERMS};
 use super::import::EPOCH;
 use crate::model::ConnectorId;
 use crate::store::{ChangeSet, Kept, KeptState, Snapshot, StoreError};
@@ -128,7 +128,7 @@ fn outlives(name: &str, doubt: Doubt) -> bool {
         // What a person decided about another installation is about a tenant.
         STANDING => doubt != Doubt::AnotherTenant,
         // The same target, to which the same was sent.
-        EXPORTED | APPROVED | TERMS => doubt < Doubt::AnotherTenant,
+        EXPORTED | APPROVED | TERMS | REMOVALS => doubt < Doubt::AnotherTenant,
         // What a directory says of itself rarely changes, and rules need it also when it cannot be asked.
         PARAMETERS | EXTENSIONS | SCHEMA => doubt < Doubt::AnotherTenant,
         // Hashes are as old as the objects that they are about.

@@ -94,7 +94,7 @@ impl Cycle<'_, '_> {
         }
         let unread: Vec<&str> = self.unread.iter().map(|id| self.name(*id)).collect();
         // Whoever is missing here may have moved to where nobody could look.
-        let hold_deletes = (!unread.is_empty()).then(|| format!("{} could not be read in this cycle", unread.join(", ")));
+        let unread = (!unread.is_empty()).then(|| unread.join(", "));
         for _ in 0..ROUNDS {
             if self.engine.cx.cancelled() {
                 break;
@@ -103,7 +103,7 @@ impl Cycle<'_, '_> {
                 self.show_life(target)?;
                 break;
             }
-            let sent = self.run(target, Profile::Export, hold_deletes.as_deref())?;
+            let sent = self.run(target, Profile::Export, unread.as_deref())?;
             if sent == 0 {
                 break;
             }
@@ -205,12 +205,12 @@ impl Cycle<'_, '_> {
         self.runs.last().is_some_and(|run| severity(&run.result.0) >= 3)
     }
 
-    fn run(&mut self, id: ConnectorId, profile: Profile, hold_deletes: Option<&str>) -> Result<u64, StoreError> {
+    fn run(&mut self, id: ConnectorId, profile: Profile, unread: Option<&str>) -> Result<u64, StoreError> {
         if self.engine.cx.cancelled() {
             return Ok(0);
         }
         let belonging = self.id.map_or(Belonging::FirstOfCycle, Belonging::OfCycle);
-        let (record, sent) = self.engine.run_counted(id, profile, belonging, hold_deletes, self.progress)?;
+        let (record, sent) = self.engine.run_counted(id, profile, belonging, unread, self.progress)?;
         self.id.get_or_insert(record.id);
         self.runs.push(record);
         Ok(sent)

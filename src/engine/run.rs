@@ -5,7 +5,7 @@
 
 use super::belief::{Belief, Doubt};
 use super::bridge::Bridge;
-use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Limits, Sampled, export, sample};
+use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Hold, Limits, REMOVALS, Sampled, export, sample};
 use super::import::{self, DISBELIEVED, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder, TRACED};
@@ -198,13 +198,13 @@ impl Engine<'_> {
         Ok(record)
     }
 
-    /// As [`Self::run`]; with it, how many objects were handed over. Deletes stay when there is a reason for it.
+    /// As [`Self::run`]; with it, how many objects were handed over. Deletes stay while directories are `unread`.
     pub(super) fn run_counted(
         &self,
         connector: ConnectorId,
         profile: Profile,
         belonging: Belonging,
-        hold_deletes: Option<&str>,
+        unread: Option<&str>,
         progress: &mut dyn Progress,
     ) -> Result<(RunRecord, u64), StoreError> {
         let name = self.participants.get(&connector).map(|participant| participant.name.clone()).unwrap_or_default();
@@ -233,7 +233,7 @@ impl Engine<'_> {
         while let Some(profile) = next.take() {
             let number = u32::try_from(record.steps.len()).unwrap_or(u32::MAX) + 1;
             let started = self.cx.now();
-            let (done, then) = self.step(connector, (profile, reason.take()), (id, number), hold_deletes, progress)?;
+            let (done, then) = self.step(connector, (profile, reason.take()), (id, number), unread, progress)?;
             progress.step_finished(done.result);
             sent += done.sent;
             record.steps.push(StepRecord {
@@ -271,7 +271,7 @@ impl Engine<'_> {
         id: ConnectorId,
         (profile, reason): (Profile, Option<String>),
         step: (RunId, u32),
-        hold_deletes: Option<&str>,
+        unread: Option<&str>,
         progress: &mut dyn Progress,
     ) -> Result<(Done, Option<Profile>), StoreError> {
         let kind = match profile {
@@ -300,7 +300,7 @@ impl Engine<'_> {
             Profile::FullSynchronization | Profile::DeltaSynchronization => {
                 self.synchronize(id, profile == Profile::FullSynchronization, step, &mut recorder)
             }
-            Profile::Export => self.export(id, &name, step, hold_deletes, &mut recorder).map(|(result, handed_over)| {
+            Profile::Export => self.export(id, &name, step, unread, &mut recorder).map(|(result, handed_over)| {
                 sent = handed_over;
                 result
             }),
@@ -540,10 +540,10 @@ impl Engine<'_> {
         id: ConnectorId,
         name: &str,
         step: (RunId, u32),
-        hold_deletes: Option<&str>,
+        unread: Option<&str>,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(&'static str, u64), EngineError> {
-        self.export_of(id, name, step, hold_deletes, None, recorder)
+        self.export_of(id, name, step, unread, None, recorder)
     }
 
     /// As [`Self::export`], of one object alone where one is given.
@@ -552,7 +552,7 @@ impl Engine<'_> {
         id: ConnectorId,
         name: &str,
         step: (RunId, u32),
-        hold_deletes: Option<&str>,
+        unread: Option<&str>,
         only: Option<CsId>,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(&'static str, u64), EngineError> {
@@ -583,11 +583,15 @@ impl Engine<'_> {
             );
             return Err(EngineError::Guard { result: "no-start-target-not-read", message });
         }
+        let hold = match self.removals_to_allow(&snapshot, id)? {
+            Some(removed) => Some(Hold::Removed(removed)),
+            None => unread.map(|unread| Hold::Unread(unread.to_owned())),
+        };
         drop(snapshot);
         let options = ExportOptions {
             limits: self.caution.limits.clone(),
             allow_deletes: self.caution.allow_deletes,
-            hold_deletes: hold_deletes.map(str::to_owned),
+            hold_deletes: hold,
             errors_max: self.caution.errors_max,
             only,
             review: self.caution.review.clone(),
@@ -596,6 +600,20 @@ impl Engine<'_> {
         };
         let (result, outcome) = export(self.store, self.connector(id)?, &self.bridge, &options, &self.cx, recorder)?;
         Ok((result, outcome.sent + outcome.unknown))
+    }
+
+    /// The removed connectors for which deletes go on waiting: until somebody allowed exactly those that wait, or none are left.
+    fn removals_to_allow(&self, snapshot: &Snapshot, target: ConnectorId) -> Result<Option<String>, StoreError> {
+        let Some(removed) = snapshot.state(target, REMOVALS)? else { return Ok(None) };
+        let summary = ExportSummary::of(snapshot, target)?;
+        let leaving = self.participants.values().any(|participant| participant.standing == Standing::Removed);
+        if (summary.deletes > 0 || leaving) && self.caution.allow_deletes != Some(summary.delete_set()) {
+            return Ok(Some(String::from_utf8_lossy(&removed).into_owned()));
+        }
+        let mut changes = ChangeSet::new();
+        changes.states.push((target, REMOVALS.to_owned(), None));
+        self.store.apply(changes)?;
+        Ok(None)
     }
 
     /// Connectors that rules do not write to.

@@ -7,6 +7,7 @@ use super::browse::known_as;
 use super::{Service, ServiceError};
 use crate::config::{Config, ConnectorConfig, ConnectorKind, ConnectorSettings};
 use crate::engine::belief::{Belief, Doubt, NAME, REMOVED};
+use crate::engine::export::REMOVALS;
 use crate::engine::import::retire;
 use crate::engine::run::Standing;
 use crate::model::{ConnectorId, Stage};
@@ -237,7 +238,7 @@ impl Service {
     }
 
     /// Lets the objects of a connector go that is configured no longer: the next synchronization takes them off as if its
-    /// directory no longer had them. Gives how many there are.
+    /// directory no longer had them. Deletes wait then until somebody allows them. Gives how many objects there are.
     ///
     /// # Errors
     /// When the connector is still configured, has no objects, or the store refuses.
@@ -248,9 +249,21 @@ impl Service {
         let mut changes = ChangeSet::new();
         Belief::distrust(&self.store.snapshot()?, id, Doubt::Removed, &mut changes)?;
         changes.states.push((id, REMOVED.to_owned(), Some(LEAVING.to_vec())));
+        self.hold_deletes_for(name, &mut changes)?;
         self.store.apply(changes)?;
         self.finish_removals()?;
         Ok(count)
+    }
+
+    /// What follows from a removal in targets is deleted when somebody has looked at it.
+    fn hold_deletes_for(&self, removed: &str, changes: &mut ChangeSet) -> Result<(), StoreError> {
+        let snapshot = self.store.snapshot()?;
+        for target in self.connectors.keys() {
+            let others = snapshot.state(*target, REMOVALS)?.map(|others| String::from_utf8_lossy(&others).into_owned());
+            let all = others.map_or_else(|| removed.to_owned(), |others| format!("{others}, {removed}"));
+            changes.states.push((*target, REMOVALS.to_owned(), Some(all.into_bytes())));
+        }
+        Ok(())
     }
 
     /// Stages the rest of what removed connectors left behind, where that was cut off.

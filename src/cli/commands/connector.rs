@@ -235,7 +235,10 @@ fn remove(app: &App, service: &Service, name: &str, what_if: bool) -> Result<Exi
             _ => "are",
         };
         app.output.line(clean(format!("{count} of {name} {are} taken off by the next synchronization")));
-        app.output.note(completed("What follows for targets is shown after it by `syncline export --what-if`, before anything is sent."));
+        app.output.note(completed(
+            "Deletes that follow from it in targets are not sent before somebody allows them: after the next cycle, `syncline export --what-if` \
+             shows them and how to.",
+        ));
     });
     Ok(Exit::Ok)
 }

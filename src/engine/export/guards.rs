@@ -1,8 +1,8 @@
 //! What stops an export before its first call. Each says what was stopped, how many objects, some of them by name, and the
 //! commands that review it and allow it.
 
-use super::ExportOptions;
 use super::queue::{ExportSummary, each};
+use super::{ExportOptions, Hold};
 use crate::connector::{Connector, ExportTerms, ExportTotals, LastWriter};
 use crate::context::Context;
 use crate::engine::active::{self, Look};
@@ -89,14 +89,32 @@ pub(super) fn deletes(
     Err(EngineError::Guard { result: "stopped-deletion-threshold-exceeded", message })
 }
 
-/// What is said of deletes that wait because not everything could be read.
-pub(super) fn held(snapshot: &Snapshot, names: &Names, options: &ExportOptions, deletes: u64, reason: &str) -> Result<String, StoreError> {
+/// What is said of deletes that wait while everything else is sent.
+pub(super) fn held(
+    snapshot: &Snapshot,
+    names: &Names,
+    options: &ExportOptions,
+    summary: &ExportSummary,
+    hold: &Hold,
+) -> Result<String, StoreError> {
     let name = &options.name;
+    let (reason, what_next) = match hold {
+        Hold::Unread(directories) => (
+            format!("{directories} could not be read in this cycle"),
+            format!("the next cycle that can read everything sends them, and `syncline export '{name}'` does without waiting for it"),
+        ),
+        Hold::Removed(connectors) => (
+            format!("{connectors} was removed, and nobody has said yet that this is meant to delete"),
+            format!(
+                "`syncline export '{name}' --allow-deletes {}` sends exactly these, and from then on deletes are sent again",
+                summary.delete_set()
+            ),
+        ),
+    };
     Ok(format!(
-        "{} not sent, because {reason}; {} for the next export, among them {}. Look at them by `syncline export \
-         '{name}' --what-if`; the next cycle that can read everything sends them, and `syncline export '{name}'` does without waiting for it",
-        counted(deletes, "delete was", "deletes were"),
-        if deletes == 1 { "it waits" } else { "they wait" },
+        "{} not sent, because {reason}; {} for the next export, among them {}. Look at them by `syncline export '{name}' --what-if`; {what_next}",
+        counted(summary.deletes, "delete was", "deletes were"),
+        if summary.deletes == 1 { "it waits" } else { "they wait" },
         sample(snapshot, names, options.connector, Sampled::Deletes)?
     ))
 }

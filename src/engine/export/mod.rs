@@ -38,6 +38,8 @@ use tracing::Instrument as _;
 
 /// The state that tells that something was exported to a connector before.
 pub(super) const EXPORTED: &str = "exported";
+/// The state of a target that names the removed connectors whose deletes nobody has allowed yet.
+pub const REMOVALS: &str = "export-removals";
 /// The state that keeps the target's terms.
 pub(super) const TERMS: &str = "export-terms";
 /// The name under which a target keeps what of its first export was approved.
@@ -54,6 +56,15 @@ pub trait ExportReview: Send + Sync {
     fn allow(&self, connector: ConnectorId, summary: &ExportSummary, first: bool) -> Result<(), String>;
 }
 
+/// Why deletes are not sent while everything else is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// These directories could not be read: whoever is missing may have moved there.
+    Unread(String),
+    /// These connectors were removed, and nobody has allowed what follows from it.
+    Removed(String),
+}
+
 /// How careful to be.
 #[derive(Clone)]
 pub struct ExportOptions {
@@ -65,8 +76,8 @@ pub struct ExportOptions {
     pub limits: Limits,
     /// Deletes allowed this once, whatever the limits say; no others.
     pub allow_deletes: Option<DeleteSet>,
-    /// Deletes stay where they are this time, for this reason.
-    pub hold_deletes: Option<String>,
+    /// Deletes stay where they are this time.
+    pub hold_deletes: Option<Hold>,
     /// More refused objects than this end the step.
     pub errors_max: u64,
     /// Export although this installation only watches.
@@ -138,8 +149,8 @@ pub fn export(
     let snapshot = store.snapshot()?;
     let mut queue = Queue::load(&snapshot, options.connector)?;
     let held = options.hold_deletes.as_ref().filter(|_| queue.summary.deletes > 0);
-    if let Some(reason) = held {
-        recorder.note(guards::held(&snapshot, store.names(), options, queue.summary.deletes, reason)?);
+    if let Some(hold) = held {
+        recorder.note(guards::held(&snapshot, store.names(), options, &queue.summary, hold)?);
         queue.hold_deletes();
     }
     if queue.is_empty() {
