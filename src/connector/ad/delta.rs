@@ -3,7 +3,7 @@
 use super::collect::{Collector, Pages, Wanted};
 use super::reread::{self, Reading};
 use super::watermark::{Server, Watermark, Way};
-use super::{DeltaMode, Root, dirsync, usn};
+use super::{DeltaMode, Root, dirsync, hidden, usn};
 use crate::connector::directory::{Gathered, ImportPlan, PAGES_AHEAD};
 use crate::connector::ldap::{Client, Query, decode_entry};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage, ImportStream, PageBuilder};
@@ -35,7 +35,13 @@ pub(super) struct Beginning {
 
 /// Finds out where changes from now on begin. To be called before anything is read: what changes while it is read is told
 /// once more by the next delta.
-pub(super) async fn begin(client: &mut Client, root: &Root, contexts: &[String], mode: DeltaMode) -> Result<Beginning, ConnectorError> {
+pub(super) async fn begin(
+    client: &mut Client,
+    root: &Root,
+    contexts: &[String],
+    excluded: &[String],
+    mode: DeltaMode,
+) -> Result<Beginning, ConnectorError> {
     let mut refusals = Vec::new();
     for way in ways(mode) {
         let watermark = match places(client, root, contexts, *way).await? {
@@ -46,10 +52,10 @@ pub(super) async fn begin(client: &mut Client, root: &Root, contexts: &[String],
             }
         };
         let (watermark, blind) = watermark;
-        return Ok(match blind {
-            None => Beginning { watermark: Some(watermark.encode()), warnings: Vec::new() },
-            Some(context) => Beginning { watermark: None, warnings: vec![blindness(client, &context)] },
-        });
+        let mut warnings: Vec<String> = blind.iter().map(|context| blindness(client, context)).collect();
+        let concealed = hidden::concealed(client, root, *way, contexts, excluded).await?;
+        warnings.extend(concealed.iter().map(|container| hidden::advice(client, container)));
+        return Ok(Beginning { watermark: warnings.is_empty().then(|| watermark.encode()), warnings });
     }
     let mut warnings = Vec::new();
     if mode != DeltaMode::Off {
@@ -150,8 +156,8 @@ pub(super) async fn resume(
     client: &mut Client,
     root: &Root,
     contexts: &[String],
-    mode: DeltaMode,
-    since: &[u8],
+    excluded: &[String],
+    (mode, since): (DeltaMode, &[u8]),
 ) -> Result<(Watermark, Watermark), ConnectorError> {
     let url = client.settings.url.clone();
     let lost = |why: &str| ConnectorError::new(ConnectorErrorKind::WatermarkLost, format!("{url}: {why}"));
@@ -190,6 +196,9 @@ pub(super) async fn resume(
             return Err(lost(&blindness(client, context)));
         }
     }
+    if let Some(container) = hidden::concealed(client, root, watermark.way, contexts, excluded).await? {
+        return Err(lost(&hidden::advice(client, &container)));
+    }
     let next = Watermark { server, usn, ..watermark.clone() };
     Ok((watermark, next))
 }
@@ -224,7 +233,7 @@ async fn tell(mut client: Client, source: &Source, since: Watermark, mut next: W
         places.push((context.clone(), cookie));
     }
     next.contexts = places;
-    reread::names(&mut client, source, &mut collector).await?;
+    reread::names(&mut client, source, since.way, &mut collector).await?;
     collector.flush_references().await?;
     reread::whole(&mut client, source, &mut collector).await?;
     collector.flush().await?;

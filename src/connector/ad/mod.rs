@@ -5,6 +5,7 @@ mod collect;
 mod delta;
 mod dirsync;
 mod disabled;
+mod hidden;
 pub mod ldapi;
 mod locate;
 mod notification;
@@ -284,7 +285,10 @@ impl AdConnector {
     async fn full(&self, cx: &Context, request: &ImportRequest) -> Result<ImportStream, ConnectorError> {
         let work = async {
             let mut prepared = self.prepare(request).await?;
-            let beginning = delta::begin(&mut prepared.client, &prepared.root, &prepared.contexts, self.settings.delta).await?;
+            let beginning = {
+                let Prepared { client, root, contexts, .. } = &mut prepared;
+                delta::begin(client, root, contexts, &self.settings.selection.exclude, self.settings.delta).await?
+            };
             Ok((prepared, beginning))
         };
         let (Prepared { client, roots, plan, attributes, .. }, beginning) = Client::unless_cancelled(cx, work).await?;
@@ -300,7 +304,10 @@ impl AdConnector {
     async fn changes(&self, cx: &Context, request: &ImportRequest, since: &[u8]) -> Result<ImportStream, ConnectorError> {
         let work = async {
             let (mut client, root, source) = self.source(request).await?;
-            let (from, to) = delta::resume(&mut client, &root, &source.contexts, self.settings.delta, since).await?;
+            let (from, to) = {
+                let mode = (self.settings.delta, since);
+                delta::resume(&mut client, &root, &source.contexts, &self.settings.selection.exclude, mode).await?
+            };
             Ok((client, source, from, to))
         };
         let (client, source, from, to) = Client::unless_cancelled(cx, work).await?;
