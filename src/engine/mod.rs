@@ -6,6 +6,7 @@
 pub mod active;
 pub mod bridge;
 pub mod clear;
+mod containers;
 mod cycle;
 mod describe;
 pub mod entry;

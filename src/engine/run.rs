@@ -4,6 +4,7 @@
 //! (specification: sync engine, sections 5.1 to 5.3).
 
 use super::bridge::Bridge;
+use super::containers::RENAMED_CONTAINER;
 use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Limits, Sampled, export, sample};
 use super::import::{self, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
@@ -418,11 +419,14 @@ impl Engine<'_> {
                 .filter_map(|attribute| names.find(&attribute.name))
                 .collect();
         }
+        self.look_at_containers(id, recorder)?;
         let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
         let request = ImportRequest { kind, attributes };
         let stream = self.bridge.wait(connector.import(&self.cx, request.clone()))?;
         let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));
         let result = import::import_asking(self.store, self.bridge.pages(stream), &mut ask_again, &options, &self.cx, recorder)?;
+        // Once more: what was renamed meanwhile was read by its old name.
+        self.look_at_containers(id, recorder)?;
         if full {
             self.remember(id, READ_WITH, self.reads(id).to_le_bytes().to_vec())?;
             self.done_as_asked(id, FULL_IMPORT_ASKED, asked)?;
@@ -695,6 +699,7 @@ pub fn guard_of(result: &str) -> Option<&'static str> {
     match result {
         "stopped-deletion-threshold-exceeded" => Some("deletion threshold"),
         "stopped-shrink-guard" => Some("shrink guard"),
+        RENAMED_CONTAINER => Some("renamed containers"),
         "stopped-by-review" => Some("review of exports"),
         "stopped-another-installation" => Some("one active installation"),
         "stopped-staging-mode" => Some("staging mode"),

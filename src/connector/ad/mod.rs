@@ -19,10 +19,10 @@ mod usn;
 mod watermark;
 
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
-use crate::connector::ldap::{Client, LdapSettings, Question, SearchRoot, StreamPlan, find, stream};
+use crate::connector::ldap::{Client, LdapSettings, Question, SearchRoot, StreamPlan, find, places, stream};
 use crate::connector::{
-    Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, DisabledStream, ExportBatch, ExportReply,
-    ImportKind, ImportPage, ImportRequest, ImportStream, Schema,
+    Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, ContainerPlace, DisabledStream, ExportBatch,
+    ExportReply, ImportKind, ImportPage, ImportRequest, ImportStream, KeptContainer, Schema,
 };
 use crate::context::Context;
 use crate::model::{Anchor, Dn, Names};
@@ -388,6 +388,25 @@ impl Connector for AdConnector {
             };
             let questions: Vec<Question> = anchors.iter().map(question).collect();
             find(client, &plan, &questions).await.map(Some)
+        })
+        .await
+    }
+
+    async fn containers(&self, cx: &Context, kept: &[KeptContainer]) -> Result<Vec<ContainerPlace>, ConnectorError> {
+        if self.settings.selection.names_nothing() {
+            return Ok(Vec::new());
+        }
+        let by_key = |kept: &KeptContainer| Question {
+            base: format!("<GUID={}>", hex::encode(&kept.key)),
+            scope: SearchScope::Base,
+            filter: "(objectClass=*)".to_owned(),
+        };
+        let kept: Vec<_> = kept.iter().map(|kept| (kept.clone(), by_key(kept))).collect();
+        Client::unless_cancelled(cx, async {
+            let mut client = Client::connect(self.connection.clone()).await?;
+            let places = places(&mut client, &self.settings.selection, &kept, "objectGUID").await?;
+            client.close().await;
+            Ok(places)
         })
         .await
     }
