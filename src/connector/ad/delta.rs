@@ -14,6 +14,10 @@ use futures_util::StreamExt as _;
 use ldap3::Scope;
 use tokio::sync::mpsc;
 
+/// Numbers that may have been given to changes since the last import where a server gives all of them in one answer. The
+/// client reads an answer as fast as it comes, so what is not divided has to be small; a full import comes in pages.
+const UNDIVIDED_MAX: u64 = 100_000;
+
 /// Everything that reading needs besides the connection.
 pub(super) struct Source {
     pub(super) plan: ImportPlan,
@@ -184,6 +188,14 @@ pub(super) async fn resume(
     if server == watermark.server && usn < watermark.usn {
         return Err(lost("the domain controller has fewer changes than at the last import (was it put back to an earlier state?)"));
     }
+    if is_too_much(root.vendor, watermark.way, (watermark.usn, usn)) {
+        let why = format!(
+            "{} changes since the last import are more than the domain controller can be asked for at once ({UNDIVIDED_MAX}): it does not \
+             divide its answers",
+            usn.saturating_sub(watermark.usn)
+        );
+        return Err(lost(&why));
+    }
     for context in contexts {
         let sees_deleted = match watermark.way {
             Way::Usn => false,
@@ -201,6 +213,12 @@ pub(super) async fn resume(
     }
     let next = Watermark { server, usn, ..watermark.clone() };
     Ok((watermark, next))
+}
+
+/// True when a server that takes no notice of the size that answers should have may have too much to tell: no more objects
+/// changed than numbers were given. Microsoft's divide their answers, and numbers are asked for in pages.
+fn is_too_much(vendor: bool, way: Way, (before, now): (u64, u64)) -> bool {
+    vendor && way != Way::Usn && now.saturating_sub(before) > UNDIVIDED_MAX
 }
 
 /// A delta import on a bound connection.
@@ -281,4 +299,19 @@ pub(super) async fn find(
     }
     client.close().await;
     Ok(vec![builder.build(None)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_answers_that_are_not_divided_may_be_too_much() {
+        assert!(is_too_much(true, Way::DirSync, (7, 8 + UNDIVIDED_MAX)));
+        assert!(is_too_much(true, Way::DirSyncVisible, (7, 8 + UNDIVIDED_MAX)));
+        assert!(!is_too_much(true, Way::DirSync, (7, 7 + UNDIVIDED_MAX)));
+        assert!(!is_too_much(true, Way::DirSync, (7, 1)));
+        assert!(!is_too_much(true, Way::Usn, (7, u64::MAX)));
+        assert!(!is_too_much(false, Way::DirSync, (7, u64::MAX)));
+    }
 }
