@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Timestamp, Value, ValueKind};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 pub mod ad;
@@ -50,6 +51,15 @@ pub trait Connector: Send + Sync {
     /// When the directory does not answer. Nothing may be taken for gone then.
     async fn find(&self, _cx: &Context, _request: &ImportRequest, _anchors: &[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> {
         Ok(None)
+    }
+    /// Where the containers lie that the configuration names. `kept` are the keys that they had at an earlier look: names
+    /// change, and whoever reads by the old ones reads too much or too little without a word. Nothing where no container is
+    /// named, or the directory has no keys of containers.
+    ///
+    /// # Errors
+    /// As for an import; also when a container that is to be read is not there.
+    async fn containers(&self, _cx: &Context, _kept: &[KeptContainer]) -> Result<Vec<ContainerPlace>, ConnectorError> {
+        Ok(Vec::new())
     }
     /// True when references keep a name that nobody has any more, or change without being told: when an object is renamed
     /// or goes, a delta import asks once more for those that refer to it. Active Directory's follow by themselves.
@@ -103,6 +113,28 @@ pub trait Connector: Send + Sync {
     async fn finish_export(&self, _cx: &Context, _totals: ExportTotals) -> Result<(), ConnectorError> {
         Ok(())
     }
+}
+
+/// What is kept of a container that the configuration names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptContainer {
+    /// The name in the configuration.
+    pub name: String,
+    /// What identifies it for good: `objectGUID`, `entryUUID`.
+    pub key: Vec<u8>,
+}
+
+/// A container that the configuration names, as its directory has it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerPlace {
+    /// The name in the configuration.
+    pub configured: String,
+    /// It is read; otherwise it is left out.
+    pub included: bool,
+    /// The key of what has this name now; `None` when there is nothing, or the account does not see it.
+    pub key: Option<Vec<u8>>,
+    /// The name that the container has now of which the key was kept, when that is another one.
+    pub moved_to: Option<String>,
 }
 
 /// A stream of pages.

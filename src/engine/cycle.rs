@@ -4,6 +4,7 @@
 //! back (specification: sync engine, section 5.4). Where a directory could not be read, nobody is deleted for it.
 
 use super::active;
+use super::containers::RENAMED_CONTAINER;
 use super::run::{Belonging, Engine, Participant, Profile, Standing, severity};
 use super::{EngineError, Progress, TRACED};
 use crate::events::Event;
@@ -186,7 +187,7 @@ impl Cycle<'_, '_> {
         if self.failed() {
             self.unread.insert(id);
         }
-        if self.runs.last().is_some_and(|run| run.result.0 == "stopped-shrink-guard") {
+        if self.runs.last().is_some_and(|run| ["stopped-shrink-guard", RENAMED_CONTAINER].contains(&&*run.result.0)) {
             self.disbelieved.insert(id);
         }
         Ok(())

@@ -8,6 +8,7 @@ mod base;
 pub mod belief;
 pub mod bridge;
 pub mod clear;
+mod containers;
 mod cycle;
 mod describe;
 pub mod entry;

@@ -5,6 +5,7 @@
 
 use super::belief::{Belief, Doubt};
 use super::bridge::Bridge;
+use super::containers::RENAMED_CONTAINER;
 use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Hold, Limits, REMOVALS, Sampled, export, sample};
 use super::import::{self, DISBELIEVED, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
@@ -423,11 +424,14 @@ impl Engine<'_> {
         if full && Belief::of(&self.store.snapshot()?, id)?.doubt == Some(Doubt::Removed) {
             import::take_back(self.store, id)?;
         }
+        self.look_at_containers(id, recorder)?;
         let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
         let request = ImportRequest { kind, attributes };
         let stream = self.bridge.wait(connector.import(&self.cx, request.clone()))?;
         let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));
         let result = import::import_asking(self.store, self.bridge.pages(stream), &mut ask_again, &options, &self.cx, recorder)?;
+        // Once more: what was renamed meanwhile was read by its old name.
+        self.look_at_containers(id, recorder)?;
         if full {
             let snapshot = self.store.snapshot()?;
             let (reads, mut changes) = (self.reads(id).to_le_bytes(), ChangeSet::new());
@@ -760,6 +764,7 @@ pub fn guard_of(result: &str) -> Option<&'static str> {
     match result {
         "stopped-deletion-threshold-exceeded" => Some("deletion threshold"),
         "stopped-shrink-guard" => Some("shrink guard"),
+        RENAMED_CONTAINER => Some("renamed containers"),
         "stopped-by-review" => Some("review of exports"),
         "stopped-another-installation" => Some("one active installation"),
         "stopped-staging-mode" => Some("staging mode"),

@@ -23,6 +23,7 @@ mod lessons;
 mod openldap;
 mod operate;
 mod quick;
+mod renamed_containers;
 mod replication;
 mod replication_scripted;
 mod scripted;

@@ -325,6 +325,53 @@ async fn a_renamed_container_puts_the_names_below_it_right() {
     );
 }
 
+/// A delta of a server of Microsoft that tells of number 1 in a container where the account may not look, and what it tells
+/// of the same number when it is asked for all there is.
+async fn told_of_the_hidden(name: &'static str, all: fn() -> Vec<Step>) -> Result<Told, ConnectorError> {
+    let script = follows(move |search, cookie| {
+        if cookie.is_empty() {
+            assert!(search.asks_for("objectGUID") && search.dirsync().unwrap().0 == FULL_RIGHTS);
+            return all();
+        }
+        vec![entry(name, 1, &[("name", &["a"]), ("parentGUID", &["p"])]), Step::Changes(false, "second")]
+    });
+    let scene = Scene::new(DeltaMode::Auto, &["OU=a,DC=x"], move |search| {
+        if search.base.starts_with("<GUID=") { vec![Step::Done(32, None)] } else { script(search) }
+    })
+    .await;
+    let since = scene.full().await.watermark.unwrap();
+    scene.delta(&since).await
+}
+
+#[tokio::test]
+async fn who_moved_to_where_the_account_cannot_look_has_left() {
+    let told = told_of_the_hidden("CN=a,OU=hidden,DC=x", || {
+        vec![entry("CN=a,OU=hidden,DC=x", 1, &[("objectClass", &["top", "person", "user"])]), Step::Changes(false, "all")]
+    });
+    let told = told.await.unwrap();
+    assert_eq!(told.items, ["gone 1 'CN=a,OU=hidden,DC=x' Left"]);
+    assert!(told.watermark.unwrap().windows(6).any(|part| part == b"second"));
+    let told = told_of_the_hidden("CN=a,OU=hidden,DC=x", || {
+        let gone = ("lastKnownParent", &["OU=a,DC=x"][..]);
+        vec![entry("CN=a\\0ADEL:1,CN=Deleted Objects,DC=x", 1, &[("isDeleted", &["TRUE"]), gone]), Step::Changes(false, "all")]
+    });
+    assert_eq!(told.await.unwrap().items, ["gone 1 'CN=a,OU=a,DC=x' Deleted"]);
+}
+
+#[tokio::test]
+async fn who_went_along_to_where_the_account_cannot_look_is_found_out_by_reading_everything() {
+    let container: fn() -> Vec<Step> =
+        || vec![entry("OU=a,OU=hidden,DC=x", 1, &[("objectClass", &["top", "organizationalUnit"])]), Step::Changes(false, "all")];
+    let selected: fn() -> Vec<Step> =
+        || vec![entry("CN=a,OU=b,OU=a,DC=x", 1, &[("objectClass", &["top", "person", "user"])]), Step::Changes(false, "all")];
+    let nowhere: fn() -> Vec<Step> = || vec![Step::Changes(false, "all")];
+    for (name, all) in [("OU=a,OU=hidden,DC=x", container), ("CN=a,OU=b,OU=a,DC=x", selected), ("CN=a,OU=hidden,DC=x", nowhere)] {
+        let error = told_of_the_hidden(name, all).await.unwrap_err();
+        assert_eq!(error.kind, ConnectorErrorKind::WatermarkLost, "{error}");
+        assert!(error.message.contains("may not look") && error.message.contains("CN=reader,DC=x"), "{error}");
+    }
+}
+
 /// As [`common`], of a server that hides what is deleted.
 fn blind(search: &Search) -> Vec<Step> {
     match search.dirsync() {
@@ -417,6 +464,9 @@ async fn numbers_count_on_one_server_only() {
         if search.base.starts_with("<WKGUID=") {
             return vec![entry("CN=Deleted Objects,DC=x", 50, &[("objectClass", &["container"])]), Step::Done(0, None)];
         }
+        if search.base.starts_with("<GUID=") {
+            return vec![entry("CN=a,DC=x", 1, &[("objectClass", &["top", "user"])]), Step::Done(0, Some(Vec::new()))];
+        }
         if search.controls.contains_key(SHOW_DELETED) {
             assert!(search.asks_for("1001"), "the first number behind that of the full import");
             return vec![
@@ -433,7 +483,9 @@ async fn numbers_count_on_one_server_only() {
     .await;
     let since = scene.full().await.watermark.unwrap();
     let told = scene.delta(&since).await.unwrap();
-    assert_eq!(told.items, ["change 1 'CN=a,DC=x'", "gone 2 'CN=b,DC=x' Deleted", "entry 1 'CN=a,DC=x' Replace title=t"]);
+    let (change, gone, whole) = ("change 1 'CN=a,DC=x'", "gone 2 'CN=b,DC=x' Deleted", "entry 1 'CN=a,DC=x' Replace title=t");
+    // Who may not see when the name changed is read once more, by what lies below.
+    assert_eq!(told.items, [change, gone, change, whole]);
     let elsewhere: Vec<u8> = String::from_utf8_lossy(&since).replace("dc1.x", "dc2.x").into_bytes();
     let error = scene.delta(&elsewhere).await.unwrap_err();
     assert_eq!(error.kind, ConnectorErrorKind::WatermarkLost);

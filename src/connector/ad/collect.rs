@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 /// Octets of references that may wait for the names; a delta with more than that is none.
 const WAITING_MAX: usize = 256 << 20;
 
+/// Classes of objects that are no containers of others.
+const LEAVES: [&str; 4] = ["person", "group", "contact", "foreignSecurityPrincipal"];
+
 /// Where pages go.
 pub(super) type Pages = mpsc::Sender<Result<ImportPage, ConnectorError>>;
 
@@ -188,6 +191,27 @@ impl<'a> Collector<'a> {
         }
         self.turn().await?;
         Ok(wanted)
+    }
+
+    /// Takes an object that the account does not see, as one tells of it who sees more. False when it is not certain what
+    /// a full import would make of it.
+    pub(super) async fn unseen(&mut self, entry: &RawEntry) -> Result<bool, ConnectorError> {
+        let Some((dn, told)) = self.identity(entry) else { return Ok(false) };
+        if told.deleted == Some(true) {
+            self.deleted(&dn, &told);
+            self.turn().await?;
+            return Ok(true);
+        }
+        // By the schema nobody else lies below one of these; who went along with a container is told by nobody.
+        let is_leaf = told.classes.iter().any(|class| LEAVES.iter().any(|leaf| class.eq_ignore_ascii_case(leaf.as_bytes())));
+        if !is_leaf || self.plan.wants(&dn) {
+            return Ok(false);
+        }
+        self.open.begin_departure(dn.as_str(), Departure::Left);
+        self.open.anchor(told.guid);
+        self.open.finish();
+        self.turn().await?;
+        Ok(true)
     }
 
     /// Notes those who refer to an object, by its back links.

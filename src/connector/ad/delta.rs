@@ -3,7 +3,7 @@
 use super::collect::{Collector, Pages, Wanted};
 use super::reread::{self, Reading};
 use super::watermark::{Server, Watermark, Way};
-use super::{DeltaMode, Root, dirsync, usn};
+use super::{DeltaMode, Root, dirsync, hidden, usn};
 use crate::connector::directory::{Gathered, ImportPlan, PAGES_AHEAD};
 use crate::connector::ldap::{Client, Query, decode_entry};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage, ImportStream, PageBuilder};
@@ -13,6 +13,10 @@ use crate::protocol::ldap::DIRSYNC;
 use futures_util::StreamExt as _;
 use ldap3::Scope;
 use tokio::sync::mpsc;
+
+/// Numbers that may have been given to changes since the last import where a server gives all of them in one answer. The
+/// client reads an answer as fast as it comes, so what is not divided has to be small; a full import comes in pages.
+const UNDIVIDED_MAX: u64 = 100_000;
 
 /// Everything that reading needs besides the connection.
 pub(super) struct Source {
@@ -35,7 +39,13 @@ pub(super) struct Beginning {
 
 /// Finds out where changes from now on begin. To be called before anything is read: what changes while it is read is told
 /// once more by the next delta.
-pub(super) async fn begin(client: &mut Client, root: &Root, contexts: &[String], mode: DeltaMode) -> Result<Beginning, ConnectorError> {
+pub(super) async fn begin(
+    client: &mut Client,
+    root: &Root,
+    contexts: &[String],
+    excluded: &[String],
+    mode: DeltaMode,
+) -> Result<Beginning, ConnectorError> {
     let mut refusals = Vec::new();
     for way in ways(mode) {
         let watermark = match places(client, root, contexts, *way).await? {
@@ -46,10 +56,10 @@ pub(super) async fn begin(client: &mut Client, root: &Root, contexts: &[String],
             }
         };
         let (watermark, blind) = watermark;
-        return Ok(match blind {
-            None => Beginning { watermark: Some(watermark.encode()), warnings: Vec::new() },
-            Some(context) => Beginning { watermark: None, warnings: vec![blindness(client, &context)] },
-        });
+        let mut warnings: Vec<String> = blind.iter().map(|context| blindness(client, context)).collect();
+        let concealed = hidden::concealed(client, root, *way, contexts, excluded).await?;
+        warnings.extend(concealed.iter().map(|container| hidden::advice(client, container)));
+        return Ok(Beginning { watermark: warnings.is_empty().then(|| watermark.encode()), warnings });
     }
     let mut warnings = Vec::new();
     if mode != DeltaMode::Off {
@@ -150,8 +160,8 @@ pub(super) async fn resume(
     client: &mut Client,
     root: &Root,
     contexts: &[String],
-    mode: DeltaMode,
-    since: &[u8],
+    excluded: &[String],
+    (mode, since): (DeltaMode, &[u8]),
 ) -> Result<(Watermark, Watermark), ConnectorError> {
     let url = client.settings.url.clone();
     let lost = |why: &str| ConnectorError::new(ConnectorErrorKind::WatermarkLost, format!("{url}: {why}"));
@@ -178,6 +188,14 @@ pub(super) async fn resume(
     if server == watermark.server && usn < watermark.usn {
         return Err(lost("the domain controller has fewer changes than at the last import (was it put back to an earlier state?)"));
     }
+    if is_too_much(root.vendor, watermark.way, (watermark.usn, usn)) {
+        let why = format!(
+            "{} changes since the last import are more than the domain controller can be asked for at once ({UNDIVIDED_MAX}): it does not \
+             divide its answers",
+            usn.saturating_sub(watermark.usn)
+        );
+        return Err(lost(&why));
+    }
     for context in contexts {
         let sees_deleted = match watermark.way {
             Way::Usn => false,
@@ -190,8 +208,17 @@ pub(super) async fn resume(
             return Err(lost(&blindness(client, context)));
         }
     }
+    if let Some(container) = hidden::concealed(client, root, watermark.way, contexts, excluded).await? {
+        return Err(lost(&hidden::advice(client, &container)));
+    }
     let next = Watermark { server, usn, ..watermark.clone() };
     Ok((watermark, next))
+}
+
+/// True when a server that takes no notice of the size that answers should have may have too much to tell: no more objects
+/// changed than numbers were given. Microsoft's divide their answers, and numbers are asked for in pages.
+fn is_too_much(vendor: bool, way: Way, (before, now): (u64, u64)) -> bool {
+    vendor && way != Way::Usn && now.saturating_sub(before) > UNDIVIDED_MAX
 }
 
 /// A delta import on a bound connection.
@@ -224,7 +251,7 @@ async fn tell(mut client: Client, source: &Source, since: Watermark, mut next: W
         places.push((context.clone(), cookie));
     }
     next.contexts = places;
-    reread::names(&mut client, source, &mut collector).await?;
+    reread::names(&mut client, source, since.way, &mut collector).await?;
     collector.flush_references().await?;
     reread::whole(&mut client, source, &mut collector).await?;
     collector.flush().await?;
@@ -272,4 +299,19 @@ pub(super) async fn find(
     }
     client.close().await;
     Ok(vec![builder.build(None)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_answers_that_are_not_divided_may_be_too_much() {
+        assert!(is_too_much(true, Way::DirSync, (7, 8 + UNDIVIDED_MAX)));
+        assert!(is_too_much(true, Way::DirSyncVisible, (7, 8 + UNDIVIDED_MAX)));
+        assert!(!is_too_much(true, Way::DirSync, (7, 7 + UNDIVIDED_MAX)));
+        assert!(!is_too_much(true, Way::DirSync, (7, 1)));
+        assert!(!is_too_much(true, Way::Usn, (7, u64::MAX)));
+        assert!(!is_too_much(false, Way::DirSync, (7, u64::MAX)));
+    }
 }

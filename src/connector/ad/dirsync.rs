@@ -73,6 +73,34 @@ pub(super) async fn probe(client: &mut Client, context: &str, way: Way) -> Resul
     Ok(Err("the answer does not end".to_owned()))
 }
 
+/// All that a filter selects in a naming context, whenever it changed; for some objects.
+pub(super) async fn all(
+    client: &mut Client,
+    context: &str,
+    way: Way,
+    filter: &str,
+    attributes: &[&str],
+) -> Result<Vec<RawEntry>, ConnectorError> {
+    let (mut entries, mut cookie) = (Vec::new(), Vec::new());
+    for _ in 0..ANSWERS_MAX {
+        let query = Query { base: context, scope: Scope::Subtree, filter, attributes };
+        let mut answer = client.begin(&query, vec![control(way, &cookie)]).await?;
+        while let Some(entry) = answer.next().await? {
+            entries.push(entry);
+        }
+        let result = answer.finish().await;
+        if result.rc != 0 {
+            return Err(client.search_error(context, &result));
+        }
+        let reply = reply(client, context, &result)?;
+        if !reply.more {
+            break;
+        }
+        cookie = reply.cookie;
+    }
+    Ok(entries)
+}
+
 /// Reads what changed in a naming context since a cookie. Gives the next one.
 pub(super) async fn read(
     client: &mut Client,

@@ -6,6 +6,7 @@ mod consistency_guid;
 mod delta;
 mod dirsync;
 mod disabled;
+mod hidden;
 pub mod ldapi;
 mod locate;
 mod notification;
@@ -19,10 +20,10 @@ mod usn;
 mod watermark;
 
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
-use crate::connector::ldap::{Client, LdapSettings, Question, SearchRoot, StreamPlan, find, stream};
+use crate::connector::ldap::{Client, LdapSettings, Question, SearchRoot, StreamPlan, find, places, stream};
 use crate::connector::{
-    Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, DisabledStream, ExportBatch, ExportReply,
-    ImportKind, ImportPage, ImportRequest, ImportStream, Schema,
+    Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, ContainerPlace, DisabledStream, ExportBatch,
+    ExportReply, ImportKind, ImportPage, ImportRequest, ImportStream, KeptContainer, Schema,
 };
 use crate::context::Context;
 use crate::model::{Anchor, Dn, Names};
@@ -286,7 +287,10 @@ impl AdConnector {
     async fn full(&self, cx: &Context, request: &ImportRequest) -> Result<ImportStream, ConnectorError> {
         let work = async {
             let mut prepared = self.prepare(request).await?;
-            let beginning = delta::begin(&mut prepared.client, &prepared.root, &prepared.contexts, self.settings.delta).await?;
+            let beginning = {
+                let Prepared { client, root, contexts, .. } = &mut prepared;
+                delta::begin(client, root, contexts, &self.settings.selection.exclude, self.settings.delta).await?
+            };
             Ok((prepared, beginning))
         };
         let (Prepared { client, roots, plan, attributes, .. }, beginning) = Client::unless_cancelled(cx, work).await?;
@@ -302,7 +306,10 @@ impl AdConnector {
     async fn changes(&self, cx: &Context, request: &ImportRequest, since: &[u8]) -> Result<ImportStream, ConnectorError> {
         let work = async {
             let (mut client, root, source) = self.source(request).await?;
-            let (from, to) = delta::resume(&mut client, &root, &source.contexts, self.settings.delta, since).await?;
+            let (from, to) = {
+                let mode = (self.settings.delta, since);
+                delta::resume(&mut client, &root, &source.contexts, &self.settings.selection.exclude, mode).await?
+            };
             Ok((client, source, from, to))
         };
         let (client, source, from, to) = Client::unless_cancelled(cx, work).await?;
@@ -383,6 +390,25 @@ impl Connector for AdConnector {
             };
             let questions: Vec<Question> = anchors.iter().map(question).collect();
             find(client, &plan, &questions).await.map(Some)
+        })
+        .await
+    }
+
+    async fn containers(&self, cx: &Context, kept: &[KeptContainer]) -> Result<Vec<ContainerPlace>, ConnectorError> {
+        if self.settings.selection.names_nothing() {
+            return Ok(Vec::new());
+        }
+        let by_key = |kept: &KeptContainer| Question {
+            base: format!("<GUID={}>", hex::encode(&kept.key)),
+            scope: SearchScope::Base,
+            filter: "(objectClass=*)".to_owned(),
+        };
+        let kept: Vec<_> = kept.iter().map(|kept| (kept.clone(), by_key(kept))).collect();
+        Client::unless_cancelled(cx, async {
+            let mut client = Client::connect(self.connection.clone()).await?;
+            let places = places(&mut client, &self.settings.selection, &kept, "objectGUID").await?;
+            client.close().await;
+            Ok(places)
         })
         .await
     }

@@ -2,6 +2,8 @@
 
 use super::collect::{Collector, Wanted};
 use super::delta::Source;
+use super::hidden;
+use super::watermark::Way;
 use crate::connector::ConnectorError;
 use crate::connector::ldap::{Client, Query, RawEntry, complete};
 use crate::protocol::ldap::{EXTENDED_DN, EXTENDED_DN_TEXT};
@@ -13,29 +15,32 @@ use std::fmt::Write as _;
 /// Attributes that are parts of a name, or made of it; servers do not count them as changed when the name changes.
 const OF_NAMES: [&str; 5] = ["cn", "ou", "name", "distinguishedName", "canonicalName"];
 /// Objects asked for in one search: a filter must not grow without bound.
-const AT_ONCE: usize = 50;
+pub(super) const AT_ONCE: usize = 50;
 
 /// Reads the names of objects that were renamed or moved, and of all that lies below them. Who is in scope gets its new
 /// name, who is not has left; those who refer to the latter are to be read whole.
-pub(super) async fn names(client: &mut Client, source: &Source, collector: &mut Collector<'_>) -> Result<(), ConnectorError> {
+pub(super) async fn names(client: &mut Client, source: &Source, way: Way, collector: &mut Collector<'_>) -> Result<(), ConnectorError> {
     let mut asked = vec!["objectGUID", "objectClass", "isDeleted"];
     asked.extend(OF_NAMES.iter().filter(|name| source.plan.known(name).is_some_and(|known| source.plan.attribute(known).is_some())));
     asked.extend(source.links.iter().map(String::as_str));
     let renamed = std::mem::take(&mut collector.renamed);
+    let mut unseen = BTreeSet::new();
     for guid in renamed {
         let base = format!("<GUID={}>", hex::encode(&guid));
         let query = Query { base: &base, scope: Scope::Subtree, filter: "(objectClass=*)", attributes: &asked };
-        let mut cookie = Vec::new();
+        let (mut cookie, mut shown) = (Vec::new(), false);
         loop {
             let extended = RawControl { ctype: EXTENDED_DN.to_owned(), crit: false, val: Some(EXTENDED_DN_TEXT.to_vec()) };
             let (found, result) = client.page_with(&query, &cookie, vec![extended]).await?;
             match result.rc {
                 0 => {}
-                // Deleted since, which the next delta tells, or another server's now.
+                // Deleted since, or where the account may not look, or another server's now.
                 32 | 10 => break,
                 _ => return Err(client.search_error(&base, &result)),
             }
             for mut entry in found.entries {
+                // Below a container that does not show there may be some who do.
+                shown |= entry.values("objectGUID").first().is_some_and(|own| **own == *guid);
                 if !collector.named(&entry, &source.links).await? && has_more(&entry) {
                     complete(client, &mut entry).await?;
                     collector.referrers(&entry, &source.links);
@@ -46,8 +51,11 @@ pub(super) async fn names(client: &mut Client, source: &Source, collector: &mut 
             }
             cookie = found.cookie;
         }
+        if !shown {
+            unseen.insert(guid);
+        }
     }
-    Ok(())
+    hidden::tell(client, source, way, unseen, collector).await
 }
 
 /// True when a part of the values of an attribute came.
@@ -103,7 +111,7 @@ impl<'s> Reading<'s> {
     }
 }
 
-fn filter(types: &str, wanted: &[Wanted]) -> String {
+pub(super) fn filter(types: &str, wanted: &[Wanted]) -> String {
     let mut filter = format!("(&{types}(|");
     for wanted in wanted {
         match wanted {

@@ -21,6 +21,13 @@ impl Default for Selection {
     }
 }
 
+impl Selection {
+    /// True when no container is named: everything is read.
+    pub(crate) fn names_nothing(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty()
+    }
+}
+
 /// The container lists, ready for comparing.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {

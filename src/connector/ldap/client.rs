@@ -201,6 +201,15 @@ impl Client {
         }
     }
 
+    /// True when the account sees an object with what it is: without rights a name may show, and nothing behind it.
+    pub(crate) async fn shows(&mut self, dn: &str) -> Result<bool, ConnectorError> {
+        match self.find(dn, Scope::Base, "(objectClass=*)", &["objectClass"]).await {
+            Ok(found) => Ok(found.first().is_some_and(|entry| !entry.values("objectClass").is_empty())),
+            Err(error) if error.kind == ConnectorErrorKind::Permission => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// All entries of a small search, page by page.
     pub(crate) async fn search(
         &mut self,

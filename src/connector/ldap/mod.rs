@@ -2,6 +2,7 @@
 
 mod census;
 mod client;
+mod containers;
 mod openldap;
 mod raw;
 mod stream;
@@ -12,5 +13,6 @@ pub use client::{LdapSettings, PLAIN_REFUSED};
 pub use openldap::{LdapConnector, LdapConnectorSettings};
 
 pub(crate) use client::{Answer, Client, Query, reply_control, said};
+pub(crate) use containers::places;
 pub(crate) use raw::{RawEntry, primitive};
 pub(crate) use stream::{Question, SearchRoot, StreamPlan, complete, decode_entry, find, stream};

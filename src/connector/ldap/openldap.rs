@@ -1,13 +1,14 @@
 //! The connector for OpenLDAP and other servers that publish their schema as RFC 4512 says.
 
 use super::client::{Client, LdapSettings};
+use super::containers::places;
 use super::raw::RawEntry;
 use super::stream::{Question, SearchRoot, StreamPlan, find, stream_noting};
 use super::sync::{self, Ability, Content, Delta, Watermark, ability, position};
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
 use crate::connector::{
-    AttributeSchema, Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply,
-    ImportKind, ImportPage, ImportRequest, ImportStream, Schema,
+    AttributeSchema, Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, ContainerPlace, ExportBatch,
+    ExportReply, ImportKind, ImportPage, ImportRequest, ImportStream, KeptContainer, Schema,
 };
 use crate::context::Context;
 use crate::model::{Anchor, AttrId, Dn, Names, ValueKind};
@@ -254,6 +255,26 @@ impl Connector for LdapConnector {
                 ),
             )),
         }
+    }
+
+    async fn containers(&self, cx: &Context, kept: &[KeptContainer]) -> Result<Vec<ContainerPlace>, ConnectorError> {
+        if self.settings.selection.names_nothing() {
+            return Ok(Vec::new());
+        }
+        // RFC 4530, whatever identifies the entries that are imported.
+        let by_key = |kept: &KeptContainer| Question {
+            base: self.base.as_str().to_owned(),
+            scope: SearchScope::Subtree,
+            filter: anchor_filter("entryUUID", &[Anchor::new(kept.key.as_slice())]),
+        };
+        let kept: Vec<_> = kept.iter().map(|kept| (kept.clone(), by_key(kept))).collect();
+        Client::unless_cancelled(cx, async {
+            let (mut client, _) = self.connect().await?;
+            let places = places(&mut client, &self.settings.selection, &kept, "entryUUID").await?;
+            client.close().await;
+            Ok(places)
+        })
+        .await
     }
 
     fn references_stay(&self) -> bool {

@@ -14,12 +14,13 @@ use syncline::connector::ad::{AdConnector, DeltaMode};
 use syncline::context::Context;
 use syncline::engine::run::Profile;
 use syncline::store::StepKind;
+pub(crate) use world::RULES;
 use world::World;
 
 const BASE: &str = "DC=corp,DC=example";
 
 /// A domain that these tests change, each below containers of its own.
-fn domain() -> &'static Lab {
+pub(crate) fn domain() -> &'static Lab {
     static LAB: OnceLock<Lab> = OnceLock::new();
     LAB.get_or_init(|| labs::up("samba-ad", &labs::recipe(10, 2, 2), &[]))
 }
@@ -29,11 +30,11 @@ fn containers(name: &str) -> (String, String) {
     (format!("OU={name},{BASE}"), format!("OU={name} Outside,{BASE}"))
 }
 
-fn unit(dn: &str) -> String {
+pub(crate) fn unit(dn: &str) -> String {
     format!("dn: {dn}\nchangetype: add\nobjectClass: organizationalUnit\n\n")
 }
 
-fn user(dn: &str, account: &str) -> String {
+pub(crate) fn user(dn: &str, account: &str) -> String {
     format!("dn: {dn}\nchangetype: add\nobjectClass: user\nsAMAccountName: {account}\ndisplayName: {account}\n\n")
 }
 
@@ -53,7 +54,7 @@ fn change(dn: &str, operation: &str, attribute: &str, values: &[&str]) -> String
     text + "\n"
 }
 
-fn rename(dn: &str, name: &str, parent: Option<&str>) -> String {
+pub(crate) fn rename(dn: &str, name: &str, parent: Option<&str>) -> String {
     let superior = parent.map(|parent| format!("newsuperior: {parent}\n")).unwrap_or_default();
     format!("dn: {dn}\nchangetype: modrdn\nnewrdn: {name}\ndeleteoldrdn: 1\n{superior}\n")
 }
@@ -249,6 +250,75 @@ fn who_cannot_see_what_is_deleted_reads_everything_each_time() {
     let record = world.run(Profile::DeltaImport);
     assert_eq!(record.steps[0].kind, StepKind::FullImport);
     assert_eq!(record.steps[0].counters.iter().find(|(name, _)| name.0 == "stage-delete").map(|(_, count)| *count), Some(1));
+}
+
+/// Takes the right to look into a container, and into those below it, from the account that reads.
+fn hide(dn: &str) {
+    let lab = domain();
+    let found = lab.search(BASE, "(sAMAccountName=svc_sync)", &["objectSid"]);
+    let sid = found.values().next().unwrap()["objectSid"].first().unwrap().clone();
+    let authority = u64::from_be_bytes([&[0, 0][..], &sid[2..8]].concat().try_into().unwrap());
+    let parts = sid[8..].chunks(4).map(|part| u32::from_le_bytes(part.try_into().unwrap()).to_string());
+    let sid = format!("S-{}-{authority}-{}", sid[0], parts.collect::<Vec<_>>().join("-"));
+    let output = std::process::Command::new("samba-tool")
+        .args(["dsacl", "set", &format!("--objectdn={dn}"), &format!("--sddl=(D;CI;RPLCLO;;;{sid})")])
+        .arg(format!("--configfile={}/smb.conf", lab.folder()))
+        .output()
+        .expect("samba-tool is missing; run tools/lab/install as root");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(lab.search(BASE, &format!("(&(distinguishedName={dn})(ou=*))"), &["ou"]).is_empty(), "{dn} still shows");
+}
+
+/// Samba tells nothing at all of who is where the account may not look, in none of its ways.
+fn leavers(name: &str, mode: DeltaMode) {
+    let (inside, _) = containers(name);
+    let (hidden, team, stem) = (format!("OU=Leavers,{inside}"), format!("OU=Team,{inside}"), name.to_lowercase());
+    let mut world = World::new(domain(), &[&inside], mode);
+    world.settings.selection.exclude = vec![hidden.clone()];
+    let (stays, goes, along) = (format!("CN=Stays,{inside}"), format!("CN=Goes,{inside}"), format!("CN=Along,{team}"));
+    world.modify(&(unit(&inside) + &unit(&hidden) + &unit(&team)));
+    for (number, dn) in [&stays, &goes, &along].into_iter().enumerate() {
+        world.modify(&user(dn, &format!("{stem}{number}")));
+    }
+    // Enough for the full import to be believed.
+    for number in 3..6 {
+        world.modify(&user(&format!("CN=Stays {number},{inside}"), &format!("{stem}{number}")));
+    }
+    world.begin();
+    assert!(world.watermark().is_some());
+    world.follow("nothing");
+    hide(&hidden);
+    world.modify(&(rename(&goes, "CN=Goes", Some(&hidden)) + &rename(&team, "OU=Team", Some(&hidden))));
+    let import = world.run(Profile::DeltaImport);
+    let kinds: Vec<StepKind> = import.steps.iter().map(|step| step.kind).collect();
+    assert_eq!(
+        (&kinds[..], import.result.0.as_ref()),
+        (&[StepKind::DeltaImport, StepKind::FullImport][..], "completed-warnings"),
+        "{import:#?}"
+    );
+    let message = import.steps[0].message.as_deref().unwrap();
+    assert!(message.contains(&hidden) && message.contains("svc_sync@corp.example") && message.contains("LC and RP"), "{message}");
+    world.run(Profile::DeltaSynchronization);
+    let scratch = syncline::store::Store::in_memory().unwrap();
+    world.run_on(&scratch, Profile::FullImport);
+    world.run_on(&scratch, Profile::FullSynchronization);
+    assert_eq!(world::picture(&world.store), world::picture(&scratch));
+    assert!(world.has(&stays));
+    assert_eq!(world::picture(&world.store).len(), 4);
+    // As long as that is so, nothing is gone on from.
+    assert!(world.watermark().is_none());
+    let import = world.run(Profile::DeltaImport);
+    assert_eq!((import.steps[0].kind, import.result.0.as_ref()), (StepKind::FullImport, "completed-warnings"), "{import:#?}");
+}
+
+#[test]
+fn who_moves_to_a_hidden_container_is_gone() {
+    leavers("Hidden", DeltaMode::Auto);
+}
+
+#[test]
+fn who_moves_to_a_hidden_container_is_gone_by_numbers() {
+    leavers("Unnumbered", DeltaMode::Usn);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 pub(crate) const A: ConnectorId = ConnectorId(1);
 
 /// Projects everybody, and lets everything flow that the tests look at.
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
 [[metaverse_attribute]]
 name = "addresses"
 type = "string"
