@@ -418,6 +418,9 @@ impl Engine<'_> {
                 .filter_map(|attribute| names.find(&attribute.name))
                 .collect();
         }
+        if full && let Some(since) = self.store.snapshot()?.state(id, WATERMARK)? {
+            self.bridge.wait(connector.look_back(&self.cx, &since))?;
+        }
         let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
         let request = ImportRequest { kind, attributes };
         let stream = self.bridge.wait(connector.import(&self.cx, request.clone()))?;

@@ -14,6 +14,7 @@ use crate::protocol::ldif::{LdifError, ModifyOperation, Reader, Record, RecordKi
 use futures_util::StreamExt as _;
 use std::fs::File;
 use std::io::BufReader;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
@@ -83,6 +84,30 @@ fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, Connect
     opened(files, changes, Some(Place { base, taken }.write()))
 }
 
+/// Holds the change files that an earlier import took against what is there. A new file of all entries begins anew: whoever
+/// writes it says that it has everything.
+pub(super) fn look_back(settings: &LdifSettings, since: &[u8]) -> Result<(), ConnectorError> {
+    let Some(place) = Place::read(since) else { return Ok(()) };
+    let Some(last) = place.taken.last() else { return Ok(()) };
+    if place.base != drop::state_of(&list(&settings.path)?)? {
+        return Ok(());
+    }
+    match &settings.changes {
+        Some(folder) if std::fs::metadata(folder).map_err(|error| unreadable(folder, &error))?.is_dir() => {
+            drop::as_taken(folder, &place.taken)
+        }
+        _ => Err(ConnectorError::new(
+            ConnectorErrorKind::File,
+            format!(
+                "{}: change files up to '{}' were taken, and `changes` does not name their folder any more: whom they added would count \
+                 as gone. Name it again; to begin anew without them, write a new file of all entries",
+                settings.path.display(),
+                last.name
+            ),
+        )),
+    }
+}
+
 fn opened(files: Vec<PathBuf>, changes: Changes, watermark: Option<Vec<u8>>) -> Result<Opened, ConnectorError> {
     let first = files.first().map(|file| open(file)).transpose()?;
     Ok(Opened { files, first, changes, watermark })
@@ -100,6 +125,7 @@ pub(super) fn anchor_names(settings: &LdifSettings) -> Vec<&str> {
 pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_dir() {
+        regular(path, &metadata)?;
         return Ok(vec![path.to_owned()]);
     }
     let files = files_of(path)?;
@@ -123,12 +149,36 @@ pub(super) fn files_of(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
 }
 
 pub(super) fn open(path: &Path) -> Result<File, ConnectorError> {
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
-    if metadata.is_dir() {
-        return Err(ConnectorError::new(ConnectorErrorKind::File, format!("{} is a folder", path.display())));
+    // Looked at before it is opened: a pipe that nobody writes to would not open.
+    regular(path, &std::fs::metadata(path).map_err(|error| unreadable(path, &error))?)?;
+    File::open(path).map_err(|error| unreadable(path, &error))
+}
+
+/// Only what can be read again from its beginning is a directory.
+fn regular(path: &Path, metadata: &std::fs::Metadata) -> Result<(), ConnectorError> {
+    match file_kind(metadata) {
+        None => Ok(()),
+        Some(kind) => {
+            let message = format!("{} is {kind} and no regular file: name a file that can be read again, or a folder", path.display());
+            Err(ConnectorError::new(ConnectorErrorKind::File, message))
+        }
     }
-    Ok(file)
+}
+
+/// What is no regular file, in words.
+pub fn file_kind(metadata: &std::fs::Metadata) -> Option<&'static str> {
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some("a folder")
+    } else if kind.is_fifo() {
+        Some("a named pipe")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else {
+        Some("a device")
+    }
 }
 
 pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> ConnectorError {
