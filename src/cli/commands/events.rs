@@ -2,7 +2,7 @@
 
 use crate::cli::App;
 use crate::cli::args::{EventFilter, EventLevel, EventsCommand};
-use crate::cli::commands::more;
+use crate::cli::commands::more_before;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{moment, table, told};
 use crate::context::{Clock as _, SystemClock};
@@ -39,7 +39,7 @@ fn list(app: &App, filter: &EventFilter, limit: usize) -> Result<Exit, CommandEr
                 found.events.iter().map(|event| [moment(&event.at), event.id.to_string(), event.level.to_owned(), event.text.clone()]);
             app.output.table(table(["time", "id", "level", "event"], &["id"], rows));
         }
-        more(&app.output, found.more, found.events.len());
+        more_before(&app.output, found.more, found.events.len());
     });
     Ok(Exit::Ok)
 }
