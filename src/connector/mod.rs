@@ -45,11 +45,12 @@ pub trait Connector: Send + Sync {
 
     /// Looks, before everything is read, whether everything can still be read. `since` is what the last import that was
     /// complete gave as its watermark. A server has all it has at any time; whoever takes things once can have lost some.
+    /// Gives what people should be told, where that is meant.
     ///
     /// # Errors
     /// What was taken and is not there any more, and how to say that this is meant.
-    async fn look_back(&self, _cx: &Context, _since: &[u8]) -> Result<(), ConnectorError> {
-        Ok(())
+    async fn look_back(&self, _cx: &Context, _since: &[u8]) -> Result<Option<String>, ConnectorError> {
+        Ok(None)
     }
     /// Looks for objects by their anchors, for an import that has read everything and did not meet them: an object that
     /// moves while a directory is read, from a part not yet read to one that was, is met nowhere. Gives whole entries of

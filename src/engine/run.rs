@@ -419,7 +419,7 @@ impl Engine<'_> {
                 .collect();
         }
         if full && let Some(since) = self.store.snapshot()?.state(id, WATERMARK)? {
-            self.bridge.wait(connector.look_back(&self.cx, &since))?;
+            self.bridge.wait(connector.look_back(&self.cx, &since))?.into_iter().for_each(|told| recorder.note(told));
         }
         let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
         let request = ImportRequest { kind, attributes };

@@ -208,7 +208,8 @@ async fn what_was_taken_must_stay_as_it_was() {
     std::fs::remove_file(&path).unwrap();
     std::fs::remove_file(world.changes().join("4.ldif")).unwrap();
     world.base(11);
-    world.connector(&world.store).look_back(&Context::system(), &place).await.unwrap();
+    let told = world.connector(&world.store).look_back(&Context::system(), &place).await.unwrap();
+    assert!(told.is_some_and(|told| told.contains("'5.ldif'")));
     assert_eq!(world.refusal().await.kind, ConnectorErrorKind::WatermarkLost);
     assert_eq!(world.run(&world.store, None).await.unwrap(), "success");
     world.assert_as_fresh("anew").await;

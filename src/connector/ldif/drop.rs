@@ -109,6 +109,17 @@ pub(super) fn state_of(files: &[PathBuf]) -> Result<u128, ConnectorError> {
     Ok(xxh3_128(&state))
 }
 
+/// What to tell of files that were taken before the files of all entries were written anew, and that are not there any more.
+pub(super) fn left_behind(folder: Option<&Path>, taken: &[Taken]) -> Option<String> {
+    let gone: Vec<&Taken> = taken.iter().filter(|known| folder.is_none_or(|folder| !folder.join(&known.name).exists())).collect();
+    let first = gone.first()?;
+    let files = crate::model::counted(gone.len() as u64, "change file", "change files");
+    Some(format!(
+        "{files} of before, such as '{}', are not there any more and count no longer, since all entries were written anew",
+        first.name
+    ))
+}
+
 /// Looks whether the files that were taken are there as they were.
 ///
 /// # Errors

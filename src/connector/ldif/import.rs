@@ -64,13 +64,13 @@ fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, Connect
         ImportKind::Full => Place { base, taken: Vec::new() },
         ImportKind::Delta { since } => match Place::read(since) {
             Some(place) if place.base == base => place,
+            Some(place) if folder => {
+                let left = drop::left_behind(Some(path), &place.taken).map(|left| format!("; {left}")).unwrap_or_default();
+                return Err(written_anew(&settings.path, &left));
+            }
             // A file of changes is read again every time, and what an older version kept says nothing.
             None if !folder => Place { base, taken: Vec::new() },
-            _ => {
-                let path = settings.path.display();
-                let message = format!("{path} was written anew since the last import, or that is not known; everything is read anew");
-                return Err(ConnectorError::new(ConnectorErrorKind::WatermarkLost, message).unsent());
-            }
+            _ => return Err(written_anew(&settings.path, "")),
         },
     };
     if !folder && *kind != ImportKind::Full {
@@ -84,17 +84,24 @@ fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, Connect
     opened(files, changes, Some(Place { base, taken }.write()))
 }
 
+/// The files of all entries are others, so that a place says nothing.
+fn written_anew(path: &Path, left: &str) -> ConnectorError {
+    let path = path.display();
+    let message = format!("{path} was written anew since the last import, or that is not known; everything is read anew{left}");
+    ConnectorError::new(ConnectorErrorKind::WatermarkLost, message).unsent()
+}
+
 /// Holds the change files that an earlier import took against what is there. A new file of all entries begins anew: whoever
 /// writes it says that it has everything.
-pub(super) fn look_back(settings: &LdifSettings, since: &[u8]) -> Result<(), ConnectorError> {
-    let Some(place) = Place::read(since) else { return Ok(()) };
-    let Some(last) = place.taken.last() else { return Ok(()) };
+pub(super) fn look_back(settings: &LdifSettings, since: &[u8]) -> Result<Option<String>, ConnectorError> {
+    let Some(place) = Place::read(since) else { return Ok(None) };
+    let Some(last) = place.taken.last() else { return Ok(None) };
     if place.base != drop::state_of(&list(&settings.path)?)? {
-        return Ok(());
+        return Ok(drop::left_behind(settings.changes.as_deref(), &place.taken));
     }
     match &settings.changes {
         Some(folder) if std::fs::metadata(folder).map_err(|error| unreadable(folder, &error))?.is_dir() => {
-            drop::as_taken(folder, &place.taken)
+            drop::as_taken(folder, &place.taken).map(|()| None)
         }
         _ => Err(ConnectorError::new(
             ConnectorErrorKind::File,

@@ -89,7 +89,7 @@ impl Connector for LdifConnector {
         import::start(self, cx.clone(), request).await
     }
 
-    async fn look_back(&self, _cx: &Context, since: &[u8]) -> Result<(), ConnectorError> {
+    async fn look_back(&self, _cx: &Context, since: &[u8]) -> Result<Option<String>, ConnectorError> {
         let (settings, since) = (self.settings.clone(), since.to_vec());
         tokio::task::spawn_blocking(move || import::look_back(&settings, &since))
             .await

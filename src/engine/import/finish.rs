@@ -185,7 +185,9 @@ impl Import<'_> {
         );
         recorder.note(format!("{name}: {}: {detail}", ObjectErrorCode::DUPLICATE_DN));
         recorder.object("stage-failure", object.id, name, Vec::new());
-        changes.errors.push((object.id, ErrorSide::Import, Some(ObjectError::new(ObjectErrorCode::DUPLICATE_DN, detail, self.cx.now()))));
+        let earlier = self.renamed_back.remove(&object.id);
+        let error = ObjectError::new(ObjectErrorCode::DUPLICATE_DN, detail, self.cx.now()).after(earlier.as_ref());
+        changes.errors.push((object.id, ErrorSide::Import, Some(error)));
     }
 
     /// Refuses to believe that a directory lost much of what it had.

@@ -613,12 +613,13 @@ fn two_entries_with_one_name_are_a_problem_until_they_have_two() {
     full(&store, &people(0..4));
     consume(&store);
     let same: Vec<Told> = people(0..4).into_iter().chain([entry("CN=p1", "9", &[("mail", "x")])]).collect();
-    for _ in 0..2 {
+    for times in 0..3 {
         let (result, counters, notes) = full(&store, &same);
         assert_eq!((result.as_str(), counters.get("stage-failure")), ("completed-discovery-errors", Some(&1)));
         assert!(notes.iter().any(|note| note.contains("CN=p1: duplicate-dn: two entries of this import have the name")), "{notes:?}");
         let errors = store.snapshot().unwrap().errors(SPACE, None, 10).unwrap();
-        assert!(matches!(&errors[..], [(_, ErrorSide::Import, error)] if error.code == ObjectErrorCode::DUPLICATE_DN), "{errors:?}");
+        let [(_, ErrorSide::Import, error)] = &errors[..] else { panic!("{errors:?}") };
+        assert_eq!((&error.code, error.retry_count), (&ObjectErrorCode::DUPLICATE_DN, times), "known since the first one");
         consume(&store);
     }
     let two: Vec<Told> = people(0..4).into_iter().chain([entry("CN=p9", "9", &[("mail", "x")])]).collect();
