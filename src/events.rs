@@ -322,7 +322,7 @@ impl fmt::Display for Event {
         match self {
             Self::DeletionThreshold { connector, pending, limit } => write!(
                 f,
-                "{pending} {} pending for {connector}, {limit} are allowed; nothing was exported. Review them and allow that number once",
+                "{pending} {} pending for {connector}, {limit} are allowed; nothing was exported. Review them and allow these deletes once",
                 if *pending == 1 { "delete is" } else { "deletes are" }
             ),
             Self::CycleStarted { initial: true } => f.write_str("an initial cycle begins"),

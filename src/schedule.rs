@@ -48,8 +48,12 @@ pub struct Memory {
     pub cycle_began: Option<i64>,
     /// When the last cycle ended.
     pub cycle_ended: Option<i64>,
-    /// When the last cycle began whose imports and synchronizations all came to their end.
+    /// When the last cycle began whose runs all came to their end, exports as well.
     pub cycle_succeeded: Option<i64>,
+    /// When the last cycle began whose imports and synchronizations came to their end, whatever became of exports.
+    pub cycle_read: Option<i64>,
+    /// When the last of these began whose first import of every connector was a full one.
+    pub cycle_read_all: Option<i64>,
     /// When maintenance was done, or the first cycle began.
     pub maintained: Option<i64>,
     /// What the next cycle shall be; used up by it.
@@ -140,7 +144,8 @@ impl Schedule {
     }
 
     fn next_cycle(&self, memory: &Memory, now: Timestamp) -> Option<(Timestamp, Due)> {
-        let too_old = memory.cycle_succeeded.is_some_and(|at| since(at, now) >= self.delta_age_max);
+        // What was sent has no say in whether deltas can be believed.
+        let too_old = memory.last_read().is_some_and(|at| since(at, now) >= self.delta_age_max);
         let initial = memory.next_cycle == Policy::Initial || (too_old && memory.next_cycle == Policy::Unspecified);
         if memory.asked {
             return Some((now, Due::Cycle { initial, reason: CycleReason::Asked }));
@@ -180,9 +185,22 @@ pub enum CycleEnd {
     Whole {
         /// It consisted of full steps.
         initial: bool,
-        /// Directories were read and rules applied.
-        succeeded: bool,
+        /// How far it came.
+        reached: Reached,
+        /// Every connector was read as a whole, because that was asked for or because it was necessary.
+        all_read: bool,
     },
+}
+
+/// How far a cycle came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// A directory could not be read, or rules could not be applied.
+    Nothing,
+    /// Directories were read and rules applied; something was not sent.
+    Read,
+    /// All of it.
+    Everything,
 }
 
 impl Memory {
@@ -209,14 +227,25 @@ impl Memory {
     /// Notes that the cycle ended.
     pub fn end_cycle(&mut self, now: Timestamp, end: CycleEnd) {
         self.cycle_ended = Some(now.0);
-        let CycleEnd::Whole { initial, succeeded } = end else { return };
+        let CycleEnd::Whole { initial, reached, all_read } = end else { return };
         if initial || self.next_cycle == Policy::Delta {
             self.next_cycle = Policy::Unspecified;
         }
-        if succeeded {
-            // From its beginning on changes are missing in it.
+        // From its beginning on changes are missing in it.
+        if reached == Reached::Everything {
             self.cycle_succeeded = self.cycle_began;
         }
+        if reached != Reached::Nothing {
+            self.cycle_read = self.cycle_began;
+            if all_read {
+                self.cycle_read_all = self.cycle_began;
+            }
+        }
+    }
+
+    /// When the last cycle began that read all directories and applied all rules. Who remembers successes only has read, too.
+    pub fn last_read(&self) -> Option<i64> {
+        self.cycle_read.or(self.cycle_succeeded)
     }
 
     /// Notes that maintenance was done.
@@ -252,9 +281,13 @@ mod tests {
     fn ran(minutes: i64) -> Memory {
         let mut memory = Memory::default();
         memory.begin_cycle(at(minutes));
-        memory.end_cycle(at(minutes + 1), CycleEnd::Whole { initial: false, succeeded: true });
+        memory.end_cycle(at(minutes + 1), whole(Reached::Everything));
         memory.end_maintenance(at(minutes));
         memory
+    }
+
+    fn whole(reached: Reached) -> CycleEnd {
+        CycleEnd::Whole { initial: false, reached, all_read: false }
     }
 
     fn delta(reason: CycleReason) -> Due {
@@ -304,11 +337,29 @@ mod tests {
         memory.end_cycle(at(31), CycleEnd::BrokenOff);
         assert_eq!(memory.next_cycle, Policy::Initial, "what was broken off is still to be done");
         memory.begin_cycle(at(60));
-        memory.end_cycle(at(61), CycleEnd::Whole { initial: false, succeeded: true });
+        memory.end_cycle(at(61), whole(Reached::Everything));
         assert_eq!(memory.next_cycle, Policy::Initial, "a delta cycle by hand is another one");
         memory.begin_cycle(at(90));
-        memory.end_cycle(at(91), CycleEnd::Whole { initial: true, succeeded: false });
+        memory.end_cycle(at(91), CycleEnd::Whole { initial: true, reached: Reached::Nothing, all_read: true });
         assert_eq!(memory.next_cycle, Policy::Unspecified);
+    }
+
+    #[test]
+    fn what_was_read_and_not_sent_is_no_success_and_keeps_deltas() {
+        let schedule = Schedule { maintenance: false, ..Schedule::default() };
+        let mut memory = ran(0);
+        memory.begin_cycle(at(30));
+        memory.end_cycle(at(31), CycleEnd::Whole { initial: false, reached: Reached::Read, all_read: true });
+        assert_eq!((memory.cycle_succeeded, memory.cycle_read, memory.cycle_read_all), (Some(at(0).0), Some(at(30).0), Some(at(30).0)));
+        let week = 7 * 24 * 60;
+        assert_eq!(schedule.next(&memory, at(week + 5)), Some((at(week + 5), delta(CycleReason::Interval))));
+        assert_eq!(schedule.next(&memory, at(week + 30)), Some((at(week + 30), Due::Cycle { initial: true, reason: CycleReason::TooOld })));
+        memory.begin_cycle(at(60));
+        memory.end_cycle(at(61), CycleEnd::Whole { initial: true, reached: Reached::Nothing, all_read: true });
+        assert_eq!((memory.cycle_read, memory.cycle_read_all), (Some(at(30).0), Some(at(30).0)));
+        memory.begin_cycle(at(90));
+        memory.end_cycle(at(91), whole(Reached::Everything));
+        assert_eq!((memory.cycle_succeeded, memory.cycle_read, memory.cycle_read_all), (Some(at(90).0), Some(at(90).0), Some(at(30).0)));
     }
 
     #[test]

@@ -41,6 +41,13 @@ impl Questions {
         typed.map(SecretString::from).map_err(left)
     }
 
+    /// The same, where nothing typed means something else.
+    pub(in crate::cli) fn secret_or_nothing(&self, prompt: &str) -> Result<Option<SecretString>, CommandError> {
+        let asked = Password::with_theme(self.theme.as_ref()).with_prompt(prompt).report(false).allow_empty_password(true);
+        let typed = asked.interact_on(&self.term).map_err(left)?;
+        Ok(Some(typed).filter(|typed| !typed.is_empty()).map(SecretString::from))
+    }
+
     /// The same, typed twice.
     pub(in crate::cli) fn new_secret(&self, prompt: &str) -> Result<SecretString, CommandError> {
         let asked = Password::with_theme(self.theme.as_ref()).with_prompt(prompt).report(false);

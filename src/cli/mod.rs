@@ -142,8 +142,8 @@ fn start_logging(arguments: &Arguments) -> Result<Option<Traces>, CommandError> 
     let filter = EnvFilter::try_new(wanted).map_err(|error| {
         CommandError::usage(format!("--log {wanted}: {error}")).hint("write a level, or target=level: warn, info, syncline=debug")
     })?;
-    // On a terminal the summary stands right below: it says the same again.
-    let seen = std::io::stderr().is_terminal() && std::io::stdout().is_terminal() && !arguments.json && arguments.log.is_none();
+    let terminals = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+    let seen = terminals && is_summed_up(arguments);
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if journal::listens() {
@@ -163,6 +163,11 @@ fn start_logging(arguments: &Arguments) -> Result<Option<Traces>, CommandError> 
     // A second subscriber cannot be set within one process; tests that call commands twice keep the first.
     let _ = subscriber.try_init();
     Ok(traces)
+}
+
+/// True for a command whose summary stands right below its events and says the same again. A service has no summary.
+fn is_summed_up(arguments: &Arguments) -> bool {
+    !arguments.json && arguments.log.is_none() && !matches!(arguments.command, Some(Command::Serve(_)))
 }
 
 /// Leaves out events that the summary of a run tells, too.
@@ -256,5 +261,18 @@ fn execute(app: &App, command: Command) -> Result<Exit, CommandError> {
         Command::Store(command) => commands::store::run(app, &command),
         Command::Anchor(command) => commands::anchor::run(app, &command),
         Command::Tenant(command) => commands::tenant::run(app, &command),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_summed_up_below_is_left_out() {
+        let told = |words: &[&str]| is_summed_up(&Arguments::try_parse_from(words).unwrap());
+        assert!(told(&["syncline", "cycle", "start"]));
+        assert!(!told(&["syncline", "serve"]), "a service has no summary");
+        assert!(!told(&["syncline", "--json", "cycle", "start"]) && !told(&["syncline", "--log", "info", "cycle", "start"]));
     }
 }

@@ -28,6 +28,7 @@ pub use password::{
     PasswordCompletion, PasswordFeatures, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, PasswordTarget, Wanted,
 };
 pub use reach::{CertificateFacts, ReachTarget, Reached, Stage, Unreached, reach};
+pub use tls::check_authorities;
 
 /// The bit of `userAccountControl` of accounts that may not be used (MS-ADTS 2.2.16).
 pub const ACCOUNT_DISABLED: i64 = 2;
@@ -42,6 +43,16 @@ pub trait Connector: Send + Sync {
     /// Reads the directory. The last page of a complete stream has [`ImportPage::completion`] set; a stream that
     /// ends without it was cut off.
     async fn import(&self, cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError>;
+
+    /// Looks, before everything is read, whether everything can still be read. `since` is what the last import that was
+    /// complete gave as its watermark. A server has all it has at any time; whoever takes things once can have lost some.
+    /// Gives what people should be told, where that is meant.
+    ///
+    /// # Errors
+    /// What was taken and is not there any more, and how to say that this is meant.
+    async fn look_back(&self, _cx: &Context, _since: &[u8]) -> Result<Option<String>, ConnectorError> {
+        Ok(None)
+    }
     /// Looks for objects by their anchors, for an import that has read everything and did not meet them: an object that
     /// moves while a directory is read, from a part not yet read to one that was, is met nowhere. Gives whole entries of
     /// those that the directory has and that are in scope, as pages without completion; the others are gone. `None`

@@ -33,6 +33,14 @@ pub(crate) fn configuration(file: Option<&Path>) -> Result<Arc<ClientConfig>, Co
     build(roots)
 }
 
+/// Looks whether a file holds certificate authorities that can be trusted.
+///
+/// # Errors
+/// When it cannot be read, or is no PEM file with certificates.
+pub fn check_authorities(file: &Path) -> Result<(), ConnectorError> {
+    configuration(Some(file)).map(drop)
+}
+
 /// A TLS configuration for clients that never encrypt: it trusts no authority and reads none from the machine.
 pub(crate) fn trusting_nobody() -> Result<Arc<ClientConfig>, ConnectorError> {
     build(RootCertStore::empty())

@@ -425,6 +425,9 @@ impl Engine<'_> {
             import::take_back(self.store, id)?;
         }
         self.look_at_containers(id, recorder)?;
+        if full && let Some(since) = self.store.snapshot()?.state(id, WATERMARK)? {
+            self.bridge.wait(connector.look_back(&self.cx, &since))?.into_iter().for_each(|told| recorder.note(told));
+        }
         let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
         let request = ImportRequest { kind, attributes };
         let stream = self.bridge.wait(connector.import(&self.cx, request.clone()))?;

@@ -34,6 +34,8 @@ codes! {
     ANCHOR_TOO_LONG = "anchor-too-long";
     /// Two entries of one import carry the same anchor.
     DUPLICATE_OBJECT = "duplicate-object";
+    /// Two entries of one full import carry the same distinguished name.
+    DUPLICATE_DN = "duplicate-dn";
     /// An entry without `objectClass`.
     MISSING_OBJECT_CLASS = "missing-object-class";
     /// A value that does not fit its attribute's syntax.

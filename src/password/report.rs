@@ -161,6 +161,14 @@ pub struct PairStatus {
     pub domains: Vec<DomainStatus>,
 }
 
+impl PairStatus {
+    /// When the tenant last heard from us: of a password, or of a sign of life, which is only sent where no password was.
+    pub fn last_sign_of_life(&self) -> Option<&str> {
+        let signs = [&self.last_sent, &self.last_heartbeat].into_iter().flatten();
+        signs.map(String::as_str).max_by_key(|at| at.parse::<jiff::Timestamp>().ok())
+    }
+}
+
 /// How the reads of a domain go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DomainStatus {

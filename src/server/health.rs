@@ -84,7 +84,7 @@ fn exposition(facts: &HealthFacts) -> Result<String, std::fmt::Error> {
     single("cycle_last_end_seconds", "When the last cycle ended, seconds since 1970", seconds(facts.cycle_ended));
     single(
         "cycle_last_success_seconds",
-        "When the last cycle began whose imports and synchronizations came to their end",
+        "When the last cycle began whose runs all came to their end, exports as well",
         seconds(facts.cycle_succeeded),
     );
     let mut family = |name: &str, help: &str, samples: &mut dyn Iterator<Item = (Labels, i64)>| {

@@ -231,7 +231,7 @@ impl Station {
     /// One cycle. What goes wrong in it is told by its runs; what keeps it from beginning is told here.
     fn cycle(&self, initial: bool, reason: CycleReason) {
         if reason == CycleReason::TooOld {
-            tracing::warn!("no cycle has succeeded for a week: everything is read and evaluated");
+            tracing::warn!("no cycle has read all directories for a week: everything is read and evaluated");
         }
         let service = self.service();
         let options = DriveOptions { patience: PATIENCE, ..DriveOptions::default() };

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::context::Clock;
     use crate::model::Timestamp;
-    use crate::schedule::{CycleEnd, CycleReason, Policy, Suspension};
+    use crate::schedule::{CycleEnd, CycleReason, Policy, Reached, Suspension};
     use std::future::Future;
     use std::pin::Pin;
     use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -134,7 +134,7 @@ mod tests {
                 Due::Cycle { initial, .. } => {
                     memory.begin_cycle(self.clock.now());
                     self.clock.wall.fetch_add(self.takes * MINUTE, Ordering::SeqCst);
-                    memory.end_cycle(self.clock.now(), CycleEnd::Whole { initial, succeeded: true });
+                    memory.end_cycle(self.clock.now(), CycleEnd::Whole { initial, reached: Reached::Everything, all_read: initial });
                 }
                 Due::Maintenance => memory.end_maintenance(self.clock.now()),
             }

@@ -16,7 +16,7 @@ use crate::engine::export::{DeleteSet, ExportPlan};
 use crate::engine::run::{Caution, Engine, Participant, Profile, Standing, severity};
 use crate::engine::sync::Decree;
 use crate::model::{ConnectorId, CsId, Dn};
-use crate::schedule::CycleEnd;
+use crate::schedule::{CycleEnd, Reached};
 use crate::store::RunRecord;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -141,7 +141,7 @@ impl Service {
         // One that was told to stop left out runs that nobody sees the lack of.
         let initial = work.contains(&Work::Cycle { initial: true });
         let end = match &done {
-            Ok(runs) if !cx.cancelled() => CycleEnd::Whole { initial, succeeded: succeeded(runs) },
+            Ok(runs) if !cx.cancelled() => CycleEnd::Whole { initial, reached: reached(runs), all_read: all_read(runs) },
             _ => CycleEnd::BrokenOff,
         };
         self.note_schedule(|memory| memory.end_cycle(cx.now(), end));
@@ -394,11 +394,23 @@ impl Service {
     }
 }
 
-/// True when directories were read and rules applied. An export that a guard stopped has no say in whether deltas can be
-/// believed.
-fn succeeded(runs: &[RunView]) -> bool {
-    let reads = |run: &&RunView| run.profile != Profile::Export.as_str();
-    !runs.is_empty() && runs.iter().filter(reads).all(|run| severity(&run.result) < 3)
+/// How far a cycle of these runs came.
+fn reached(runs: &[RunView]) -> Reached {
+    let failed = |run: &RunView| severity(&run.result) >= 3;
+    let sends = |run: &RunView| run.profile == Profile::Export.as_str();
+    match (runs.is_empty(), runs.iter().any(|run| failed(run) && !sends(run)), runs.iter().any(failed)) {
+        (true, ..) | (_, true, _) => Reached::Nothing,
+        (_, _, true) => Reached::Read,
+        _ => Reached::Everything,
+    }
+}
+
+/// True when the first import of every connector was a full one. What a target shows behind an export is read as changes.
+fn all_read(runs: &[RunView]) -> bool {
+    let mut connectors = BTreeSet::new();
+    let full = |run: &RunView| run.steps.last().is_some_and(|step| step.kind == "full-import");
+    let imports = runs.iter().filter(|run| [Profile::FullImport.as_str(), Profile::DeltaImport.as_str()].contains(&run.profile.as_str()));
+    imports.filter(|run| connectors.insert(run.connector.clone())).all(full)
 }
 
 /// Asks the work to end at the first interrupt, request to terminate or lost terminal; the second one ends the process.

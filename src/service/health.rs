@@ -18,7 +18,7 @@ pub struct HealthFacts {
     pub cycle_began: Option<i64>,
     /// When it ended.
     pub cycle_ended: Option<i64>,
-    /// When the last cycle began whose imports and synchronizations came to their end.
+    /// When the last cycle began whose runs all came to their end, exports as well.
     pub cycle_succeeded: Option<i64>,
     /// Seconds since then; `None` when there was none.
     pub success_age: Option<u64>,

@@ -42,6 +42,13 @@ impl Service {
         Ok(RunParameters { now, parameters })
     }
 
+    /// True when a directory has told of itself in an earlier run.
+    pub(super) fn knows_parameters(&self, name: &str) -> Result<bool, ServiceError> {
+        let snapshot = self.store.snapshot()?;
+        let known = self.connectors.iter().find(|(_, known)| *known == name).map(|(id, _)| snapshot.state(*id, KEPT)).transpose()?;
+        Ok(known.flatten().is_some())
+    }
+
     /// Remembers what a directory told about itself, as far as it is news.
     ///
     /// # Errors

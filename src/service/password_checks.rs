@@ -1,5 +1,6 @@
 //! Everything that password synchronization needs, held against what is there: each check with its evidence and its remedy.
 
+use super::doctor::in_time;
 use super::passwords::{PasswordStanding, switch};
 use super::wiring::password_source;
 use super::{Service, ServiceError};
@@ -11,6 +12,7 @@ use crate::password::hash;
 use crate::password::report::{AccountStatus, PairStatus};
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything that password synchronization needs, held against what is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -59,7 +61,7 @@ impl Service {
         // What cannot be used is a line, and the others are looked at all the same.
         let target = self.password_target().map(|target| self.name_of(target));
         found.push(match &target {
-            Ok(target) => match self.with_agent(cx, &[], async |crew| Ok(crew.target.features(cx).await)) {
+            Ok(target) => match self.with_agent(cx, &[], async |crew| Ok(in_time(crew.target.features(cx)).await)) {
                 Ok(features) => tenant_check(target, features),
                 Err(error) => unusable(target, "connection", &error),
             },
@@ -106,12 +108,21 @@ async fn source_checks(cx: &Context, config: &Config, names: &Arc<Names>) -> Vec
         let remedy = format!("`syncline phs enable {area}` switches it on");
         checks.push(PasswordDiagnosis::new(area, "switch", enabled, evidence, &remedy));
         match password_source(connector, &config.secrets, names) {
-            Ok(reader) => checks.extend(reader.diagnose(cx).await.into_iter().map(|check| PasswordDiagnosis::of(area, check))),
+            Ok(reader) => match tokio::time::timeout(LONGEST_DIAGNOSIS, reader.diagnose(cx)).await {
+                Ok(found) => checks.extend(found.into_iter().map(|check| PasswordDiagnosis::of(area, check))),
+                Err(_) => {
+                    let evidence = format!("the directory did not answer everything within {} s", LONGEST_DIAGNOSIS.as_secs());
+                    checks.push(PasswordDiagnosis::new(area, "reading", false, evidence, "see that its domain controllers are well"));
+                }
+            },
             Err(error) => checks.push(unusable(area, "configuration", &error)),
         }
     }
     checks
 }
+
+/// The longest wait for all that a directory is asked: it may have several domain controllers, which are tried one by one.
+const LONGEST_DIAGNOSIS: Duration = Duration::from_mins(2);
 
 /// Something that cannot even be set up.
 fn unusable(area: &str, what: &str, error: &ServiceError) -> PasswordDiagnosis {
@@ -154,7 +165,7 @@ fn agent_checks(cx: &Context, area: &str, pair: &PairStatus) -> Vec<PasswordDiag
     let mut checks = Vec::new();
     let first = if pair.ready { "both sides were synchronized in full" } else { "the first full synchronization has not completed" };
     checks.push(PasswordDiagnosis::new(area, "first synchronization", pair.ready, first, "run `syncline cycle start --initial`"));
-    let last = [&pair.last_heartbeat, &pair.last_sent].into_iter().flatten().max();
+    let last = pair.last_sign_of_life();
     let fresh = last
         .and_then(|last| last.parse::<jiff::Timestamp>().ok())
         .is_some_and(|last| cx.now().to_jiff().duration_since(last).as_hours() < SIGN_OF_LIFE_HOURS);

@@ -169,7 +169,7 @@ impl Service {
         let now = cx.now();
         let most = FRESH.max(self.schedule().effective_interval() * 2);
         let fresh = |at: i64| Duration::from_micros(u64::try_from(now.0.saturating_sub(at)).unwrap_or(0)) <= most;
-        let succeeded = self.scheduler_memory()?.cycle_succeeded;
+        let succeeded = self.scheduler_memory()?.last_read();
         let mut checks = vec![PromotionCheck {
             what: "the last cycle",
             good: succeeded.is_some_and(fresh),

@@ -53,8 +53,12 @@ pub struct SchedulerView {
     pub next_cycle: Option<String>,
     /// When the last cycle began.
     pub last_cycle: Option<String>,
-    /// When the last cycle began whose imports and synchronizations came to their end.
+    /// When the last cycle began whose runs all came to their end, exports as well.
     pub last_success: Option<String>,
+    /// When the last cycle began whose imports and synchronizations came to their end, whatever became of exports.
+    pub last_read: Option<String>,
+    /// When the last of these began that read every connector as a whole.
+    pub last_full: Option<String>,
     /// Maintenance is done daily.
     pub maintenance_enabled: bool,
     /// When maintenance was done.
@@ -242,6 +246,8 @@ impl Service {
             next_cycle: next.map(|(at, _)| at.to_string()),
             last_cycle: time(memory.cycle_began),
             last_success: time(memory.cycle_succeeded),
+            last_read: time(memory.last_read()),
+            last_full: time(memory.cycle_read_all),
             maintenance_enabled: schedule.maintenance,
             last_maintenance: time(memory.maintained),
             history_days: self.config.limits.history_days,
@@ -273,7 +279,7 @@ fn read(store: &Store) -> Result<Memory, ServiceError> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::schedule::{CycleEnd, Suspension};
+    use crate::schedule::{CycleEnd, Reached, Suspension};
     use std::sync::Arc;
 
     const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
@@ -315,7 +321,7 @@ mod tests {
                     begin.wait();
                     for number in 0..50 {
                         service.remember_schedule(|memory| memory.begin_cycle(Timestamp(NOW.0 + number))).unwrap();
-                        let end = CycleEnd::Whole { initial: false, succeeded: true };
+                        let end = CycleEnd::Whole { initial: false, reached: Reached::Everything, all_read: false };
                         service.remember_schedule(|memory| memory.end_cycle(Timestamp(NOW.0 + number), end)).unwrap();
                     }
                 });

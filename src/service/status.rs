@@ -7,6 +7,7 @@ use super::scheduler::SchedulerView;
 use super::views::RunView;
 use super::{Service, ServiceError};
 use crate::alert::{Condition, Found};
+use crate::config::ConnectorSettings;
 use crate::context::Context;
 use crate::engine::active::displaced_by;
 use crate::engine::belief::Belief;
@@ -71,7 +72,7 @@ pub struct ConnectorStatus {
     pub target: bool,
     /// Objects of its space.
     pub objects: u64,
-    /// Objects with a problem.
+    /// Problems: of objects, and of entries that could not become objects.
     pub errors: u64,
     /// What waits for export.
     pub pending: PendingView,
@@ -117,8 +118,10 @@ pub struct PasswordStatusLine {
     pub held: Option<String>,
     /// When a password was last sent.
     pub last_sent: Option<String>,
-    /// The tenant's last sign of life.
+    /// When the tenant last answered a sign of life that carried no password.
     pub last_heartbeat: Option<String>,
+    /// When the tenant last heard from us, of a password or of a sign of life.
+    pub last_sign_of_life: Option<String>,
     /// Accounts that are refused again and again.
     pub flagged: u64,
 }
@@ -143,13 +146,13 @@ impl Service {
     pub(super) fn standing(&self, cx: &Context, served: bool, counted: bool) -> Result<StatusView, ServiceError> {
         let snapshot = self.store.snapshot()?;
         let runs = self.history()?.runs(RUNS)?;
-        let targets = self.rules.as_ref().map_or(&[][..], |rules| rules.targets());
         let stops = self.guard_stops_of(&snapshot, &runs)?;
         let mut attention = Vec::new();
         let mut connectors = Vec::new();
         for (id, name) in &self.connectors {
             let problems = snapshot.errors(*id, None, PROBLEMS)?;
-            let target = targets.contains(id);
+            // Where rules do not compile, a tenant is a target all the same.
+            let target = self.rules.as_ref().map_or_else(|_| self.is_tenant(name), |rules| rules.targets().contains(id));
             let mut pending = PendingView::default();
             let mut told_by_deletes = false;
             if target {
@@ -174,6 +177,16 @@ impl Service {
             }
             self.look_at_belief(&snapshot, *id, name, &mut attention)?;
             count_problems(name, &problems, &mut attention);
+            // Looking through the history costs more than those who ask again and again should pay.
+            let refused = if counted { self.browse()?.entries_refused(*id)?.len() as u64 } else { 0 };
+            if refused > 0 {
+                let what = format!(
+                    "{} of {name} could not be used by its last import, and {} no object of it",
+                    crate::model::counted(refused, "entry", "entries"),
+                    if refused == 1 { "is" } else { "are" }
+                );
+                attention.push(Attention::new(Health::Attention, what, format!("syncline errors {name}")));
+            }
             let last = |export: bool| last_run(&runs, name, export);
             let (last_import, mut last_export) = (last(false), last(true));
             if let Some(export) = &mut last_export {
@@ -200,7 +213,7 @@ impl Service {
                 name: name.clone(),
                 target,
                 objects: snapshot.cs_count(*id)?,
-                errors: problems.len() as u64,
+                errors: problems.len() as u64 + refused,
                 pending,
                 last_import,
                 last_export,
@@ -242,6 +255,10 @@ impl Service {
         };
         found.push(Attention::new(Health::Attention, what, "syncline cycle start".to_owned()));
         Ok(())
+    }
+
+    fn is_tenant(&self, name: &str) -> bool {
+        self.config.connector(name).is_some_and(|connector| matches!(connector.settings, ConnectorSettings::Entra(_)))
     }
 
     fn look_at_schedule(&self, cx: &Context, view: &SchedulerView, served: bool, found: &mut Vec<Attention>) -> Result<(), ServiceError> {
@@ -297,10 +314,22 @@ impl Service {
                 held,
                 last_sent: status.last_sent.clone(),
                 last_heartbeat: status.last_heartbeat.clone(),
+                last_sign_of_life: status.last_sign_of_life().map(str::to_owned),
                 flagged: status.flagged,
             });
         }
         Ok(lines)
+    }
+}
+
+impl StatusView {
+    /// Tells that the configuration that lies in the files is not the one that counts, and why.
+    #[must_use]
+    pub fn refusing(mut self, why: &str) -> Self {
+        let folder = "the configuration in the files is refused, and the service goes on with the one before it";
+        self.attention.insert(0, Attention::trouble(format!("{folder}: {why}"), "syncline config check".to_owned()));
+        self.health = Health::Trouble;
+        self
     }
 }
 
@@ -345,7 +374,7 @@ fn count_problems(connector: &str, problems: &[(CsId, ErrorSide, ObjectError)], 
 /// That the last cycle left something undone which nothing else tells of.
 fn unfinished(scheduler: &SchedulerView, runs: &[RunView]) -> Option<Attention> {
     let began = scheduler.last_cycle.as_ref().filter(|_| scheduler.running.is_none())?;
-    if scheduler.last_success.as_ref() == Some(began) {
+    if scheduler.last_read.as_ref() == Some(began) {
         return None;
     }
     // Runs of that cycle, with the worst of them as the reason.

@@ -39,7 +39,9 @@ impl Service {
                 let facts = connector.facts(cx).await;
                 if let Err(error) = &facts {
                     let name = &config.name;
-                    tracing::warn!("{name} did not tell its names (%Domain.FQDN% and the like), those of the last run count: {error}");
+                    let instead =
+                        if self.knows_parameters(name)? { "those of the last run count" } else { "and no earlier run knows them" };
+                    tracing::warn!("{name} did not tell its names (%Domain.FQDN% and the like), {instead}: {error}");
                 }
                 Ok(Wired { connector: Arc::new(connector), facts: facts.ok() })
             }

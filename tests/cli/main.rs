@@ -27,6 +27,7 @@ mod serve;
 mod settings;
 mod spaces;
 mod traces;
+mod truths;
 mod wrong_rules;
 
 use serde_json::Value;

@@ -254,7 +254,7 @@ fn a_doctor_looks_at_everything_whatever_fails() {
     }
     let network = document(&config, 2, &["doctor", "network"]);
     assert!(network["findings"].as_array().unwrap().iter().all(|finding| finding["what"].as_str().unwrap().contains("://")), "{network:#}");
-    let passwords = document(&config, 1, &["phs", "doctor"]);
+    let passwords = document(&config, 2, &["phs", "doctor"]);
     let checks = passwords["checks"].as_array().unwrap();
     assert!(checks.iter().any(|check| check["area"] == "Gone" && check["good"] == false), "{passwords:#}");
     assert!(checks.iter().any(|check| check["area"] == "AD"), "{passwords:#}");

@@ -79,8 +79,8 @@ impl Person {
         self.answers(question, lab.text("bind_name"));
         self.answers("Password (not shown)", "not-the-password");
         self.reads(wrong);
-        self.agrees(question);
-        self.answers("Password (not shown)", lab.text("password"));
+        // Whoever types it again is not seen doing so.
+        self.answers("Password (not shown; empty: another account)", lab.text("password"));
     }
 
     /// Has it written and reads everything. Gives everything that was shown.

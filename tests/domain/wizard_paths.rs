@@ -45,7 +45,14 @@ fn an_openldap_server_is_found_tried_and_read() {
     // No name at all, the wrong password, and the right one.
     person.answers("Account (distinguished name)", "");
     person.reads("write something");
-    person.signs_in("Account (distinguished name)", &lab, "wrong ");
+    // Whoever mistypes it types it again where nobody sees it, and is told when it goes to the wrong place.
+    person.answers("Account (distinguished name)", lab.text("bind_name"));
+    person.answers("Password (not shown)", "typed-in-a-hurry");
+    person.reads("wrong ");
+    person.agrees("Password (not shown; empty: another account)");
+    person.answers("Account (distinguished name)", "typed-in-a-hurry");
+    person.reads("this is the password that was just typed");
+    person.answers("Password (not shown; empty: another account)", lab.text("password"));
     person.reads("signed in as");
     person.answers("Where searches begin", "no distinguished name");
     person.reads("wrong ");

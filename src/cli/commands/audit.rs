@@ -3,7 +3,7 @@
 use crate::cli::App;
 use crate::cli::args::AuditCommand;
 use crate::cli::calls::quoted;
-use crate::cli::commands::more;
+use crate::cli::commands::more_before;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{moment, table};
 use crate::config::Config;
@@ -35,7 +35,7 @@ pub(in crate::cli) fn run(app: &App, command: &AuditCommand) -> Result<Exit, Com
             [moment(time), act.by.clone(), exit, changed.to_owned(), command.join(" ")]
         });
         app.output.table(table(["time", "by", "exit", "changed", "command"], &["exit"], rows));
-        more(&app.output, found.more, found.acts.len());
+        more_before(&app.output, found.more, found.acts.len());
     });
     Ok(Exit::Ok)
 }

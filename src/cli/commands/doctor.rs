@@ -17,23 +17,30 @@ struct Findings {
 
 pub(in crate::cli) fn run(app: &App, arguments: &DoctorArguments) -> Result<Exit, CommandError> {
     let network_only = arguments.area == Some(DoctorArea::Network);
-    let findings = match Config::load(&app.config) {
-        Err(error) => unreadable(&ServiceError::Config(error)),
+    let mut findings = Vec::new();
+    // Shown as it is found: some servers take their time.
+    let mut tell = |finding: Finding| {
+        // Whatever it proposes can be pasted.
+        let finding = Finding { remedy: finding.remedy.as_deref().map(completed), ..finding };
+        if !app.output.json {
+            print(&app.output, &finding);
+        }
+        findings.push(finding);
+    };
+    match Config::load(&app.config) {
+        Err(error) => unreadable(&ServiceError::Config(error)).into_iter().for_each(&mut tell),
         Ok(config) => {
             // Whoever only looks at the network leaves the store to others.
             let service = if network_only { Err(ServiceError::NoStore(config.store.clone())) } else { opened(app, &config) };
-            examine(&app.cx, &config, service.as_deref(), network_only)?
+            examine(&app.cx, &config, service.as_deref(), network_only, &mut tell)?;
         }
-    };
-    // Whatever it proposes can be pasted.
-    let findings: Vec<Finding> =
-        findings.into_iter().map(|finding| Finding { remedy: finding.remedy.as_deref().map(completed), ..finding }).collect();
+    }
     let exit = match findings.iter().map(|finding| finding.level).max() {
         None | Some(FindingLevel::Ok) => Exit::Ok,
         Some(FindingLevel::Warn) => Exit::Warnings,
         Some(FindingLevel::Fail) => Exit::Errors,
     };
-    app.output.result(&Findings { findings }, |found| print(&app.output, &found.findings));
+    app.output.result(&Findings { findings }, |found| sum_up(&app.output, &found.findings));
     Ok(exit)
 }
 
@@ -44,18 +51,19 @@ fn opened(app: &App, config: &Config) -> Result<Arc<Service>, ServiceError> {
     }
 }
 
-fn print(output: &Output, findings: &[Finding]) {
-    for finding in findings {
-        let mark = match finding.level {
-            FindingLevel::Ok => "ok  ",
-            FindingLevel::Warn => "warn",
-            FindingLevel::Fail => "FAIL",
-        };
-        output.paragraph(&format!("{mark}  "), &format!("{}, {}: {}", finding.area, finding.what, finding.evidence));
-        if let Some(remedy) = &finding.remedy {
-            output.paragraph("      ", remedy);
-        }
+fn print(output: &Output, finding: &Finding) {
+    let mark = match finding.level {
+        FindingLevel::Ok => "ok  ",
+        FindingLevel::Warn => "warn",
+        FindingLevel::Fail => "FAIL",
+    };
+    output.paragraph(&format!("{mark}  "), &format!("{}, {}: {}", finding.area, finding.what, finding.evidence));
+    if let Some(remedy) = &finding.remedy {
+        output.paragraph("      ", remedy);
     }
+}
+
+fn sum_up(output: &Output, findings: &[Finding]) {
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (fail, warn) = (count(FindingLevel::Fail), count(FindingLevel::Warn));
     output.line(match (fail, warn) {

@@ -2,7 +2,7 @@
 
 use crate::cli::App;
 use crate::cli::args::{EventFilter, EventLevel, EventsCommand};
-use crate::cli::commands::more;
+use crate::cli::commands::more_before;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{moment, table, told};
 use crate::context::{Clock as _, SystemClock};
@@ -37,7 +37,7 @@ fn list(app: &App, filter: &EventFilter, limit: usize) -> Result<Exit, CommandEr
         } else {
             print(app, &found.events);
         }
-        more(&app.output, found.more, found.events.len());
+        more_before(&app.output, found.more, found.events.len());
     });
     Ok(Exit::Ok)
 }

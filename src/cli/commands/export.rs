@@ -32,7 +32,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &ExportArguments) -> Result<Exit
     }
     if let Some(plan) = &arguments.approve {
         let target = only_target(&targets, "--approve")?;
-        let plan = plan_of(app, &service, target, plan)?;
+        let plan = plan_of(app, &service, target, ("--approve", plan))?;
         service.approve_first_export(target, plan)?;
         app.output.result(&json!({ "approved": plan.to_string() }), |_| {
             app.output.line("Approved: the next cycle exports, and so do all that follow.");
@@ -43,7 +43,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &ExportArguments) -> Result<Exit
         let target = only_target(&targets, "--plan")?;
         let options = DriveOptions {
             allow_deletes: arguments.allow_deletes,
-            plan: Some(plan_of(app, &service, target, plan)?),
+            plan: Some(plan_of(app, &service, target, ("--plan", plan))?),
             patience: app.wait,
             ..DriveOptions::default()
         };
@@ -64,12 +64,12 @@ fn only_target(targets: &[ConnectorId], option: &str) -> Result<ConnectorId, Com
 }
 
 /// A plan by its name, or by the document of a what-if.
-fn plan_of(app: &App, service: &Service, target: ConnectorId, text: &str) -> Result<ExportPlan, CommandError> {
+fn plan_of(app: &App, service: &Service, target: ConnectorId, (option, text): (&str, &str)) -> Result<ExportPlan, CommandError> {
     if let Ok(plan) = text.parse() {
         return Ok(plan);
     }
     let path = app.path(Path::new(text));
-    let unread = |reason: String| CommandError::usage(format!("--plan {text}: {reason}"));
+    let unread = |reason: String| CommandError::usage(format!("{option} {text}: {reason}"));
     let content =
         std::fs::read(&path).map_err(|error| unread(format!("neither the name of a plan nor a file that can be read: {error}")))?;
     let document: Value = serde_json::from_slice(&content).map_err(|error| unread(format!("no document of --what-if --json: {error}")))?;

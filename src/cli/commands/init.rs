@@ -14,6 +14,8 @@ use crate::config::{
     Config, ConfigTemplate, MAIN_FILE, Secrets, TemplateError, TemplateSource, TemplateTenant, check_connector_name, check_server,
     take_back, write_secret,
 };
+use crate::connector::check_authorities;
+use crate::connector::ldif::file_kind;
 use crate::model::Dn;
 use crate::service::{Access, DriveOptions, RunView, Service, WhatIfView, Work};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -245,7 +247,7 @@ fn check(template: &ConfigTemplate) -> Result<(), CommandError> {
     }
     if let TemplateSource::Server { url, start_tls, allow_plain, ca_file, base, .. } = &template.source {
         check_server(url, *start_tls, *allow_plain).map_err(|(message, hint)| CommandError::usage(message).hint(hint))?;
-        must_exist(ca_file.as_deref())?;
+        must_be_authorities("--ca-file", ca_file.as_deref())?;
         base.iter().try_for_each(|base| check_container("--base", base))?;
     }
     template.include.iter().try_for_each(|container| check_container("--include", container))?;
@@ -256,7 +258,7 @@ fn check(template: &ConfigTemplate) -> Result<(), CommandError> {
             verified_domains.iter().try_for_each(|domain| check_domain("--verified-domain", domain))
         }
         TemplateTenant::Entra { login_url, provisioning_url, ca_file, .. } => {
-            must_exist(ca_file.as_deref())?;
+            must_be_authorities("--tenant-ca-file", ca_file.as_deref())?;
             for (option, url) in [("--login-url", login_url), ("--provisioning-url", provisioning_url)] {
                 if let Some(url) = url.as_ref().filter(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
                     return Err(CommandError::usage(format!("{option} {url}: an address begins with https://")));
@@ -267,11 +269,31 @@ fn check(template: &ConfigTemplate) -> Result<(), CommandError> {
     }
 }
 
-fn must_exist(path: Option<&Path>) -> Result<(), CommandError> {
-    match path.filter(|path| !path.is_file()) {
-        Some(path) => Err(CommandError::new("configuration", Exit::NotStarted, format!("there is no file {}", path.display()))),
-        None => Ok(()),
+/// Looks whether a path can be a directory in files: a file that can be read again, or a folder.
+///
+/// # Errors
+/// Why it cannot.
+pub(in crate::cli) fn readable(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Err(_) => Err(format!("{} does not exist", path.display())),
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(metadata) => match file_kind(&metadata) {
+            None => Ok(()),
+            Some(kind) => Err(format!("{} is {kind} and no regular file: name a file that can be read again, or a folder", path.display())),
+        },
     }
+}
+
+/// Refuses what is no PEM file with certificates: nothing could be reached with it.
+fn must_be_authorities(option: &str, file: Option<&Path>) -> Result<(), CommandError> {
+    let Some(file) = file else { return Ok(()) };
+    if !file.is_file() {
+        return Err(CommandError::new("configuration", Exit::NotStarted, format!("there is no file {}", file.display())));
+    }
+    check_authorities(file).map_err(|error| {
+        CommandError::new("configuration", Exit::NotStarted, format!("{option}: {}", error.message))
+            .hint("name the PEM file of the authority that issued the server's certificate; it begins with -----BEGIN CERTIFICATE-----")
+    })
 }
 
 pub(in crate::cli) fn check_container(option: &str, text: &str) -> Result<(), CommandError> {
@@ -313,8 +335,8 @@ fn template(arguments: &InitArguments, kind: SourceKind) -> Result<ConfigTemplat
     let source = match kind {
         SourceKind::Ldif => {
             let path = arguments.path.as_ref().ok_or_else(|| CommandError::usage("an LDIF source needs --path"))?;
-            if !path.exists() {
-                return Err(CommandError::new("configuration", Exit::NotStarted, format!("{} does not exist", path.display())));
+            if let Err(reason) = readable(path) {
+                return Err(CommandError::new("configuration", Exit::NotStarted, reason));
             }
             TemplateSource::Ldif { path: absolute(path)?, openldap: arguments.openldap }
         }

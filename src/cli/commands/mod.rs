@@ -138,6 +138,13 @@ pub(super) fn more(output: &Output, more: bool, shown: usize) {
     }
 }
 
+/// The same of a list of what happened, which shows the newest.
+pub(super) fn more_before(output: &Output, more: bool, shown: usize) {
+    if more {
+        output.note(format!("(the newest {shown}; --limit shows more)"));
+    }
+}
+
 /// Attributes as lines: name, and a value in each line.
 pub(super) fn attribute_table(attributes: &[AttributeView]) -> Table {
     let mut rows = Vec::new();
@@ -169,7 +176,7 @@ pub(super) fn last_cycle(view: &SchedulerView) -> String {
         return format!("{began}, stopped by the guard '{}'", guards.join("' and '"));
     }
     match &view.running {
-        None if view.last_cycle != view.last_success => format!("{began}, which did not do everything"),
+        None if view.last_cycle != view.last_read => format!("{began}, which did not do everything"),
         _ => began,
     }
 }

@@ -183,7 +183,7 @@ fn status(app: &App, cx: &Context) -> Result<Exit, CommandError> {
                     ("full synchronization", asked),
                     ("last cycle", time(&status.last_cycle)),
                     ("last password sent", time(&status.last_sent)),
-                    ("last sign of life", time(&status.last_heartbeat)),
+                    ("last sign of life", time(&status.last_sign_of_life().map(str::to_owned))),
                     ("sign of life failed", status.heartbeat_failure.clone().unwrap_or_default()),
                     ("due", due.join(", ")),
                     ("not due yet", waiting),
@@ -420,5 +420,5 @@ fn doctor(app: &App, cx: &Context, object: Option<&str>) -> Result<Exit, Command
             }
         }
     });
-    Ok(if good { Exit::Ok } else { Exit::Warnings })
+    Ok(if good { Exit::Ok } else { Exit::Errors })
 }

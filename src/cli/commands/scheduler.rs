@@ -81,10 +81,11 @@ fn print(app: &App, view: &SchedulerView) {
             ("it reads", policy.to_owned()),
             ("full steps asked for", overrides.join(", ")),
             ("last cycle", last_cycle(view)),
-            ("last that read everything", time(&view.last_success)),
+            ("last that did everything", time(&view.last_success)),
+            ("last that read everything", time(&view.last_full)),
             ("maintenance", word(view.maintenance_enabled)),
             ("last maintenance", time(&view.last_maintenance)),
-            ("history is kept", counted(view.history_days.into(), "day", "daies")),
+            ("history is kept", counted(view.history_days.into(), "day", "days")),
             ("staging mode", word(view.staging)),
         ],
     );

@@ -9,7 +9,12 @@ use crate::service::{Access, Health, StatusView};
 
 pub(in crate::cli) fn run(app: &App) -> Result<Exit, CommandError> {
     let served = matches!(app.place, Place::Service(_));
-    let view = app.service(Access::Existing)?.status(&app.cx, served)?;
+    let mut view = app.service(Access::Existing)?.status(&app.cx, served)?;
+    if let Place::Service(station) = &app.place
+        && let Some(why) = station.refused()
+    {
+        view = view.refusing(&why);
+    }
     app.output.result(&view, |view| print(app, view));
     Ok(match view.health {
         Health::Well => Exit::Ok,
@@ -37,7 +42,7 @@ fn print(app: &App, view: &StatusView) {
         &[
             ("running now", scheduler.running.clone().unwrap_or_default()),
             ("last cycle", last_cycle(scheduler)),
-            ("last that read everything", time(&scheduler.last_success)),
+            ("last that read everything", time(&scheduler.last_full)),
             ("next cycle", next),
             ("people, groups and others", thousands(view.metaverse)),
         ],
@@ -70,7 +75,7 @@ fn print(app: &App, view: &StatusView) {
         app.output.line("");
         let rows = view.passwords.iter().map(|line| {
             let state = line.held.as_deref().map_or_else(|| "on".to_owned(), told);
-            [line.directory.clone(), state, time(&line.last_sent), time(&line.last_heartbeat)]
+            [line.directory.clone(), state, time(&line.last_sent), time(&line.last_sign_of_life)]
         });
         app.output.table(table(["passwords of", "state", "last sent", "last sign of life"], &[], rows));
     }

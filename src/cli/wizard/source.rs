@@ -3,17 +3,17 @@
 use super::containers::{line, selection, shown};
 use super::{SOURCES, Wizard};
 use crate::cli::args::SourceKind;
-use crate::cli::commands::init::{check_container, check_domain, secret_of_file};
+use crate::cli::commands::init::{check_container, check_domain, readable, secret_of_file};
 use crate::cli::error::CommandError;
 use crate::cli::output::{clean, thousands};
 use crate::config::{LDAP_TYPES, TemplatePasswords, TemplateSource, check_server};
 use crate::connector::ad::replication::{ReplicationServer, ReplicationSettings};
 use crate::connector::ad::{DomainSurvey, LocatedController};
 use crate::connector::ldap::{Census, CensusPlan, LdapSettings};
-use crate::connector::{ConnectorErrorKind, ReachTarget, Stage};
+use crate::connector::{ConnectorErrorKind, ReachTarget, Stage, check_authorities};
 use crate::model::Dn;
 use crate::protocol::ldif::Reader;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::fs::File;
 use std::io::BufReader;
 use std::net::IpAddr;
@@ -116,7 +116,7 @@ impl Wizard<'_> {
             };
             let option = given.map(|_| "--path");
             match std::path::absolute(&path) {
-                Ok(path) if path.exists() => {
+                Ok(path) if readable(&path).is_ok() => {
                     let openldap = self.arguments.openldap || !self.questions.yes("Do its entries come from Active Directory", true)?;
                     let domain = self.domain_of_files(&path)?;
                     return Ok(Source {
@@ -130,6 +130,7 @@ impl Wizard<'_> {
                         replication: None,
                     });
                 }
+                Ok(path) if path.exists() => self.wrong(readable(&path).err().unwrap_or_default(), option)?,
                 _ => self.wrong(format!("there is nothing at '{}'", path.display()), option)?,
             }
         }
@@ -274,7 +275,10 @@ impl Wizard<'_> {
                 return Ok(None);
             }
             match std::path::absolute(&text) {
-                Ok(path) if path.is_file() => return Ok(Some(path)),
+                Ok(path) if path.is_file() => match check_authorities(&path) {
+                    Ok(()) => return Ok(Some(path)),
+                    Err(error) => self.wrong(error.message, None)?,
+                },
                 _ => self.wrong(format!("there is no file '{text}'"), None)?,
             }
         }
@@ -284,20 +288,34 @@ impl Wizard<'_> {
     fn account(&self, kind: SourceKind, server: &Server) -> Result<(LdapSettings, Option<DomainSurvey>), CommandError> {
         let arguments = self.arguments;
         let mut known: Option<String> = arguments.bind_name.clone();
+        let mut refused: Option<SecretString> = None;
         let (mut told_name, mut told_password) = (false, false);
         loop {
+            // Whoever mistyped a password types it again, and must not do so where everybody sees it.
+            let again = match (&refused, &known) {
+                (Some(_), Some(_)) if arguments.secret_file.is_none() => {
+                    let other = if arguments.bind_name.is_none() { "; empty: another account" } else { "" };
+                    self.questions.secret_or_nothing(&format!("Password (not shown{other})"))?
+                }
+                _ => None,
+            };
             if !told_name {
                 self.step(2, "The account to read with");
                 told_name = true;
             }
-            let name = if let Some(name) = &arguments.bind_name {
-                name.clone()
-            } else {
-                let prompt = if kind == SourceKind::Ad { "Account (user@domain)" } else { "Account (distinguished name)" };
-                self.questions.text(prompt, known.as_deref())?
+            let name = match (&arguments.bind_name, &known, &again) {
+                (Some(name), ..) | (None, Some(name), Some(_)) => name.clone(),
+                _ => {
+                    let prompt = if kind == SourceKind::Ad { "Account (user@domain)" } else { "Account (distinguished name)" };
+                    self.questions.text(prompt, known.as_deref())?
+                }
             };
             if name.is_empty() {
                 self.wrong(ANSWERS_TO_EMPTY, arguments.bind_name.as_ref().map(|_| "--bind-name"))?;
+                continue;
+            }
+            if refused.as_ref().is_some_and(|refused| refused.expose_secret() == name) {
+                self.wrong("this is the password that was just typed; the account's name is asked for here", None)?;
                 continue;
             }
             known = Some(name.clone());
@@ -305,10 +323,12 @@ impl Wizard<'_> {
                 self.step(3, "Its password");
                 told_password = true;
             }
-            let password = match &arguments.secret_file {
-                Some(file) => secret_of_file(file)?,
-                None => self.questions.secret("Password (not shown)")?,
+            let password = match (&arguments.secret_file, again) {
+                (Some(file), _) => secret_of_file(file)?,
+                (None, Some(again)) => again,
+                (None, None) => self.questions.secret("Password (not shown)")?,
             };
+            refused = Some(password.clone());
             let settings = LdapSettings {
                 start_tls: server.start_tls,
                 allow_plain: server.allow_plain,

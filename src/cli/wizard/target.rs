@@ -9,7 +9,7 @@ use crate::cli::output::{Output, clean, table, thousands};
 use crate::config::TemplateTenant;
 use crate::connector::entra::{EntraSettings, LOGIN_URL, PROVISIONING_URL, SignIn, SignInDesk, TenantSurvey};
 use crate::service::{PUBLIC_CLIENT, graph_of, refresh_name};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -90,11 +90,17 @@ impl Wizard<'_> {
             .transpose()
             .map_err(|error| CommandError::usage(error.to_string()))?;
         let (mut known_tenant, mut known_client): (Option<String>, Option<String>) = (None, None);
+        let mut refused: Option<SecretString> = None;
         loop {
+            let typed = |text: &String| refused.as_ref().is_some_and(|refused| refused.expose_secret() == text);
             let tenant = match &arguments.tenant_id {
                 Some(tenant) => tenant.clone(),
                 None => self.questions.text("The tenant's id, or one of its domains", known_tenant.as_deref())?,
             };
+            if arguments.tenant_id.is_none() && typed(&tenant) {
+                self.wrong("this is the secret that was just typed; the tenant's id is asked for here", None)?;
+                continue;
+            }
             if uuid::Uuid::parse_str(&tenant).is_err() && check_domain("it", &tenant).is_err() {
                 let option = arguments.tenant_id.as_ref().map(|_| "--tenant-id");
                 self.wrong(format!("'{tenant}' is neither an id nor a domain: write contoso.onmicrosoft.com"), option)?;
@@ -105,6 +111,10 @@ impl Wizard<'_> {
                 Some(client_id) => client_id.clone(),
                 None => self.questions.text("The application's id (empty: you sign in yourself, by a code)", known_client.as_deref())?,
             };
+            if arguments.client_id.is_none() && typed(&client_id) {
+                self.wrong("this is the secret that was just typed; the application's id is asked for here", None)?;
+                continue;
+            }
             let client_id = Some(client_id).filter(|id| !id.is_empty());
             known_client.clone_from(&client_id);
             let desk = Arc::new(Desk { output: self.app.output.clone(), kept: Mutex::default() });
@@ -116,6 +126,7 @@ impl Wizard<'_> {
                         None => self.questions.secret("The application's secret (not shown)")?,
                     };
                     secret = Some((TENANT_CREDENTIAL.to_owned(), given.clone()));
+                    refused = Some(given.clone());
                     SignIn::Secret { client_id: client_id.clone(), secret: given }
                 }
                 None => SignIn::Person {

@@ -109,18 +109,28 @@ pub(super) fn state_of(files: &[PathBuf]) -> Result<u128, ConnectorError> {
     Ok(xxh3_128(&state))
 }
 
-/// The files that were not taken yet.
+/// What to tell of files that were taken before the files of all entries were written anew, and that are not there any more.
+pub(super) fn left_behind(folder: Option<&Path>, taken: &[Taken]) -> Option<String> {
+    let gone: Vec<&Taken> = taken.iter().filter(|known| folder.is_none_or(|folder| !folder.join(&known.name).exists())).collect();
+    let first = gone.first()?;
+    let files = crate::model::counted(gone.len() as u64, "change file", "change files");
+    Some(format!(
+        "{files} of before, such as '{}', are not there any more and count no longer, since all entries were written anew",
+        first.name
+    ))
+}
+
+/// Looks whether the files that were taken are there as they were.
 ///
 /// # Errors
-/// When a file that was taken is another one now, or gone, or when a new one belongs before it.
-pub(super) fn untaken(folder: &Path, files: Vec<PathBuf>, taken: &[Taken]) -> Result<Vec<PathBuf>, ConnectorError> {
-    let named = |file: &Path| file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+/// When one is another one now, or gone.
+pub(super) fn as_taken(folder: &Path, taken: &[Taken]) -> Result<(), ConnectorError> {
     for known in taken {
         let file = folder.join(&known.name);
         let gone = || {
             refused(format!(
-                "{}: this change file was taken and is not there any more: the directory would no longer be what '{}' and the files say. Put it \
-                 back, or replace the file of all entries by a newer one",
+                "{}: this change file was taken and is not there any more: the directory would no longer be what '{}' and the files say, and \
+                 whom it added would count as gone. Put it back; to begin anew without it, write a new file of all entries",
                 file.display(),
                 folder.display()
             ))
@@ -132,11 +142,21 @@ pub(super) fn untaken(folder: &Path, files: Vec<PathBuf>, taken: &[Taken]) -> Re
         if metadata.len() != known.size || sum_of(&file)? != known.sum {
             return Err(refused(format!(
                 "{}: this change file was changed after it was taken; put it back as it was and write what is new into a file that comes \
-                 behind it, or replace the file of all entries by a newer one",
+                 behind it; to begin anew without it, write a new file of all entries",
                 file.display()
             )));
         }
     }
+    Ok(())
+}
+
+/// The files that were not taken yet.
+///
+/// # Errors
+/// When a file that was taken is another one now, or gone, or when a new one belongs before it.
+pub(super) fn untaken(folder: &Path, files: Vec<PathBuf>, taken: &[Taken]) -> Result<Vec<PathBuf>, ConnectorError> {
+    let named = |file: &Path| file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    as_taken(folder, taken)?;
     let last = taken.last().map(|known| known.name.as_str());
     let mut new = Vec::new();
     for file in files {

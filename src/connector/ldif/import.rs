@@ -14,6 +14,7 @@ use crate::protocol::ldif::{LdifError, ModifyOperation, Reader, Record, RecordKi
 use futures_util::StreamExt as _;
 use std::fs::File;
 use std::io::BufReader;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
@@ -63,13 +64,13 @@ fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, Connect
         ImportKind::Full => Place { base, taken: Vec::new() },
         ImportKind::Delta { since } => match Place::read(since) {
             Some(place) if place.base == base => place,
+            Some(place) if folder => {
+                let left = drop::left_behind(Some(path), &place.taken).map(|left| format!("; {left}")).unwrap_or_default();
+                return Err(written_anew(&settings.path, &left));
+            }
             // A file of changes is read again every time, and what an older version kept says nothing.
             None if !folder => Place { base, taken: Vec::new() },
-            _ => {
-                let path = settings.path.display();
-                let message = format!("{path} was written anew since the last import, or that is not known; everything is read anew");
-                return Err(ConnectorError::new(ConnectorErrorKind::WatermarkLost, message).unsent());
-            }
+            _ => return Err(written_anew(&settings.path, "")),
         },
     };
     if !folder && *kind != ImportKind::Full {
@@ -81,6 +82,37 @@ fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, Connect
     let taken = if folder { [known.taken, taken].concat() } else { Vec::new() };
     let files = if *kind == ImportKind::Full { base_files } else { Vec::new() };
     opened(files, changes, Some(Place { base, taken }.write()))
+}
+
+/// The files of all entries are others, so that a place says nothing.
+fn written_anew(path: &Path, left: &str) -> ConnectorError {
+    let path = path.display();
+    let message = format!("{path} was written anew since the last import, or that is not known; everything is read anew{left}");
+    ConnectorError::new(ConnectorErrorKind::WatermarkLost, message).unsent()
+}
+
+/// Holds the change files that an earlier import took against what is there. A new file of all entries begins anew: whoever
+/// writes it says that it has everything.
+pub(super) fn look_back(settings: &LdifSettings, since: &[u8]) -> Result<Option<String>, ConnectorError> {
+    let Some(place) = Place::read(since) else { return Ok(None) };
+    let Some(last) = place.taken.last() else { return Ok(None) };
+    if place.base != drop::state_of(&list(&settings.path)?)? {
+        return Ok(drop::left_behind(settings.changes.as_deref(), &place.taken));
+    }
+    match &settings.changes {
+        Some(folder) if std::fs::metadata(folder).map_err(|error| unreadable(folder, &error))?.is_dir() => {
+            drop::as_taken(folder, &place.taken).map(|()| None)
+        }
+        _ => Err(ConnectorError::new(
+            ConnectorErrorKind::File,
+            format!(
+                "{}: change files up to '{}' were taken, and `changes` does not name their folder any more: whom they added would count \
+                 as gone. Name it again; to begin anew without them, write a new file of all entries",
+                settings.path.display(),
+                last.name
+            ),
+        )),
+    }
 }
 
 fn opened(files: Vec<PathBuf>, changes: Changes, watermark: Option<Vec<u8>>) -> Result<Opened, ConnectorError> {
@@ -100,6 +132,7 @@ pub(super) fn anchor_names(settings: &LdifSettings) -> Vec<&str> {
 pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_dir() {
+        regular(path, &metadata)?;
         return Ok(vec![path.to_owned()]);
     }
     let files = files_of(path)?;
@@ -123,12 +156,36 @@ pub(super) fn files_of(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
 }
 
 pub(super) fn open(path: &Path) -> Result<File, ConnectorError> {
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
-    if metadata.is_dir() {
-        return Err(ConnectorError::new(ConnectorErrorKind::File, format!("{} is a folder", path.display())));
+    // Looked at before it is opened: a pipe that nobody writes to would not open.
+    regular(path, &std::fs::metadata(path).map_err(|error| unreadable(path, &error))?)?;
+    File::open(path).map_err(|error| unreadable(path, &error))
+}
+
+/// Only what can be read again from its beginning is a directory.
+fn regular(path: &Path, metadata: &std::fs::Metadata) -> Result<(), ConnectorError> {
+    match file_kind(metadata) {
+        None => Ok(()),
+        Some(kind) => {
+            let message = format!("{} is {kind} and no regular file: name a file that can be read again, or a folder", path.display());
+            Err(ConnectorError::new(ConnectorErrorKind::File, message))
+        }
     }
-    Ok(file)
+}
+
+/// What is no regular file, in words.
+pub fn file_kind(metadata: &std::fs::Metadata) -> Option<&'static str> {
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some("a folder")
+    } else if kind.is_fifo() {
+        Some("a named pipe")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else {
+        Some("a device")
+    }
 }
 
 pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> ConnectorError {

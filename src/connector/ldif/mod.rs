@@ -12,6 +12,8 @@ mod passwords;
 mod replay;
 mod watch;
 
+pub use import::file_kind;
+
 use crate::connector::directory::{Scope, Selection, known_attributes};
 use crate::connector::{
     Capabilities, ChangeStream, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind, ImportRequest,
@@ -85,6 +87,13 @@ impl Connector for LdifConnector {
             ));
         }
         import::start(self, cx.clone(), request).await
+    }
+
+    async fn look_back(&self, _cx: &Context, since: &[u8]) -> Result<Option<String>, ConnectorError> {
+        let (settings, since) = (self.settings.clone(), since.to_vec());
+        tokio::task::spawn_blocking(move || import::look_back(&settings, &since))
+            .await
+            .map_err(|_| ConnectorError::new(ConnectorErrorKind::File, "looking at the change files ended unexpectedly"))?
     }
 
     async fn watch(&self, cx: &Context) -> Result<Option<ChangeStream>, ConnectorError> {

@@ -61,7 +61,8 @@ impl Import<'_> {
             self.obsolete(ask_again, recorder)?;
         }
         self.renew_referrers(ask_again, recorder)?;
-        let nameless = self.nameless(recorder)?;
+        let mut changes = ChangeSet::new();
+        let nameless = self.nameless(&mut changes, recorder)?;
         // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is
         // not, if only what it said was wrong for us.
         let lost = if whole { self.unidentified > 0 } else { self.problems > 0 };
@@ -72,7 +73,6 @@ impl Import<'_> {
                  `syncline partition tree '{name}'`"
             ));
         }
-        let mut changes = ChangeSet::new();
         self.final_states(completion, lost || nameless, &mut changes);
         self.commit(changes, recorder)?;
         let surprised = self.tell_surprises(recorder) | self.warned;
@@ -151,25 +151,46 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Names the objects whose name another one took and that were reported neither under a new name nor as gone. True
-    /// when there are any.
-    fn nameless(&self, recorder: &mut StepRecorder<'_>) -> Result<bool, EngineError> {
+    /// Names the objects whose name another one took: in a full import two entries have that name, or else their own new
+    /// name was not reported. True when there are any.
+    fn nameless(&mut self, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<bool, EngineError> {
         let snapshot = self.store.snapshot()?;
         let mut count = 0;
-        for id in &self.displaced {
-            let Some(object) = snapshot.cs_object(*id)?.filter(|object| object.transient && object.imported()) else { continue };
+        for id in std::mem::take(&mut self.displaced) {
+            let Some(object) = snapshot.cs_object(id)?.filter(|object| object.transient && object.imported()) else { continue };
             let name = object.stage(Stage::PendingImport).rename.as_deref().unwrap_or(&object.dn);
-            recorder.object("transient-objects", *id, name, Vec::new());
+            recorder.object("transient-objects", id, name, Vec::new());
             count += 1;
-            if count <= NAMED {
-                let detail = "another object has its name now, and its own new name was not reported; a full import will tell";
+            if self.options.full && self.lookup.is_seen(id) {
+                self.same_name(&object, name, changes, recorder);
+            } else if count <= NAMED {
+                let detail = if self.options.full {
+                    "another object has its name now, and its own new name was not reported"
+                } else {
+                    "another object has its name now, and its own new name was not reported; a full import will tell"
+                };
                 recorder.note(format!("transient-object: {name}: {detail}"));
+            } else if count == NAMED + 1 {
+                recorder.note("transient-object: and more objects".to_owned());
             }
         }
-        if count > NAMED {
-            recorder.note(format!("transient-object: {} more objects", count - NAMED));
-        }
         Ok(count > 0)
+    }
+
+    /// Two entries of a full import have one name: a problem of the object that lost it to the later one.
+    fn same_name(&mut self, object: &CsObject, name: &str, changes: &mut ChangeSet, recorder: &mut StepRecorder<'_>) {
+        self.problems += 1;
+        let anchor = object.anchor.as_ref().map(|anchor| format!(" (the one with the anchor {anchor})")).unwrap_or_default();
+        let detail = format!(
+            "two entries of this import have the name '{name}', and only one can: the later one keeps it, and object {}{anchor} is without a \
+             name; rename or remove one of the two in the directory",
+            object.id
+        );
+        recorder.note(format!("{name}: {}: {detail}", ObjectErrorCode::DUPLICATE_DN));
+        recorder.object("stage-failure", object.id, name, Vec::new());
+        let earlier = self.renamed_back.remove(&object.id);
+        let error = ObjectError::new(ObjectErrorCode::DUPLICATE_DN, detail, self.cx.now()).after(earlier.as_ref());
+        changes.errors.push((object.id, ErrorSide::Import, Some(error)));
     }
 
     /// Refuses to believe that a directory lost much of what it had.

@@ -24,12 +24,12 @@ mod unknown;
 use super::{EngineError, StepRecorder, TRACED, hash};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage};
 use crate::context::Context;
-use crate::model::{Anchor, AttrId, ConnectorId, CsId, ObjectType, RunId};
+use crate::model::{Anchor, AttrId, ConnectorId, CsId, ObjectError, ObjectType, RunId};
 use crate::store::{ChangeSet, Store};
 pub use disbelief::DISBELIEVED;
 use lookup::Lookup;
 pub use retire::{retire, take_back};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use surprise::Surprises;
 use unknown::Unknown;
 
@@ -192,6 +192,8 @@ struct Import<'a> {
     held: HashSet<CsId>,
     /// Objects whose name another one took and that were not reported under a new one since.
     displaced: BTreeSet<CsId>,
+    /// What was known of objects that had lost their name to a second entry, and got it back in this import so far.
+    renamed_back: HashMap<CsId, ObjectError>,
     /// Objects that refer to one which was renamed or went, and that a delta import has not met since.
     outdated: BTreeSet<CsId>,
     /// Objects of which a delta import was told changes, and that nobody knows.
@@ -229,6 +231,7 @@ impl<'a> Import<'a> {
             kept_of: BTreeMap::new(),
             held: HashSet::new(),
             displaced: BTreeSet::new(),
+            renamed_back: HashMap::new(),
             outdated: BTreeSet::new(),
             unknown: Unknown::default(),
             warned: false,

@@ -329,8 +329,11 @@ impl Import<'_> {
             );
             let error = ObjectError::new(ObjectErrorCode::EXPORTED_CHANGE_NOT_REIMPORTED, detail, self.cx.now());
             changes.errors.push((id, ErrorSide::Import, Some(error)));
-        } else if stored && snapshot.error(id, ErrorSide::Import)?.is_some() {
+        } else if stored && let Some(error) = snapshot.error(id, ErrorSide::Import)? {
             changes.errors.push((id, ErrorSide::Import, None));
+            if error.code == ObjectErrorCode::DUPLICATE_DN {
+                self.renamed_back.insert(id, error);
+            }
         }
         if found.wanted_again {
             changes.dirty.push((id, Some(DirtyReason::Consequence)));

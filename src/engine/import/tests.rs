@@ -702,6 +702,27 @@ fn who_lost_a_name_and_got_none_is_counted_and_named() {
     assert_eq!(by_name(&store, "CN=p2").anchor, Some(Anchor::new("1".as_bytes())));
 }
 
+#[test]
+fn two_entries_with_one_name_are_a_problem_until_they_have_two() {
+    let store = Store::in_memory().unwrap();
+    full(&store, &people(0..4));
+    consume(&store);
+    let same: Vec<Told> = people(0..4).into_iter().chain([entry("CN=p1", "9", &[("mail", "x")])]).collect();
+    for times in 0..3 {
+        let (result, counters, notes) = full(&store, &same);
+        assert_eq!((result.as_str(), counters.get("stage-failure")), ("completed-discovery-errors", Some(&1)));
+        assert!(notes.iter().any(|note| note.contains("CN=p1: duplicate-dn: two entries of this import have the name")), "{notes:?}");
+        let errors = store.snapshot().unwrap().errors(SPACE, None, 10).unwrap();
+        let [(_, ErrorSide::Import, error)] = &errors[..] else { panic!("{errors:?}") };
+        assert_eq!((&error.code, error.retry_count), (&ObjectErrorCode::DUPLICATE_DN, times), "known since the first one");
+        consume(&store);
+    }
+    let two: Vec<Told> = people(0..4).into_iter().chain([entry("CN=p9", "9", &[("mail", "x")])]).collect();
+    assert_eq!(full(&store, &two).0, "success");
+    assert!(store.snapshot().unwrap().errors(SPACE, None, 10).unwrap().is_empty());
+    assert_eq!(state(&store, FULL_NEEDED), None);
+}
+
 /// The reference says the same name as before, and another object has it.
 #[test]
 fn a_reference_by_name_goes_to_whoever_has_the_name_now() {

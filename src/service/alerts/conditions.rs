@@ -72,8 +72,7 @@ impl Service {
         }
         for standing in self.password_status_uncounted(cx)?.into_iter().filter(|standing| standing.enabled && standing.status.ready) {
             let status = &standing.status;
-            let signs = [&status.last_sent, &status.last_heartbeat].into_iter().flatten();
-            let newest = signs.filter_map(|at| at.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_microsecond).max();
+            let newest = status.last_sign_of_life().and_then(|at| at.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_microsecond);
             let Some(newest) = newest else { continue };
             let minutes = age(newest, now).as_secs() / 60;
             if minutes >= u64::from(alerts.password_minutes.max(1)) {

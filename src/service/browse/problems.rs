@@ -46,7 +46,7 @@ impl Browser<'_> {
 
     /// Entries that no import could make objects of: what the last full import noted, and the imports after it. Earlier
     /// ones tell since when.
-    fn entries_refused(&self, connector: ConnectorId) -> Result<Vec<ProblemView>, ServiceError> {
+    pub(in crate::service) fn entries_refused(&self, connector: ConnectorId) -> Result<Vec<ProblemView>, ServiceError> {
         let (mut found, mut complete, mut before) = (Vec::new(), false, None);
         loop {
             let runs = self.snapshot.runs(before, RUNS)?;

@@ -1,11 +1,12 @@
 //! Directories: whether they are reached, let the account in, and let it do what it needs to.
 
-use super::{Finding, clock, in_folder, reached};
+use super::{Finding, Told, clock, in_time, reached};
 use crate::config::{AdFile, Config, ConnectorConfig, LdapFile, LdifFile, SelectionTable};
 use crate::connector::ad::rights::{self, Feature};
 use crate::connector::ad::{DomainSurvey, survey};
 use crate::connector::directory::{Scope, Selection};
 use crate::connector::ldap::first_suffix;
+use crate::connector::ldif::file_kind;
 use crate::connector::{ConnectorError, ConnectorErrorKind, ReachTarget};
 use crate::context::Context;
 use crate::model::Dn;
@@ -20,12 +21,12 @@ pub(super) async fn active_directory(
     connector: &ConnectorConfig,
     file: &AdFile,
     network_only: bool,
-) -> Vec<Finding> {
+    found: &mut Told<'_>,
+) {
     let area = connector.name.as_str();
-    let mut found = Vec::new();
     let target = server(&file.url, file.start_tls, file.ca_file.as_deref(), file.connect_timeout_seconds);
-    if !reached(cx, area, &target, &mut found).await || network_only {
-        return found;
+    if !reached(cx, area, &target, found).await || network_only {
+        return;
     }
     if let Ok(Some(_)) = config.secrets.next(&file.password.credential) {
         found.push(Finding::warn(
@@ -39,10 +40,10 @@ pub(super) async fn active_directory(
         Ok(settings) => Arc::new(settings),
         Err(error) => {
             found.push(Finding::fail(area, "sign-in", error.to_string(), "see the secrets above"));
-            return found;
+            return;
         }
     };
-    match survey(cx, Arc::clone(&settings)).await {
+    match in_time(survey(cx, Arc::clone(&settings))).await {
         Ok(domain) => {
             found.push(Finding::ok(area, "sign-in", format!("'{}' is let in", file.bind_name)));
             found.extend(domain.clock_ahead.map(|ahead| clock(area, "clock of the domain controller", ahead)));
@@ -51,10 +52,10 @@ pub(super) async fn active_directory(
         }
         Err(error) => {
             found.push(refused(area, &error));
-            return found;
+            return;
         }
     }
-    match rights::check(cx, settings, &[Feature::Read], None).await {
+    match in_time(rights::check(cx, settings, &[Feature::Read], None)).await {
         Ok((_, checks)) => {
             // Of those from other forests only the name counts, which everybody may read.
             let counts = |check: &&rights::RightCheck| check.granted == Some(false) && !check.right.contains("foreignSecurityPrincipal");
@@ -69,7 +70,6 @@ pub(super) async fn active_directory(
         }
         Err(error) => found.push(refused(area, &error)),
     }
-    found
 }
 
 /// What being let in is worth.
@@ -118,37 +118,44 @@ fn server(url: &str, start_tls: bool, ca_file: Option<&Path>, seconds: u64) -> R
     ReachTarget { url: url.to_owned(), start_tls, ca_file: ca_file.map(Path::to_owned), patience }
 }
 
-pub(super) async fn ldap(cx: &Context, config: &Config, area: &str, file: &LdapFile, network_only: bool) -> Vec<Finding> {
-    let mut found = Vec::new();
+pub(super) async fn ldap(cx: &Context, config: &Config, area: &str, file: &LdapFile, network_only: bool, found: &mut Told<'_>) {
     let target = server(&file.url, file.start_tls, file.ca_file.as_deref(), file.connect_timeout_seconds);
-    if !reached(cx, area, &target, &mut found).await || network_only {
-        return found;
+    if !reached(cx, area, &target, found).await || network_only {
+        return;
     }
     let settings = match ldap_connection(file, &config.secrets) {
         Ok(settings) => Arc::new(settings),
         Err(error) => {
             found.push(Finding::fail(area, "sign-in", error.to_string(), "see the secrets above"));
-            return found;
+            return;
         }
     };
-    found.push(match first_suffix(cx, settings).await {
+    found.push(match in_time(first_suffix(cx, settings)).await {
         Ok(_) => Finding::ok(area, "sign-in", format!("'{}' is let in", file.bind_name)),
         Err(error) => refused(area, &error),
     });
-    found
 }
 
-pub(super) fn ldif(config: &Config, area: &str, file: &LdifFile) -> Vec<Finding> {
-    let path = in_folder(config, &file.path);
-    let finding = match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => std::fs::read_dir(&path).map(|_| "a folder that can be read".to_owned()),
-        Ok(metadata) => std::fs::File::open(&path).map(|_| format!("a file of {} octets that can be read", metadata.len())),
-        Err(error) => Err(error),
+pub(super) fn ldif(area: &str, file: &LdifFile) -> Vec<Finding> {
+    let look = |key: &str, path: &Path| {
+        let finding = match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => std::fs::read_dir(path).map(|_| "a folder that can be read".to_owned()),
+            // What does not open must not be opened.
+            Ok(metadata) => match file_kind(&metadata) {
+                Some(kind) => Err(std::io::Error::other(format!("it is {kind} and no regular file"))),
+                None => std::fs::File::open(path).map(|_| format!("a file of {} octets that can be read", metadata.len())),
+            },
+            Err(error) => Err(error),
+        };
+        match finding {
+            Ok(evidence) => Finding::ok(area, path.display().to_string(), evidence),
+            Err(error) => {
+                Finding::fail(area, path.display().to_string(), error.to_string(), format!("put the file there, or correct `{key}`"))
+            }
+        }
     };
-    vec![match finding {
-        Ok(evidence) => Finding::ok(area, path.display().to_string(), evidence),
-        Err(error) => Finding::fail(area, path.display().to_string(), error.to_string(), "put the file there, or correct `path`"),
-    }]
+    let files = [("path", Some(&file.path)), ("changes", file.changes.as_ref())];
+    files.into_iter().filter_map(|(key, path)| path.map(|path| look(key, path))).collect()
 }
 
 #[cfg(test)]

@@ -72,12 +72,12 @@ pub(super) fn store(cx: &Context, service: &Service) -> Vec<Finding> {
             counted(facts.connectors.len() as u64, "connector", "connectors")
         ),
     ));
-    for connector in facts.connectors.iter().filter(|connector| connector.errors > 0) {
-        let evidence = counted(connector.errors, "object has a problem", "objects have problems");
-        found.push(Finding::warn(&connector.name, "objects", evidence, "`syncline errors` lists them, each with its remedy"));
-    }
     // Runs that ended badly, deletes that wait, another installation: what is looked at elsewhere here is told there alone.
     if let Ok(status) = service.status(cx, false) {
+        for connector in status.connectors.iter().filter(|connector| connector.errors > 0) {
+            let evidence = counted(connector.errors, "object or entry has a problem", "objects and entries have problems");
+            found.push(Finding::warn(&connector.name, "objects", evidence, "`syncline errors` lists them, each with its remedy"));
+        }
         let elsewhere = ["errors", "rule lint", "scheduler", "phs doctor", "export --what-if"];
         let told = status.attention.iter().filter(|found| !elsewhere.iter().any(|part| found.command.contains(part)));
         found.extend(told.map(|told| Finding::warn("status", "what needs somebody", told.what.clone(), format!("`{}`", told.command))));

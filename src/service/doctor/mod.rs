@@ -8,11 +8,12 @@ mod tenants;
 use super::secrets::secret_lines;
 use super::{PasswordDiagnosis, Service, ServiceError};
 use crate::config::{Config, ConnectorSettings};
-use crate::connector::{CertificateFacts, ReachTarget, Stage, Unreached, reach};
+use crate::connector::{CertificateFacts, ConnectorError, ConnectorErrorKind, ReachTarget, Stage, Unreached, reach};
 use crate::context::Context;
 use crate::model::{Timestamp, counted};
 use serde::Serialize;
-use std::path::Path;
+use std::future::Future;
+use std::time::Duration;
 
 /// How well something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -80,7 +81,32 @@ pub fn unreadable(error: &ServiceError) -> Vec<Finding> {
     }
 }
 
-/// Looks at everything, or at what can be reached only. `service`: the store with its rules, or why it cannot be opened.
+/// Where findings go, one after the other, as soon as they are known.
+struct Told<'a>(&'a mut dyn FnMut(Finding));
+
+impl Told<'_> {
+    fn push(&mut self, finding: Finding) {
+        (self.0)(finding);
+    }
+
+    fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        findings.into_iter().for_each(|finding| self.push(finding));
+    }
+}
+
+/// The longest wait for one check. Whoever takes a connection and says nothing is no reason to look at nothing else.
+const LONGEST_CHECK: Duration = Duration::from_secs(30);
+
+/// What a server answers, or that it does not.
+pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, ConnectorError>>) -> Result<T, ConnectorError> {
+    tokio::time::timeout(LONGEST_CHECK, asked).await.unwrap_or_else(|_| {
+        let message = format!("the connection is taken, and nothing was answered within {} s", LONGEST_CHECK.as_secs());
+        Err(ConnectorError::new(ConnectorErrorKind::Dropped, message))
+    })
+}
+
+/// Looks at everything, or at what can be reached only, and tells what is found as it is found. `service`: the store with its
+/// rules, or why it cannot be opened.
 ///
 /// # Errors
 /// When the system gives no threads for connections.
@@ -89,9 +115,10 @@ pub fn examine(
     config: &Config,
     service: Result<&Service, &ServiceError>,
     network_only: bool,
-) -> Result<Vec<Finding>, ServiceError> {
+    tell: &mut dyn FnMut(Finding),
+) -> Result<(), ServiceError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ServiceError::no_threads)?;
-    let mut found = Vec::new();
+    let mut found = Told(tell);
     if !network_only {
         let connectors = counted(config.connectors.len() as u64, "connector", "connectors");
         found.push(Finding::ok("configuration", "all of it", format!("it can be read, with {connectors}")));
@@ -100,18 +127,20 @@ pub fn examine(
     }
     for connector in &config.connectors {
         let name = connector.name.as_str();
-        found.extend(match &connector.settings {
-            ConnectorSettings::Ad(file) => runtime.block_on(directories::active_directory(cx, config, connector, file, network_only)),
-            ConnectorSettings::Ldap(file) => runtime.block_on(directories::ldap(cx, config, name, file, network_only)),
-            ConnectorSettings::Ldif(file) if !network_only => directories::ldif(config, name, file),
-            ConnectorSettings::Entra(file) if !file.is_embedded() => {
-                runtime.block_on(tenants::elsewhere(cx, config, connector, file, network_only))
+        match &connector.settings {
+            ConnectorSettings::Ad(file) => {
+                runtime.block_on(directories::active_directory(cx, config, connector, file, network_only, &mut found));
             }
-            ConnectorSettings::Ldif(_) | ConnectorSettings::Entra(_) => Vec::new(),
-        });
+            ConnectorSettings::Ldap(file) => runtime.block_on(directories::ldap(cx, config, name, file, network_only, &mut found)),
+            ConnectorSettings::Ldif(file) if !network_only => found.extend(directories::ldif(name, file)),
+            ConnectorSettings::Entra(file) if !file.is_embedded() => {
+                runtime.block_on(tenants::elsewhere(cx, config, connector, file, network_only, &mut found));
+            }
+            ConnectorSettings::Ldif(_) | ConnectorSettings::Entra(_) => {}
+        }
     }
     if network_only {
-        return Ok(found);
+        return Ok(());
     }
     match service {
         Ok(service) => {
@@ -139,7 +168,7 @@ pub fn examine(
             ));
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn secrets(config: &Config) -> Vec<Finding> {
@@ -162,7 +191,7 @@ const EXPIRES_SOON: i64 = 30;
 const DAY: i64 = 86_400_000_000;
 
 /// Reaches a server: a finding for every step. True when it was reached.
-async fn reached(cx: &Context, area: &str, target: &ReachTarget, found: &mut Vec<Finding>) -> bool {
+async fn reached(cx: &Context, area: &str, target: &ReachTarget, found: &mut Told<'_>) -> bool {
     let url = &target.url;
     match reach(cx, target).await {
         Ok(reached) => {
@@ -222,14 +251,16 @@ fn clock(area: &str, whose: &str, ahead: i64) -> Finding {
     }
 }
 
-/// A file or folder of the configuration, relative to it.
-fn in_folder(config: &Config, path: &Path) -> std::path::PathBuf {
-    config.folder.join(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_says_nothing_is_not_waited_for_without_end() {
+        let silent = in_time(std::future::pending::<Result<(), ConnectorError>>()).await;
+        assert!(silent.is_err_and(|error| error.message.contains("nothing was answered within 30 s")));
+        assert!(in_time(async { Ok(7) }).await.is_ok_and(|answer| answer == 7));
+    }
 
     #[test]
     fn clocks_are_judged_by_what_breaks() {

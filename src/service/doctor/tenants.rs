@@ -1,6 +1,6 @@
 //! Tenants: whether they are reached, let us in, and have switched on what is configured here.
 
-use super::{Finding, FindingLevel, clock, reached};
+use super::{Finding, FindingLevel, Told, clock, in_time, reached};
 use crate::config::{Config, ConnectorConfig, ConnectorSettings, EntraFile, SecretOrigin, SignIn, proxy_variable};
 use crate::connector::entra::{DirectoryQuota, LOGIN_URL, PROVISIONING_URL, SyncRights, TenantSurvey, survey};
 use crate::connector::{ConnectorErrorKind, PasswordFeatures, ReachTarget};
@@ -18,40 +18,41 @@ pub(super) async fn elsewhere(
     connector: &ConnectorConfig,
     file: &EntraFile,
     network_only: bool,
-) -> Vec<Finding> {
+    found: &mut Told<'_>,
+) {
     let area = connector.name.as_str();
-    let mut found = Vec::new();
     // Behind a proxy this machine reaches nothing by itself, and need not.
     let proxy = proxy_variable();
     found.extend(proxy.map(|name| Finding::ok(area, "proxy", format!("requests go by the one that {name} names"))));
-    let mut there = true;
+    let (mut there, mut reachable) = (true, Vec::new());
     for (given, usual) in [(&file.login_url, LOGIN_URL), (&file.provisioning_url, PROVISIONING_URL)] {
         let url = given.clone().unwrap_or_else(|| usual.to_owned());
         let target = ReachTarget { url, start_tls: false, ca_file: file.ca_file.clone(), patience: PATIENCE };
-        there &= reached(cx, area, &target, &mut found).await;
+        there &= reached(cx, area, &target, &mut Told(&mut |finding| reachable.push(finding))).await;
     }
     if let Some(name) = proxy.filter(|_| !there) {
-        for finding in found.iter_mut().filter(|finding| finding.level == FindingLevel::Fail) {
+        for finding in reachable.iter_mut().filter(|finding| finding.level == FindingLevel::Fail) {
             finding.level = FindingLevel::Warn;
             finding.remedy = Some(format!("nothing, if the proxy of {name} reaches it; signing in tells"));
         }
     }
+    found.extend(reachable);
     if network_only || (!there && proxy.is_none()) {
-        return found;
+        return;
     }
     if file.sign_in == SignIn::DeviceCode && config.secrets.origin(&refresh_name(&connector.name)) == SecretOrigin::Nowhere {
         let remedy = "the next cycle shows a code; a person types it into a browser, once";
         found.push(Finding::warn(area, "sign-in", "nobody has signed in yet", remedy));
-        return found;
+        return;
     }
     let settings = match settings(connector, file, None, &config.secrets) {
         Ok(settings) => settings,
         Err(error) => {
             found.push(Finding::fail(area, "sign-in", error.to_string(), "see the secrets above"));
-            return found;
+            return;
         }
     };
-    match survey(cx, settings).await {
+    match in_time(survey(cx, settings)).await {
         Ok(tenant) => {
             found.push(Finding::ok(area, "sign-in", format!("'{}' ({}) lets us in", tenant.name, tenant.id)));
             found.extend(tenant.clock_ahead.map(|ahead| clock(area, "clock of the tenant", ahead)));
@@ -71,7 +72,6 @@ pub(super) async fn elsewhere(
             found.push(Finding::fail(area, "sign-in", error.message, remedy));
         }
     }
-    found
 }
 
 /// Embedded tenants run with the service that has the store.
