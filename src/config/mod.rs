@@ -158,9 +158,12 @@ impl GuardTable {
         let either = |wanted| self.first_export == wanted || other.first_export == wanted;
         // Without a share it is half (specification: sync engine, section 5.5).
         let share = |table: &Self| table.max_delete_percent.unwrap_or(50);
+        // Limits that are switched off are none.
+        let limits = || [self, other].into_iter().filter(|table| table.delete_threshold);
         Self {
-            max_deletes: self.max_deletes.min(other.max_deletes),
-            max_delete_percent: if share(other) < share(self) { other.max_delete_percent } else { self.max_delete_percent },
+            delete_threshold: self.delete_threshold || other.delete_threshold,
+            max_deletes: limits().map(|table| table.max_deletes).min().unwrap_or(self.max_deletes),
+            max_delete_percent: limits().min_by_key(|table| share(table)).unwrap_or(self).max_delete_percent,
             staging: self.staging || other.staging,
             first_export: if either(FirstExport::Approved) { FirstExport::Approved } else { FirstExport::Free },
             shrink_percent: self.shrink_percent.min(other.shrink_percent),
@@ -180,7 +183,14 @@ impl GuardTable {
 
     /// Guards that hold nothing.
     fn loosest() -> Self {
-        Self { max_deletes: u64::MAX, max_delete_percent: Some(100), staging: false, first_export: FirstExport::Free, shrink_percent: 100 }
+        Self {
+            delete_threshold: false,
+            max_deletes: u64::MAX,
+            max_delete_percent: Some(100),
+            staging: false,
+            first_export: FirstExport::Free,
+            shrink_percent: 100,
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl Service {
     /// True when a directory has told of itself in an earlier run.
     pub(super) fn knows_parameters(&self, name: &str) -> Result<bool, ServiceError> {
         let snapshot = self.store.snapshot()?;
-        let known = self.connectors.iter().find(|(_, known)| *known == name).map(|(id, _)| snapshot.state(*id, KEPT)).transpose()?;
+        let known = self.connectors.iter().find(|(_, known)| *known == name).map(|(id, _)| snapshot.state(*id, PARAMETERS)).transpose()?;
         Ok(known.flatten().is_some())
     }
 
