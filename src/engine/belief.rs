@@ -127,15 +127,13 @@ fn outlives(name: &str, doubt: Doubt) -> bool {
         BELIEF_NAME | NAME | REMOVED => true,
         // What a person decided about another installation is about a tenant.
         STANDING => doubt != Doubt::AnotherTenant,
-        // The same target, to which the same was sent.
-        EXPORTED | APPROVED | TERMS => doubt < Doubt::AnotherTenant,
-        // What a directory says of itself rarely changes, and rules need it also when it cannot be asked.
-        PARAMETERS | EXTENSIONS | SCHEMA => doubt < Doubt::AnotherTenant,
         // Hashes are as old as the objects that they are about.
         EPOCH => doubt == Doubt::Restored,
+        // The same target, to which the same was sent; what a directory says of itself rarely changes, and rules need it also when
+        // it cannot be asked.
+        EXPORTED | APPROVED | TERMS | PARAMETERS | EXTENSIONS | SCHEMA => doubt < Doubt::AnotherTenant,
         // Changes since an earlier place of the same directory are told again; whether the agent may send is another question.
-        _ if name.starts_with(PASSWORDS) => doubt < Doubt::AnotherTenant,
-        _ => false,
+        _ => name.starts_with(PASSWORDS) && doubt < Doubt::AnotherTenant,
     }
 }
 
