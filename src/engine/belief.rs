@@ -1,6 +1,7 @@
 //! What is believed of a connector beside its objects: where to read on, what was read and evaluated with which rules, what
 //! was agreed about exports. It has one way to be distrusted, whatever the reason is, so that nobody forgets half of it.
 
+use super::containers::CONTAINERS;
 use super::export::{APPROVED, EXPORTED, REMOVALS, TERMS};
 use super::import::EPOCH;
 use crate::model::ConnectorId;
@@ -127,15 +128,13 @@ fn outlives(name: &str, doubt: Doubt) -> bool {
         BELIEF_NAME | NAME | REMOVED => true,
         // What a person decided about another installation is about a tenant.
         STANDING => doubt != Doubt::AnotherTenant,
-        // The same target, to which the same was sent.
-        EXPORTED | APPROVED | TERMS | REMOVALS => doubt < Doubt::AnotherTenant,
-        // What a directory says of itself rarely changes, and rules need it also when it cannot be asked.
-        PARAMETERS | EXTENSIONS | SCHEMA => doubt < Doubt::AnotherTenant,
         // Hashes are as old as the objects that they are about.
         EPOCH => doubt == Doubt::Restored,
+        // The same target, to which the same was sent; what a directory says of itself rarely changes, and rules need it also when
+        // it cannot be asked.
+        EXPORTED | APPROVED | TERMS | REMOVALS | PARAMETERS | EXTENSIONS | SCHEMA | CONTAINERS => doubt < Doubt::AnotherTenant,
         // Changes since an earlier place of the same directory are told again; whether the agent may send is another question.
-        _ if name.starts_with(PASSWORDS) => doubt < Doubt::AnotherTenant,
-        _ => false,
+        _ => name.starts_with(PASSWORDS) && doubt < Doubt::AnotherTenant,
     }
 }
 

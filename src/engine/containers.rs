@@ -12,14 +12,15 @@ use crate::store::{Kept, KeptState};
 
 /// The result of an import that was stopped by a renamed container.
 pub(super) const RENAMED_CONTAINER: &str = "stopped-renamed-container";
-/// The keys of the containers that the configuration names.
-const CONTAINERS: KeptState<Vec<KeptContainer>> = KeptState::new("selected-containers");
+/// Under this name a connector keeps the keys of the containers that its configuration names.
+pub(super) const CONTAINERS: &str = "selected-containers";
+const KEPT: KeptState<Vec<KeptContainer>> = KeptState::new(CONTAINERS);
 
 impl Engine<'_> {
     /// Refuses to read by names that containers have no more; keeps the keys of those that are seen for the first time.
     pub(super) fn look_at_containers(&self, id: ConnectorId, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         let connector = self.connector(id)?;
-        let before = match CONTAINERS.read(&self.store.snapshot()?, id)? {
+        let before = match KEPT.read(&self.store.snapshot()?, id)? {
             Kept::Here(before) => before,
             Kept::Nothing => Vec::new(),
             Kept::Unreadable(reason) => {
@@ -38,7 +39,7 @@ impl Engine<'_> {
         }
         let after: Vec<KeptContainer> = places.iter().filter_map(|place| kept(place, &before)).collect();
         if after != before {
-            CONTAINERS.update(self.store, id, |_| (if after.is_empty() { Kept::Nothing } else { Kept::Here(after) }, ()))?;
+            KEPT.update(self.store, id, |_| (if after.is_empty() { Kept::Nothing } else { Kept::Here(after) }, ()))?;
         }
         Ok(())
     }

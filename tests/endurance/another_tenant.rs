@@ -28,6 +28,8 @@ fn a_rehearsal_says_nothing_about_the_real_tenant() {
     let file = world.connector_file("90-");
     let real = std::fs::read_to_string(&file).unwrap();
     world.set_first_export("approved");
+    // Its switch is on before anybody comes: nothing but what is forgotten has passwords sent again.
+    world.put("/features", &serde_json::json!({"set": {"passwordSyncEnabled": true}}));
     std::fs::write(&file, EMBEDDED).unwrap();
     world.json(0, &["phs", "enable"]);
     let rehearsed = world.cycle(0, &["--initial"]);
