@@ -197,6 +197,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_machine_does_not_give_is_no_wrong_call() {
+        let error = CommandError::from(ServiceError::Environment("this machine gives no random numbers".to_owned()));
+        assert_eq!((error.kind, error.exit.code()), ("environment", 4));
+    }
+
+    #[test]
     fn results_have_the_documented_exit_codes() {
         for (result, code) in [
             ("success", 0),
