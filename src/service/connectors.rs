@@ -64,8 +64,8 @@ pub(super) fn number(config: &Config, snapshot: &Snapshot) -> Result<(BTreeMap<C
         if snapshot.state(id, REMOVED)?.is_some() {
             changes.states.push((id, REMOVED.to_owned(), None));
             // Removed by a release that went on believing.
-            if Belief::of(&snapshot, id)?.doubt != Some(Doubt::Removed) {
-                Belief::distrust(&snapshot, id, Doubt::Removed, &mut changes)?;
+            if Belief::of(snapshot, id)?.doubt != Some(Doubt::Removed) {
+                Belief::distrust(snapshot, id, Doubt::Removed, &mut changes)?;
             }
         }
         connectors.insert(id, connector.name.clone());

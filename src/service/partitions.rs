@@ -405,9 +405,7 @@ impl Service {
         for link in snapshot.mv_links(mv)? {
             if targets.contains(&link.connector()) {
                 held = true;
-            } else if link.connector() != id {
-                return Ok(false);
-            } else if snapshot.cs_object(link)?.is_some_and(|object| stays(&object)) {
+            } else if link.connector() != id || snapshot.cs_object(link)?.is_some_and(|object| stays(&object)) {
                 return Ok(false);
             }
         }

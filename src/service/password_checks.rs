@@ -108,13 +108,14 @@ async fn source_checks(cx: &Context, config: &Config, names: &Arc<Names>) -> Vec
         let remedy = format!("`syncline phs enable {area}` switches it on");
         checks.push(PasswordDiagnosis::new(area, "switch", enabled, evidence, &remedy));
         match password_source(connector, &config.secrets, names) {
-            Ok(reader) => match tokio::time::timeout(LONGEST_DIAGNOSIS, reader.diagnose(cx)).await {
-                Ok(found) => checks.extend(found.into_iter().map(|check| PasswordDiagnosis::of(area, check))),
-                Err(_) => {
+            Ok(reader) => {
+                if let Ok(found) = tokio::time::timeout(LONGEST_DIAGNOSIS, reader.diagnose(cx)).await {
+                    checks.extend(found.into_iter().map(|check| PasswordDiagnosis::of(area, check)));
+                } else {
                     let evidence = format!("the directory did not answer everything within {} s", LONGEST_DIAGNOSIS.as_secs());
                     checks.push(PasswordDiagnosis::new(area, "reading", false, evidence, "see that its domain controllers are well"));
                 }
-            },
+            }
             Err(error) => checks.push(unusable(area, "configuration", &error)),
         }
     }

@@ -172,6 +172,9 @@ where
     Ok(())
 }
 
+/// A row of an index of join values: what is to be there, and what is not.
+type JoinRow = ((u16, u64, u64), Option<()>);
+
 /// Rows of indexes that follow from objects, collected before any index is touched.
 #[derive(Default)]
 struct Follow {
@@ -180,8 +183,8 @@ struct Follow {
     mv_links: Vec<((u64, u16), Claim)>,
     links: Vec<(u64, Option<LinkRow>)>,
     queue: Vec<((u8, u64), Option<()>)>,
-    cs_join: Vec<((u16, u64, u64), Option<()>)>,
-    mv_join: Vec<((u16, u64, u64), Option<()>)>,
+    cs_join: Vec<JoinRow>,
+    mv_join: Vec<JoinRow>,
     blobs: HashMap<Blob, i64>,
     spaces: BTreeMap<u16, Space>,
 }
@@ -826,7 +829,7 @@ fn changed_join_keys<'v>(
     attributes: &[AttrId],
     seed: u64,
     id: u64,
-    rows: &mut Vec<((u16, u64, u64), Option<()>)>,
+    rows: &mut Vec<JoinRow>,
 ) -> Result<(), Flaw> {
     if attributes.is_empty() {
         return Ok(());

@@ -43,7 +43,7 @@ pub(super) async fn active_directory(
             return;
         }
     };
-    match in_time(survey(cx, Arc::clone(&settings))).await {
+    match in_time(Box::pin(survey(cx, Arc::clone(&settings)))).await {
         Ok(domain) => {
             found.push(Finding::ok(area, "sign-in", format!("'{}' is let in", file.bind_name)));
             found.extend(domain.clock_ahead.map(|ahead| clock(area, "clock of the domain controller", ahead)));
@@ -55,7 +55,7 @@ pub(super) async fn active_directory(
             return;
         }
     }
-    match in_time(rights::check(cx, settings, &[Feature::Read], None)).await {
+    match in_time(Box::pin(rights::check(cx, settings, &[Feature::Read], None))).await {
         Ok((_, checks)) => {
             // Of those from other forests only the name counts, which everybody may read.
             let counts = |check: &&rights::RightCheck| check.granted == Some(false) && !check.right.contains("foreignSecurityPrincipal");
@@ -130,7 +130,7 @@ pub(super) async fn ldap(cx: &Context, config: &Config, area: &str, file: &LdapF
             return;
         }
     };
-    found.push(match in_time(first_suffix(cx, settings)).await {
+    found.push(match in_time(Box::pin(first_suffix(cx, settings))).await {
         Ok(_) => Finding::ok(area, "sign-in", format!("'{}' is let in", file.bind_name)),
         Err(error) => refused(area, &error),
     });
