@@ -1,5 +1,11 @@
 //! Addresses without what may be a secret of them.
 
+/// True when an address names somebody who signs in: `https://user:password@host`.
+pub(super) fn holds_account(address: &str) -> bool {
+    let behind = address.split_once("://").map_or(address, |(_, behind)| behind);
+    behind.split(['/', '?', '#', '\\']).next().is_some_and(|authority| authority.contains('@'))
+}
+
 /// A text whose addresses keep their host alone: whoever signs in stands before it, and keys stand behind it. What stands between
 /// addresses becomes what `between` makes of it.
 pub(crate) fn mask_addresses(text: &str, between: impl Fn(&str) -> String) -> String {

@@ -1,5 +1,6 @@
 //! `[alerts]`: who is told by mail or webhook of what needs a person.
 
+use super::address::holds_account;
 use super::secrets::CredentialReference;
 use crate::alert::Condition;
 use schemars::JsonSchema;
@@ -79,6 +80,10 @@ impl AlertsTable {
         match &self.webhook {
             Some(webhook) if !(webhook.url.starts_with("https://") || is_local(&webhook.url)) => {
                 Err("[alerts.webhook] url would be called in clear text: write https://".to_owned())
+            }
+            Some(webhook) if holds_account(&webhook.url) => {
+                Err("[alerts.webhook] url holds an account, and everybody may read this file: take an address with a key behind its host"
+                    .to_owned())
             }
             _ => Ok(()),
         }
@@ -166,6 +171,7 @@ mod tests {
             (format!("{mail}to = [\"a@b.example\"]\nuser = \"u\"\npassword = \"p\""), "never written here"),
             ("[webhook]\nurl = \"http://hooks.example/x\"".to_owned(), "clear text"),
             ("[webhook]\nurl = \"http://localhost.example/x\"".to_owned(), "clear text"),
+            ("[webhook]\nurl = \"https://u:p@hooks.example/x\"".to_owned(), "holds an account"),
             ("conditions = [\"weather\"]".to_owned(), "weather"),
         ] {
             let error = read(&wrong).unwrap_err();

@@ -1,5 +1,6 @@
 //! `[scheduler]` and `[service]`: what a running service does by itself, and where it can be reached.
 
+use super::address::holds_account;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,9 @@ impl ServiceTable {
         match &self.traces {
             Some(address) if !(address.starts_with("http://") || address.starts_with("https://")) => {
                 Err(format!("traces = \"{address}\" is no address: write http://host:4318"))
+            }
+            Some(address) if holds_account(address) => {
+                Err("traces holds an account, and everybody may read this file: write http://host:4318, and let the collector trust this machine".to_owned())
             }
             _ => Ok(()),
         }

@@ -61,9 +61,11 @@ pub(super) fn typed(words: &[String]) -> Vec<String> {
     let mut setting = "";
     let mut kept = Vec::with_capacity(words.len());
     for word in words {
-        let own = word.split_once('=').filter(|(name, _)| is_secret(name));
+        // `--set password=…` is two words, or one with another sign of equality.
+        let assigned = word.split_once('=').filter(|(option, _)| option.starts_with("--")).map_or(word.as_str(), |(_, value)| value);
+        let own = assigned.split_once('=').filter(|(name, _)| is_secret(name));
         kept.push(match own {
-            Some((name, _)) => format!("{name}={LEFT_OUT}"),
+            Some((name, _)) => format!("{}{name}={LEFT_OUT}", &word[..word.len() - assigned.len()]),
             None if !word.starts_with("--") && (is_secret(setting) || (is_address(setting) && !word.contains("://"))) => {
                 LEFT_OUT.to_owned()
             }
@@ -147,6 +149,7 @@ mod tests {
                 "connector add ad corp password=hunter2 url=ldaps://u:p@dc1".to_owned(),
                 "connector add ad corp password=(left out) url=ldaps://dc1",
             ),
+            ("connector add ad corp --set=password=hunter2".to_owned(), "connector add ad corp --set=password=(left out)"),
             ("secret set ad-password --secret-file /run/typed".to_owned(), "secret set ad-password --secret-file /run/typed"),
             ("export corp --plan=0123456789abcdef0123456789abcdef".to_owned(), "export corp --plan=0123456789abcdef0123456789abcdef"),
         ] {
