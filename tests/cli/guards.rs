@@ -1,6 +1,6 @@
 //! What stops before anybody is harmed by a mistake in the configuration or a source that cannot be right.
 
-use crate::{assert_code, counted, document, exported, small_world, stderr, with_config};
+use crate::{assert_code, counted, document, exported, small_world, stderr, stdout, with_config};
 use std::fs;
 
 #[test]
@@ -53,9 +53,12 @@ fn what_a_guard_does_not_believe_does_not_count_in_parts() {
     // Not even later, whether somebody synchronizes by hand or only undoes the mistake; nor do strangers in the place of everybody.
     let strangers = many.replace("objectGUID:: A", "objectGUID:: B").replace("objectGUID:: E", "objectGUID:: F");
     assert_ne!(strangers, many);
-    for wrong in [shrunk.join("\n") + "\n", strangers] {
+    for (wrong, said) in [(shrunk.join("\n") + "\n", "nothing was staged as deleted"), (strangers, "is the anchor another one?")] {
         fs::write(&file, wrong).unwrap();
-        assert_code(&with_config(&config, &["cycle", "start"]), 5);
+        let stopped = with_config(&config, &["cycle", "start"]);
+        assert_code(&stopped, 5);
+        let told = stdout(&stopped) + &stderr(&stopped);
+        assert!(told.contains(said) && !told.contains("transient-"), "{told}");
         assert_code(&with_config(&config, &["run", "start", "corp.example", "delta-sync"]), 0);
         let waiting = &document(&with_config(&config, &["--json", "export", "--what-if"]))["targets"][0];
         assert_eq!((&waiting["adds"], &waiting["updates"], &waiting["deletes"]), (&0.into(), &0.into(), &0.into()), "{waiting:#}");

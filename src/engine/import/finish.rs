@@ -23,6 +23,8 @@ const NAMED: usize = 20;
 #[derive(Default)]
 struct Missing {
     count: u64,
+    /// How many of them have lost their names to others in this import.
+    displaced: u64,
     /// Some of them, by name.
     sample: Vec<Box<str>>,
     by_type: BTreeMap<ObjectType, MissingOfType>,
@@ -35,15 +37,19 @@ struct MissingOfType {
 }
 
 impl Missing {
-    fn add(&mut self, object: CsObject) {
+    fn add(&mut self, mut object: CsObject) {
+        self.displaced += u64::from(object.transient);
+        // A temporary name says nothing to people, and goes with what the import staged.
+        let own = object.stage_mut(Stage::PendingImport).rename.take();
+        let name = own.filter(|_| object.transient).unwrap_or(object.dn);
         let of_type = self.by_type.entry(object.object_type).or_default();
         self.count += 1;
         of_type.count += 1;
         if of_type.sample.len() < SAMPLED {
-            of_type.sample.push(object.dn.clone());
+            of_type.sample.push(name.clone());
         }
         if self.sample.len() < SAMPLED {
-            self.sample.push(object.dn);
+            self.sample.push(name);
         }
     }
 }
@@ -219,8 +225,13 @@ impl Import<'_> {
             None => return Ok(()),
         };
         let name = &self.options.name;
+        let taken = match missing.displaced {
+            0 => "",
+            _ if missing.displaced == missing.count => " (others with other keys have all of their names: is the anchor another one?)",
+            _ => " (others with other keys have some of their names)",
+        };
         let message = format!(
-            "{what} of '{name}', among them {}; nothing was staged as deleted, and whatever else the import had staged was taken back. Look at the account's \
+            "{what} of '{name}'{taken}, among them {}; nothing was staged as deleted, and whatever else the import had staged was taken back. Look at the account's \
              rights, the base and the filters, and at one of them: `syncline object explain '{}'`. If they are really gone, allow it once with \
              `syncline run start '{name}' full-import --allow-shrink`",
             sample.join("; "),
