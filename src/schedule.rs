@@ -387,7 +387,7 @@ mod tests {
         let mut memory = ran(0);
         // Cycles went on and none of them succeeded.
         memory.begin_cycle(at(week - 10));
-        memory.end_cycle(at(week - 9), CycleEnd::Whole { initial: false, reached: Reached::Nothing, all_read: false });
+        memory.end_cycle(at(week - 9), whole(Reached::Nothing));
         assert_eq!(schedule.next(&memory, at(week)), Some((at(week + 20), Due::Cycle { initial: true, reason: CycleReason::TooOld })));
         // Somebody who says delta gets it.
         memory.next_cycle = Policy::Delta;

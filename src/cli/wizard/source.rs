@@ -314,7 +314,8 @@ impl Wizard<'_> {
                 self.wrong(ANSWERS_TO_EMPTY, arguments.bind_name.as_ref().map(|_| "--bind-name"))?;
                 continue;
             }
-            if refused.as_ref().is_some_and(|refused| refused.expose_secret() == name) {
+            let typed = arguments.bind_name.is_none() && again.is_none() && known.as_ref() != Some(&name);
+            if typed && refused.as_ref().is_some_and(|refused| refused.expose_secret() == name) {
                 self.wrong("this is the password that was just typed; the account's name is asked for here", None)?;
                 continue;
             }
