@@ -219,7 +219,9 @@ fn an_included_container(active_directory: bool) {
     let (give, take) = (format!("`syncline partition include 'A' '{new}'`"), format!("`syncline partition exclude 'A' '{old}'`"));
     trial.stops(&old, &new, &[&give, &take]);
     for list in [&mut trial.selection.include, &mut trial.selection.exclude] {
-        list.iter_mut().for_each(|name| *name = name.replace(&old, &new));
+        for name in list.iter_mut() {
+            *name = name.replace(&old, &new);
+        }
     }
     trial.runs(Profile::DeltaImport);
     assert_eq!(trial.people(), names(&[format!("CN=p0,{new}"), format!("CN=p2,OU=Kept,OU=Secret,{new}")]));
