@@ -100,13 +100,13 @@ fn world_of_changes() -> tempfile::TempDir {
     let world = small_world();
     let config = world.path().join("config");
     let file = config.join("connectors/10-corp.example.toml");
-    let text = fs::read_to_string(&file).unwrap();
+    let text = fs::read_to_string(&file).expect("a file");
     let changes = world.path().join("changes.ldif");
-    fs::write(&changes, "").unwrap();
+    fs::write(&changes, "").expect("it can be written");
     let path = format!("changes = \"{}\"\npath = ", changes.display());
     let changed = text.replace("path = ", &path);
     assert_ne!(changed, text);
-    fs::write(&file, changed).unwrap();
+    fs::write(&file, changed).expect("it can be written");
     let cycle = with_config(&config, &["--json", "cycle", "start", "--initial"]);
     assert_code(&cycle, 0);
     assert_eq!(counted(&document(&cycle), "export-add"), 5);
@@ -117,14 +117,14 @@ fn world_of_changes() -> tempfile::TempDir {
 
 /// What a cycle ran on a connector, in its order: the steps as they were done.
 fn profiles(cycle: &Value, connector: &str) -> Vec<String> {
-    let runs = cycle["runs"].as_array().unwrap().iter().filter(|run| run["connector"] == connector);
-    let steps = runs.flat_map(|run| run["steps"].as_array().unwrap());
+    let runs = cycle["runs"].as_array().expect("runs").iter().filter(|run| run["connector"] == connector);
+    let steps = runs.flat_map(|run| run["steps"].as_array().expect("steps"));
     steps.map(|step| step["kind"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// People of the metaverse.
 fn people(config: &Path) -> usize {
-    document(&with_config(config, &["--json", "mv", "search", "--limit", "100"]))["objects"].as_array().unwrap().len()
+    document(&with_config(config, &["--json", "mv", "search", "--limit", "100"]))["objects"].as_array().expect("objects").len()
 }
 
 #[test]

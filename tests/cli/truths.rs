@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A person of the small world's directory, as a record of changes or of all entries.
@@ -187,19 +187,15 @@ fn doctor_does_not_wait_without_end() {
     let places = ["--login-url", &url, "--provisioning-url", &url, "--client-secret-file", secret.to_str().unwrap()];
     let source = ["--source", "ldif", "--path", people.to_str().unwrap(), "--domain", "corp.example"];
     assert_code(&with_config(&config, &[&["init"], &source[..], &entra, &places].concat()), 0);
-    let begun = Instant::now();
     let program = assert_cmd::cargo::cargo_bin("syncline");
     let mut child =
         Command::new(program).arg("--config").arg(&config).arg("doctor").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut lines = Vec::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        lines.push((begun.elapsed(), line.unwrap()));
-    }
-    let text: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
-    assert_eq!(child.wait().unwrap().code(), Some(2), "{text:#?}");
-    let at = |words: &str| lines.iter().find(|(_, line)| line.contains(words)).unwrap_or_else(|| panic!("no {words}: {text:#?}")).0;
-    let (first, silent) = (at("people.ldif"), at("nothing was answered within 30 s"));
-    assert!(silent - first > Duration::from_secs(20) && silent < Duration::from_mins(2), "{lines:#?}");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.expect("text"));
+    assert!(lines.any(|line| line.contains("people.ldif")));
+    assert!(child.try_wait().unwrap().is_none(), "it goes on to the tenant");
+    let rest: Vec<String> = lines.collect();
+    assert!(rest.iter().any(|line| line.contains("nothing was answered within 30 s")), "{rest:#?}");
+    assert_eq!(child.wait().unwrap().code(), Some(2), "{rest:#?}");
 }
 
 #[test]
