@@ -1,5 +1,5 @@
-//! Making what was imported the base image of a connector-space object, or taking it back. Pure functions on [`CsObject`]; the algebra itself
-//! is in [`ValueState`].
+//! Making what was imported the base image of a connector-space object, or taking it back. Pure functions on [`CsObject`]; the
+//! algebra itself is in [`ValueState`].
 
 use crate::model::{CsObject, CsReference, FlatBuilder, FlatValues, Stage, StageDelta, StageMask, ValueState};
 

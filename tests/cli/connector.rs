@@ -3,7 +3,7 @@
 use crate::{assert_code, counted, document, exported, small_world, stderr, stdout, with_config};
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn without_its_file_a_connector_loses_nobody() {
@@ -122,6 +122,15 @@ fn profiles(cycle: &Value, connector: &str) -> Vec<String> {
     steps.map(|step| step["kind"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// Removes the source; gives its file, for its return.
+fn removed(config: &Path) -> (PathBuf, String) {
+    let file = config.join("connectors/10-corp.example.toml");
+    let text = fs::read_to_string(&file).expect("a file");
+    fs::remove_file(&file).expect("it can be removed");
+    assert_code(&with_config(config, &["connector", "remove", "corp.example"]), 0);
+    (file, text)
+}
+
 /// People of the metaverse.
 fn people(config: &Path) -> usize {
     document(&with_config(config, &["--json", "mv", "search", "--limit", "100"]))["objects"].as_array().expect("objects").len()
@@ -132,10 +141,7 @@ fn a_removed_connector_that_comes_back_at_once_deletes_nobody() {
     let world = world_of_changes();
     let config = world.path().join("config");
     let before = people(&config);
-    let file = config.join("connectors/10-corp.example.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::remove_file(&file).unwrap();
-    assert_code(&with_config(&config, &["connector", "remove", "corp.example"]), 0);
+    let (file, text) = removed(&config);
     fs::write(&file, &text).unwrap();
 
     // Its directory is away: what is staged as gone goes nowhere, neither by a cycle nor by hand.
@@ -166,10 +172,7 @@ fn a_removed_connector_that_comes_back_at_once_deletes_nobody() {
 fn a_removed_connector_that_comes_back_to_half_a_directory_is_not_believed() {
     let world = world_of_changes();
     let config = world.path().join("config");
-    let file = config.join("connectors/10-corp.example.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::remove_file(&file).unwrap();
-    assert_code(&with_config(&config, &["connector", "remove", "corp.example"]), 0);
+    let (file, text) = removed(&config);
     fs::write(&file, &text).unwrap();
     let people_file = world.path().join("people.ldif");
     let directory = fs::read_to_string(&people_file).unwrap();
@@ -186,10 +189,7 @@ fn a_removed_connector_that_comes_back_later_is_read_as_a_whole() {
     let world = world_of_changes();
     let config = world.path().join("config");
     let before = people(&config);
-    let file = config.join("connectors/10-corp.example.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::remove_file(&file).unwrap();
-    assert_code(&with_config(&config, &["connector", "remove", "corp.example"]), 0);
+    let (file, text) = removed(&config);
     assert_code(&with_config(&config, &["cycle", "start"]), 1);
     assert_eq!(allow_deletes(&config), 5);
     fs::write(&file, &text).unwrap();

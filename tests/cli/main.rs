@@ -87,6 +87,13 @@ fn exported(document: &Value) -> u64 {
 /// The directory of the tests: three people of whom one is disabled, one group with two of them, one contact.
 const PEOPLE: &str = include_str!("people.ldif");
 
+/// Ada's department becomes another one.
+fn ada_changes(world: &Path) {
+    let people = world.join("people.ldif");
+    let text = std::fs::read_to_string(&people).expect("text").replace("department: Engines", "department: Looms");
+    std::fs::write(&people, text).expect("the folder can be written");
+}
+
 /// Takes Ada and Emil out of the directory of a small world. Gives it as it was.
 fn two_people_leave(world: &Path) -> String {
     let people = world.join("people.ldif");

@@ -121,9 +121,7 @@ fn everything_of_one_object_goes_into_one_file() {
     let world = small_world();
     let config = world.path().join("config");
     assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
-    let people = world.path().join("people.ldif");
-    let text = fs::read_to_string(&people).expect("text").replace("department: Engines", "department: Looms");
-    fs::write(&people, text).expect("written");
+    crate::ada_changes(world.path());
     assert_code(&with_config(&config, &["run", "start", "corp.example", "delta-import"]), 0);
     let file = world.path().join("ada.json");
     let path = file.to_str().expect("a plain path");

@@ -42,9 +42,7 @@ fn what_runs_did_to_an_object_is_listed_the_newest_first() {
     let world = small_world();
     let config = world.path().join("config");
     assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
-    let people = world.path().join("people.ldif");
-    let text = fs::read_to_string(&people).expect("text").replace("department: Engines", "department: Looms");
-    fs::write(&people, text).expect("written");
+    crate::ada_changes(world.path());
     assert_code(&with_config(&config, &["cycle", "start"]), 0);
     let log = document(&with_config(&config, &["--json", "cs", "log", "corp.example:ada@corp.example"]));
     let entries = log["entries"].as_array().expect("entries").clone();
@@ -81,9 +79,7 @@ fn a_target_is_forgotten_on_request_and_found_again_as_it_is() {
     // A change and a delete wait, and the group without whom is deleted.
     assert_code(&with_config(&config, &["mode", "staging"]), 0);
     people_without(world.path(), "emil");
-    let people = world.path().join("people.ldif");
-    let text = fs::read_to_string(&people).expect("text").replace("department: Engines", "department: Looms");
-    fs::write(&people, text).expect("written");
+    crate::ada_changes(world.path());
     assert_code(&with_config(&config, &["cycle", "start"]), 0);
     let what_if = || document(&with_config(&config, &["--json", "export", "--what-if"]));
     let waiting = what_if();

@@ -1,35 +1,24 @@
 //! Containers of the selection that are renamed in real directories (Samba, slapd): nothing is read by names that they have
 //! no more, nobody comes in and nobody goes, and the message says what to do.
 
-use crate::ad_delta::{RULES, domain, rename, unit, user};
+use crate::ad_delta::{domain, rename, run_source, unit, user};
 use crate::labs::{self, Lab};
 use secrecy::SecretString;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use syncline::connector::Connector;
 use syncline::connector::ad::{AdConnector, AdSettings, DeltaMode};
 use syncline::connector::directory::Selection;
 use syncline::connector::ldap::{LdapConnector, LdapConnectorSettings, LdapSettings};
-use syncline::context::Context;
-use syncline::engine::Silent;
-use syncline::engine::bridge::Bridge;
-use syncline::engine::run::{Caution, Engine, Participant, Profile, Standing};
-use syncline::events::{Event, EventSink};
-use syncline::model::{ConnectorId, Names, Timestamp};
-use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings, RunParameters};
+use syncline::engine::run::Profile;
+use syncline::model::{ConnectorId, Names};
 use syncline::store::{RunRecord, Store};
 use tokio::runtime::Runtime;
 
 const BASE: &str = "DC=corp,DC=example";
 const A: ConnectorId = ConnectorId(1);
 const STOPPED: &str = "stopped-renamed-container";
-
-struct Nobody;
-
-impl EventSink for Nobody {
-    fn event(&self, _at: Timestamp, _event: &Event) {}
-}
 
 /// A directory, a store, and what is selected.
 struct Trial {
@@ -87,31 +76,9 @@ impl Trial {
     }
 
     fn run(&self, profile: Profile) -> RunRecord {
-        let names = self.store.names();
-        let files = [RuleFile { name: "delta.toml".to_owned(), text: RULES.to_owned() }];
-        let connectors = [ConnectorProfile::new(A, "A", ConnectorKind::Other)];
-        let input = CompileInput { files: &files, connectors: &connectors, names, settings: &RuleSettings::default() };
-        let rules = RuleSet::compile(input).unwrap();
-        let participant = Participant {
-            name: "A".to_owned(),
-            connector: Some(self.connector(names)),
-            unusable: None,
-            target: false,
-            // As a configuration does: another selection is read anew.
-            selection: self.selection.include.iter().chain(&self.selection.exclude).map(|name| name.len() as u64).sum(),
-            standing: Standing::Configured,
-        };
-        let engine = Engine {
-            store: &self.store,
-            rules: &rules,
-            bridge: Bridge::new(self.runtime.handle().clone()),
-            participants: BTreeMap::from([(A, participant)]),
-            parameters: RunParameters::default(),
-            caution: Caution::default(),
-            cx: Context::system(),
-            events: &Nobody,
-        };
-        engine.run(A, profile, &mut Silent).unwrap()
+        // As a configuration does: another selection is read anew.
+        let selection = self.selection.include.iter().chain(&self.selection.exclude).map(|name| name.len() as u64).sum();
+        run_source(&self.store, &self.runtime, self.connector(self.store.names()), selection, profile)
     }
 
     /// A run that has to go well.

@@ -35,29 +35,36 @@ pub(super) fn finish(store: &Store, options: &ImportOptions) -> Result<(), Engin
     first.map_or(Ok(()), |first| take_back(store, options, first).map(drop))
 }
 
-/// Forgets the objects from a number on that nobody knows, and what waits for the others; gives how many they are.
+/// Restores the objects that were known, and forgets those from a number on; gives how many were forgotten and restored.
 fn take_back(store: &Store, options: &ImportOptions, first: u64) -> Result<(u64, u64), EngineError> {
-    let connector = options.connector;
-    let (mut forgotten, mut restored) = (0, 0);
+    // What a target shows of objects that were exported is true whatever is missing, and what confirms an export must stay.
+    let restored = if options.managed.is_empty() { restore_all(store, options.connector)? } else { 0 };
+    // Behind that: a name to which nobody refers any more goes with whoever brought it.
+    Ok((forget(store, options.connector, first)?, restored))
+}
+
+/// Forgets the objects from a number on that no synchronization has seen.
+fn forget(store: &Store, connector: ConnectorId, first: u64) -> Result<u64, EngineError> {
+    let mut forgotten = 0;
     let mut after = first.checked_sub(1).map(|before| CsId::new(connector, before));
     loop {
         let objects = store.snapshot()?.cs_scan(connector, after, BATCH)?;
-        let Some(last) = objects.last() else { break };
+        let Some(last) = objects.last() else { return Ok(forgotten) };
         after = Some(last.id);
         let mut changes = ChangeSet::new();
         changes.cs_delete.extend(objects.iter().filter(|object| !object.in_base && object.link.mv().is_none()).map(|object| object.id));
         forgotten += changes.cs_delete.len() as u64;
         write(store, changes)?;
     }
-    // What a target shows of objects that were exported is true whatever is missing, and what confirms an export must stay.
-    if !options.managed.is_empty() {
-        return Ok((forgotten, restored));
-    }
-    let mut after = None;
+}
+
+/// Makes every object of a source what the last synchronization saw.
+fn restore_all(store: &Store, connector: ConnectorId) -> Result<u64, EngineError> {
+    let (mut restored, mut after) = (0, None);
     loop {
         let snapshot = store.snapshot()?;
         let ids = snapshot.queue(Stage::PendingImport, connector, after, BATCH)?;
-        let Some(last) = ids.last() else { break };
+        let Some(last) = ids.last() else { return Ok(restored) };
         after = Some(*last);
         let mut changes = ChangeSet::new();
         for id in ids {
@@ -66,7 +73,6 @@ fn take_back(store: &Store, options: &ImportOptions, first: u64) -> Result<(u64,
         drop(snapshot);
         write(store, changes)?;
     }
-    Ok((forgotten, restored))
 }
 
 fn write(store: &Store, changes: ChangeSet) -> Result<(), EngineError> {

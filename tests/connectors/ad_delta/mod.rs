@@ -14,8 +14,8 @@ use syncline::connector::ad::{AdConnector, DeltaMode};
 use syncline::context::Context;
 use syncline::engine::run::Profile;
 use syncline::store::StepKind;
-pub(crate) use world::RULES;
 use world::World;
+pub(crate) use world::run_source;
 
 const BASE: &str = "DC=corp,DC=example";
 

@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 pub(crate) const A: ConnectorId = ConnectorId(1);
 
 /// Projects everybody, and lets everything flow that the tests look at.
-pub(crate) const RULES: &str = r#"
+const RULES: &str = r#"
 [[metaverse_attribute]]
 name = "addresses"
 type = "string"
@@ -93,31 +93,8 @@ impl<'a> World<'a> {
     }
 
     pub(crate) fn run_on(&self, store: &Store, profile: Profile) -> RunRecord {
-        let names = store.names();
-        let files = [RuleFile { name: "delta.toml".to_owned(), text: RULES.to_owned() }];
-        let connectors = [ConnectorProfile::new(A, "A", ConnectorKind::Other)];
-        let rules =
-            RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names, settings: &RuleSettings::default() }).unwrap();
-        let connector = AdConnector::new(self.settings.clone(), names.clone()).unwrap();
-        let participant = Participant {
-            name: "A".to_owned(),
-            connector: Some(Arc::new(connector) as Arc<dyn Connector>),
-            unusable: None,
-            target: false,
-            selection: 0,
-            standing: Standing::Configured,
-        };
-        let engine = Engine {
-            store,
-            rules: &rules,
-            bridge: Bridge::new(self.runtime.handle().clone()),
-            participants: BTreeMap::from([(A, participant)]),
-            parameters: RunParameters::default(),
-            caution: Caution::default(),
-            cx: Context::system(),
-            events: &Nobody,
-        };
-        engine.run(A, profile, &mut Silent).unwrap()
+        let connector = AdConnector::new(self.settings.clone(), store.names().clone()).unwrap();
+        run_source(store, &self.runtime, Arc::new(connector), 0, profile)
     }
 
     pub(crate) fn run(&self, profile: Profile) -> RunRecord {
@@ -225,4 +202,32 @@ pub(crate) fn picture(store: &Store) -> Picture {
         assert_eq!(before, None, "two objects of one key");
     }
     picture
+}
+
+/// Runs a profile on a directory that is the only source of a store; `selection` stands for what is read of it.
+pub(crate) fn run_source(store: &Store, runtime: &Runtime, connector: Arc<dyn Connector>, selection: u64, profile: Profile) -> RunRecord {
+    let names = store.names();
+    let files = [RuleFile { name: "delta.toml".to_owned(), text: RULES.to_owned() }];
+    let connectors = [ConnectorProfile::new(A, "A", ConnectorKind::Other)];
+    let rules =
+        RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names, settings: &RuleSettings::default() }).unwrap();
+    let participant = Participant {
+        name: "A".to_owned(),
+        connector: Some(connector),
+        unusable: None,
+        target: false,
+        selection,
+        standing: Standing::Configured,
+    };
+    let engine = Engine {
+        store,
+        rules: &rules,
+        bridge: Bridge::new(runtime.handle().clone()),
+        participants: BTreeMap::from([(A, participant)]),
+        parameters: RunParameters::default(),
+        caution: Caution::default(),
+        cx: Context::system(),
+        events: &Nobody,
+    };
+    engine.run(A, profile, &mut Silent).unwrap()
 }
