@@ -27,7 +27,7 @@ use syncline::directory_generator::{DirectoryRecipe, PasswordRecipe};
 
 /// What runs in this process is measured as the program would run it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Measures the whole job against OpenLDAP and a local tenant.
 #[derive(Debug, Parser)]
