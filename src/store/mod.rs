@@ -33,7 +33,7 @@ pub use upkeep::{CompactReport, RecordSizes, RestoreReport, StoreStats, TableUse
 use crate::model::{AttrId, ConnectorId, Names};
 use fault::Fault;
 use index::Indexes;
-use redb::{Database, ReadableDatabase, WriteTransaction};
+use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -41,6 +41,16 @@ use write::Tally;
 
 /// The newest format this program writes and reads.
 pub const FORMAT: u32 = 3;
+/// So many rows at most are written by [`Store::apply_part`] before one of its commits is durable: what a crash takes back,
+/// and the pages that wait in memory, are bounded.
+pub const UNFORCED_MOST: u64 = 200_000;
+
+/// When a commit is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Force {
+    Now,
+    WithTheNext,
+}
 
 /// An open store. One process per file; clones share it.
 #[derive(Debug, Clone)]
@@ -65,6 +75,8 @@ struct Inner {
     /// Held while writing; how many names are durable.
     durable_names: Mutex<usize>,
     counts: Counts,
+    /// Rows written by commits that are not durable yet.
+    unforced: AtomicU64,
     poisoned: AtomicBool,
     /// What poisoned it, in words.
     failure: Mutex<Option<String>>,
@@ -234,6 +246,7 @@ impl Store {
             return Err(StoreError::Foreign { path, reason: "it is another store than the one that was open".to_owned() });
         }
         *durable_names = kept.names.len();
+        inner.unforced.store(0, Ordering::Relaxed);
         inner.set_indexes(kept.indexes);
         *inner.database.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(database));
         inner.poisoned.store(false, Ordering::Release);
@@ -293,7 +306,20 @@ impl Store {
     /// nobody gave; [`StoreError::Database`] when the disk refuses. Nothing of the set is written then.
     pub fn apply(&self, changes: ChangeSet) -> Result<(), StoreError> {
         let mut durable_names = self.inner.durable_names.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.apply(&mut durable_names, changes)
+        self.inner.apply(&mut durable_names, changes, Force::Now)
+    }
+
+    /// As [`Self::apply`], for a part of a work that is done again from its beginning if the machine stops before its end:
+    /// everybody sees it at once, and it is durable with the next commit that is. What was committed before is never lost
+    /// without what came after it, so the file is always as it was at some moment.
+    ///
+    /// Pages that many parts change are written once. Every [`UNFORCED_MOST`] rows one of them is durable.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_part(&self, changes: ChangeSet) -> Result<(), StoreError> {
+        let mut durable_names = self.inner.durable_names.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.apply(&mut durable_names, changes, Force::WithTheNext)
     }
 
     /// Writes a set of changes that follows from what is there, while nobody else writes: between the view that `plan` gets
@@ -305,7 +331,7 @@ impl Store {
     pub fn update<T>(&self, plan: impl FnOnce(&Snapshot) -> Result<(ChangeSet, T), StoreError>) -> Result<T, StoreError> {
         let mut durable_names = self.inner.durable_names.lock().unwrap_or_else(PoisonError::into_inner);
         let (changes, answer) = plan(&self.snapshot()?)?;
-        self.inner.apply(&mut durable_names, changes)?;
+        self.inner.apply(&mut durable_names, changes, Force::Now)?;
         Ok(answer)
     }
 
@@ -336,8 +362,8 @@ impl Store {
 
 impl Inner {
     /// Writes a set of changes, for whoever holds the right to write.
-    fn apply(&self, durable_names: &mut usize, changes: ChangeSet) -> Result<(), StoreError> {
-        if changes.is_empty() && changes.blobs.is_empty() && self.names.len() == *durable_names {
+    fn apply(&self, durable_names: &mut usize, changes: ChangeSet, force: Force) -> Result<(), StoreError> {
+        if changes.is_empty() && changes.blobs.is_empty() && self.names.len() == *durable_names && !self.owes(force) {
             return self.usable();
         }
         self.run("write changes", || {
@@ -345,10 +371,15 @@ impl Inner {
             let mut tally = Tally::default();
             let known = write_names(self, &transaction, *durable_names, &mut tally)?;
             write::write_all(self, &transaction, changes, &mut tally)?;
-            commit(self, transaction, tally)?;
+            commit_as(self, transaction, tally, force)?;
             *durable_names = known;
             Ok(())
         })
+    }
+
+    /// True when a commit of this kind has to make something durable that earlier ones left.
+    fn owes(&self, force: Force) -> bool {
+        force == Force::Now && self.unforced.load(Ordering::Relaxed) > 0
     }
 
     fn indexes(&self) -> Arc<Indexes> {
@@ -416,13 +447,26 @@ fn begin(database: &Database) -> Result<WriteTransaction, Fault> {
     Ok(transaction)
 }
 
-/// Commits, unless nothing was written.
+/// Commits durably, unless nothing was written.
 fn commit(inner: &Inner, transaction: WriteTransaction, tally: Tally) -> Result<(), Fault> {
+    commit_as(inner, transaction, tally, Force::Now)
+}
+
+/// Commits, unless there is nothing to be committed.
+fn commit_as(inner: &Inner, mut transaction: WriteTransaction, tally: Tally, force: Force) -> Result<(), Fault> {
     inner.counts.add(tally);
-    if tally.written == 0 {
+    if tally.written == 0 && !inner.owes(force) {
         transaction.abort()?;
+        return Ok(());
+    }
+    let unforced = inner.unforced.load(Ordering::Relaxed).saturating_add(tally.written);
+    if force == Force::WithTheNext && unforced <= UNFORCED_MOST {
+        transaction.set_durability(Durability::None)?;
+        transaction.commit()?;
+        inner.unforced.store(unforced, Ordering::Relaxed);
     } else {
         transaction.commit()?;
+        inner.unforced.store(0, Ordering::Relaxed);
         inner.counts.commits.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())

@@ -295,6 +295,7 @@ fn finish(database: Database, shown: &Path, path: Option<&Path>, opener: Option<
         indexes: RwLock::new(std::sync::Arc::new(kept.indexes)),
         durable_names: Mutex::new(kept.names.len()),
         counts: Counts::default(),
+        unforced: AtomicU64::new(0),
         poisoned: AtomicBool::new(false),
         failure: Mutex::default(),
     })

@@ -673,4 +673,59 @@ proptest! {
         };
         compare(&store, &model, true);
     }
+
+    #[test]
+    fn lost_power_takes_parts_back_in_their_order(
+        sets in proptest::collection::vec((any::<bool>(), proptest::collection::vec(action(), 1..20)), 2..7),
+        operations in 0..120u64,
+        survivors in any::<u64>(),
+    ) {
+        let disk = Disk::default();
+        let store = disk.open().unwrap();
+        intern(&store);
+        index(&store);
+        let mut moments = vec![Model::default()];
+        let mut durable = 0;
+        disk.fail_after(operations);
+        for (number, (part, actions)) in (1u8..).zip(&sets) {
+            let mut after = moments.last().unwrap().clone();
+            let mut set = change_set(actions, &mut after);
+            set.states.push((COMMITS, "number".to_owned(), Some(vec![number])));
+            moments.push(after);
+            let applied = if *part { store.apply_part(set) } else { store.apply(set) };
+            if applied.is_err() {
+                break;
+            }
+            if !part {
+                durable = number;
+            }
+            if !disk.is_dead() {
+                compare(&store, moments.last().unwrap(), true);
+            }
+        }
+        drop(store);
+        let store = disk.after_power_loss(survivors).open().unwrap();
+        let committed = store.snapshot().unwrap().state(COMMITS, "number").unwrap().map_or(0, |octets| octets[0]);
+        prop_assert!(committed >= durable, "{committed} of {durable}");
+        compare(&store, &moments[usize::from(committed)], true);
+    }
+
+    #[test]
+    fn a_commit_makes_the_parts_before_it_durable_even_if_it_writes_nothing(
+        sets in proptest::collection::vec(proptest::collection::vec(action(), 1..20), 1..5),
+        survivors in any::<u64>(),
+    ) {
+        let disk = Disk::default();
+        let store = disk.open().unwrap();
+        intern(&store);
+        index(&store);
+        let mut model = Model::default();
+        for actions in &sets {
+            store.apply_part(change_set(actions, &mut model)).unwrap();
+        }
+        store.apply(ChangeSet::new()).unwrap();
+        disk.fail_after(0);
+        drop(store);
+        compare(&disk.after_power_loss(survivors).open().unwrap(), &model, true);
+    }
 }

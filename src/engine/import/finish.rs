@@ -125,7 +125,7 @@ impl Import<'_> {
                     self.leave(object, &snapshot, &mut changes, recorder)?;
                 }
             }
-            self.commit(changes, recorder)?;
+            self.commit_part(changes, recorder)?;
         }
         Ok(())
     }

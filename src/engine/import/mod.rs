@@ -239,13 +239,24 @@ impl<'a> Import<'a> {
         })
     }
 
-    fn commit(&self, mut changes: ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let (run, step) = self.options.step;
-        changes.step_objects.extend(recorder.take_objects().into_iter().map(|object| (run, step, object)));
+    /// Writes a part of what is staged. Whoever is stopped in the middle begins at the old place again.
+    fn commit_part(&self, changes: ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let changes = self.with_objects(changes, recorder);
         if !changes.is_empty() {
-            self.store.apply(changes)?;
+            self.store.apply_part(changes)?;
         }
         Ok(())
+    }
+
+    /// Writes the rest, and all before it is durable.
+    fn commit(&self, changes: ChangeSet, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        Ok(self.store.apply(self.with_objects(changes, recorder))?)
+    }
+
+    fn with_objects(&self, mut changes: ChangeSet, recorder: &mut StepRecorder<'_>) -> ChangeSet {
+        let (run, step) = self.options.step;
+        changes.step_objects.extend(recorder.take_objects().into_iter().map(|object| (run, step, object)));
+        changes
     }
 
     /// States to be written with the last commit of a complete import. `incomplete` says that something was told which

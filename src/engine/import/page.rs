@@ -298,7 +298,7 @@ impl Import<'_> {
             self.write(work, staged, &snapshot, &mut changes, recorder)?;
         }
         drop(snapshot);
-        self.commit(changes, recorder)
+        self.commit_part(changes, recorder)
     }
 
     fn write(

@@ -16,7 +16,7 @@ use crate::engine::TRACED;
 use crate::engine::{EngineError, StepRecorder};
 use crate::model::{AttrId, ConnectorId, CsId, CsObject, RunId, Stage};
 use crate::rules::{RuleSet, RunParameters};
-use crate::store::{DirtyReason, Snapshot, Store, StoreError};
+use crate::store::{ChangeSet, DirtyReason, Snapshot, Store, StoreError};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -104,8 +104,10 @@ fn recorded(
         recorder.advance(plan.processed);
         let SyncPlan { mut changes, objects, .. } = plan;
         changes.step_objects.extend(objects.into_iter().map(|object| (run, step, object)));
-        if changes.is_empty() { Ok(()) } else { store.apply(changes) }
+        if changes.is_empty() { Ok(()) } else { store.apply_part(changes) }
     })?;
+    // The objects that were not reached are still queued, so that a step may lose its end, but not its middle.
+    store.apply(ChangeSet::new())?;
     if outcome.stopped { Err(EngineError::Cancelled) } else { Ok(outcome) }
 }
 
@@ -226,8 +228,13 @@ impl Step<'_> {
             return self.follow();
         }
         let snapshot = self.store.snapshot()?;
-        let units = self.read(&snapshot, &[object])?.into_iter().map(|unit| Unit { decree, ..unit }).collect();
-        self.batch(&snapshot, units)?;
+        match snapshot.cs_object(object)? {
+            Some(object) => self.batch(&snapshot, vec![Unit { decree, ..unit(&self.dirty, object) }])?,
+            // Its mark has outlived it.
+            None => {
+                self.dirty.remove(&object);
+            }
+        }
         drop(snapshot);
         self.follow()
     }
@@ -248,64 +255,15 @@ impl Step<'_> {
 
     /// All objects of the connector that existed when the step began.
     fn scan(&mut self, end: u64) -> Result<(), StoreError> {
-        let mut suitors = Vec::new();
-        let mut after = None;
-        loop {
-            let snapshot = self.store.snapshot()?;
-            let objects = snapshot.cs_scan(self.request.connector, after, self.batch_size())?;
-            let Some(last) = objects.last().map(|object| object.id) else { break };
-            after = Some(last);
-            let objects = objects.into_iter().filter(|object| object.id.sequence() < end);
-            let units = objects.map(|object| unit(&self.dirty, object)).collect();
-            let now = self.sort_out(&snapshot, units, &mut suitors)?;
-            self.batch(&snapshot, now)?;
-            if self.stop() || last.sequence() >= end {
-                break;
-            }
-        }
+        let source = Source::Space { connector: self.request.connector, after: None, end };
+        let suitors = self.pipeline(source, Some(Vec::new()))?;
         self.link_all(suitors)
     }
 
     /// The given objects, ascending.
     fn process(&mut self, ids: &[CsId]) -> Result<(), StoreError> {
-        let mut suitors = Vec::new();
-        for chunk in ids.chunks(self.batch_size()) {
-            let snapshot = self.store.snapshot()?;
-            let units = self.read(&snapshot, chunk)?;
-            let now = self.sort_out(&snapshot, units, &mut suitors)?;
-            self.batch(&snapshot, now)?;
-            if self.stop() {
-                break;
-            }
-        }
+        let suitors = self.pipeline(Source::Objects(ids), Some(Vec::new()))?;
         self.link_all(suitors)
-    }
-
-    fn read(&mut self, snapshot: &Snapshot, ids: &[CsId]) -> Result<Vec<Unit>, StoreError> {
-        let objects: Vec<_> = ids.par_iter().with_min_len(32).map(|id| snapshot.cs_object(*id)).collect::<Result<_, _>>()?;
-        for (id, object) in ids.iter().zip(&objects) {
-            if object.is_none() {
-                // Its mark has outlived it.
-                self.dirty.remove(id);
-            }
-        }
-        Ok(objects.into_iter().flatten().map(|object| unit(&self.dirty, object)).collect())
-    }
-
-    /// Puts objects that look for a partner aside; they come when all others are done.
-    fn sort_out(&self, snapshot: &Snapshot, units: Vec<Unit>, suitors: &mut Vec<Suitor>) -> Result<Vec<Unit>, StoreError> {
-        let (overlay, failure) = (Overlay::default(), Failure::default());
-        let view = View::new(snapshot, &overlay, &failure, self.book.memberships());
-        let found: Vec<Option<Suitor>> = units.par_iter().with_min_len(32).map(|unit| suitor(self.book, &view, &unit.object)).collect();
-        failure.take()?;
-        let mut now = Vec::with_capacity(units.len());
-        for (unit, suitor) in units.into_iter().zip(found) {
-            match suitor {
-                Some(suitor) => suitors.push(suitor),
-                None => now.push(unit),
-            }
-        }
-        Ok(now)
     }
 
     fn link_all(&mut self, suitors: Vec<Suitor>) -> Result<(), StoreError> {
@@ -317,49 +275,52 @@ impl Step<'_> {
             self.prepare_index(&snapshot, suitors.len() as u64)?;
             in_order(&snapshot, suitors)?
         };
-        self.pipeline(&ids)
+        self.pipeline(Source::Objects(&ids), None).map(drop)
     }
 
-    /// The given objects in their order. While a batch is written, the units of the next are planned as things stood
+    /// Objects in their order, batch by batch. While a batch is written, the units of the next are planned as things stood
     /// before it; what it wrote under their feet is planned again.
-    fn pipeline(&mut self, ids: &[CsId]) -> Result<(), StoreError> {
-        let mut chunks = ids.chunks(self.batch_size()).peekable();
-        let mut ahead: Option<Vec<UnitPlan>> = None;
+    ///
+    /// With `suitors`, objects that look for a partner are not planned but added to them: they come when all others are
+    /// done. Whether an object is one is seen as things stood before the batch ahead of it, as it is within a batch.
+    fn pipeline(&mut self, mut source: Source<'_>, mut suitors: Option<Vec<Suitor>>) -> Result<Vec<Suitor>, StoreError> {
+        let (size, sorted) = (self.batch_size(), suitors.is_some());
+        let look = Look { book: self.book, size, sorted };
         let mut stale = Footprints::default();
-        while let Some(chunk) = chunks.next() {
-            let _batch = tracing::info_span!(target: TRACED, "batch", objects = chunk.len()).entered();
+        let mut ahead = look.ahead(&mut source, &self.store.snapshot()?, self.index.as_ref(), &self.dirty)?;
+        while let Some(Ahead { mut plans, suitors: found, lost }) = ahead {
+            let _batch = tracing::info_span!(target: TRACED, "batch", objects = plans.len()).entered();
+            if let Some(suitors) = &mut suitors {
+                suitors.extend(found);
+            }
+            // Their marks have outlived them.
+            for id in lost {
+                self.dirty.remove(&id);
+            }
+            for plan in &mut plans {
+                let mark = self.dirty.get(&plan.id).copied();
+                plan.outdated = mark != plan.dirty;
+                plan.dirty = mark;
+            }
             let snapshot = self.store.snapshot()?;
-            let plans = if let Some(mut plans) = ahead.take().filter(|plans| plans.len() == chunk.len()) {
-                for plan in &mut plans {
-                    let mark = self.dirty.get(&plan.id).copied();
-                    plan.outdated = mark != plan.dirty;
-                    plan.dirty = mark;
-                }
-                plans
-            } else {
-                stale.clear();
-                let units = self.read(&snapshot, chunk)?;
-                plan_units(self.book, &snapshot, self.index.as_ref(), units)?
-            };
-            let mut plan = self.plan(&snapshot, plans, &stale)?;
-            stale = std::mem::take(&mut plan.written);
-            let (book, index, dirty) = (self.book, self.index.as_ref(), &self.dirty);
+            let plan = if plans.is_empty() { None } else { Some(self.plan(&snapshot, plans, &stale)?) };
+            stale.clear();
+            let (index, dirty) = (self.index.as_ref(), &self.dirty);
             let apply = &mut *self.apply;
             let mut next = Ok(None);
-            let applied = rayon::in_place_scope(|scope| {
-                if let Some(chunk) = chunks.peek() {
-                    let (next, snapshot) = (&mut next, &snapshot);
-                    scope.spawn(move |_| *next = look_ahead(book, index, dirty, snapshot, chunk).map(Some));
-                }
+            rayon::in_place_scope(|scope| {
+                let (next, snapshot, source) = (&mut next, &snapshot, &mut source);
+                scope.spawn(move |_| *next = look.ahead(source, snapshot, index, dirty));
+                let Some(mut plan) = plan else { return Ok(()) };
+                stale = std::mem::take(&mut plan.written);
                 apply(plan)
-            });
-            applied?;
+            })?;
             ahead = next?;
             if self.stop() {
                 break;
             }
         }
-        Ok(())
+        Ok(suitors.unwrap_or_default())
     }
 
     fn prepare_index(&mut self, snapshot: &Snapshot, lookups: u64) -> Result<(), StoreError> {
@@ -382,9 +343,6 @@ impl Step<'_> {
     }
 
     fn batch(&mut self, snapshot: &Snapshot, units: Vec<Unit>) -> Result<(), StoreError> {
-        if units.is_empty() {
-            return Ok(());
-        }
         let plans = plan_units(self.book, snapshot, self.index.as_ref(), units)?;
         let plan = self.plan(snapshot, plans, &Footprints::default())?;
         (self.apply)(plan)
@@ -429,17 +387,80 @@ fn unit(marks: &Marks, object: CsObject) -> Unit {
     Unit { object: Arc::new(object), dirty, decree: None }
 }
 
-/// Plans units as things stand in the snapshot. Fewer plans than numbers: an object is not there.
-fn look_ahead(
-    book: &Rulebook<'_>,
-    index: Option<&JoinIndex>,
-    marks: &Marks,
-    snapshot: &Snapshot,
-    ids: &[CsId],
-) -> Result<Vec<UnitPlan>, StoreError> {
-    let objects: Vec<_> = ids.par_iter().with_min_len(32).map(|id| snapshot.cs_object(*id)).collect::<Result<_, _>>()?;
-    let units = objects.into_iter().flatten().map(|object| unit(marks, object)).collect();
-    plan_units(book, snapshot, index, units)
+/// The objects of a pass, in their order.
+enum Source<'a> {
+    /// These.
+    Objects(&'a [CsId]),
+    /// All of a space behind one of them, up to a number that the step found.
+    Space { connector: ConnectorId, after: Option<CsId>, end: u64 },
+}
+
+impl Source<'_> {
+    /// The next ones, and those of them that are not there any more. `None` behind the last.
+    fn next(&mut self, snapshot: &Snapshot, size: usize) -> Result<Option<(Vec<CsObject>, Vec<CsId>)>, StoreError> {
+        match self {
+            Self::Objects(rest) => {
+                let (ids, behind) = rest.split_at(size.min(rest.len()));
+                *rest = behind;
+                if ids.is_empty() {
+                    return Ok(None);
+                }
+                let found: Vec<_> = ids.par_iter().with_min_len(32).map(|id| snapshot.cs_object(*id)).collect::<Result<_, _>>()?;
+                let lost = ids.iter().zip(&found).filter(|(_, object)| object.is_none()).map(|(id, _)| *id).collect();
+                Ok(Some((found.into_iter().flatten().collect(), lost)))
+            }
+            Self::Space { connector, after, end } => {
+                let mut objects = snapshot.cs_scan(*connector, *after, size)?;
+                let Some(last) = objects.last() else { return Ok(None) };
+                *after = Some(last.id);
+                objects.retain(|object| object.id.sequence() < *end);
+                Ok(if objects.is_empty() { None } else { Some((objects, Vec::new())) })
+            }
+        }
+    }
+}
+
+/// A batch of units, planned before its turn.
+struct Ahead {
+    plans: Vec<UnitPlan>,
+    suitors: Vec<Suitor>,
+    lost: Vec<CsId>,
+}
+
+/// How batches are planned before their turn.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    book: &'a Rulebook<'a>,
+    size: usize,
+    /// Objects that look for a partner are put aside.
+    sorted: bool,
+}
+
+impl Look<'_> {
+    /// The next batch as things stand in the snapshot.
+    fn ahead(
+        self,
+        source: &mut Source<'_>,
+        snapshot: &Snapshot,
+        index: Option<&JoinIndex>,
+        marks: &Marks,
+    ) -> Result<Option<Ahead>, StoreError> {
+        let Some((objects, lost)) = source.next(snapshot, self.size)? else { return Ok(None) };
+        let mut units: Vec<Unit> = objects.into_iter().map(|object| unit(marks, object)).collect();
+        let suitors = if self.sorted { self.put_aside(snapshot, &mut units)? } else { Vec::new() };
+        Ok(Some(Ahead { plans: plan_units(self.book, snapshot, index, units)?, suitors, lost }))
+    }
+
+    /// Takes the objects out that look for a partner.
+    fn put_aside(self, snapshot: &Snapshot, units: &mut Vec<Unit>) -> Result<Vec<Suitor>, StoreError> {
+        let (overlay, failure) = (Overlay::default(), Failure::default());
+        let view = View::new(snapshot, &overlay, &failure, self.book.memberships());
+        let found: Vec<Option<Suitor>> = units.par_iter().with_min_len(32).map(|unit| suitor(self.book, &view, &unit.object)).collect();
+        failure.take()?;
+        let mut looking = found.iter().map(Option::is_some);
+        units.retain(|_| !looking.next().unwrap_or(false));
+        Ok(found.into_iter().flatten().collect())
+    }
 }
 
 /// Objects with a pending import.
