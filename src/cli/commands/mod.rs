@@ -49,7 +49,7 @@ mod why;
 use super::error::{CommandError, Exit};
 use super::output::{Output, Table, clean, moment, table};
 use super::{App, Place};
-use crate::config::Config;
+use crate::config::{Config, MAIN_FILE};
 use crate::context::{Clock as _, SystemClock};
 use crate::model::CsId;
 use crate::service::{Access, AttributeView, Browser, Found, KnownAs, SchedulerView, Service};
@@ -76,6 +76,19 @@ impl App {
         }
     }
 
+    /// What was written, when the configuration as a whole cannot be used, so that nobody can say how things stand now.
+    pub(super) fn written_only(&self, written: &str, error: impl Into<CommandError>) -> CommandError {
+        let error = error.into();
+        let until = match &self.place {
+            Place::Service(_) => "the running service goes on with the configuration from before and the stricter guards of both",
+            Place::Here => "nothing can run before that is mended",
+        };
+        let message =
+            format!("{written} in {MAIN_FILE} is written. The configuration as a whole cannot be used, and {until}:\n{}", error.message);
+        let hints = error.hints.into_iter().chain([WHOLE.to_owned()]).collect();
+        CommandError { hints, ..CommandError::new("written-only", Exit::Warnings, message) }
+    }
+
     /// A path as the caller meant it.
     pub(super) fn path(&self, path: &Path) -> PathBuf {
         self.folder.join(path)
@@ -100,6 +113,8 @@ impl App {
     }
 }
 
+/// What to do about a configuration that is broken elsewhere.
+pub(super) const WHOLE: &str = "`syncline config check` lists what is to be mended; what was written need not be written again";
 /// The kind of error that goes away by waiting.
 const IN_USE: &str = "store-in-use";
 /// Shorter waits are not worth a word.
