@@ -92,7 +92,7 @@ fn print_target(app: &App, target: &WhyTarget) {
                 if attribute.from_this { String::new() } else { format!("from \"{}\"", attribute.rule.as_deref().unwrap_or("nobody")) };
             [attribute.attribute.clone(), value, attribute.state.to_owned(), told(&attribute.sent), told(&attribute.confirmed), by]
         });
-        app.output.table(table(["attribute", "value", "state", "sent", "confirmed", ""], &[], rows));
+        app.output.table(table(["attribute", "value", "state", "sent", "confirmed", ""], &[], rows).named_below());
     }
     if let Some(problem) = &target.problem {
         app.output.line(format!("  refused: {}, since {}", clean(&problem.code), moment(&problem.first_seen)));
