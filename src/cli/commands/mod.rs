@@ -17,6 +17,7 @@ pub(super) mod demo;
 pub(super) mod doctor;
 pub(super) mod errors;
 pub(super) mod events;
+mod explain_page;
 pub(super) mod export;
 mod export_page;
 pub(super) mod expr;
@@ -48,7 +49,7 @@ mod why;
 
 use super::error::{CommandError, Exit};
 use super::output::{Output, Table, clean, moment, table};
-use super::{App, Place};
+use super::{App, Place, private};
 use crate::config::{Config, MAIN_FILE};
 use crate::context::{Clock as _, SystemClock};
 use crate::model::CsId;
@@ -111,6 +112,14 @@ impl App {
             }
         }
     }
+}
+
+/// Writes a page for the caller alone: it holds values of people.
+fn page_to(app: &App, file: &Path, page: &str) -> Result<(), CommandError> {
+    let path = app.path(file);
+    private::write(&path, page.as_bytes()).map_err(|error| CommandError::unwritten(&path, &error))?;
+    app.output.note(format!("As a page: {}", path.display()));
+    Ok(())
 }
 
 /// What to do about a configuration that is broken elsewhere.
