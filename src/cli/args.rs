@@ -515,7 +515,7 @@ pub(crate) struct ExportArguments {
     /// With --what-if: also write everything that waits as one HTML page that needs nothing else.
     #[arg(long, value_name = "FILE", requires = "what_if")]
     pub html: Option<PathBuf>,
-    /// With --what-if: also write everything that waits as comma-separated values, one attribute in each line.
+    /// With --what-if: also write everything that waits as comma-separated values, one value in each line.
     #[arg(long, value_name = "FILE", requires = "what_if")]
     pub csv: Option<PathBuf>,
     /// With --what-if: at most so many objects.
@@ -688,6 +688,9 @@ pub(crate) enum MvCommand {
         object: String,
         /// The attribute.
         attribute: String,
+        /// Also write it as one HTML page that needs nothing else.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
     /// Show one object, and where every value comes from.
     Show {
@@ -731,6 +734,9 @@ pub(crate) enum ObjectCommand {
     Explain {
         /// Name, anchor (base64, hex, GUID), sign-in name or number; `connector:` may stand before it.
         object: String,
+        /// Also write it as one HTML page that needs nothing else.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
 }
 

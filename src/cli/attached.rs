@@ -7,7 +7,7 @@ use super::console::Console;
 use super::error::{CommandError, Exit};
 use super::output::Output;
 use super::{App, Place, calls};
-use crate::config::{caller_name, socket_place};
+use crate::config::{Config, caller_name, socket_place};
 use crate::context::Context;
 use crate::server::{Call, Caller, Commands, Piece, RunningService, Station};
 use clap::Parser as _;
@@ -63,7 +63,9 @@ pub(super) fn by_service(arguments: &Arguments, output: &Output, cx: &Context) -
     drop(stopping);
     Some(match done {
         Ok(code) => Ok(Exit::of_code(code)),
-        Err(error) => Err(failed(&error)),
+        Err(error) => Err(failed(&error).hint(
+            "`syncline status` says whether it still runs; what the command did until then, `syncline audit list` and `syncline run list`",
+        )),
     })
 }
 
@@ -125,6 +127,9 @@ impl Commands for Desk {
             ));
         }
         let refused = || CommandError::usage("a running service does not do this command");
+        let before = Config::fingerprint(&self.config).ok();
+        // These say themselves whether they are heeded.
+        let says_so = matches!(arguments.command, Some(Command::Mode(_) | Command::Promote(_) | Command::Config(_)));
         let done = match arguments.command {
             Some(command) if command.belongs_to_service() => recorded(&app, call.arguments.clone(), command),
             _ => Err(refused()),
@@ -132,6 +137,17 @@ impl Commands for Desk {
         // Whatever the command changed counts when its caller goes on, also for what runs.
         self.station.reload();
         self.station.look();
+        let written = !says_so && before != Config::fingerprint(&self.config).ok();
+        let done = done.map(|exit| match self.station.refused() {
+            Some(reason) if written && exit == Exit::Ok => {
+                output.note(format!(
+                    "warning: the file is written, and what it says counts when the rest of the configuration is mended; until then only guards \
+                     that are stricter do:\n{reason}"
+                ));
+                Exit::Warnings
+            }
+            _ => exit,
+        });
         done.unwrap_or_else(|error| {
             output.error(&error);
             error.exit

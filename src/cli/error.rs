@@ -1,9 +1,12 @@
 //! How commands end: exit codes, and errors with a kind and hints.
 
+use super::calls::quoted;
 use crate::config::{ConfigError, ConfigProblem, TemplateError};
 use crate::service::{ServiceError, stopped_by_guard};
 use crate::store::StoreError;
 use serde::Serialize;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// How a command ended (specification: sync engine, section 5.2).
@@ -98,12 +101,29 @@ impl CommandError {
         Self::new("usage", Exit::Usage, message)
     }
 
+    /// A result that could not be written to a file of the caller.
+    pub(crate) fn unwritten(path: &Path, error: &io::Error) -> Self {
+        Self::new("unwritten", Exit::Stopped, format!("{}: {error}", path.display())).hint(writing(path))
+    }
+
+    /// Something that was there a moment ago, or before the last synchronization.
+    pub(crate) fn gone(what: impl std::fmt::Display) -> Self {
+        Self::new("not-found", Exit::Errors, format!("{what} is gone")).hint("it was removed meanwhile: `syncline run list` shows what ran")
+    }
+
     /// The same error with advice.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
+}
+
+/// How to find out why a place cannot be written to.
+fn writing(path: &Path) -> String {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = quoted(&folder.display().to_string());
+    format!("`ls -ld {folder}` says whether it is there and who may write to it, `df -h {folder}` whether there is room")
 }
 
 impl From<ServiceError> for CommandError {
@@ -117,22 +137,29 @@ impl From<ServiceError> for CommandError {
                 Self::new("no-store", Exit::NotStarted, message).hint("run a first cycle: `syncline cycle start --initial`")
             }
             ServiceError::Rules(_) => Self::new("rules", Exit::NotStarted, message).hint("`syncline rule lint` shows all findings"),
-            ServiceError::Connector { .. } => Self::new("connector", Exit::NotStarted, message),
-            ServiceError::Tenant { .. } => Self::new("tenant", Exit::NotStarted, message),
-            ServiceError::Engine(error) => Self::new("engine", Exit::of_result(error.result()), message),
+            ServiceError::Connector { connector, .. } => Self::new("connector", Exit::NotStarted, message)
+                .hint(format!("`syncline doctor` tries everything that {connector} needs, step by step: name, port, certificate, sign-in")),
+            ServiceError::Tenant { .. } => Self::new("tenant", Exit::NotStarted, message)
+                .hint("only one process can have its folder: see that no other one runs on this configuration, `ps -C syncline -f`"),
+            ServiceError::Engine(error) => Self::new("engine", Exit::of_result(error.result()), message)
+                .hint("what is done stays done: `syncline run list` shows how far it came, and `syncline status` what to do"),
             ServiceError::Expression(error) => {
                 let hint = error.hint.clone();
                 let command = Self::new("expression", Exit::Errors, message);
                 hint.into_iter().fold(command, Self::hint)
             }
-            ServiceError::Unwritten { .. } => Self::new("unwritten", Exit::Stopped, message),
+            ServiceError::Unwritten { path, .. } => Self::new("unwritten", Exit::Stopped, message).hint(writing(&path)),
             ServiceError::NotReady { hint, .. } => Self::new("not-ready", Exit::NotStarted, message).hint(hint),
             ServiceError::Guarded { hint, .. } => Self::new("guard", Exit::Guard, message).hint(hint),
-            ServiceError::NotSent(_) => Self::new("not-sent", Exit::Errors, message),
+            ServiceError::NotSent(_) => {
+                Self::new("not-sent", Exit::Errors, message).hint("`syncline phs doctor` says which part of the way does not work")
+            }
             ServiceError::Busy(_) => {
                 Self::new("busy", Exit::NotStarted, message).hint("wait for it (--wait SECONDS), or ask it to end: `syncline cycle stop`")
             }
-            ServiceError::Environment(_) => Self::new("environment", Exit::NotStarted, message),
+            ServiceError::Environment(_) => Self::new("environment", Exit::NotStarted, message)
+                .hint("`syncline doctor` looks at this machine, `ulimit -a` shows its limits"),
+            ServiceError::Interrupted(_) => Self::new("interrupted", Exit::Stopped, message),
             ServiceError::NotFound(_) => Self::new("not-found", Exit::Errors, message),
             ServiceError::Usage(_) => Self::usage(message),
         }
@@ -149,9 +176,12 @@ impl From<StoreError> for CommandError {
             StoreError::Foreign { .. } => {
                 Self::new("store-foreign", Exit::NotStarted, message).hint("name the store by --store, or move the file away")
             }
-            StoreError::NewerFormat { .. } => Self::new("store-newer", Exit::NotStarted, message),
+            StoreError::NewerFormat { .. } => Self::new("store-newer", Exit::NotStarted, message).hint(
+                "`syncline --version` says which version this is; a backup from before lies beside the store, `syncline store restore --help`",
+            ),
             StoreError::Damaged { place, reason } => damaged(&place, &reason),
-            _ => Self::new("store", Exit::NotStarted, message),
+            _ => Self::new("store", Exit::NotStarted, message)
+                .hint("`syncline doctor` looks at the disk and the store, `syncline store check` at all of its records"),
         }
     }
 }
@@ -188,7 +218,15 @@ impl From<ConfigError> for CommandError {
 
 impl From<TemplateError> for CommandError {
     fn from(error: TemplateError) -> Self {
-        Self::new("configuration", Exit::NotStarted, error.to_string())
+        let message = error.to_string();
+        let told = Self::new("configuration", Exit::NotStarted, message);
+        match error {
+            TemplateError::Exists(_) => {
+                told.hint("`syncline config show` shows what is configured there, `syncline config set --help` how to change it")
+            }
+            TemplateError::CredentialName(_) => told,
+            TemplateError::Io { path, .. } => told.hint(writing(&path)),
+        }
     }
 }
 
@@ -200,6 +238,32 @@ mod tests {
     fn what_the_machine_does_not_give_is_no_wrong_call() {
         let error = CommandError::from(ServiceError::Environment("this machine gives no random numbers".to_owned()));
         assert_eq!((error.kind, error.exit.code()), ("environment", 4));
+    }
+
+    #[test]
+    fn what_went_wrong_outside_comes_with_a_command() {
+        let unwritten = ServiceError::Unwritten { path: "/var/lib/a b/x.csv".into(), reason: "no space left".to_owned() };
+        let errors: Vec<CommandError> = vec![
+            unwritten.into(),
+            ServiceError::Environment("no threads".to_owned()).into(),
+            ServiceError::NotSent("the tenant refused it".to_owned()).into(),
+            ServiceError::Tenant { connector: "Entra".to_owned(), message: "in use".to_owned() }.into(),
+            StoreError::NewerFormat { path: "x".into(), found: 9, known: 8 }.into(),
+            TemplateError::Exists("x".into()).into(),
+            CommandError::unwritten(Path::new("x.html"), &io::Error::other("no space left")),
+            CommandError::gone("object 1.1"),
+        ];
+        for error in &errors {
+            assert!(error.hints.iter().any(|hint| hint.matches('`').count() >= 2), "{error:?}");
+        }
+        assert!(errors[0].hints[0].contains("`ls -ld '/var/lib/a b'`"), "{:?}", errors[0]);
+        assert!(errors[6].hints[0].contains("`df -h .`"), "{:?}", errors[6]);
+    }
+
+    #[test]
+    fn who_was_told_to_stop_was_not_wrongly_called() {
+        let error = CommandError::from(ServiceError::Interrupted("not all objects were looked at".to_owned()));
+        assert_eq!((error.kind, error.exit.code(), &*error.message), ("interrupted", 3, "stopped: not all objects were looked at"));
     }
 
     #[test]

@@ -153,11 +153,10 @@ fn start_logging(arguments: &Arguments) -> Result<Option<Traces>, CommandError> 
     };
     let serves = matches!(arguments.command, Some(Command::Serve(_)));
     let collector = serves.then(|| crate::config::collector(&arguments.config)).flatten();
-    let traces = collector
-        .as_deref()
-        .map(Traces::begin)
-        .transpose()
-        .map_err(|error| CommandError::new("service", Exit::NotStarted, format!("[service] traces: {error}")))?;
+    let traces = collector.as_deref().map(Traces::begin).transpose().map_err(|error| {
+        CommandError::new("service", Exit::NotStarted, format!("[service] traces: {error}"))
+            .hint("`syncline config show service` shows what is set, `syncline config set service.traces --unset` goes on without")
+    })?;
     let spans = traces.as_ref().map(Traces::layer);
     let subscriber = tracing_subscriber::registry().with(lines).with(spans).with(quiet::no_secrets()).with(seen.then_some(NotTwice));
     // A second subscriber cannot be set within one process; tests that call commands twice keep the first.

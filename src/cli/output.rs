@@ -80,7 +80,10 @@ impl Output {
     /// Why results could not be written, if so. For the end of the command.
     pub(crate) fn unwritten(&self) -> Option<CommandError> {
         let error = self.console.failure()?;
-        Some(CommandError::new("output", Exit::Stopped, format!("the result could not be written to standard output: {error}")))
+        Some(
+            CommandError::new("output", Exit::Stopped, format!("the result could not be written to standard output: {error}"))
+                .hint("where it goes to a file, `df -h .` says whether there is room"),
+        )
     }
 
     /// Prints the one document.
@@ -91,9 +94,30 @@ impl Output {
         }
     }
 
-    /// Tells people something that is no result.
+    /// Tells people something that is no result. On a terminal it breaks at blanks; commands stay whole.
     pub(crate) fn note(&self, text: impl AsRef<str>) {
-        self.console.note(&format!("{}\n", text.as_ref()));
+        let text = text.as_ref();
+        match self.console.width() {
+            Some(width) => {
+                let lines: Vec<String> = text.split('\n').flat_map(|line| noted(line, width.into())).collect();
+                self.console.note(&format!("{}\n", lines.join("\n")));
+            }
+            None => self.console.note(&format!("{text}\n")),
+        }
+    }
+
+    /// As [`Self::note`], with a beginning that further lines stand behind.
+    pub(crate) fn note_behind(&self, beginning: &str, text: &str) {
+        let width = self.console.width().map_or(usize::MAX, usize::from);
+        self.console.note(&format!("{}\n", wrapped(beginning, text, width).join("\n")));
+    }
+
+    /// Prints a line of a list, whose further lines on a terminal stand a little to the right.
+    pub(crate) fn entry(&self, text: &str) {
+        let width = self.console.width().map_or(usize::MAX, usize::from);
+        for line in broken("", BELOW.len(), &told(text), width) {
+            self.line(line);
+        }
     }
 
     /// Prints a result as a document or by a function.
@@ -133,6 +157,8 @@ pub(crate) struct Table {
     header: Vec<String>,
     /// Columns of numbers, which stand to the right.
     numbers: Vec<bool>,
+    /// Cells below their row say what they are: without it only numbers do.
+    named: bool,
     rows: Vec<Vec<String>>,
 }
 
@@ -140,12 +166,19 @@ pub(crate) struct Table {
 pub(crate) fn table<const N: usize>(header: [&str; N], right: &[&str], rows: impl IntoIterator<Item = [String; N]>) -> Table {
     Table {
         numbers: header.iter().map(|name| right.contains(name)).collect(),
+        named: false,
         header: header.map(str::to_owned).to_vec(),
         rows: rows.into_iter().map(|row| row.map(clean).to_vec()).collect(),
     }
 }
 
 impl Table {
+    /// The same table, whose cells below their row all begin with the names of their columns: for columns that look alike.
+    #[must_use]
+    pub(crate) fn named_below(self) -> Self {
+        Self { named: true, ..self }
+    }
+
     /// Lines break at blanks only, or names could be neither read nor copied. Where that does not fit or squeezes, the last columns stand
     /// below the others, row by row; of a table with two columns the terminal breaks the second one.
     pub(crate) fn laid_out(self, width: Option<u16>) -> String {
@@ -188,13 +221,16 @@ impl Table {
         grid.style_mut().row_separator.fill = Some(SEPARATOR);
         let rest = |row: &[String], named: bool| {
             let cells = row.iter().enumerate().skip(beside).filter(|(_, cell)| !cell.is_empty());
-            let told = cells.map(|(index, cell)| match (named && self.numbers.get(index) == Some(&true), self.header.get(index)) {
-                (true, Some(name)) => format!("{name} {cell}"),
-                _ => cell.clone(),
+            let told = cells.map(|(index, cell)| {
+                match (named && (self.named || self.numbers.get(index) == Some(&true)), self.header.get(index)) {
+                    (true, Some(name)) if !name.is_empty() => format!("{name} {cell}"),
+                    _ => cell.clone(),
+                }
             });
             filled(BELOW, &told.collect::<Vec<_>>(), width.into())
         };
-        let mut below = std::iter::once(rest(&self.header, false)).chain(self.rows.iter().map(|row| rest(row, true)));
+        let heading = if self.named { Vec::new() } else { rest(&self.header, false) };
+        let mut below = std::iter::once(heading).chain(self.rows.iter().map(|row| rest(row, true)));
         let mut lines = Vec::new();
         for line in grid.lines() {
             if line.starts_with(SEPARATOR) {
@@ -227,11 +263,27 @@ const BELOW: &str = "      ";
 /// Tells rows of a grid from each other; no cell holds it.
 const SEPARATOR: char = '\u{1}';
 
+/// A line of a note. A command that stands there without backticks goes on to the end of the line, and is not broken.
+fn noted(line: &str, width: usize) -> Vec<String> {
+    let bare = line.match_indices("syncline ").any(|(at, _)| !line.get(..at).is_some_and(|before| before.ends_with('`')));
+    if bare || shown_width(line) <= width {
+        return vec![line.to_owned()];
+    }
+    let text = line.trim_start_matches(' ');
+    let indent = line.len() - text.len();
+    let labelled = ["error: ", "hint: ", "warning: "].iter().any(|label| text.starts_with(label));
+    broken(&" ".repeat(indent), if labelled { indent + 2 } else { indent }, text, width)
+}
+
 /// Text behind a beginning, broken at blanks, its further lines below its first. Commands in backticks stay whole, so that they
 /// can be pasted.
 pub(crate) fn wrapped(beginning: &str, text: &str, width: usize) -> Vec<String> {
-    let indent = shown_width(beginning);
-    let (mut lines, mut line, mut end) = (Vec::new(), beginning.to_owned(), indent);
+    broken(beginning, shown_width(beginning), text, width)
+}
+
+/// Text behind a beginning, broken at blanks, its further lines so far to the right.
+fn broken(beginning: &str, indent: usize, text: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line, mut end) = (Vec::new(), beginning.to_owned(), shown_width(beginning));
     let mut empty = true;
     for word in words(text) {
         let long = shown_width(word);
@@ -279,7 +331,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The columns of a terminal that a text takes.
-fn shown_width(text: &str) -> usize {
+pub(crate) fn shown_width(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
     }
@@ -421,6 +473,19 @@ mod tests {
         assert_eq!(wrapped("- ", "", 10), ["-"]);
         assert_eq!(filled("add  ", &["1.1", "CN=x", "", "Ada Byron"], 16), ["add  1.1  CN=x", "     Ada Byron"]);
         assert_eq!(filled("add  ", &["1.1", "CN=x", "Ada Byron"], usize::MAX), ["add  1.1  CN=x  Ada Byron"]);
+    }
+
+    #[test]
+    fn notes_break_at_blanks_and_commands_do_not() {
+        assert_eq!(noted("error: a long sentence that says much", 20), ["error: a long", "  sentence that says", "  much"]);
+        assert_eq!(noted("  a sentence of some words", 14), ["  a sentence", "  of some", "  words"]);
+        assert_eq!(noted("To see: syncline --config corp errors", 20), ["To see: syncline --config corp errors"]);
+        assert_eq!(noted("to see: `syncline errors` helps you", 18), ["to see:", "`syncline errors`", "helps you"]);
+        assert_eq!(noted("", 20), [""]);
+        let rows = [["a".to_owned(), "b".repeat(10), "run 1".to_owned(), "run 2".to_owned()]];
+        let shown = table(["attribute", "value", "sent", "confirmed"], &[], rows).named_below().laid_out(Some(34));
+        assert_eq!(shown.lines().count(), 3, "{shown}");
+        assert!(shown.ends_with("      confirmed run 2"), "{shown}");
     }
 
     #[test]

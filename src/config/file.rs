@@ -3,6 +3,7 @@
 use super::address::mask_addresses;
 use super::error::ConfigProblem;
 use serde::de::DeserializeOwned;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 
@@ -11,11 +12,38 @@ const LARGEST_FILE: u64 = 4 << 20;
 
 /// The text of a file.
 pub(super) fn read_text(path: &Path) -> Result<String, ConfigProblem> {
-    let size = std::fs::metadata(path).map_err(|error| ConfigProblem::of_file(path, format!("cannot be read: {error}")))?.len();
+    let size = std::fs::metadata(path).map_err(|error| unread(path, &error))?.len();
     if size > LARGEST_FILE {
         return Err(ConfigProblem::of_file(path, format!("has {size} octets; a configuration file has {LARGEST_FILE} at most")));
     }
-    std::fs::read_to_string(path).map_err(|error| ConfigProblem::of_file(path, format!("cannot be read: {error}")))
+    std::fs::read_to_string(path).map_err(|error| unread(path, &error))
+}
+
+/// A file that is named or listed and cannot be read, with what to do.
+fn unread(path: &Path, error: &std::io::Error) -> ConfigProblem {
+    let problem = ConfigProblem::of_file(path, format!("cannot be read: {error}"));
+    match (std::fs::read_link(path), error.kind()) {
+        (Ok(target), ErrorKind::NotFound) => {
+            problem.hint(format!("it is a link to {}: put that file back, or remove the link", target.display()))
+        }
+        (_, ErrorKind::PermissionDenied) => problem.hint("let the account that runs syncline read it, and the folders above it"),
+        _ => problem,
+    }
+}
+
+/// A problem of what a key says, in a file that was read before: with the place of the value, where the file still has it. The key of a
+/// table within is written with a dot.
+pub(crate) fn problem_of_key(folder: &Path, path: &Path, key: &str, message: impl Into<String>) -> ConfigProblem {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let place = toml::de::DeTable::parse(&text).ok().and_then(|table| {
+        let (outer, inner) = key.split_once('.').map_or((key, None), |(outer, inner)| (outer, Some(inner)));
+        let value = table.get_ref().get(outer)?;
+        Some(inner.map_or_else(|| Some(value.span()), |inner| value.get_ref().get(inner).map(toml::Spanned::span))?)
+    });
+    match place {
+        Some(span) => problem_at(folder, path, &text, span, message),
+        None => ConfigProblem::of_file(Path::new(&shown(folder, path)), message),
+    }
 }
 
 /// A file's name as messages show it: relative to the configuration folder.

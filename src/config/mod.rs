@@ -27,7 +27,7 @@ pub use connector::{
 };
 pub use edit::{Edit, ListEdit, Written, change_file, lock_folder, replace_file, set_key};
 pub use error::{ConfigError, ConfigProblem};
-pub(crate) use file::{closest, no_toml};
+pub(crate) use file::{closest, no_toml, problem_of_key};
 pub use password::{AdPasswordTable, LdifPasswordTable, PasswordReader, PasswordServer, PasswordServerPlace, PasswordSignIn};
 pub use schema::{SCHEMAS, SettingKey, SettingKind, connector_keys, schema_of, setting_keys};
 pub use secrets::{CredentialReference, SecretOrigin, Secrets, valid_name};

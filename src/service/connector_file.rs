@@ -2,8 +2,8 @@
 
 use super::{Service, ServiceError};
 use crate::config::{
-    AdDeltaMode, Config, ConfigProblem, ConnectorKind, ConnectorSettings, CredentialReference, SettingKind, check_connector,
-    check_connector_name, closest, connector_keys, schema_of,
+    AdDeltaMode, Config, ConnectorKind, ConnectorSettings, CredentialReference, SettingKind, check_connector, check_connector_name,
+    closest, connector_keys, schema_of,
 };
 use crate::connector::Capabilities;
 use crate::context::Context;
@@ -209,6 +209,7 @@ impl Service {
     pub fn try_connector(&self, cx: &Context, name: &str) -> Result<ConnectorTrial, ServiceError> {
         let (id, config) = (self.connector_id(name)?, self.configured(name)?);
         let begun = cx.clock.elapsed();
+        self.has_its_files(config)?;
         self.with_wired(cx, config, async |wired| {
             let failed = |source| ServiceError::Connector { connector: config.name.clone(), source };
             let schema = wired.connector.schema(cx).await.map_err(failed)?;
@@ -220,14 +221,6 @@ impl Service {
                 self.keep_facts(id, facts)?;
             }
             let Capabilities { delta_import, export, .. } = wired.connector.capabilities();
-            if let ConnectorSettings::Ldif(file) = &config.settings {
-                std::fs::metadata(&file.path).map_err(|error| {
-                    ServiceError::from(ConfigProblem::of_file(
-                        &config.file,
-                        format!("path: {} cannot be read: {error}", file.path.display()),
-                    ))
-                })?;
-            }
             Ok(ConnectorTrial {
                 connector: config.name.clone(),
                 kind: config.kind().as_str(),

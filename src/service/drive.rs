@@ -234,6 +234,10 @@ impl Service {
         config: &ConnectorConfig,
         work: impl AsyncFnOnce(&Wired) -> Result<T, ServiceError>,
     ) -> Result<T, ServiceError> {
+        // Files of entries are read by imports alone, which say so in the history.
+        if !matches!(config.settings, ConnectorSettings::Ldif(_)) {
+            self.has_its_files(config)?;
+        }
         self.with_runtime(cx, async || {
             let pool = &self.facilities.tenants;
             let lease = match &config.settings {

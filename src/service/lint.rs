@@ -493,39 +493,42 @@ impl Service {
             initial_domain: inspector.domains.initial.clone(),
             ..LintView::default()
         };
-        let mut keys: Vec<Key> = Vec::new();
-        // Duplicates are looked for everywhere: another directory may hold the second one.
-        for source in self.connectors.keys().filter(|id| !rules.targets().contains(id)) {
-            each_page(&snapshot, *source, cx, |page| {
-                let found: Vec<Vec<Key>> = page.par_iter().map(|object| inspector.keys(object)).collect::<Result<_, _>>()?;
-                keys.extend(found.into_iter().flatten());
-                Ok(())
-            })?;
-        }
-        keys.par_sort_unstable();
-        keys.dedup();
-        let taken = Taken(keys);
-        let mut proposed = Proposed { taken: &taken, domains: &inspector.domains, names: HashSet::new() };
-        for source in &sources {
-            each_page(&snapshot, *source, cx, |page| {
-                let found: Vec<(Look, Vec<LintFinding>)> =
-                    page.par_iter().map(|object| inspector.findings(object, &taken)).collect::<Result<_, _>>()?;
-                for (object, (look, mut findings)) in page.iter().zip(found) {
-                    match look {
-                        Look::Nothing => {}
-                        Look::NotSent => view.not_sent += 1,
-                        Look::Fails(_) | Look::Seen(_) => view.objects += 1,
+        // It takes long, and an interrupt ends it at the next page.
+        self.with_runtime(cx, async || {
+            let mut keys: Vec<Key> = Vec::new();
+            // Duplicates are looked for everywhere: another directory may hold the second one.
+            for source in self.connectors.keys().filter(|id| !rules.targets().contains(id)) {
+                each_page(&snapshot, *source, cx, |page| {
+                    let found: Vec<Vec<Key>> = page.par_iter().map(|object| inspector.keys(object)).collect::<Result<_, _>>()?;
+                    keys.extend(found.into_iter().flatten());
+                    Ok(())
+                })?;
+            }
+            keys.par_sort_unstable();
+            keys.dedup();
+            let taken = Taken(keys);
+            let mut proposed = Proposed { taken: &taken, domains: &inspector.domains, names: HashSet::new() };
+            for source in &sources {
+                each_page(&snapshot, *source, cx, |page| {
+                    let found: Vec<(Look, Vec<LintFinding>)> =
+                        page.par_iter().map(|object| inspector.findings(object, &taken)).collect::<Result<_, _>>()?;
+                    for (object, (look, mut findings)) in page.iter().zip(found) {
+                        match look {
+                            Look::Nothing => {}
+                            Look::NotSent => view.not_sent += 1,
+                            Look::Fails(_) | Look::Seen(_) => view.objects += 1,
+                        }
+                        if !findings.is_empty() {
+                            proposed.settle(object.id, &mut findings);
+                            view.count(&findings, limit);
+                            sink(&findings)?;
+                        }
                     }
-                    if !findings.is_empty() {
-                        proposed.settle(object.id, &mut findings);
-                        view.count(&findings, limit);
-                        sink(&findings)?;
-                    }
-                }
-                Ok(())
-            })?;
-        }
-        Ok(view)
+                    Ok(())
+                })?;
+            }
+            Ok(view)
+        })
     }
 
     /// The tenant that people are sent to.
@@ -571,8 +574,37 @@ fn each_page(
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
         if cx.cancelled() {
-            return Err(ServiceError::Usage("stopped before the end".to_owned()));
+            return Err(ServiceError::Interrupted("not all objects were looked at".to_owned()));
         }
         visit(&page)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{ChangeSet, Store};
+
+    /// Wrongly called is something else.
+    #[test]
+    fn who_is_told_to_stop_says_that_not_all_was_looked_at() {
+        let store = Store::in_memory().unwrap();
+        let connector = ConnectorId(1);
+        let object = CsObject::new(CsId::new(connector, 1), store.names().object_type("user"), "CN=a".to_owned());
+        let mut changes = ChangeSet::new();
+        changes.cs_put.push(object);
+        store.apply(changes).unwrap();
+        let snapshot = store.snapshot().unwrap();
+        let cx = Context::system();
+        let mut seen = 0;
+        let mut visit = |objects: &[CsObject]| {
+            seen += objects.len();
+            Ok(())
+        };
+        each_page(&snapshot, connector, &cx, &mut visit).unwrap();
+        cx.cancel.cancel();
+        let stopped = each_page(&snapshot, connector, &cx, &mut visit);
+        assert!(matches!(stopped, Err(ServiceError::Interrupted(_))), "{stopped:?}");
+        assert_eq!(seen, 1);
     }
 }

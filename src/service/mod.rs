@@ -32,6 +32,7 @@ mod journal;
 mod lint;
 mod lint_files;
 mod maintenance;
+mod named_files;
 mod object_anchor;
 mod object_bundle;
 mod object_read;
@@ -102,7 +103,7 @@ pub use partitions::{Choice, ContainerLine, ContainerTree, PartitionLine, Select
 pub use password_checks::{PasswordDiagnosis, diagnose_unstored};
 pub use passwords::{PasswordStanding, PasswordSwitch};
 pub use preview::{JoinLine, PreviewAttribute, PreviewProblem, PreviewTargetView, PreviewView, RuleLine, SourcedFlow, TargetAttribute};
-pub use promotion::{ModeView, Promotion, PromotionCheck, PromotionView, TargetMode};
+pub use promotion::{ModeView, NotJoined, Promotion, PromotionCheck, PromotionView, TargetMode};
 pub use rotation::{OtherAccount, Rotation};
 pub use rule_book::{FlowView, PrecedenceLine, PrecedenceView, RuleDetail, RuleFilter};
 pub use rule_edit::{DISABLED_FILE, RuleChange};
@@ -246,6 +247,9 @@ pub enum ServiceError {
     /// The machine does not give what is needed: threads, random numbers, a file.
     #[error("{0}")]
     Environment(String),
+    /// Somebody asked it to end before it had come to its end.
+    #[error("stopped: {0}")]
+    Interrupted(String),
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),

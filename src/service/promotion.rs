@@ -62,8 +62,22 @@ pub struct PromotionView {
     pub ready: bool,
     /// The installations that it takes over from, in a sentence each.
     pub takes_over_from: Vec<String>,
+    /// Target by target the objects there that are joined to nobody here. Nothing that runs by itself deletes them.
+    pub not_joined: Vec<NotJoined>,
     /// It is done; false: only looked at, or refused.
     pub promoted: bool,
+}
+
+/// Synchronized objects of a target that this installation did not make and did not join.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotJoined {
+    /// The target's name.
+    pub connector: String,
+    /// How many; nothing where the target was not imported yet.
+    pub objects: Option<u64>,
+    /// What shows them, or brings them in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
 
 /// One check before a promotion.
@@ -145,13 +159,15 @@ impl Service {
     /// When the store cannot be read, or what was begun cannot be finished. A check that failed is in the view.
     pub fn promote(&self, cx: &Context, promotion: Promotion) -> Result<PromotionView, ServiceError> {
         let mut checks = self.fitness(cx)?;
+        let not_joined = self.not_joined()?;
         self.with_targets(cx, async |asked| {
             for target in asked {
                 checks.push(target.check(promotion.takeover));
             }
             let ready = checks.iter().all(|check| check.good);
             let rivals = asked.iter().filter_map(|target| target.rival.as_ref().map(|rival| format!("{}: {rival}", target.name)));
-            let view = PromotionView { ready, takes_over_from: rivals.collect(), promoted: ready && !promotion.what_if, checks };
+            let view =
+                PromotionView { ready, takes_over_from: rivals.collect(), not_joined, promoted: ready && !promotion.what_if, checks };
             if view.promoted {
                 // First, for it may fail, and then nobody would export. Until the other one is told, it keeps this one from writing.
                 set_key(&self.config.folder, &self.config.folder.join(MAIN_FILE), TABLE, STAGING, false)?;
@@ -200,7 +216,7 @@ impl Service {
                 what: "the deletes that wait",
                 good: limit.is_none_or(|limit| summary.deletes <= limit),
                 found: format!(
-                    "{name}: {} wait, {} are allowed; beside them {} adds, {} updates, {} renames",
+                    "{name}: waiting: {}, allowed: {}; beside them adds: {}, updates: {}, renames: {}",
                     summary.deletes,
                     limit.map_or_else(|| "any number".to_owned(), |limit| limit.to_string()),
                     summary.adds,
@@ -214,6 +230,24 @@ impl Service {
             check.command.take_if(|_| check.good);
         }
         Ok(checks)
+    }
+
+    /// What the targets hold of what nobody here stands behind. A store that is new knows nobody who left before it was made.
+    fn not_joined(&self) -> Result<Vec<NotJoined>, ServiceError> {
+        let (browser, runs) = (self.browse()?, self.history()?.runs(RUNS)?);
+        let mut found = Vec::new();
+        for target in self.rules()?.targets() {
+            let connector = self.name_of(*target);
+            let read = self.store.snapshot()?.cs_count(*target)? > 0 || last_run(&runs, &connector, false).is_some();
+            let objects = if read { Some(browser.count_not_joined(*target)?) } else { None };
+            let command = match objects {
+                None => Some(format!("syncline run start '{connector}' full-import")),
+                Some(0) => None,
+                Some(_) => Some(format!("syncline cs search '{connector}' --state disconnector")),
+            };
+            found.push(NotJoined { connector, objects, command });
+        }
+        Ok(found)
     }
 
     /// Asks every target who wrote to it last, and lends the answers to some work.

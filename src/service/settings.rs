@@ -1,10 +1,11 @@
 //! Settings by name: what counts now and where it comes from, and changing one of them in its file.
 
+use super::named_files::{missing_files, named_credentials};
 use super::support_mask::SECRET_ADDRESS;
 use super::{Service, ServiceError, compile_configured};
 use crate::config::{
-    Config, ConfigProblem, ConnectorConfig, ConnectorSettings, CredentialReference, Edit, MAIN_FILE, SettingKey, SettingKind, change_file,
-    check_folder, connector_keys, mask_addresses, no_toml, setting_keys,
+    Config, ConfigProblem, ConnectorConfig, CredentialReference, Edit, MAIN_FILE, SettingKey, SettingKind, change_file, check_folder,
+    connector_keys, mask_addresses, no_toml, problem_of_key, setting_keys,
 };
 use crate::rules::Severity;
 use serde::Serialize;
@@ -142,33 +143,14 @@ fn unusable(config: &Config, file: &str, credential: &CredentialReference) -> Op
 
 /// What a connector needs of this machine: secrets, certificates, files.
 fn needs(config: &Config, connector: &ConnectorConfig, found: &mut Vec<ConfigFinding>) {
-    let file = connector.file.strip_prefix(&config.folder).unwrap_or(&connector.file).display().to_string();
-    let (mut credentials, mut paths) = (Vec::new(), Vec::new());
-    match &connector.settings {
-        ConnectorSettings::Ldif(settings) => paths.extend([("path", Some(&settings.path)), ("changes", settings.changes.as_ref())]),
-        ConnectorSettings::Ad(settings) => {
-            credentials.push(&settings.password);
-            credentials.extend(settings.password_hash_sync.password.as_ref().filter(|_| settings.password_hash_sync.enabled));
-            paths.push(("ca_file", settings.ca_file.as_ref()));
-        }
-        ConnectorSettings::Ldap(settings) => {
-            credentials.push(&settings.password);
-            paths.push(("ca_file", settings.ca_file.as_ref()));
-        }
-        ConnectorSettings::Entra(settings) => {
-            credentials.extend(settings.client_secret.iter().chain(&settings.private_key));
-            paths.extend([("ca_file", settings.ca_file.as_ref()), ("certificate", settings.certificate.as_ref())]);
+    for (key, credential) in named_credentials(connector) {
+        if let Err(problem) = config.secrets.resolve(credential) {
+            let message = format!("the credential '{}' cannot be used: {}", credential.credential, problem.message);
+            let problem = ConfigProblem { hint: problem.hint, ..problem_of_key(&config.folder, &connector.file, key, message) };
+            found.push(ConfigFinding::of(&problem, &config.folder));
         }
     }
-    found.extend(credentials.into_iter().filter_map(|credential| unusable(config, &file, credential)));
-    for (key, path) in paths {
-        if let Some(path) = path
-            && let Err(problem) = std::fs::metadata(path)
-        {
-            let message = format!("{key}: {} cannot be read: {problem}", path.display());
-            found.push(ConfigFinding { severity: "error", hint: None, ..warning(&file, message, "") });
-        }
-    }
+    found.extend(missing_files(config, connector).iter().map(|problem| ConfigFinding::of(problem, &config.folder)));
 }
 
 /// The settings of the main file, by the keys that [`set_setting`] takes.

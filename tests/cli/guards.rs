@@ -243,6 +243,46 @@ fn the_tenants_own_limit_is_shown_set_and_heeded() {
     assert_eq!(counted(&document(&output), "export-delete"), 1);
 }
 
+/// A store that is new knows nobody who left before it was made.
+#[test]
+fn a_replaced_installation_is_told_of_accounts_that_nobody_stands_behind() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    assert_code(&with_config(&config, &["mode", "staging"]), 0);
+    fs::remove_file(config.join("syncline.redb")).unwrap();
+    let file = world.path().join("people.ldif");
+    let text = fs::read_to_string(&file).unwrap();
+    let kept: Vec<&str> = text.split("\n\n").filter(|entry| !entry.contains("sAMAccountName: ada")).collect();
+    fs::write(&file, kept.join("\n\n")).unwrap();
+
+    let never = with_config(&config, &["promote", "--takeover"]);
+    assert_code(&never, 5);
+    assert!(
+        stdout(&never).contains("Entra was not imported yet") && stdout(&never).contains("run start 'Entra' full-import`"),
+        "{}",
+        stdout(&never)
+    );
+    assert_code(&with_config(&config, &["cycle", "start"]), 0);
+    let looked = document(&with_config(&config, &["--json", "promote", "--takeover", "--what-if"]));
+    assert_eq!((&looked["not_joined"][0]["connector"], &looked["not_joined"][0]["objects"]), (&"Entra".into(), &1.into()), "{looked:#}");
+    let promoted = with_config(&config, &["promote", "--takeover"]);
+    assert_code(&promoted, 0);
+    let command = format!("`syncline --config {} cs search 'Entra' --state disconnector`", config.display());
+    let shown = stdout(&promoted);
+    assert!(shown.contains("1 synchronized object of Entra is joined to nobody") && shown.contains(&command), "{shown}");
+    let listed = document(&with_config(&config, &["--json", "cs", "search", "Entra", "--state", "disconnector"]));
+    assert!(
+        listed["objects"].as_array().is_some_and(|objects| objects.len() == 1) && listed.to_string().contains("ada@corp.example"),
+        "{listed:#}"
+    );
+    // Who is known again is nobody to be told of.
+    fs::write(&file, text).unwrap();
+    assert_code(&with_config(&config, &["cycle", "start"]), 0);
+    let whole = with_config(&config, &["promote", "--takeover"]);
+    assert!(!stdout(&whole).contains("joined to nobody"), "{}", stdout(&whole));
+}
+
 /// For a clean-up that takes days; while it is off, everything says so.
 #[test]
 fn a_threshold_that_is_off_warns_in_every_cycle_until_a_limit_is_set() {

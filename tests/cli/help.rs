@@ -81,6 +81,50 @@ fn wrong_calls_are_documents_when_documents_are_asked_for() {
     }
 }
 
+/// Whoever is told that something is wrong is told what to do, with commands that can be pasted.
+#[test]
+fn errors_say_what_to_do() {
+    let world = crate::small_world();
+    let config = world.path().join("config");
+    assert_code(&crate::with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let calls: [(&[&str], i32, &str); 18] = [
+        (&["demo", "--store", "x.redb"], 64, "demo --dir DIR`"),
+        (&["anchor", "convert", "!"], 64, "anchor convert 897485c7"),
+        (&["run", "start", "corp.example", "full-sync", "--allow-shrink"], 64, "run start 'corp.example' full-import --allow-shrink`"),
+        (&["run", "start", "Entra", "full-sync", "--allow-deletes", "600-91f2c3d4e5a60718"], 64, "export 'Entra' --what-if`"),
+        (&["store", "restore", "nowhere.redb"], 4, "`ls -l "),
+        (&["secret", "set", "x"], 64, "secret set x --secret-file FILE`"),
+        (&["secret", "remove", "nobody-has-it"], 2, "secret list`"),
+        (&["config", "schema", "nothing"], 64, "config schema syncline.toml`"),
+        (&["cs", "search", "Entra", "--where", "nonsense"], 64, "--where 'department=Sales*'"),
+        (&["export", "--what-if", "--csv", "/nowhere/at/all/x.csv"], 3, "`ls -ld /nowhere/at/all`"),
+        (&["export", "--what-if", "--html", "/nowhere/at/all/x.html"], 3, "`df -h /nowhere/at/all`"),
+        (&["export", "Entra", "--plan", "nonsense"], 64, "export --what-if`"),
+        (&["lint", "directory", "--csv", "/nowhere/at/all/x.csv"], 3, "`ls -ld /nowhere/at/all`"),
+        (&["init", "--source", "ldif"], 4, "config show`"),
+        (&["connector", "test", "nobody"], 2, "corp.example, Entra"),
+        (&["object", "explain", "nobody-at-all"], 2, "give a name"),
+        (&["events", "explain", "1"], 2, "events explain`"),
+        (&["expr", "functions", "Nosuch"], 2, "expr functions`"),
+    ];
+    for (call, code, told) in calls {
+        let output = crate::with_config(&config, &[&["--json"], call].concat());
+        assert_code(&output, code);
+        let error = document(&output)["error"].clone();
+        let hints = error["hints"].as_array().cloned().unwrap_or_default();
+        // What a message lists needs no further word.
+        assert!(!hints.is_empty() || error["message"].to_string().contains(told), "{call:?}: {error:#}");
+        assert!(error.to_string().contains(told), "{call:?}: {told} is not in {error:#}");
+    }
+    let another = world.path().join("another");
+    for wrong in [&["--source", "ldif", "--path", "people.ldif", "--url", "ldaps://x"][..], &["--source", "ad"], &["--source", "ldif"]] {
+        let output = crate::with_config(&another, &[&["--json", "init"], wrong].concat());
+        assert_code(&output, 64);
+        let hints = document(&output)["error"]["hints"].to_string();
+        assert!(hints.contains("init --help`") || hints.contains("--path people.ldif"), "{wrong:?}: {hints}");
+    }
+}
+
 #[test]
 fn nothing_is_never_what_a_limit_of_nothing_shows() {
     for command in [&["errors"][..], &["run", "list"], &["cs", "search", "Entra"], &["mv", "search"], &["export", "--what-if"]] {

@@ -194,6 +194,53 @@ fn a_browser_shows_one_object_step_by_step() {
 }
 
 #[test]
+fn a_browser_shows_where_an_object_and_its_values_stand() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let people = world.path().join("people.ldif");
+    let mut text = fs::read_to_string(&people).expect("the people");
+    for (number, [name, before, _, title]) in HOSTILE.into_iter().enumerate() {
+        text.push_str(&entry(900 + number, name, before, title));
+    }
+    fs::write(&people, &text).expect("written");
+    let cycle = with_config(&config, &["cycle", "start", "--initial"]);
+    assert!(cycle.status.code() < Some(3), "{}", stderr(&cycle));
+    crate::ada_changes(world.path());
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import"]), 0);
+    let page = world.path().join("page.html");
+    let mut browser = Browser::start();
+    let mut shown = |call: &[&str], title: &str| {
+        let output = with_config(&config, &[call, &["--html", page.to_str().expect("plain")]].concat());
+        assert!(output.status.code() < Some(3), "{}", stderr(&output));
+        judged(&mut browser, &page, title);
+        let codes = browser.value("[...document.querySelectorAll('code')].map(code => code.textContent)");
+        (browser.value("document.body.innerText").to_string(), codes)
+    };
+    for (number, [name, before, ..]) in HOSTILE.into_iter().enumerate().take(4) {
+        let account = format!("somebody{}@corp.example", 900 + number);
+        let dn = format!("CN=Somebody {},OU=People,DC=corp,DC=example", 900 + number);
+        let (_, codes) = shown(&["mv", "why", &account, "department"], &format!("Where a value comes from: department of {name}"));
+        // Blanks around values go by a rule.
+        assert!(
+            codes.as_array().expect("codes").iter().any(|code| code.as_str().map(str::trim) == Some(before.trim())),
+            "{before}: {codes}"
+        );
+        shown(&["object", "explain", &account], &format!("Where one object stands: {dn}"));
+        shown(&["preview", &account], &format!("What synchronization would do: {dn}"));
+    }
+    let dn = "CN=Ada Byron,OU=People,DC=corp,DC=example";
+    let (ahead, codes) = shown(&["preview", "ada@corp.example"], &format!("What synchronization would do: {dn}"));
+    assert!(codes.to_string().contains("Engines") && codes.to_string().contains("Looms"), "{codes}");
+    assert!(ahead.contains("Nothing was written.") && ahead.contains("In from AD - User Common"), "{ahead}");
+    let (why, _) = shown(&["mv", "why", "ada@corp.example", "department"], "Where a value comes from: department of Ada Byron");
+    for wanted in ["Engines", "In from AD - User Common", "Looms", "confirmed", "run 6"] {
+        assert!(why.contains(wanted), "{wanted} is missing: {why}");
+    }
+    let (way, _) = shown(&["object", "explain", "ada@corp.example"], &format!("Where one object stands: {dn}"));
+    assert!(way.contains("provisioning") && way.contains("waits"), "{way}");
+}
+
+#[test]
 fn a_browser_shows_how_configurations_differ() {
     let world = two_folders();
     let page = world.path().join("diff.html");

@@ -74,7 +74,10 @@ fn files_with_values_of_people_are_their_owners_alone() {
     let world = small_world();
     let config = world.path().join("config");
     assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
-    let calls: [(&[&str], &str); 7] = [
+    let calls: [(&[&str], &str); 10] = [
+        (&["object", "explain", "ada@corp.example", "--html"], "explain.html"),
+        (&["preview", "ada@corp.example", "--html"], "preview.html"),
+        (&["mv", "why", "ada@corp.example", "department", "--html"], "why.html"),
         (&["export", "--what-if", "--csv"], "export.csv"),
         (&["object", "export", "ada@corp.example", "--bundle"], "bundle.json"),
         (&["object", "sync", "ada@corp.example", "--what-if", "--html"], "object.html"),

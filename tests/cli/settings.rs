@@ -1,5 +1,6 @@
 //! `config check`, `schema`, `show` and `set`.
 
+use crate::serve::Served;
 use crate::{assert_code, document, small_world, stderr, stdout, with_config};
 use std::fs;
 
@@ -95,4 +96,122 @@ fn schemas_describe_every_key() {
         assert!(schema["properties"][key].is_object(), "{name}: {schema:#}");
     }
     assert_code(&with_config(&config, &["config", "schema", "nothing"]), 64);
+}
+
+/// A file that the configuration names and that is gone: where it is named, and what to do.
+#[test]
+fn files_that_are_missing_are_told_with_the_line_that_names_them() {
+    let world = small_world();
+    let config = world.path().join("config");
+    fs::create_dir_all(config.join("rules")).expect("a folder");
+    let rule = config.join("rules/own.toml");
+    std::os::unix::fs::symlink("/nowhere/own.toml", &rule).expect("a link");
+    for call in [&["rule", "list"][..], &["status"], &["cycle", "start"], &["config", "check"]] {
+        let output = with_config(&config, call);
+        assert!(matches!(output.status.code(), Some(2 | 4)), "{call:?}");
+        let shown = stdout(&output) + &stderr(&output);
+        assert!(shown.contains("rules/own.toml: cannot be read"), "{call:?}: {shown}");
+        assert!(shown.contains("it is a link to /nowhere/own.toml: put that file back, or remove the link"), "{call:?}: {shown}");
+    }
+    fs::remove_file(&rule).expect("it is ours");
+
+    fs::remove_file(world.path().join("people.ldif")).expect("it is ours");
+    let command = format!("`syncline --config {} connector set 'corp.example' path FILE`", config.display());
+    let calls: [(&[&str], i32); 4] = [
+        (&["run", "start", "corp.example", "full-import"], 3),
+        (&["cycle", "start"], 3),
+        (&["connector", "test", "corp.example"], 4),
+        (&["config", "check"], 2),
+    ];
+    for (call, code) in calls {
+        let output = with_config(&config, call);
+        assert_code(&output, code);
+        let shown = stdout(&output) + &stderr(&output);
+        assert!(shown.contains("connectors/10-corp.example.toml:4:8: path: ") && shown.contains(&command), "{call:?}: {shown}");
+    }
+    let found = document(&with_config(&config, &["--json", "config", "check"]));
+    assert_eq!((&found["findings"][0]["line"], &found["findings"][0]["column"]), (&4.into(), &8.into()), "{found:#}");
+
+    fs::write(
+        config.join("connectors/ad.toml"),
+        "kind = \"ad\"\nurl = \"ldaps://127.0.0.1:1\"\nbind_name = \"x\"\nca_file = \"missing.pem\"\npassword = { credential = \"ad-bind\" }\n",
+    )
+    .expect("a file");
+    let found = document(&with_config(&config, &["--json", "config", "check"]));
+    let credential = found["findings"].as_array().expect("findings").iter().find(|one| one.to_string().contains("ad-bind"));
+    assert_eq!(credential.map(|one| &one["line"]), Some(&5.into()), "{found:#}");
+    for call in [&["connector", "test", "ad"][..], &["partition", "tree", "ad"]] {
+        let output = with_config(&config, call);
+        assert_code(&output, 4);
+        let shown = stderr(&output);
+        assert!(shown.contains("connectors/ad.toml:4:11: ca_file: ") && shown.contains("connector set 'ad' ca_file FILE`"), "{shown}");
+    }
+}
+
+/// Whoever sets a limit has to know whether it is set, whatever else is wrong.
+#[test]
+fn what_is_written_beside_something_broken_is_told_from_what_is_not() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let main = config.join("syncline.toml");
+    let text = || fs::read_to_string(&main).expect("text");
+    let broken_rule = config.join("rules/10-own.toml");
+    fs::create_dir_all(config.join("rules")).expect("a folder");
+    fs::write(&broken_rule, "[[rule]]\nname = \"own\"\ndirection = \"sideways\"\n").expect("a file");
+    let calls: [(&[&str], &str, &str); 3] = [
+        (
+            &["guard", "set", "--max-deletes", "3", "--shrink-percent", "40"],
+            "guard.max_deletes = 3 and guard.shrink_percent = 40",
+            "max_deletes = 3",
+        ),
+        (&["scheduler", "set", "--interval", "2h"], "scheduler.interval", "interval = \"2h\""),
+        (&["guard", "disable"], "guard.delete_threshold = false", "delete_threshold = false"),
+    ];
+    for (call, told, line) in calls {
+        let output = with_config(&config, call);
+        assert_code(&output, 1);
+        let shown = stderr(&output);
+        assert!(shown.contains(&format!("{told} in syncline.toml is written")), "{shown}");
+        assert!(shown.contains("rules/10-own.toml:3:") && shown.contains("config check`"), "{shown}");
+        assert!(text().contains(line), "{}", text());
+    }
+    let error = document(&with_config(&config, &["--json", "guard", "set", "--max-deletes", "4"]))["error"].clone();
+    assert_eq!((&error["kind"], &error["exit_code"]), (&"written-only".into(), &1.into()), "{error:#}");
+
+    // What cannot be opened is not written to, and that is another code.
+    fs::remove_file(&broken_rule).expect("it is ours");
+    let connector = config.join("connectors/10-corp.example.toml");
+    let whole = fs::read_to_string(&connector).expect("text");
+    fs::write(&connector, format!("nonsense = 1\n{whole}")).expect("a file");
+    let before = text();
+    let output = with_config(&config, &["guard", "set", "--max-deletes", "5"]);
+    assert_code(&output, 4);
+    assert!(stderr(&output).contains("connectors/10-corp.example.toml:1:1"), "{}", stderr(&output));
+    assert_eq!(text(), before);
+    fs::write(&connector, &whole).expect("a file");
+
+    let service = Served::start(&config);
+    service.cycles(1);
+    fs::write(&connector, format!("nonsense = 1\n{whole}")).expect("a file");
+    for (call, line) in
+        [(["guard", "set", "--max-deletes", "6"], "max_deletes = 6"), (["scheduler", "set", "--interval", "4h"], "interval = \"4h\"")]
+    {
+        let output = with_config(&config, &call);
+        assert_code(&output, 1);
+        let shown = stderr(&output);
+        assert!(shown.contains("in syncline.toml is written") && shown.contains("connectors/10-corp.example.toml:1:1"), "{shown}");
+        assert!(shown.contains("the running service goes on with the configuration from before"), "{shown}");
+        assert!(text().contains(line), "{}", text());
+    }
+    // Staging mode counts at once, whatever else is broken; other settings do not.
+    assert_code(&with_config(&config, &["mode", "staging"]), 0);
+    let tenant = fs::read_to_string(config.join("connectors/90-entra.toml")).expect("text");
+    let output = with_config(&config, &["connector", "set", "Entra", "batch_objects", "7"]);
+    assert_code(&output, 1);
+    assert!(stderr(&output).contains("the file is written"), "{}", stderr(&output));
+    assert_ne!(fs::read_to_string(config.join("connectors/90-entra.toml")).expect("text"), tenant);
+    // Nothing was written, so nothing is to be looked at.
+    assert_code(&with_config(&config, &["connector", "set", "Entra", "batch_objects", "7"]), 0);
+    service.stop();
 }

@@ -146,4 +146,7 @@ pub(crate) struct PreviewArguments {
     /// Do it: synchronize exactly this object in a run of its own.
     #[arg(long)]
     pub commit: bool,
+    /// Also write it as one HTML page that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }

@@ -124,7 +124,8 @@ fn grant(
     apply: Option<&Administrator>,
 ) -> Result<Exit, CommandError> {
     if features.contains(&Feature::GroupWriteback) && ou.is_none() {
-        return Err(CommandError::usage("group-writeback needs --ou: the container that the groups are kept in"));
+        return Err(CommandError::usage("group-writeback needs --ou: the container that the groups are kept in")
+            .hint("--ou 'OU=Cloud Groups,DC=corp,DC=example'"));
     }
     let view = if let Some(admin) = apply {
         accounts.grant(&app.cx, connector, features, ou, administrator(admin)?)?
@@ -203,11 +204,17 @@ fn rotate(app: &App, accounts: &AdAccounts, connector: &str, what_if: bool) -> R
 
 /// Name and password of an administrator.
 pub(in crate::cli) fn administrator(admin: &Administrator) -> Result<(&str, SecretString), CommandError> {
-    let name = admin.admin_name.as_deref().ok_or_else(|| CommandError::usage("this takes an administrator of the domain: --admin-name"))?;
+    let name = admin.admin_name.as_deref().ok_or_else(|| {
+        CommandError::usage("this takes an administrator of the domain")
+            .hint("--admin-name administrator@corp.example; the password is asked for, and not kept")
+    })?;
     let password = match (&admin.admin_secret_file, Questions::of_terminal()) {
         (Some(file), _) => secret_of_file(file)?,
         (None, Some(questions)) => questions.secret(&format!("Password of {name} (not shown, not kept)"))?,
-        (None, None) => return Err(CommandError::usage("there is no terminal to ask for the password on: --admin-secret-file")),
+        (None, None) => {
+            return Err(CommandError::usage("there is no terminal to ask for the password on")
+                .hint("write it to a file of mode 0600, and name that: --admin-secret-file FILE"));
+        }
     };
     Ok((name, password))
 }

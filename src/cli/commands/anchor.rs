@@ -21,7 +21,11 @@ pub(in crate::cli) fn run(app: &App, command: &AnchorCommand) -> Result<Exit, Co
 }
 
 fn convert(app: &App, anchor: &str) -> Result<Exit, CommandError> {
-    let forms = convert_anchor(anchor).map_err(|error| CommandError::usage(error.to_string()))?;
+    let forms = convert_anchor(anchor).map_err(|error| {
+        CommandError::usage(error.to_string()).hint(
+            "write it as it is anywhere: `syncline anchor convert 897485c7-81a7-42eb-97c6-37ed73077b1f`, base64 or hexadecimal digits",
+        )
+    })?;
     app.output.result(&forms, |forms| {
         facts(
             &app.output,

@@ -19,7 +19,11 @@ struct Acts {
 pub(in crate::cli) fn run(app: &App, command: &AuditCommand) -> Result<Exit, CommandError> {
     let AuditCommand::List { limit } = command;
     let log = log_of(app)?;
-    let failed = |error: std::io::Error| CommandError::new("audit", Exit::Stopped, format!("{}: {error}", log.path().display()));
+    let failed = |error: std::io::Error| {
+        let place = log.path().display().to_string();
+        CommandError::new("audit", Exit::Stopped, format!("{place}: {error}"))
+            .hint(format!("`ls -l {}` says who may read it", quoted(&place)))
+    };
     let (acts, cut) = log.newest(*limit).map_err(failed)?;
     app.output.result(&Acts { acts, more: cut }, |found| {
         if found.acts.is_empty() {

@@ -15,7 +15,7 @@ pub(in crate::cli) fn completions(app: &App, arguments: &CompletionsArguments) -
 /// Writes a page for the program and each of its commands.
 pub(in crate::cli) fn man(app: &App, arguments: &ManArguments) -> Result<Exit, CommandError> {
     let folder = app.path(&arguments.to);
-    let failed = |error: std::io::Error| CommandError::new("unwritten", Exit::Stopped, format!("{}: {error}", folder.display()));
+    let failed = |error: std::io::Error| CommandError::unwritten(&folder, &error);
     std::fs::create_dir_all(&folder).map_err(failed)?;
     clap_mangen::generate_to(Arguments::command(), &folder).map_err(failed)?;
     app.output.note(format!("Pages written to {}; read one with man {}/syncline.1", folder.display(), folder.display()));

@@ -71,7 +71,8 @@ pub(in crate::cli) fn run(app: &App, command: &ConfigCommand) -> Result<Exit, Co
 
 fn import_entra(app: &App, from: &Path, into: &Path, tenant: Option<&String>) -> Result<Exit, CommandError> {
     if tenant.is_some_and(|tenant| tenant.trim().is_empty() || tenant.chars().any(|character| character.is_control() || character == ' ')) {
-        return Err(CommandError::usage("--tenant takes `embedded`, or a tenant's id or one of its domains"));
+        return Err(CommandError::usage("--tenant takes `embedded`, or a tenant's id or one of its domains")
+            .hint("--tenant contoso.onmicrosoft.com"));
     }
     refuse_existing(into)?;
     let mut report = Report::default();
@@ -186,7 +187,8 @@ fn read_files(from: &Path, report: &mut Report) -> Result<Vec<ForeignFile>, Comm
                 }
                 if found.len() > FILES_MAX {
                     let message = format!("{} holds more than {} files: it is no export", from.display(), thousands(FILES_MAX as u64));
-                    return Err(CommandError::new("too-large", Exit::Errors, message));
+                    return Err(CommandError::new("too-large", Exit::Errors, message)
+                        .hint("name the folder that Get-ADSyncServerConfiguration -Path wrote"));
                 }
             }
         }
@@ -209,7 +211,8 @@ fn read_files(from: &Path, report: &mut Report) -> Result<Vec<ForeignFile>, Comm
         total += octets.len() as u64;
         if total > TOTAL_MAX {
             let message = format!("{} holds more than {} MiB: it is no export", from.display(), TOTAL_MAX >> 20);
-            return Err(CommandError::new("too-large", Exit::Errors, message));
+            return Err(CommandError::new("too-large", Exit::Errors, message)
+                .hint("name the folder that Get-ADSyncServerConfiguration -Path wrote"));
         }
         match ForeignFile::decode(&name, &octets) {
             Ok(file) => files.push(file),
@@ -235,6 +238,7 @@ fn export(app: &App, to: &Path, format: ConfigFormat) -> Result<Exit, CommandErr
                 let path = config.folder.join(&name);
                 let text = fs::read_to_string(&path).map_err(|error| {
                     CommandError::new("configuration", Exit::NotStarted, format!("{} cannot be read: {error}", path.display()))
+                        .hint("`syncline config check` looks at all files")
                 })?;
                 files.push((name, text));
             }
@@ -294,8 +298,7 @@ fn write_folder(
     files: &[(String, String)],
     check: impl FnOnce(&Path) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
-    let failed =
-        |error: io::Error| CommandError::new("configuration", Exit::NotStarted, format!("{} cannot be written: {error}", folder.display()));
+    let failed = |error: io::Error| CommandError::unwritten(folder, &error);
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(failed)?;
     let beside = tempfile::Builder::new().prefix(".syncline-").tempdir_in(parent).map_err(failed)?;

@@ -67,7 +67,8 @@ pub(super) fn schema(app: &App, file: &str) -> Result<Exit, CommandError> {
         return Err(CommandError::usage(format!(
             "there is no schema '{file}'; there are: {}, and the files of connectors/",
             SCHEMAS.join(", ")
-        )));
+        ))
+        .hint("`syncline config schema syncline.toml`; for a connector, its kind or its file"));
     };
     // It is a document, whatever was asked for.
     app.output.document(&schema);

@@ -156,7 +156,9 @@ fn by_hand(
     let decree = decide(&service, id)?;
     let ahead = service.preview_decree(id, decree, app.cx.now())?;
     if let Some(problem) = &ahead.problem {
-        return Err(CommandError::new("refused", Exit::Errors, format!("{}: {}", problem.code, problem.detail)));
+        return Err(CommandError::new("refused", Exit::Errors, format!("{}: {}", problem.code, problem.detail)).hint(format!(
+            "`syncline preview {id}` shows what synchronization does with it; docs/reference/error-codes.md explains the code"
+        )));
     }
     let mut decided = Decided {
         object: ahead.id.clone(),
@@ -300,7 +302,8 @@ fn query(arguments: &CsSearchArguments) -> Result<CsQuery, CommandError> {
 
 /// Conditions on attributes.
 pub(in crate::cli) fn filters(texts: &[String]) -> Result<Vec<AttributeFilter>, CommandError> {
-    texts.iter().map(|text| text.parse().map_err(CommandError::usage)).collect()
+    let wrong = |reason| CommandError::usage(reason).hint("for example --where 'department=Sales*'");
+    texts.iter().map(|text| text.parse().map_err(wrong)).collect()
 }
 
 fn show(app: &App, text: &str, limit: usize) -> Result<Exit, CommandError> {
@@ -308,7 +311,7 @@ fn show(app: &App, text: &str, limit: usize) -> Result<Exit, CommandError> {
     let browser = service.browse()?;
     let id = only_object(&browser, browser.find_origin(text)?, text)?;
     let Some(view) = browser.show_cs(id, limit)? else {
-        return Err(CommandError::new("not-found", Exit::Errors, format!("object {id} is gone")));
+        return Err(CommandError::gone(format!("object {id}")));
     };
     app.output.result(&view, |view| print(app, view));
     Ok(Exit::Ok)

@@ -48,7 +48,8 @@ pub(in crate::cli) fn run(app: &App, arguments: &DemoArguments) -> Result<Exit, 
     let cx = Context::system();
     let began = cx.clock.elapsed();
     if app.store.is_some() {
-        return Err(CommandError::usage("the demonstration keeps its store in its own folder: --store does not go with it"));
+        return Err(CommandError::usage("the demonstration keeps its store in its own folder: --store does not go with it")
+            .hint("choose the folder: `syncline demo --dir DIR`"));
     }
     refuse_what_is_not_ours(&arguments.dir)?;
     let first_run = !arguments.dir.join(MAIN_FILE).exists();

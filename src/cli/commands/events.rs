@@ -4,7 +4,7 @@ use crate::cli::App;
 use crate::cli::args::{EventFilter, EventLevel, EventsCommand};
 use crate::cli::commands::more_before;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{moment, table, told};
+use crate::cli::output::{moment, shown_width, table};
 use crate::context::{Clock as _, SystemClock};
 use crate::events::{Explanation, Level, Source, catalogue, explanation};
 use crate::model::Timestamp;
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// How often `events follow` looks for news.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Columns that a table adds to what stands in a line.
+const PADDED: usize = 4;
 
 pub(in crate::cli) fn run(app: &App, command: &EventsCommand) -> Result<Exit, CommandError> {
     match command {
@@ -42,10 +44,19 @@ fn list(app: &App, filter: &EventFilter, limit: usize) -> Result<Exit, CommandEr
     Ok(Exit::Ok)
 }
 
-/// Events, one in each line.
+/// Events, one in each line. On a terminal that is too narrow for one of them, texts go on below.
 pub(super) fn print(app: &App, events: &[EventView]) {
+    if app.output.width().is_some_and(|width| events.iter().any(|event| shown_width(&line(event)) + PADDED > width.into())) {
+        events.iter().for_each(|event| app.output.entry(&line(event)));
+        return;
+    }
     let rows = events.iter().map(|event| [moment(&event.at), event.id.to_string(), event.level.to_owned(), event.text.clone()]);
     app.output.table(table(["time", "id", "level", "event"], &["id"], rows));
+}
+
+/// An event in a line.
+fn line(event: &EventView) -> String {
+    format!("{}  {}  {:<11}  {}", moment(&event.at), event.id, event.level, event.text)
 }
 
 /// The store belongs to one process at a time, so it is opened for each look and left alone in between.
@@ -65,7 +76,7 @@ fn follow(app: &App, filter: &EventFilter) -> Result<Exit, CommandError> {
                 // A document in each line: whoever reads on does not know where the last one is.
                 app.output.line(serde_json::to_string(&event).unwrap_or_default());
             } else {
-                app.output.line(told(format!("{}  {}  {:<11}  {}", moment(&event.at), event.id, event.level, event.text)));
+                app.output.entry(&line(&event));
             }
         }
     }

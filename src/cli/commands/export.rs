@@ -31,7 +31,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &ExportArguments) -> Result<Exit
         return what_if(app, &service, &targets, arguments);
     }
     if let Some(plan) = &arguments.approve {
-        let target = only_target(&targets, "--approve")?;
+        let target = only_target(&service, &targets, "--approve")?;
         let plan = plan_of(app, &service, target, ("--approve", plan))?;
         service.approve_first_export(target, plan)?;
         app.output.result(&json!({ "approved": plan.to_string() }), |_| {
@@ -40,7 +40,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &ExportArguments) -> Result<Exit
         return Ok(Exit::Ok);
     }
     if let Some(plan) = &arguments.plan {
-        let target = only_target(&targets, "--plan")?;
+        let target = only_target(&service, &targets, "--plan")?;
         let options = DriveOptions {
             allow_deletes: arguments.allow_deletes,
             plan: Some(plan_of(app, &service, target, ("--plan", plan))?),
@@ -50,16 +50,23 @@ pub(in crate::cli) fn run(app: &App, arguments: &ExportArguments) -> Result<Exit
         return drive(app, &service, &[Work::Profile { connector: target, profile: Profile::Export }], options);
     }
     if arguments.allow_deletes.is_some() && targets.len() > 1 {
-        return Err(CommandError::usage("--allow-deletes needs the target's name: there are several targets"));
+        return Err(several(&service, "--allow-deletes"));
     }
     let work: Vec<Work> = targets.into_iter().map(|connector| Work::Profile { connector, profile: Profile::Export }).collect();
     drive(app, &service, &work, DriveOptions { allow_deletes: arguments.allow_deletes, patience: app.wait, ..DriveOptions::default() })
 }
 
-fn only_target(targets: &[ConnectorId], option: &str) -> Result<ConnectorId, CommandError> {
+/// Refuses an option that is about one target.
+fn several(service: &Service, option: &str) -> CommandError {
+    let names: Vec<&str> = service.connectors().values().map(String::as_str).collect();
+    CommandError::usage(format!("{option} needs the target's name: there are several targets among {}", names.join(", ")))
+        .hint("`syncline connector list` says which are targets; write `syncline export 'NAME'` and the option")
+}
+
+fn only_target(service: &Service, targets: &[ConnectorId], option: &str) -> Result<ConnectorId, CommandError> {
     match targets {
         [target] => Ok(*target),
-        _ => Err(CommandError::usage(format!("{option} needs the target's name: there are several targets"))),
+        _ => Err(several(service, option)),
     }
 }
 
@@ -69,7 +76,10 @@ fn plan_of(app: &App, service: &Service, target: ConnectorId, (option, text): (&
         return Ok(plan);
     }
     let path = app.path(Path::new(text));
-    let unread = |reason: String| CommandError::usage(format!("{option} {text}: {reason}"));
+    let unread = |reason: String| {
+        CommandError::usage(format!("{option} {text}: {reason}"))
+            .hint("`syncline export --what-if` names the plan of now; `--json` writes its document")
+    };
     let content =
         std::fs::read(&path).map_err(|error| unread(format!("neither the name of a plan nor a file that can be read: {error}")))?;
     let document: Value = serde_json::from_slice(&content).map_err(|error| unread(format!("no document of --what-if --json: {error}")))?;
@@ -86,7 +96,8 @@ fn targets(service: &Service, name: Option<&str>) -> Result<Vec<ConnectorId>, Co
     }
     let targets = service.rules()?.targets().to_vec();
     if targets.is_empty() {
-        return Err(CommandError::new("configuration", Exit::NotStarted, "no connector is a target of a rule"));
+        return Err(CommandError::new("configuration", Exit::NotStarted, "no connector is a target of a rule")
+            .hint("`syncline connector list` shows the connectors, `syncline connector types` the kinds that rules can write to"));
     }
     Ok(targets)
 }
@@ -99,17 +110,17 @@ fn what_if(app: &App, service: &Service, targets: &[ConnectorId], arguments: &Ex
     if let Some(file) = &arguments.html {
         let whole = targets.iter().map(|target| service.what_if(&app.cx, *target, ON_PAGE)).collect::<Result<Vec<_>, _>>()?;
         let path = app.path(file);
-        let failed = |error: std::io::Error| CommandError::new("unwritten", Exit::Stopped, format!("{}: {error}", path.display()));
+        let failed = |error: std::io::Error| CommandError::unwritten(&path, &error);
         private::write(&path, export_page::page(&whole, &app.cx.now().to_string()).as_bytes()).map_err(failed)?;
         app.output.note(format!("Everything that waits: {}", path.display()));
     }
     if let Some(file) = &arguments.csv {
-        let mut text = "target,operation,id,name,known as,type,attribute,removed,added,emptied\r\n".to_owned();
+        let mut text = format!("{}\r\n", COLUMNS.join(","));
         for (target, view) in targets.iter().zip(&views) {
             service.what_waits(*target)?.iter().for_each(|object| rows_of(&view.connector, object, &mut text));
         }
         let path = app.path(file);
-        let failed = |error: std::io::Error| CommandError::new("unwritten", Exit::Stopped, format!("{}: {error}", path.display()));
+        let failed = |error: std::io::Error| CommandError::unwritten(&path, &error);
         private::write(&path, text.as_bytes()).map_err(failed)?;
         app.output.note(format!("Everything that waits: {}", path.display()));
     }
@@ -122,19 +133,51 @@ fn what_if(app: &App, service: &Service, targets: &[ConnectorId], arguments: &Ex
     Ok(exit)
 }
 
-/// The lines of one object: one for each attribute, or one alone where none changes.
+/// The columns of the table of everything that waits.
+const COLUMNS: [&str; 11] = [
+    "target",
+    "operation",
+    "object",
+    "type",
+    "display name and sign-in name",
+    "name in the target",
+    "attribute",
+    "change",
+    "value now",
+    "value then",
+    "left without a value",
+];
+
+/// The lines of one object: one for each value that comes, goes or is replaced, and one alone where no attribute changes. So nothing has
+/// to be taken apart, and a group of thousands fits the cells of a spreadsheet.
 fn rows_of(target: &str, object: &WhatIfObject, text: &mut String) {
-    let (name, known_as) = (object.rename.as_ref().unwrap_or(&object.dn), object.known_as.to_string());
-    let head = [target, object.operation, &object.id, name, &known_as, &object.object_type].map(cell).join(",");
-    if object.changes.is_empty() {
-        let _ = write!(text, "{head},,,,\r\n");
+    let known_as = object.known_as.to_string();
+    let head = [target, object.operation, &object.id, &object.object_type, &known_as, &object.dn].map(cell).join(",");
+    // Writing to a text cannot fail.
+    let mut row = |attribute: &str, (now, then): (&str, &str), emptied: bool| {
+        let change = match (now, then) {
+            ("", "") => "",
+            ("", _) => "add",
+            (_, "") => "remove",
+            _ => "replace",
+        };
+        let cells = [attribute, change, now, then, if emptied { "yes" } else { "" }].map(cell).join(",");
+        let _ = write!(text, "{head},{cells}\r\n");
+    };
+    if let Some(rename) = &object.rename {
+        row("(name)", (&object.dn, rename), false);
+    }
+    if object.changes.is_empty() && object.rename.is_none() {
+        row("", ("", ""), false);
     }
     for change in &object.changes {
-        let emptied = if object.would_be_emptied.contains(&change.attribute) { "yes" } else { "" };
-        let (removed, added) = (change.removed.join("; "), change.added.join("; "));
-        let cells = [change.attribute.as_str(), &removed, &added, emptied].map(cell).join(",");
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{head},{cells}\r\n");
+        let emptied = object.would_be_emptied.contains(&change.attribute);
+        if let ([now], [then]) = (change.removed.as_slice(), change.added.as_slice()) {
+            row(&change.attribute, (now, then), emptied);
+            continue;
+        }
+        change.removed.iter().for_each(|value| row(&change.attribute, (value, ""), emptied));
+        change.added.iter().for_each(|value| row(&change.attribute, ("", value), emptied));
     }
 }
 

@@ -7,7 +7,7 @@ use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, table, thousands, told};
 use crate::config::Config;
-use crate::service::{Access, GuardChange, GuardSetting, GuardValue, GuardView, Service};
+use crate::service::{Access, GuardChange, GuardSetting, GuardValue, GuardView, Service, ServiceError};
 use serde_json::json;
 
 pub(in crate::cli) fn run(app: &App, command: &GuardCommand) -> Result<Exit, CommandError> {
@@ -41,8 +41,7 @@ pub(in crate::cli) fn run(app: &App, command: &GuardCommand) -> Result<Exit, Com
                 service.guard()?
             } else {
                 service.set_guard(change)?;
-                // What was written counts in this answer, too.
-                service.reconfigured(Config::load(&app.config)?)?.guard()?
+                counting(app, &service, &written(change))?
             }
         }
         GuardCommand::Disable { what_if } => {
@@ -51,11 +50,28 @@ pub(in crate::cli) fn run(app: &App, command: &GuardCommand) -> Result<Exit, Com
                 app.output.result(&json!({ "changes": changes }), |_| preview(app, &changes));
                 return Ok(Exit::Ok);
             }
-            service.reconfigured(Config::load(&app.config)?)?.guard()?
+            counting(app, &service, "guard.delete_threshold = false")?
         }
     };
     app.output.result(&view, |view| print(app, view));
     Ok(Exit::Ok)
+}
+
+/// The guards as they stand now, by what was just written.
+fn counting(app: &App, service: &Service, written: &str) -> Result<GuardView, CommandError> {
+    let view = Config::load(&app.config).map_err(ServiceError::from).and_then(|config| service.reconfigured(config)?.guard());
+    view.map_err(|error| app.written_only(written, error))
+}
+
+/// A change as the file has it.
+fn written(change: GuardChange) -> String {
+    let settings = [
+        ("max_deletes", change.max_deletes),
+        ("max_delete_percent", change.max_delete_percent.map(u64::from)),
+        ("shrink_percent", change.shrink_percent.map(u64::from)),
+    ];
+    let settings = settings.into_iter().filter_map(|(key, value)| Some(format!("guard.{key} = {}", value?)));
+    settings.collect::<Vec<_>>().join(" and ")
 }
 
 /// What people should know while the threshold is off; nothing while it is on.

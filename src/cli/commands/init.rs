@@ -148,6 +148,8 @@ fn look(app: &App) -> Result<Look, CommandError> {
     Ok(Look { exit: exit_of(&runs), runs, targets })
 }
 
+/// What to do about options that do not go together.
+const ALL_OPTIONS: &str = "`syncline init --help` says which option goes with which source and tenant; without --source it asks";
 /// Objects that a first look shows by name.
 const SHOWN: usize = 5;
 
@@ -224,17 +226,18 @@ fn refuse_foreign_options(arguments: &InitArguments, source: SourceKind) -> Resu
         }
     };
     if let Some((option, _)) = foreign.iter().find(|(_, given)| *given) {
-        return Err(CommandError::usage(format!("{option} has no meaning with --source {source}")));
+        return Err(CommandError::usage(format!("{option} has no meaning with --source {source}")).hint(ALL_OPTIONS));
     }
     let (options, tenant) = match arguments.tenant.unwrap_or(TenantKind::Local) {
         TenantKind::Local => (&elsewhere[..], "local"),
         TenantKind::Entra => (&local[..], "entra"),
     };
     if let Some((option, _)) = options.iter().find(|(_, given)| *given) {
-        return Err(CommandError::usage(format!("{option} has no meaning with --tenant {tenant}")));
+        return Err(CommandError::usage(format!("{option} has no meaning with --tenant {tenant}")).hint(ALL_OPTIONS));
     }
     if arguments.client_secret_file.is_some() && arguments.client_id.is_none() {
-        return Err(CommandError::usage("--client-secret-file needs --client-id: the secret is that of an application"));
+        return Err(CommandError::usage("--client-secret-file needs --client-id: the secret is that of an application")
+            .hint("the application's id is on its page in the tenant; docs/guide/entra.md says how to make one"));
     }
     Ok(())
 }
@@ -288,7 +291,8 @@ pub(in crate::cli) fn readable(path: &Path) -> Result<(), String> {
 fn must_be_authorities(option: &str, file: Option<&Path>) -> Result<(), CommandError> {
     let Some(file) = file else { return Ok(()) };
     if !file.is_file() {
-        return Err(CommandError::new("configuration", Exit::NotStarted, format!("there is no file {}", file.display())));
+        return Err(CommandError::new("configuration", Exit::NotStarted, format!("{option}: there is no file {}", file.display()))
+            .hint("name the PEM file of the authority that issued the server's certificate"));
     }
     check_authorities(file).map_err(|error| {
         CommandError::new("configuration", Exit::NotStarted, format!("{option}: {}", error.message))
@@ -330,13 +334,17 @@ fn tenant_credential(template: &ConfigTemplate) -> Option<&str> {
 
 fn template(arguments: &InitArguments, kind: SourceKind) -> Result<ConfigTemplate, CommandError> {
     let need = |value: &Option<String>, flag: &str| {
-        value.clone().ok_or_else(|| CommandError::usage(format!("this kind of source or tenant needs {flag}")))
+        value.clone().ok_or_else(|| CommandError::usage(format!("this kind of source or tenant needs {flag}")).hint(ALL_OPTIONS))
     };
     let source = match kind {
         SourceKind::Ldif => {
-            let path = arguments.path.as_ref().ok_or_else(|| CommandError::usage("an LDIF source needs --path"))?;
+            let path = arguments.path.as_ref().ok_or_else(|| {
+                CommandError::usage("an LDIF source needs --path").hint("--path people.ldif, or a folder with *.ldif files")
+            })?;
             if let Err(reason) = readable(path) {
-                return Err(CommandError::new("configuration", Exit::NotStarted, reason));
+                return Err(
+                    CommandError::new("configuration", Exit::NotStarted, reason).hint("--path people.ldif, or a folder with *.ldif files")
+                );
             }
             TemplateSource::Ldif { path: absolute(path)?, openldap: arguments.openldap }
         }
@@ -399,6 +407,7 @@ fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
 pub(in crate::cli) fn secret_of_file(from: &Path) -> Result<SecretString, CommandError> {
     let failed = |reason: String| {
         CommandError::new("configuration", Exit::NotStarted, format!("the secret in {} cannot be read: {reason}", from.display()))
+            .hint("the file holds the secret in one line and nothing else, and is its owner's alone (mode 0600)")
     };
     if std::fs::metadata(from).map_err(|error| failed(error.to_string()))?.len() > 64 << 10 {
         return Err(CommandError::usage(format!("{} is too long for a secret", from.display())));

@@ -17,6 +17,7 @@ pub(super) mod demo;
 pub(super) mod doctor;
 pub(super) mod errors;
 pub(super) mod events;
+mod explain_page;
 pub(super) mod export;
 mod export_page;
 pub(super) mod expr;
@@ -48,8 +49,8 @@ mod why;
 
 use super::error::{CommandError, Exit};
 use super::output::{Output, Table, clean, moment, table};
-use super::{App, Place};
-use crate::config::Config;
+use super::{App, Place, private};
+use crate::config::{Config, MAIN_FILE};
 use crate::context::{Clock as _, SystemClock};
 use crate::model::CsId;
 use crate::service::{Access, AttributeView, Browser, Found, KnownAs, SchedulerView, Service};
@@ -76,6 +77,19 @@ impl App {
         }
     }
 
+    /// What was written, when the configuration as a whole cannot be used, so that nobody can say how things stand now.
+    pub(super) fn written_only(&self, written: &str, error: impl Into<CommandError>) -> CommandError {
+        let error = error.into();
+        let until = match &self.place {
+            Place::Service(_) => "the running service goes on with the configuration from before and the stricter guards of both",
+            Place::Here => "nothing can run before that is mended",
+        };
+        let message =
+            format!("{written} in {MAIN_FILE} is written. The configuration as a whole cannot be used, and {until}:\n{}", error.message);
+        let hints = error.hints.into_iter().chain([WHOLE.to_owned()]).collect();
+        CommandError { hints, ..CommandError::new("written-only", Exit::Warnings, message) }
+    }
+
     /// A path as the caller meant it.
     pub(super) fn path(&self, path: &Path) -> PathBuf {
         self.folder.join(path)
@@ -100,6 +114,16 @@ impl App {
     }
 }
 
+/// Writes a page for the caller alone: it holds values of people.
+fn page_to(app: &App, file: &Path, page: &str) -> Result<(), CommandError> {
+    let path = app.path(file);
+    private::write(&path, page.as_bytes()).map_err(|error| CommandError::unwritten(&path, &error))?;
+    app.output.note(format!("As a page: {}", path.display()));
+    Ok(())
+}
+
+/// What to do about a configuration that is broken elsewhere.
+pub(super) const WHOLE: &str = "`syncline config check` lists what is to be mended; what was written need not be written again";
 /// The kind of error that goes away by waiting.
 const IN_USE: &str = "store-in-use";
 /// Shorter waits are not worth a word.

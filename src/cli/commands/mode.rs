@@ -4,9 +4,9 @@ use crate::cli::args::{ModeCommand, PromoteArguments};
 use crate::cli::calls::shown;
 use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table};
+use crate::cli::output::{clean, counted, table};
 use crate::cli::{App, Place};
-use crate::service::{Access, InstallationView, ModeView, Promotion, PromotionView};
+use crate::service::{Access, InstallationView, ModeView, NotJoined, Promotion, PromotionView};
 use serde_json::json;
 
 pub(in crate::cli) fn run(app: &App, command: &ModeCommand) -> Result<Exit, CommandError> {
@@ -56,13 +56,20 @@ fn heeded(app: &App, staging: bool) -> Result<(), CommandError> {
     let message = format!("[guard] staging = {staging} is written down, and the running service does not heed it: {why}");
     let stop = "`syncline cycle stop` ends what runs; stop the service to be sure that nothing more is exported";
     let mend = "`syncline config check` says what is to be mended; it counts as soon as that is done";
-    Err(CommandError::new("configuration", Exit::NotStarted, message).hint(if staging { stop } else { mend }))
+    Err(CommandError::new("not-heeded", Exit::Stopped, message).hint(if staging { stop } else { mend }))
 }
 
 pub(in crate::cli) fn promote(app: &App, arguments: &PromoteArguments) -> Result<Exit, CommandError> {
     let service = app.service(Access::Create)?;
     let view = service.promote(&app.cx, Promotion { takeover: arguments.takeover, what_if: arguments.what_if })?;
     app.output.result(&view, |view| print(app, view));
+    if view.promoted
+        && let Err(error) = heeded(app, false)
+    {
+        // The result is there already, and stays the one document.
+        app.output.for_people().error(&error);
+        return Ok(error.exit);
+    }
     Ok(if view.ready { Exit::Ok } else { Exit::Guard })
 }
 
@@ -102,6 +109,9 @@ fn print(app: &App, view: &PromotionView) {
     for other in &view.takes_over_from {
         app.output.line(clean(format!("Takes over from {other}")));
     }
+    for target in &view.not_joined {
+        not_joined(app, target);
+    }
     app.output.line(if view.promoted {
         "This installation is the active one now. Another one stops by itself at its next export or password cycle."
     } else if view.ready {
@@ -109,4 +119,24 @@ fn print(app: &App, view: &PromotionView) {
     } else {
         "This installation is not fit to be the active one. Nothing was changed."
     });
+}
+
+/// A new store does not know who left before it was made, so nobody would ever be told of them.
+fn not_joined(app: &App, target: &NotJoined) {
+    let Some(command) = &target.command else { return };
+    let told = match target.objects {
+        Some(objects) => format!(
+            "{} of {} joined to nobody in the directories: nothing deletes {} by itself. To look at {}: `{command}`",
+            counted(objects, "synchronized object", "synchronized objects"),
+            if objects == 1 { format!("{} is", target.connector) } else { format!("{} are", target.connector) },
+            if objects == 1 { "it" } else { "them" },
+            if objects == 1 { "it" } else { "them" },
+        ),
+        None => format!(
+            "{} was not imported yet, so nobody knows whether it holds accounts of people who left: `{command}`, then `syncline run start '{}' \
+             full-sync`",
+            target.connector, target.connector
+        ),
+    };
+    app.output.paragraph("note  ", &told);
 }

@@ -33,13 +33,13 @@ pub(in crate::cli) fn run(app: &App, command: &MvCommand) -> Result<Exit, Comman
                 more(&app.output, found.more, found.objects.len());
             });
         }
-        MvCommand::Why { object, attribute } => return super::why::run(app, object, attribute),
+        MvCommand::Why { object, attribute, html } => return super::why::run(app, object, attribute, html.as_deref()),
         MvCommand::Show { object, limit } => {
             let service = app.service(Access::Existing)?;
             let browser = service.browse()?;
             let id = only_one(browser.find_mv(object)?, object, "metaverse object")?;
             let Some(view) = browser.show_mv(id, *limit)? else {
-                return Err(CommandError::new("not-found", Exit::Errors, format!("metaverse object {id} is gone")));
+                return Err(CommandError::gone(format!("metaverse object {id}")));
             };
             app.output.result(&view, |view| print(app, view));
         }

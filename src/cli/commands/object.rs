@@ -4,7 +4,7 @@ use super::object_page::page;
 use crate::cli::App;
 use crate::cli::args::ObjectCommand;
 use crate::cli::commands::cs::line_table;
-use crate::cli::commands::only_object;
+use crate::cli::commands::{explain_page, only_object, page_to};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, counted, table, told};
 use crate::cli::private;
@@ -20,7 +20,7 @@ struct Lines {
 
 pub(in crate::cli) fn run(app: &App, command: &ObjectCommand) -> Result<Exit, CommandError> {
     match command {
-        ObjectCommand::Explain { object } => explain(app, object),
+        ObjectCommand::Explain { object, html } => explain(app, object, html.as_deref()),
         ObjectCommand::Find { text } => find(app, text),
         ObjectCommand::Export { object, bundle } => export(app, object, bundle),
         ObjectCommand::Sync { object, what_if, html } => sync(app, object, *what_if, html.as_deref()),
@@ -113,11 +113,14 @@ fn sync(app: &App, text: &str, what_if: bool, html: Option<&Path>) -> Result<Exi
     Ok(exit)
 }
 
-fn explain(app: &App, object: &str) -> Result<Exit, CommandError> {
+fn explain(app: &App, object: &str, html: Option<&Path>) -> Result<Exit, CommandError> {
     let service = app.service(Access::Existing)?;
     let browser = service.browse()?;
     let id = only_object(&browser, browser.find_origin(object)?, object)?;
     let explanation = service.explain(id, app.cx.now())?;
+    if let Some(file) = html {
+        page_to(app, file, &explain_page::explanation(&explanation, &app.cx.now().to_string()))?;
+    }
     app.output.result(&explanation, |explanation| {
         app.output.line(clean(&explanation.dn));
         for step in &explanation.steps {

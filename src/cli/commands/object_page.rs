@@ -51,7 +51,8 @@ fn texts<T: ToString>(values: &[T]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
 }
 
-fn metaverse(preview: &PreviewView) -> Markup {
+/// What changes of the metaverse object.
+pub(super) fn metaverse(preview: &PreviewView) -> Markup {
     html! {
         h2 { "Metaverse" }
         @if !preview.attributes.iter().any(|attribute| attribute.changed) {
@@ -74,7 +75,8 @@ fn metaverse(preview: &PreviewView) -> Markup {
     }
 }
 
-fn target(target: &PreviewTargetView) -> Markup {
+/// What a target would get.
+pub(super) fn target(target: &PreviewTargetView) -> Markup {
     let what = match target.operation {
         _ if target.released => "let go, without being deleted",
         "none" => "nothing to send",

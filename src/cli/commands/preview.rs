@@ -3,8 +3,8 @@
 use crate::cli::App;
 use crate::cli::args::PreviewArguments;
 use crate::cli::calls::call;
-use crate::cli::commands::only_object;
 use crate::cli::commands::trace::{because, print_flow, print_join, print_wrapped};
+use crate::cli::commands::{explain_page, only_object, page_to};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, counted, table, told};
 use crate::engine::Silent;
@@ -33,6 +33,9 @@ pub(in crate::cli) fn run(app: &App, arguments: &PreviewArguments) -> Result<Exi
         let work = [Work::Object { object: id, full: arguments.full }];
         committed = service.drive(&app.cx, &work, DriveOptions { patience: app.wait, ..DriveOptions::default() }, &mut Silent)?.pop();
         exit = committed.as_ref().map_or(Exit::NotStarted, |run| Exit::of_result(&run.result));
+    }
+    if let Some(file) = &arguments.html {
+        page_to(app, file, &explain_page::preview(&preview, arguments.commit, &app.cx.now().to_string()))?;
     }
     app.output.result(&Document { preview, committed }, |document| print(app, document, arguments));
     Ok(exit)
@@ -78,7 +81,8 @@ fn print(app: &App, document: &Document, arguments: &PreviewArguments) {
     }
 }
 
-fn decision(view: &PreviewView) -> String {
+/// What becomes of the object, in a few words.
+pub(super) fn decision(view: &PreviewView) -> String {
     let mv = view.metaverse.map(|mv| format!(" metaverse object {mv}")).unwrap_or_default();
     match view.decision {
         "stays-linked" => format!("stays linked to{mv}"),

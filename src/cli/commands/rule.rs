@@ -111,7 +111,8 @@ fn list(app: &App, service: &Service, filter: &RuleFilter) -> Result<(), Command
                 if rule.enabled { String::new() } else { "disabled".to_owned() },
             ]
         });
-        app.output.table(table(["precedence", "rule", "connector", "types", "link", "flows", ""], &["precedence", "flows"], rows));
+        let header = ["precedence", "rule", "connector", "types", "link", "flows", ""];
+        app.output.table(table(header, &["precedence", "flows"], rows).named_below());
     });
     Ok(())
 }
@@ -223,7 +224,10 @@ fn test(app: &App, service: &Service, rule: &str, object: Option<&str>, entry: O
             service.test_rule(rule, id, now)?
         }
         (None, Some(file)) => service.test_rule_with_entry(rule, &app.path(file), now)?,
-        (None, None) => return Err(CommandError::usage("name an object, or a file by --entry")),
+        (None, None) => {
+            return Err(CommandError::usage("name an object, or a file by --entry")
+                .hint("`syncline rule test 'In from AD - User Join' jana@corp.example`, or --entry jana.ldif"));
+        }
     };
     let fails = trace.in_scope && trace.flows.iter().any(|flow| matches!(flow.outcome, crate::rules::FlowOutcome::Failed { .. }));
     app.output.result(&trace, |trace| print_trace(app, trace));

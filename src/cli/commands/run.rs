@@ -12,6 +12,7 @@ use crate::service::Profile as Kind;
 use crate::service::{Access, DeleteSet, DriveOptions, GuardStop, History, RunView, Service, StepObjectView, StepObjectsView, Work};
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 #[derive(Serialize)]
@@ -209,10 +210,13 @@ fn start(app: &App, connector: &str, profile: Profile, allow_shrink: bool, allow
         Profile::Export => Kind::Export,
     };
     if allow_shrink && profile != Kind::FullImport {
-        return Err(CommandError::usage("--allow-shrink goes with full-import"));
+        return Err(CommandError::usage("--allow-shrink goes with full-import")
+            .hint(format!("`syncline run start '{connector}' full-import --allow-shrink`")));
     }
     if allow_deletes.is_some() && profile != Kind::Export {
-        return Err(CommandError::usage("--allow-deletes goes with export"));
+        return Err(CommandError::usage("--allow-deletes goes with export").hint(format!(
+            "`syncline export '{connector}' --what-if` names the set; then `syncline run start '{connector}' export --allow-deletes SET`"
+        )));
     }
     let service = app.service(Access::Create)?;
     let connector = service.connector_id(connector)?;
@@ -237,6 +241,9 @@ pub(in crate::cli) fn drive_warned(
     drop(progress);
     let mut warnings = warnings;
     warnings.extend(runs.iter().filter_map(|run| all_filtered(service, run)));
+    let failed: BTreeSet<&str> =
+        runs.iter().filter(|run| Exit::of_result(&run.result) >= Exit::Stopped).map(|run| run.connector.as_str()).collect();
+    warnings.extend(failed.into_iter().flat_map(|connector| service.missing_files(connector)));
     let exports = |piece: &Work| matches!(piece, Work::Cycle { .. } | Work::Profile { profile: Kind::Export, .. });
     if work.iter().any(exports) {
         warnings.extend(super::guard::threshold_off(service));

@@ -6,8 +6,9 @@ use crate::cli::calls::shown;
 use crate::cli::commands::{facts, last_cycle};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, counted, duration, moment};
+use crate::config::Config;
 use crate::schedule::{Policy, Suspension};
-use crate::service::{Access, SchedulerView};
+use crate::service::{Access, SchedulerView, ServiceError};
 use std::time::Duration;
 
 pub(in crate::cli) fn run(app: &App, command: &SchedulerCommand) -> Result<Exit, CommandError> {
@@ -21,8 +22,14 @@ pub(in crate::cli) fn run(app: &App, command: &SchedulerCommand) -> Result<Exit,
                 return Err(CommandError::usage("nothing to set").hint("give --interval, --enabled, --maintenance or --near-real-time"));
             }
             // What was written counts in this answer, too.
-            let config = crate::config::Config::load(&app.config)?;
-            let view = service.reconfigured(config)?.scheduler(&app.cx)?;
+            let view = Config::load(&app.config).map_err(ServiceError::from).and_then(|config| {
+                let counting = service.reconfigured(config)?;
+                // Without rules there are no cycles, whatever the schedule says.
+                counting.rules()?;
+                counting.scheduler(&app.cx)
+            });
+            let written = || changed.iter().map(|key| format!("scheduler.{key}")).collect::<Vec<_>>().join(" and ");
+            let view = view.map_err(|error| app.written_only(&written(), error))?;
             app.output.result(&view, |view| print(app, view));
             return Ok(Exit::Ok);
         }

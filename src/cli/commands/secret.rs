@@ -44,7 +44,10 @@ pub(in crate::cli) fn run(app: &App, command: &SecretCommand) -> Result<Exit, Co
                 let secret = match (secret_file, Questions::of_terminal()) {
                     (Some(file), _) => secret_of_file(file)?,
                     (None, Some(questions)) => questions.new_secret(&format!("The secret '{name}' (not shown)"))?,
-                    (None, None) => return Err(CommandError::usage("there is no terminal to ask on: --secret-file")),
+                    (None, None) => {
+                        return Err(CommandError::usage("there is no terminal to ask on")
+                            .hint(format!("write it to a file of mode 0600, and: `syncline secret set {name} --secret-file FILE`")));
+                    }
                 };
                 config.secrets.keep(name, &secret).map_err(crate::service::ServiceError::from)?;
             }
@@ -75,7 +78,8 @@ pub(in crate::cli) fn run(app: &App, command: &SecretCommand) -> Result<Exit, Co
                     });
                     Ok(Exit::Ok)
                 }
-                None => Err(CommandError::new("not-found", Exit::Errors, format!("there is no secret '{name}'"))),
+                None => Err(CommandError::new("not-found", Exit::Errors, format!("there is no secret '{name}'"))
+                    .hint("`syncline secret list` shows those that are named, and where each comes from")),
             }
         }
     }

@@ -26,10 +26,10 @@ struct Ready {
 
 pub(in crate::cli) fn run(app: &App, _: &ServeArguments) -> Result<Exit, CommandError> {
     let config = Config::load(&app.config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CommandError::new("service", Exit::NotStarted, format!("no threads can be started: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        CommandError::new("service", Exit::NotStarted, format!("no threads can be started: {error}"))
+            .hint("`ulimit -u` shows how many this account may have")
+    })?;
     let handle = runtime.handle().clone();
     let service = app.patiently(|| Ok(Service::open_in(config.clone(), app.store.as_deref(), handle.clone())?))?;
     // A service that could never run a cycle should not look as if it did.

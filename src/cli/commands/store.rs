@@ -1,7 +1,7 @@
 //! `store check|stats|compact|backup|restore`: care for the store.
 
 use crate::cli::args::StoreCommand;
-use crate::cli::calls::call;
+use crate::cli::calls::{call, quoted};
 use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, counted, octets, table, thousands};
@@ -126,14 +126,19 @@ fn restore(app: &App, from: &Path, what_if: bool) -> Result<Exit, CommandError> 
     let config = Config::load(&app.config)?;
     let to = app.store.clone().unwrap_or_else(|| config.store.clone());
     if !from.exists() {
-        return Err(CommandError::new("not-found", Exit::NotStarted, format!("there is no file {}", from.display())));
+        return Err(CommandError::new("not-found", Exit::NotStarted, format!("there is no file {}", from.display())).hint(format!(
+            "backups of migrations lie beside the store: `ls -l {}`",
+            quoted(&to.with_file_name("").display().to_string())
+        )));
     }
     if to.exists() && std::fs::canonicalize(from).ok() == std::fs::canonicalize(&to).ok() {
-        return Err(CommandError::usage(format!("{} is the store itself", from.display())));
+        return Err(
+            CommandError::usage(format!("{} is the store itself", from.display())).hint("name the backup that is to take its place")
+        );
     }
     // A copy of the backup is looked at: an older format would be migrated, and the backup stays as it is.
     let folder = tempfile::tempdir_in(to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-        .map_err(|error| CommandError::new("store", Exit::NotStarted, format!("{}: {error}", to.display())))?;
+        .map_err(|error| CommandError::unwritten(&to, &error))?;
     let looked_at = folder.path().join("backup.redb");
     Service::distrusting_copy(&config, from, &looked_at, &app.cx)?;
     let (objects, metaverse, newest_run) = {

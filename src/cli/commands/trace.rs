@@ -52,23 +52,8 @@ pub(super) fn print_flow(output: &Output, flow: &FlowTrace, object: Option<&str>
 
 /// What a flow gives, and what it reads.
 pub(super) fn print_outcome(output: &Output, flow: &FlowTrace, indent: &str) {
-    let asked = !matches!(flow.verdict, Verdict::NotAsked | Verdict::NotNow);
-    let once = if flow.once { " once" } else { "" };
-    let mut source = flow.source.split_whitespace().collect::<Vec<_>>().join(" ");
-    if !asked && let Some((end, _)) = source.char_indices().nth(UNASKED) {
-        source.truncate(end);
-        source.push('…');
-    }
-    let told = match &flow.outcome {
-        FlowOutcome::Values(found) => format!("{source}{once} {} {found}", if asked { "gives" } else { "would give" }),
-        FlowOutcome::Nothing => format!("{source}{once} gives nothing"),
-        FlowOutcome::Removed => format!("{source}{once} removes the value (AuthoritativeNull)"),
-        FlowOutcome::Ignored => format!("{source}{once} is left out (IgnoreThisFlow)"),
-        FlowOutcome::SourceAbsent => format!("{source}{once}: the source is absent, what is there is kept"),
-        FlowOutcome::Failed { code, .. } => format!("{source}{once} fails: {code}"),
-    };
-    let by = flow.decided_by.as_ref().map(|by| format!("; \"{by}\" decided")).unwrap_or_default();
-    print_wrapped(output, indent, &format!("{told}{by}"));
+    let (asked, source) = (was_asked(flow), source_of(flow));
+    print_wrapped(output, indent, &outcome(flow));
     if let FlowOutcome::Failed { detail, .. } = &flow.outcome {
         for line in detail.lines() {
             output.line(format!("{indent}{}", clean(line)));
@@ -84,6 +69,38 @@ pub(super) fn print_outcome(output: &Output, flow: &FlowTrace, indent: &str) {
     }
 }
 
+fn was_asked(flow: &FlowTrace) -> bool {
+    !matches!(flow.verdict, Verdict::NotAsked | Verdict::NotNow)
+}
+
+/// Where a flow takes its values from; of one that was not asked, the beginning.
+fn source_of(flow: &FlowTrace) -> String {
+    let mut source = flow.source.split_whitespace().collect::<Vec<_>>().join(" ");
+    if !was_asked(flow)
+        && let Some((end, _)) = source.char_indices().nth(UNASKED)
+    {
+        source.truncate(end);
+        source.push('…');
+    }
+    source
+}
+
+/// What a flow gives, in a sentence.
+pub(super) fn outcome(flow: &FlowTrace) -> String {
+    let (asked, source) = (was_asked(flow), source_of(flow));
+    let once = if flow.once { " once" } else { "" };
+    let told = match &flow.outcome {
+        FlowOutcome::Values(found) => format!("{source}{once} {} {found}", if asked { "gives" } else { "would give" }),
+        FlowOutcome::Nothing => format!("{source}{once} gives nothing"),
+        FlowOutcome::Removed => format!("{source}{once} removes the value (AuthoritativeNull)"),
+        FlowOutcome::Ignored => format!("{source}{once} is left out (IgnoreThisFlow)"),
+        FlowOutcome::SourceAbsent => format!("{source}{once}: the source is absent, what is there is kept"),
+        FlowOutcome::Failed { code, .. } => format!("{source}{once} fails: {code}"),
+    };
+    let by = flow.decided_by.as_ref().map(|by| format!("; \"{by}\" decided")).unwrap_or_default();
+    format!("{told}{by}")
+}
+
 /// Text behind a beginning, broken at blanks, its further lines below its first.
 pub(super) fn print_wrapped(output: &Output, beginning: &str, text: &str) {
     let width = output.width().map_or(WIDTH, |width| WIDTH.min(width.into()));
@@ -97,7 +114,8 @@ pub(super) fn because(failing: &[Vec<String>]) -> String {
     failing.iter().map(|group| group.join(" and ")).collect::<Vec<_>>().join("; or ")
 }
 
-fn verdict_name(verdict: Verdict) -> &'static str {
+/// How a flow stands, in a word.
+pub(super) fn verdict_name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Won => "won",
         Verdict::Contributes => "contributes",

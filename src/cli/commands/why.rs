@@ -2,18 +2,22 @@
 
 use crate::cli::App;
 use crate::cli::commands::trace::{because, print_flow, print_wrapped};
-use crate::cli::commands::{known, only_one};
+use crate::cli::commands::{explain_page, known, only_one, page_to};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, moment, table, told};
-use crate::service::{Access, WhyRun, WhyTarget, WhyView};
+use crate::service::{Access, WhyAge, WhyRun, WhyTarget, WhyView};
+use std::path::Path;
 
-pub(super) fn run(app: &App, object: &str, attribute: &str) -> Result<Exit, CommandError> {
+pub(super) fn run(app: &App, object: &str, attribute: &str, html: Option<&Path>) -> Result<Exit, CommandError> {
     let service = app.service(Access::Existing)?;
     let id = {
         let browser = service.browse()?;
         only_one(browser.find_mv(object)?, object, "metaverse object")?
     };
     let view = service.why(id, attribute, app.cx.now())?;
+    if let Some(file) = html {
+        page_to(app, file, &explain_page::why(&view, &app.cx.now().to_string()))?;
+    }
     app.output.result(&view, |view| print(app, view));
     Ok(Exit::Ok)
 }
@@ -42,15 +46,8 @@ fn print(app: &App, view: &WhyView) {
         app.output.paragraph("     ", &format!("the rule gives it since {}, {run}", moment(&origin.since)));
     }
     if let Some(age) = &view.age {
-        let run = age.run.as_ref().map(|run| format!(", by run {}, {} of {}", run.number, run.profile, run.connector));
-        let since = moment(&age.since);
         app.output.line("");
-        let told = if age.at_least {
-            format!("The value is older than the history, which begins at {since}.")
-        } else {
-            format!("The value has been so since {since}{}.", run.unwrap_or_default())
-        };
-        app.output.paragraph("", &told);
+        app.output.paragraph("", &told_age(age));
     }
     if view.flows.is_empty() {
         app.output.line("\nNo rule in scope flows into it.");
@@ -76,6 +73,17 @@ fn print(app: &App, view: &WhyView) {
     }
 }
 
+/// How old a value is, in a sentence.
+pub(super) fn told_age(age: &WhyAge) -> String {
+    let run = age.run.as_ref().map(|run| format!(", by run {}, {} of {}", run.number, run.profile, run.connector));
+    let since = moment(&age.since);
+    if age.at_least {
+        format!("The value is older than the history, which begins at {since}.")
+    } else {
+        format!("The value has been so since {since}{}.", run.unwrap_or_default())
+    }
+}
+
 fn print_target(app: &App, target: &WhyTarget) {
     app.output.line("");
     let name = known(&target.known_as, &target.dn);
@@ -92,7 +100,7 @@ fn print_target(app: &App, target: &WhyTarget) {
                 if attribute.from_this { String::new() } else { format!("from \"{}\"", attribute.rule.as_deref().unwrap_or("nobody")) };
             [attribute.attribute.clone(), value, attribute.state.to_owned(), told(&attribute.sent), told(&attribute.confirmed), by]
         });
-        app.output.table(table(["attribute", "value", "state", "sent", "confirmed", ""], &[], rows));
+        app.output.table(table(["attribute", "value", "state", "sent", "confirmed", ""], &[], rows).named_below());
     }
     if let Some(problem) = &target.problem {
         app.output.line(format!("  refused: {}, since {}", clean(&problem.code), moment(&problem.first_seen)));

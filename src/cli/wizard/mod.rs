@@ -65,9 +65,10 @@ pub(in crate::cli) fn ask(app: &App, arguments: &InitArguments, questions: Quest
         app.config.display()
     ));
     if !wizard.questions.yes("Write it", true)? {
-        return Err(CommandError::new("declined", Exit::Stopped, "nothing was written"));
+        return Err(CommandError::new("declined", Exit::Stopped, "nothing was written")
+            .hint("`syncline init` asks again; with options, only for what they leave open: `syncline init --help`"));
     }
-    let prompt = "Read everything now and show what would be exported (nothing is sent)";
+    let prompt = "Read everything now and show what would be sent (nothing is)";
     let look = arguments.look || wizard.questions.yes(prompt, true)?;
     Ok(Answers { template, secrets, look })
 }
@@ -85,20 +86,21 @@ impl Wizard<'_> {
 
     /// Says that something is as it should be.
     fn good(&self, what: impl Display) {
-        self.note(clean(format!("  ok    {what}")));
+        self.app.output.note_behind("  ok    ", &clean(what.to_string()));
     }
 
     /// Says what should be looked at, and goes on.
     fn warn(&self, what: impl Display) {
-        self.note(clean(format!("  note  {what}")));
+        self.app.output.note_behind("  note  ", &clean(what.to_string()));
     }
 
     /// Says why an answer does not work. The question is asked again; what came from an option cannot be, and ends it.
     fn wrong(&self, reason: impl Display, from_option: Option<&str>) -> Result<(), CommandError> {
         if let Some(option) = from_option {
-            return Err(CommandError::new("unusable", Exit::NotStarted, clean(format!("{option}: {reason}"))));
+            return Err(CommandError::new("unusable", Exit::NotStarted, clean(format!("{option}: {reason}")))
+                .hint("mend the option, or leave it out to be asked"));
         }
-        self.note(clean(format!("  wrong {reason}")));
+        self.app.output.note_behind("  wrong ", &clean(reason.to_string()));
         Ok(())
     }
 
@@ -109,7 +111,8 @@ impl Wizard<'_> {
             self.note("  This kind of directory has none to read; people get passwords in the cloud.");
             return Ok(None);
         };
-        if !self.questions.yes("Shall people sign in to the cloud with the passwords of the directory (hashes of hashes are sent)", true)? {
+        self.note("  Hashes of hashes of passwords would be sent, and no password.");
+        if !self.questions.yes("Shall people sign in with the passwords of the directory", true)? {
             return Ok(None);
         }
         let checks = self.surveyor.replication(&self.app.cx, replication.settings.clone());
@@ -129,7 +132,7 @@ impl Wizard<'_> {
              account its rights, once this configuration is there.",
             source.name
         ));
-        let on = self.questions.yes("Switch them on all the same; they begin to flow when this is mended", true)?;
+        let on = self.questions.yes("Switch them on all the same (they flow when it is mended)", true)?;
         Ok(on.then(|| replication.template.clone()))
     }
 }

@@ -270,7 +270,7 @@ impl Wizard<'_> {
     /// The file with the authority of a certificate; `None` when there is none to name.
     fn authority(&self) -> Result<Option<PathBuf>, CommandError> {
         loop {
-            let text = self.questions.text("PEM file with the authority that issued it (empty: choose another server)", None)?;
+            let text = self.questions.text("PEM file of its authority (empty: choose another server)", None)?;
             if text.is_empty() {
                 return Ok(None);
             }

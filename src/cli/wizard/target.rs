@@ -70,7 +70,7 @@ impl Wizard<'_> {
                     several.truncate(SUFFIXES);
                     let items: Vec<(String, bool)> =
                         several.iter().map(|(suffix, count)| (clean(format!("{suffix}  ({} people)", thousands(**count))), true)).collect();
-                    let prompt = "Domains that count as verified there (blank ticks and unticks, return goes on)";
+                    let prompt = "Verified domains (blank ticks and unticks, return goes on)";
                     let ticked = self.questions.some_of(prompt, &items)?;
                     verified = several.iter().zip(ticked).filter(|(_, ticked)| *ticked).map(|((suffix, _), _)| (*suffix).clone()).collect();
                 }
@@ -109,7 +109,7 @@ impl Wizard<'_> {
             known_tenant = Some(tenant.clone());
             let client_id = match &arguments.client_id {
                 Some(client_id) => client_id.clone(),
-                None => self.questions.text("The application's id (empty: you sign in yourself, by a code)", known_client.as_deref())?,
+                None => self.questions.text("The application's id (empty: you sign in by a code)", known_client.as_deref())?,
             };
             if arguments.client_id.is_none() && typed(&client_id) {
                 self.wrong("this is the secret that was just typed; the application's id is asked for here", None)?;

@@ -2,7 +2,8 @@
 
 use super::{Browser, PAGE, state_name};
 use crate::model::{
-    AttrId, ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, FlatValues, MvObject, ObjectType, Stage, StageMask, ValueState, fold,
+    AttrId, ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, FlatValues, Link, MvObject, ObjectType, Stage, StageMask, ValueState,
+    fold,
 };
 use crate::rules::{Direction, RuleSet};
 use crate::service::ServiceError;
@@ -373,6 +374,20 @@ impl Browser<'_> {
             }
         }
         Ok(counts)
+    }
+
+    /// Counts the objects of a target that an import has shown, that rules would join, and that are joined to nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn count_not_joined(&self, target: ConnectorId) -> Result<u64, ServiceError> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let page = self.snapshot.cs_scan(target, after, PAGE)?;
+            let Some(last) = page.last() else { return Ok(count) };
+            after = Some(last.id);
+            count += page.iter().filter(|object| object.imported() && object.link == Link::Disconnected).count() as u64;
+        }
     }
 }
 
