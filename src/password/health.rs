@@ -46,7 +46,7 @@ impl Agent {
         let held = match error.kind {
             ConnectorErrorKind::Disabled => Held::Disabled,
             ConnectorErrorKind::Authentication | ConnectorErrorKind::Permission => Held::Denied,
-            ConnectorErrorKind::Configuration => Held::AnotherTenant,
+            ConnectorErrorKind::AnotherTenant => Held::AnotherTenant,
             _ => Held::Unreachable,
         };
         if state.held.as_ref() != Some(&held) {

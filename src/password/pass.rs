@@ -222,7 +222,7 @@ impl<'p> Pass<'p> {
     /// Stops when somebody else writes to the target; the next round notes it and tells of it.
     async fn seen(&mut self, features: std::result::Result<PasswordFeatures, ConnectorError>) -> std::result::Result<(), StoreError> {
         if let Err(error) = &features
-            && error.kind == ConnectorErrorKind::Configuration
+            && error.kind == ConnectorErrorKind::AnotherTenant
         {
             self.stop(Held::AnotherTenant, error.message.clone());
         }

@@ -89,7 +89,7 @@ impl TenantDesk for Desk {
         }
         match self.judge(KnownTenant { id, called: self.called.clone() }) {
             Ok(None) => Ok(()),
-            Ok(Some(message)) => left_alone(ConnectorErrorKind::Configuration, message),
+            Ok(Some(message)) => left_alone(ConnectorErrorKind::AnotherTenant, message),
             Err(error) => left_alone(ConnectorErrorKind::File, format!("which tenant {} is about is not known: {error}", self.name)),
         }
     }
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(belief().about, Some(KnownTenant { id: "11-aa".to_owned(), called: "contoso.onmicrosoft.com".to_owned() }));
         for purpose in [Purpose::Looks, Purpose::Runs] {
             let refused = desk(&store, "fabrikam.example", purpose).meet("22-bb").unwrap_err();
-            assert_eq!(refused.kind, ConnectorErrorKind::Configuration);
+            assert_eq!(refused.kind, ConnectorErrorKind::AnotherTenant);
             for part in ["another tenant, fabrikam.example (id 22-bb)", "is about contoso.onmicrosoft.com (id 11-aa)", "cs clear 'Entra'"] {
                 assert!(refused.message.contains(part), "{part}: {refused}");
             }

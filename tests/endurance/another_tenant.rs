@@ -5,6 +5,8 @@ use crate::served::comes;
 use crate::world::{World, counted, exported};
 use serde_json::Value;
 use syncline::directory_generator::{DirectoryRecipe, PasswordRecipe, PasswordState};
+use syncline::model::ConnectorId;
+use syncline::store::{ChangeSet, Store, StoreOptions};
 
 const USERS: u64 = 30;
 const EMBEDDED: &str = "kind = \"entra\"\nname = \"Entra\"\ntenant = \"embedded\"\n[embedded]\nverified_domains = [\"corp.example\"]\n";
@@ -118,6 +120,28 @@ fn a_tenant_that_is_made_anew_gets_everybody() {
     forgets_the_former(&world, 16, 0);
     let cycle = world.cycle(0, &[]);
     assert_eq!((counted(&cycle, "export-add"), counted(&cycle, "export-delete")), (15, 0), "{cycle:#}");
+    world.check_store();
+}
+
+/// Which tenant the store is about cannot be read any more: nobody is taken for the one before a person has decided.
+#[test]
+fn a_tenant_that_nobody_knows_any_more_is_left_alone() {
+    let world = World::new(&crate::world::people(12, 2, 1), &[]);
+    world.cycle(0, &["--initial"]);
+    let entra = world.json(0, &["cs", "search", "Entra"])["objects"][0]["id"].as_str().unwrap().to_owned();
+    let entra = ConnectorId(entra.split('.').next().unwrap().parse().unwrap());
+    let store = Store::open(&world.config().join("syncline.redb"), StoreOptions::default()).unwrap();
+    let mut changes = ChangeSet::new();
+    changes.states.push((entra, "belief".to_owned(), Some(b"nonsense".to_vec())));
+    store.apply(changes).unwrap();
+    drop(store);
+    let refused = said(&world.cycle(4, &[]), "Entra");
+    assert!(refused.contains("no-start-configuration") && refused.contains("nobody knows any more"), "{refused}");
+    let status = world.json(2, &["status"]).to_string();
+    assert!(status.contains("nobody knows any more") && status.contains("cs clear 'Entra' --what-if"), "{status}");
+    forgets_the_former(&world, 16, 0);
+    let joined = world.cycle(0, &[]);
+    assert_eq!(exported(&joined), 0, "{joined:#}");
     world.check_store();
 }
 

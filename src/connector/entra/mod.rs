@@ -184,7 +184,9 @@ impl Connector for EntraConnector {
     }
 
     async fn import(&self, cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
-        self.company(cx, Patience::Attempts).await?;
+        if self.settings.desk.is_some() {
+            self.company(cx, Patience::Attempts).await?;
+        }
         import::start(Arc::clone(&self.service), Arc::clone(&self.names), cx.clone(), request).await
     }
 
