@@ -457,6 +457,8 @@ pub enum ConnectorErrorKind {
     Protocol,
     /// The configuration cannot work.
     Configuration,
+    /// Another tenant answers than the one that is meant, or nobody knows which one that is.
+    AnotherTenant,
     /// The run was told to stop.
     Cancelled,
 }
@@ -476,6 +478,7 @@ impl ConnectorErrorKind {
             Self::WatermarkLost => "warning-no-watermark",
             Self::Protocol => "protocol-error",
             Self::Configuration => "configuration-error",
+            Self::AnotherTenant => "another-tenant",
             Self::Cancelled => "cancelled",
         }
     }

@@ -12,6 +12,15 @@ use std::fmt;
 /// Under this name a connector keeps how far it is believed.
 const BELIEF_NAME: &str = "belief";
 const BELIEF: KeptState<Belief> = KeptState::new(BELIEF_NAME);
+/// Where the store keeps how often anything in it was distrusted: no number comes twice, also when what a connector kept of it
+/// cannot be read.
+const COUNTER: KeptState<u64> = KeptState::new("distrusted");
+/// What the store keeps for all connectors together stands under this number.
+const STORE: ConnectorId = ConnectorId(0);
+/// The number of a belief that cannot be read. Nobody remembers it.
+const UNKNOWN: u64 = u64::MAX;
+/// More often than anything was distrusted before that was counted for the whole store.
+const UNCOUNTED: u64 = 1 << 32;
 /// Under this name a connector keeps what it is called.
 pub const NAME: &str = "connector-name";
 /// Under this name a connector keeps that it was removed.
@@ -55,6 +64,21 @@ impl fmt::Display for Doubt {
     }
 }
 
+/// A tenant that answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownTenant {
+    /// The id that it told. That alone says which tenant it is.
+    pub id: String,
+    /// How it was configured then, for people: a tenant has many spellings.
+    pub called: String,
+}
+
+impl fmt::Display for KnownTenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.called.contains(&self.id) { f.write_str(&self.called) } else { write!(f, "{} (id {})", self.called, self.id) }
+    }
+}
+
 /// How far what the store holds of a connector is believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -65,8 +89,11 @@ pub struct Belief {
     pub doubt: Option<Doubt>,
     /// More about it for people: what was forgotten.
     pub detail: Option<String>,
-    /// The tenant that the space of a target is about.
-    pub tenant: Option<String>,
+    /// The tenant that the space of a target is about. Nothing: none has answered yet, or nobody knows any more
+    /// ([`Doubt::Unreadable`]).
+    pub about: Option<KnownTenant>,
+    /// Another tenant that answered a run instead of that one. Nothing is read from it or sent to it.
+    pub stranger: Option<KnownTenant>,
 }
 
 impl Belief {
@@ -78,7 +105,7 @@ impl Belief {
         Ok(match BELIEF.read(snapshot, connector)? {
             Kept::Nothing => Self::default(),
             Kept::Here(belief) => belief,
-            Kept::Unreadable(why) => Self { doubt: Some(Doubt::Unreadable), detail: Some(why), ..Self::default() },
+            Kept::Unreadable(why) => Self { number: UNKNOWN, doubt: Some(Doubt::Unreadable), detail: Some(why), ..Self::default() },
         })
     }
 
@@ -103,7 +130,8 @@ impl Belief {
         }
         let before = Self::of(snapshot, connector)?;
         let heavier = before.doubt.max(Some(doubt));
-        let belief = Self { number: before.number.saturating_add(1), doubt: heavier, detail: None, tenant: before.tenant };
+        let belief = Self { number: next_number(snapshot, &before)?, doubt: heavier, detail: None, ..before };
+        COUNTER.put(changes, STORE, Some(&belief.number))?;
         BELIEF.put(changes, connector, Some(&belief))?;
         Ok(belief)
     }
@@ -119,6 +147,13 @@ impl Belief {
         let doubt = self.doubt?;
         Some(self.detail.as_ref().map_or_else(|| doubt.to_string(), |detail| format!("{doubt}: {detail}")))
     }
+}
+
+/// A number that nobody remembers, whichever connector it belonged to.
+fn next_number(snapshot: &Snapshot, before: &Belief) -> Result<u64, StoreError> {
+    let counted = COUNTER.read(snapshot, STORE)?.or_forgotten();
+    let known = if before.number == UNKNOWN { counted.unwrap_or(UNCOUNTED) } else { before.number };
+    Ok(known.max(counted.unwrap_or_default()).saturating_add(1))
 }
 
 /// What of all that a connector keeps stays true whatever it is doubted for. A name that nobody put here is forgotten: that
@@ -204,5 +239,33 @@ mod tests {
         store.apply(changes).unwrap();
         let belief = Belief::of(&store.snapshot().unwrap(), HERE).unwrap();
         assert!(belief.doubt == Some(Doubt::Unreadable) && belief.reason().is_some_and(|reason| reason.contains("'belief'")));
+    }
+
+    #[test]
+    fn no_number_comes_twice_whatever_cannot_be_read() {
+        for counted in [true, false] {
+            let store = Store::in_memory().unwrap();
+            let now = || Belief::of(&store.snapshot().unwrap(), HERE).unwrap();
+            let mut remembered = vec![now().number];
+            for _ in 0..3 {
+                for doubt in [Doubt::Cleared, Doubt::Restored] {
+                    let mut changes = ChangeSet::new();
+                    Belief::distrust(&store.snapshot().unwrap(), HERE, doubt, &mut changes).unwrap();
+                    if !counted {
+                        // As a release did that counted for each connector alone.
+                        changes.states.retain(|(connector, ..)| *connector == HERE);
+                    }
+                    store.apply(changes).unwrap();
+                    assert!(!remembered.contains(&now().number), "{} of {remembered:?}", now().number);
+                    remembered.push(now().number);
+                }
+                if counted || remembered.len() == 3 {
+                    let mut changes = ChangeSet::new();
+                    changes.states.push((HERE, "belief".to_owned(), Some(b"nonsense".to_vec())));
+                    store.apply(changes).unwrap();
+                    assert!(!remembered.contains(&now().number), "also while it cannot be read");
+                }
+            }
+        }
     }
 }

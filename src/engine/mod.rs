@@ -62,7 +62,7 @@ impl EngineError {
             Self::Connector(error) => match error.kind {
                 ConnectorErrorKind::Authentication => "no-start-credentials",
                 ConnectorErrorKind::Connection => "no-start-connection",
-                ConnectorErrorKind::Configuration => "no-start-configuration",
+                ConnectorErrorKind::Configuration | ConnectorErrorKind::AnotherTenant => "no-start-configuration",
                 ConnectorErrorKind::File => "stopped-file",
                 ConnectorErrorKind::Cancelled => "stopped-user",
                 _ => "stopped-connectivity",

@@ -4,7 +4,7 @@
 
 use super::domain::{Reading, failure};
 use super::plan;
-use super::shared::{Shared, off_thread};
+use super::shared::{Believed, Shared, off_thread};
 use super::state::{DomainState, FullRequest, Held, PairState};
 use crate::connector::{ConnectorErrorKind, Installation, PasswordFeatures};
 use crate::context::Context;
@@ -269,7 +269,9 @@ impl Agent {
         state.last_cycle = Some(cx.now().0);
         let mut changes = ChangeSet::new();
         state.write(&mut changes, pair.source)?;
-        self.shared.apply(changes).await?;
+        // Distrusted since, the directory may have forgotten all this by now; the next cycle begins anew.
+        let believed = Believed::since(pair, state.believed);
+        self.shared.apply_believed(believed, changes).await?;
         Ok(report)
     }
 
@@ -285,6 +287,7 @@ impl Agent {
         if !self.is_ready(cx, pair, state)? {
             return Ok(());
         }
+        let believed = Believed::since(pair, state.believed);
         if memory.holds.get(&pair.target).is_some_and(|hold| hold.until > cx.now()) {
             state.held.get_or_insert(Held::Unreachable);
             return Ok(());
@@ -337,7 +340,8 @@ impl Agent {
             }
             let due_here = due.anchors.remove(&index).unwrap_or_default();
             let many = due_here.len() >= FULL_READ_FLOOR && due_here.len() * 10 > due.in_scope;
-            let work = Reading { pair, domains: &domains, domain, due: due_here, many, began, force_change: features.force_change };
+            let work =
+                Reading { pair, domains: &domains, domain, due: due_here, many, began, force_change: features.force_change, believed };
             let (done, stopped) = Box::pin(self.domain(cx, work)).await?;
             if done.accepted > 0 {
                 self.wrote(cx, pair).await?;
@@ -346,6 +350,12 @@ impl Agent {
                 memory.holds.remove(&pair.target);
             }
             report.domains.push(done);
+            if let Some((Held::NotSynchronized, _)) = stopped {
+                // What was kept of the pair may be forgotten.
+                *state = PairState::read(&self.shared.store.snapshot()?, pair.source, pair.target)?;
+                self.is_ready(cx, pair, state)?;
+                return Ok(());
+            }
             if let Some((held, error)) = stopped {
                 self.target_stops(cx, memory, pair, state, held, &error);
                 return Ok(());

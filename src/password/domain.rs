@@ -3,7 +3,7 @@
 use super::agent::{Agent, DomainReport, Pair};
 use super::pass::{End, Order, Pass};
 use super::plan;
-use super::shared::off_thread;
+use super::shared::{Believed, off_thread};
 use super::state::{self, DomainState, Failure, FullRequest, Held};
 use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError, PassedOver};
 use crate::context::Context;
@@ -20,6 +20,7 @@ pub(super) struct Reading<'d> {
     pub(super) many: bool,
     pub(super) began: Timestamp,
     pub(super) force_change: bool,
+    pub(super) believed: Believed,
 }
 
 /// A problem as it is kept.
@@ -34,7 +35,7 @@ impl Agent {
         cx: &Context,
         work: Reading<'_>,
     ) -> Result<(DomainReport, Option<(Held, CredentialError)>), StoreError> {
-        let Reading { pair, domains, domain, due, many, began, force_change } = work;
+        let Reading { pair, domains, domain, due, many, began, force_change, believed } = work;
         let snapshot = self.shared.store.snapshot()?;
         let mut kept = DomainState::read(&snapshot, pair.source, domain)?;
         let cookie = state::cookie(&snapshot, pair.source, domain)?;
@@ -50,6 +51,7 @@ impl Agent {
             force_change,
             full_since: requested.map(Timestamp),
             installation: self.installation.clone(),
+            believed,
         };
         // What fails again and again is told to begin once.
         let failing = kept.failure.is_some();

@@ -20,15 +20,13 @@ impl Agent {
         let snapshot = self.shared.store.snapshot()?;
         let (source, target) = (Belief::of(&snapshot, pair.source)?, Belief::of(&snapshot, pair.target)?);
         let believed = [source.number, target.number];
-        let elsewhere = pair.is_elsewhere(&target);
-        state.ready &= state.believed == believed && !elsewhere;
+        state.ready &= state.believed == believed;
         if state.ready {
             return Ok(true);
         }
         let mut waiting_for = Vec::new();
-        let sides = [(pair.source, &pair.source_name, source, false), (pair.target, &pair.target_name, target, elsewhere)];
-        for (connector, name, belief, elsewhere) in sides {
-            if elsewhere || belief.doubt.is_some() || !is_synchronized(&snapshot, connector)? {
+        for (connector, name, belief) in [(pair.source, &pair.source_name, source), (pair.target, &pair.target_name, target)] {
+            if belief.doubt.is_some() || !is_synchronized(&snapshot, connector)? {
                 waiting_for.push(name.as_str());
             }
         }
@@ -48,6 +46,7 @@ impl Agent {
         let held = match error.kind {
             ConnectorErrorKind::Disabled => Held::Disabled,
             ConnectorErrorKind::Authentication | ConnectorErrorKind::Permission => Held::Denied,
+            ConnectorErrorKind::AnotherTenant => Held::AnotherTenant,
             _ => Held::Unreachable,
         };
         if state.held.as_ref() != Some(&held) {
@@ -61,7 +60,7 @@ impl Agent {
                 },
             );
         }
-        if held != Held::Disabled {
+        if !matches!(held, Held::Disabled | Held::AnotherTenant) {
             hold(cx, memory, pair.target, None);
         }
         (state.held, state.held_detail) = (Some(held), Some(error.to_string()));

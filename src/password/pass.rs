@@ -9,7 +9,7 @@ use super::hand::{Hand, is_suspect};
 use super::outcome::{self, Planned};
 use super::plan::{self, PagePlan};
 use super::retry;
-use super::shared::{Judge, Pair, Shared, off_thread};
+use super::shared::{Believed, Judge, Pair, Shared, off_thread};
 use super::state::{self, Held};
 use crate::connector::{
     ConnectorError, ConnectorErrorKind, CredentialAnswer, CredentialError, CredentialErrorKind, Installation, PASSWORD_BATCH,
@@ -56,6 +56,8 @@ pub(super) struct Order {
     pub(super) full_since: Option<Timestamp>,
     /// Who we are, where nobody else may write.
     pub(super) installation: Option<Installation>,
+    /// What the work on the pair began with.
+    pub(super) believed: Believed,
 }
 
 /// How a pass ended.
@@ -156,7 +158,7 @@ impl<'p> Pass<'p> {
         let mut reading: Option<BoxFuture<'static, Read>> = None;
         let mut looking: Option<BoxFuture<'static, std::result::Result<PasswordFeatures, ConnectorError>>> = None;
         let mut flights: FuturesUnordered<Flight> = FuturesUnordered::new();
-        loop {
+        'pass: loop {
             if self.cx.cancelled() && self.stopped.is_none() {
                 self.stopped = Some(End::Cancelled);
             }
@@ -178,6 +180,10 @@ impl<'p> Pass<'p> {
                 && flights.len() < FLIGHTS
                 && let Some(batch) = self.hand.next_batch(more)
             {
+                if !self.order.believed.holds(&self.shared.store.snapshot()?)? {
+                    self.distrusted();
+                    continue 'pass;
+                }
                 flights.push(self.send(batch));
             }
             if reading.is_none() && looking.is_none() && flights.is_empty() {
@@ -215,7 +221,12 @@ impl<'p> Pass<'p> {
 
     /// Stops when somebody else writes to the target; the next round notes it and tells of it.
     async fn seen(&mut self, features: std::result::Result<PasswordFeatures, ConnectorError>) -> std::result::Result<(), StoreError> {
-        // A target that cannot be asked refuses the next batch, too.
+        if let Err(error) = &features
+            && error.kind == ConnectorErrorKind::AnotherTenant
+        {
+            self.stop(Held::AnotherTenant, error.message.clone());
+        }
+        // Any other target that cannot be asked refuses the next batch, too.
         let (Ok(features), Some(ours)) = (features, self.order.installation.clone()) else { return Ok(()) };
         let (store, target, now, wrote) = (self.shared.store.clone(), self.pair.target, self.cx.now(), self.result.accepted > 0);
         let rival = off_thread(move || {
@@ -228,10 +239,21 @@ impl<'p> Pass<'p> {
         .await?;
         if let Some(rival) = rival {
             let message = format!("another installation writes to {}: {rival}; `syncline mode show` names both", self.pair.target_name);
-            let error = CredentialError { kind: CredentialErrorKind::Denied, code: None, tracking_id: None, retry_after: None, message };
-            self.stopped.get_or_insert(End::Target(Held::AnotherInstallation, error));
+            self.stop(Held::AnotherInstallation, message);
         }
         Ok(())
+    }
+
+    /// One of the sides was distrusted since the pass began: what the pass knows is about what was there before.
+    fn distrusted(&mut self) {
+        let (source, target) = (&self.pair.source_name, &self.pair.target_name);
+        let message = format!("{source} or {target} was forgotten or doubted meanwhile; passwords go on when both were read since");
+        self.stop(Held::NotSynchronized, message);
+    }
+
+    fn stop(&mut self, held: Held, message: String) {
+        let error = CredentialError { kind: CredentialErrorKind::Denied, code: None, tracking_id: None, retry_after: None, message };
+        self.stopped.get_or_insert(End::Target(held, error));
     }
 
     fn next_read(&mut self, stream: &mut Option<PasswordStream>) -> Option<BoxFuture<'static, Read>> {
@@ -290,9 +312,13 @@ impl<'p> Pass<'p> {
         let terms = Terms { now: self.cx.now(), force_change: self.order.force_change, full_since: self.order.full_since, asked };
         let (shared, source, seed) = (self.shared.clone(), self.pair.source, self.cx.seed);
         let hand = std::mem::take(&mut self.hand);
-        let (plan, hand) = off_thread(move || (plan::page(&shared, source, page, &hand, terms, seed), hand)).await;
+        let believed = self.order.believed;
+        let (plan, hand) = off_thread(move || (plan::page(&shared, source, page, &hand, terms, seed, believed), hand)).await;
         self.hand = hand;
-        let PagePlan { ready, reads, records, only_time, failed } = plan?;
+        let Some(PagePlan { ready, reads, records, only_time, failed }) = plan? else {
+            self.distrusted();
+            return Ok(());
+        };
         self.only_time += only_time;
         self.asked.extend(reads);
         self.result.failed += failed.len() as u64;
@@ -400,10 +426,12 @@ impl<'p> Pass<'p> {
         self.noted.push((account, Some(record)));
     }
 
-    /// Commits what came of the accounts so far, then tells of it.
+    /// Commits what came of the accounts so far, then tells of it. What the target answered is told also where it counts no more.
     async fn note(&mut self, mut changes: ChangeSet) -> std::result::Result<(), StoreError> {
         changes.passwords.splice(0..0, std::mem::take(&mut self.noted));
-        self.shared.apply(changes).await?;
+        if !self.shared.apply_believed(self.order.believed, changes).await? {
+            self.distrusted();
+        }
         let now = self.cx.now();
         for event in std::mem::take(&mut self.told) {
             self.shared.tell(now, event);
@@ -430,18 +458,16 @@ impl<'p> Pass<'p> {
             drop(known);
             changes.passwords = left.passwords;
         }
-        let stopped = self.stopped.take();
-        let complete = stopped.is_none();
-        if let Some(end) = stopped {
-            self.result.end = end;
-        }
-        if !complete {
-            self.result.completion = None;
-        }
-        if let Some(completion) = &self.result.completion {
+        if let Some(completion) = &self.result.completion
+            && self.stopped.is_none()
+        {
             state::keep_cookie(&mut changes, self.pair.source, &self.order.domain, completion.cookie.clone());
         }
         self.note(changes).await?;
+        if let Some(end) = self.stopped.take() {
+            self.result.end = end;
+            self.result.completion = None;
+        }
         let (connector, domain) = self.place();
         let now = self.cx.now();
         if self.result.failed > 0 {

@@ -5,7 +5,7 @@ use super::decision::{self, Action, Terms};
 use super::hand::Hand;
 use super::outcome::{Planned, unread};
 use super::retry;
-use super::shared::{Shared, domain_of};
+use super::shared::{Believed, Shared, domain_of};
 use crate::connector::{PasswordChange, PasswordPage};
 use crate::engine::password::{Route, is_disabled};
 use crate::model::{Anchor, ConnectorId, CsId, StageMask, Timestamp};
@@ -31,7 +31,8 @@ pub(super) struct PagePlan {
     pub(super) failed: Vec<(String, String)>,
 }
 
-/// Judges a page. What is on its way counts like what is noted.
+/// Judges a page. What is on its way counts like what is noted. Nothing when the spaces are not the ones any more that the pass
+/// began with.
 pub(super) fn page(
     shared: &Shared,
     source: ConnectorId,
@@ -39,9 +40,13 @@ pub(super) fn page(
     hand: &Hand,
     terms: Terms,
     seed: u64,
-) -> Result<PagePlan, StoreError> {
+    believed: Believed,
+) -> Result<Option<PagePlan>, StoreError> {
     let PasswordPage { changes, rejects, .. } = page;
     let snapshot = shared.store.snapshot()?;
+    if !believed.holds(&snapshot)? {
+        return Ok(None);
+    }
     let known_of = |account| match hand.record(account) {
         Some(record) => Ok(Some(record.clone())),
         None => snapshot.password(account),
@@ -97,7 +102,7 @@ pub(super) fn page(
         plan.records.push((account, unread(before, PasswordStatus::Error, &reason, terms.now, jitter)));
         plan.failed.push((dn, reason));
     }
-    Ok(plan)
+    Ok(Some(plan))
 }
 
 /// What a synchronization has read already is no news: whether a disabled account gets passwords is the rules' affair from then on.

@@ -4,11 +4,10 @@ use super::agent::Agent;
 use super::decision::older;
 use super::flight::deliver;
 use super::outcome::{self, Planned};
-use super::shared::domain_of;
+use super::shared::{Believed, domain_of};
 use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError};
 use crate::context::Context;
 use crate::engine::active::Rival;
-use crate::engine::belief::Belief;
 use crate::engine::password::{NoRoute, Route, is_disabled};
 use crate::events::PasswordEvent;
 use crate::model::{CsId, StageMask};
@@ -44,9 +43,9 @@ pub enum PushError {
     /// It must be changed at the next sign-in, and the target does not take such passwords.
     #[error("it is a temporary password, and the tenant does not take those: switch on the feature, or set a lasting one")]
     Temporary,
-    /// Another tenant is configured than the one that runs have read.
-    #[error("{0} is another tenant now, which no run has read yet: `syncline run start '{0}' full-import` reads it")]
-    AnotherTenant(String),
+    /// What is known of the directory or of the target counts no more.
+    #[error("the directory or the tenant was forgotten or doubted meanwhile: try again behind the next cycle")]
+    Distrusted,
     /// The target gave no answer.
     #[error(transparent)]
     Target(#[from] CredentialError),
@@ -81,9 +80,7 @@ impl Agent {
         }
         let now = cx.now();
         let snapshot = self.shared.store.snapshot()?;
-        if pair.is_elsewhere(&Belief::of(&snapshot, pair.target)?) {
-            return Err(PushError::AnotherTenant(pair.target_name.clone()));
-        }
+        let believed = Believed::of(&snapshot, pair)?;
         let destination = match self.shared.routes(now, |routes| routes.of(&snapshot, account))? {
             Route::Open(destination) => destination,
             Route::Closed(reason) => return Err(PushError::NoRoute(reason)),
@@ -127,6 +124,9 @@ impl Agent {
         // What fails is tried again, whatever was sent before.
         let record = PasswordRecord { routed: true, must_change: force_change, seen: Some(stamp), sent: None, ..record };
         let planned = Planned { account, dn: change.dn, destination, stamp, hash, force_change, record };
+        if !believed.holds(&self.shared.store.snapshot()?)? {
+            return Err(PushError::Distrusted);
+        }
         let (connector, anchor) = (pair.source_name.clone(), planned.key().to_owned());
         let (dn, change_date) = (planned.dn.clone(), planned.changed(now));
         self.tell(cx, PasswordEvent::ChangeRequest { connector, domain: domain.clone(), anchor, dn, change_date });
@@ -142,10 +142,10 @@ impl Agent {
             told.extend(outcome::result(&pair.source_name, &domain, planned, answer, &record, now));
             changes.passwords.push((account, Some(record)));
         }
-        self.shared.apply(changes).await?;
+        let noted = self.shared.apply_believed(believed, changes).await?;
         for event in told {
             self.tell(cx, event);
         }
-        Ok(status)
+        if noted { Ok(status) } else { Err(PushError::Distrusted) }
     }
 }

@@ -27,14 +27,30 @@ pub struct Pair {
     pub target_name: String,
     /// The way to it.
     pub sender: Arc<dyn PasswordTarget>,
-    /// Which tenant that way leads to, where that is known: nothing is sent to another one than runs have read.
-    pub tenant: Option<String>,
 }
 
-impl Pair {
-    /// True when it leads to another tenant than the one that the target's space is about.
-    pub(super) fn is_elsewhere(&self, target: &Belief) -> bool {
-        self.tenant.as_ref().zip(target.tenant.as_ref()).is_some_and(|(leads_to, about)| leads_to != about)
+/// How often both sides of a pair had been distrusted when work on it began. Distrusted since, the spaces may be about something
+/// else, another tenant even: nothing more is judged by them, sent or noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Believed {
+    source: ConnectorId,
+    target: ConnectorId,
+    numbers: [u64; 2],
+}
+
+impl Believed {
+    pub(super) fn of(snapshot: &Snapshot, pair: &Pair) -> Result<Self, StoreError> {
+        Ok(Self::since(pair, [Belief::of(snapshot, pair.source)?.number, Belief::of(snapshot, pair.target)?.number]))
+    }
+
+    /// As somebody remembers it.
+    pub(super) fn since(pair: &Pair, numbers: [u64; 2]) -> Self {
+        Self { source: pair.source, target: pair.target, numbers }
+    }
+
+    /// True when neither was distrusted since.
+    pub(super) fn holds(self, snapshot: &Snapshot) -> Result<bool, StoreError> {
+        Ok(self.numbers == [Belief::of(snapshot, self.source)?.number, Belief::of(snapshot, self.target)?.number])
     }
 }
 
@@ -78,6 +94,22 @@ impl Shared {
         }
         let store = self.store.clone();
         off_thread(move || store.apply(changes)).await
+    }
+
+    /// Commits what came of work on a pair, unless a side of it was distrusted since that began: nothing is written then, and the
+    /// answer is false.
+    pub(super) async fn apply_believed(self: &Arc<Self>, believed: Believed, changes: ChangeSet) -> Result<bool, StoreError> {
+        if changes.is_empty() {
+            return Ok(true);
+        }
+        let store = self.store.clone();
+        off_thread(move || {
+            store.update(|snapshot| {
+                let holds = believed.holds(snapshot)?;
+                Ok((if holds { changes } else { ChangeSet::new() }, holds))
+            })
+        })
+        .await
     }
 }
 

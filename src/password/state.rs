@@ -36,6 +36,8 @@ pub enum Held {
     Unreachable,
     /// Another installation writes to the target.
     AnotherInstallation,
+    /// Another tenant answers than the one that runs have read.
+    AnotherTenant,
 }
 
 /// A full synchronization that somebody asked for.

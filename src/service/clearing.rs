@@ -17,6 +17,10 @@ pub struct ClearedSpace {
     /// What it held, and is lost.
     #[serde(flatten)]
     pub space: Space,
+    /// The tenant that it is about, where the connector leads to another one now, or may: which tenant it is, what was approved
+    /// for it and what is known of passwords there is forgotten, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former_tenant: Option<String>,
     /// Some of the objects that wait to be removed, by name; empty when there are none.
     pub deletes_sample: String,
     /// Nothing was written.
@@ -67,7 +71,14 @@ impl Service {
         self.between_runs(cx, &format!("forgetting the space of {name}"), patience, || {
             let space = self.space(id, name, false)?;
             let all: Vec<ConnectorId> = self.connectors.keys().copied().collect();
-            clear(&self.store, id, &all, Doubt::Cleared, cx.now())?;
+            let Some(before) = &space.former_tenant else {
+                clear(&self.store, id, &all, Doubt::Cleared, cx.now())?;
+                return Ok(space);
+            };
+            clear(&self.store, id, &all, Doubt::AnotherTenant, cx.now())?;
+            let told =
+                format!("before it was {before}, and {} of it had to be forgotten", counted(space.space.objects, "object", "objects"));
+            self.forget_tenant(id, told)?;
             Ok(space)
         })
     }
@@ -77,6 +88,7 @@ impl Service {
         Ok(ClearedSpace {
             connector: name.to_owned(),
             space: Space::of(&snapshot, id)?,
+            former_tenant: self.tenant_to_forget(&snapshot, id)?,
             deletes_sample: sample(&snapshot, self.store.names(), id, Sampled::Deletes)?,
             what_if,
         })

@@ -1,6 +1,7 @@
 //! Makes the Entra connector from its configuration: addresses, sign-in, the embedded tenant in place of the cloud.
 
 use super::facilities::TenantLease;
+use super::tenancy::Purpose;
 use super::tenant::{RunningTenant, TenantPlace};
 use super::{Service, ServiceError};
 use crate::config::{
@@ -20,16 +21,19 @@ use std::sync::Arc;
 pub const PUBLIC_CLIENT: &str = "1b730954-1685-4b74-9bfd-dac224a7b894";
 
 impl Service {
-    /// The connector of a configured tenant. `tenant`: the embedded one, when it is that.
+    /// The connector of a configured tenant. `tenant`: the embedded one, when it is that. Another tenant than the one that the
+    /// store is about is left alone.
     pub(super) fn cloud(
         &self,
         config: &ConnectorConfig,
         file: &EntraFile,
         tenant: Option<&RunningTenant>,
         names: Arc<Names>,
+        purpose: Purpose,
     ) -> Result<EntraConnector, ServiceError> {
         let mut settings = settings(config, file, tenant, &self.config.secrets)?;
         settings.installation = Some(self.installation()?);
+        settings.desk = Some(Arc::from(self.tenant_desk(&config.name, file, purpose)?));
         EntraConnector::new(settings, names).map_err(|source| ServiceError::Connector { connector: config.name.clone(), source })
     }
 }

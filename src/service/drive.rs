@@ -3,7 +3,7 @@
 use super::facilities::{TenantLease, TurnHeld};
 use super::journal::Journal;
 use super::parameters::kept_extensions;
-use super::tenancy::leads_to;
+use super::tenancy::Purpose;
 use super::tenant::TenantPlace;
 use super::views::RunView;
 use super::wiring::Wired;
@@ -88,8 +88,6 @@ struct Crew {
     /// Connectors that cannot be used, and why. A cycle goes on with the others.
     unusable: BTreeMap<ConnectorId, String>,
     tenants: Vec<TenantLease>,
-    /// The tenants that targets lead to, as far as that is known.
-    leading: BTreeMap<ConnectorId, String>,
 }
 
 /// Threads for connections: those of this process, or some for a single piece of work.
@@ -166,7 +164,6 @@ impl Service {
         let mut crew = Crew::default();
         let done = runtime
             .block_on(self.gather(work, options, cx, &mut crew))
-            .and_then(|()| self.settle_tenants(cx, &crew.leading))
             .and_then(|()| self.work(cx, work, options, &crew, Bridge::new(runtime.clone()), progress));
         drop(turn);
         if done.is_ok() && work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) {
@@ -246,7 +243,7 @@ impl Service {
                 }
                 _ => None,
             };
-            let done = match self.wire(config, lease.as_ref().map(TenantLease::tenant), cx).await {
+            let done = match self.wire(config, lease.as_ref().map(TenantLease::tenant), Purpose::Looks, cx).await {
                 Ok(wired) => work(&wired).await,
                 Err(error) => Err(error),
             };
@@ -273,18 +270,11 @@ impl Service {
                 Work::Profile { .. } | Work::Object { .. } | Work::Decree { .. } => {}
             }
         }
-        for (id, name) in &self.connectors {
-            if let Some(ConnectorSettings::Entra(file)) = self.config.connector(name).map(|config| &config.settings) {
-                crew.leading.extend(leads_to(file, None).map(|tenant| (*id, tenant)));
-            }
-        }
         for id in needed {
             let Some(config) = self.connectors.get(&id).and_then(|name| self.config.connector(name)) else { continue };
             let tenant = match &config.settings {
                 ConnectorSettings::Entra(file) if file.is_embedded() => {
-                    let lease = self.facilities.tenants.take(&config.name, file, self.password_only(), options.tenant, cx).await?;
-                    crew.leading.extend(leads_to(file, Some(lease.tenant())).map(|tenant| (id, tenant)));
-                    Some(lease)
+                    Some(self.facilities.tenants.take(&config.name, file, self.password_only(), options.tenant, cx).await?)
                 }
                 _ => None,
             };
@@ -294,7 +284,7 @@ impl Service {
             });
             let narrowed = asked.map(|dn| self.narrowed(id, config, dn)).transpose()?.flatten();
             let config = narrowed.as_ref().unwrap_or(config);
-            let wired = self.wire(config, tenant.as_ref().map(TenantLease::tenant), cx).await;
+            let wired = self.wire(config, tenant.as_ref().map(TenantLease::tenant), Purpose::Runs, cx).await;
             crew.tenants.extend(tenant);
             let wired = match wired {
                 Err(error) if work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) => {

@@ -2,7 +2,7 @@
 
 use super::facilities::{TenantLease, TenantPool};
 use super::journal::Journal;
-use super::tenancy::leads_to;
+use super::tenancy::Purpose;
 use super::tenant::TenantPlace;
 use super::wiring::password_source;
 use super::{Service, ServiceError, cloud};
@@ -142,8 +142,8 @@ impl Service {
             None
         };
         let names = Arc::clone(self.store.names());
-        let sender: Arc<dyn PasswordTarget> = Arc::new(self.cloud(config, file, started.as_ref().map(TenantLease::tenant), names)?);
-        let tenant = leads_to(file, started.as_ref().map(TenantLease::tenant));
+        let running = started.as_ref().map(TenantLease::tenant);
+        let sender: Arc<dyn PasswordTarget> = Arc::new(self.cloud(config, file, running, names, Purpose::Looks)?);
         let mut pairs = Vec::with_capacity(sources.len());
         for source in sources {
             let Some(config) = self.config_of(*source) else { continue };
@@ -154,7 +154,6 @@ impl Service {
                 target,
                 target_name: self.name_of(target),
                 sender: Arc::clone(&sender),
-                tenant: tenant.clone(),
             });
         }
         let journal = Arc::new(Journal::new(&self.store, self.config.limits.history_days));

@@ -148,10 +148,6 @@ impl Service {
         if !real || self.config.guard.first_export != FirstExport::Approved {
             return Ok(FirstLook::Done);
         }
-        // What was sent to another tenant, and approved for it, approves nothing here.
-        if self.moved_tenant(&snapshot, connector)?.is_some() {
-            return Ok(FirstLook::Missing);
-        }
         if was_exported(&snapshot, connector)? {
             return Ok(FirstLook::Done);
         }
@@ -169,12 +165,8 @@ impl Service {
         if let Some(moved) = self.moved_tenant(&snapshot, connector)? {
             let name = self.name_of(connector);
             return Err(ServiceError::NotReady {
-                message: format!(
-                    "{name} leads to {} now, and what was looked at is about {}: nothing was approved",
-                    moved.now, moved.before
-                ),
-                hint: "`syncline cycle start` reads it and works out what it lacks; the export waits, and its message names the plan"
-                    .to_owned(),
+                message: format!("{name} {moved}. Nothing was approved"),
+                hint: format!("ask it by `syncline run start '{name}' full-import`; its message says what to do"),
             });
         }
         let waiting = ExportPlan::of(&snapshot, self.store.names(), connector)?;

@@ -5,6 +5,7 @@ use super::facilities::TenantLease;
 use super::guard::export_limits;
 use super::installation::InstallationView;
 use super::status::last_run;
+use super::tenancy::Purpose;
 use super::tenant::TenantPlace;
 use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, MAIN_FILE, set_key};
@@ -298,7 +299,7 @@ impl Service {
             }
             _ => None,
         };
-        let wired = self.wire(config, tenant.as_ref().map(TenantLease::tenant), cx).await;
+        let wired = self.wire(config, tenant.as_ref().map(TenantLease::tenant), Purpose::Looks, cx).await;
         leases.extend(tenant);
         Ok(wired?.connector)
     }

@@ -242,18 +242,17 @@ impl Service {
 
     /// What is not believed of a connector, and why.
     fn look_at_belief(&self, snapshot: &Snapshot, id: ConnectorId, name: &str, found: &mut Vec<Attention>) -> Result<(), ServiceError> {
-        let what = if let Some(moved) = self.moved_tenant(snapshot, id)? {
-            format!(
-                "{name} leads to {} now, and what the store holds is about {}: the next cycle forgets that and reads {name} as a whole; \
-                 the first export to a real tenant waits for an approval",
-                moved.now, moved.before
-            )
+        let (clear, cycle) = (format!("syncline cs clear '{name}' --what-if"), "syncline cycle start".to_owned());
+        let (what, command) = if let Some(moved) = self.moved_tenant(snapshot, id)? {
+            (format!("{name} {moved}"), if moved.met { clear } else { cycle })
         } else if let Some(reason) = Belief::of(snapshot, id)?.reason() {
-            format!("{name} has to be read as a whole before anything is exported, because {reason}")
+            let unknown = self.is_tenant(name) && self.tenant_to_forget(snapshot, id)?.is_some();
+            let what = format!("{name} has to be read as a whole before anything is exported, because {reason}");
+            if unknown { (format!("{what}; which tenant the store is about nobody knows any more"), clear) } else { (what, cycle) }
         } else {
             return Ok(());
         };
-        found.push(Attention::new(Health::Attention, what, "syncline cycle start".to_owned()));
+        found.push(Attention::new(Health::Attention, what, command));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Listening to directories that can tell of changes, and looking for accounts that were disabled.
 
+use super::tenancy::Purpose;
 use super::{Service, ServiceError};
 use crate::config::ConnectorKind;
 use crate::connector::{ChangeStream, Connector, DisabledStream};
@@ -49,7 +50,7 @@ impl Service {
     async fn listener(&self, cx: &Context, id: ConnectorId) -> Result<Arc<dyn Connector>, ServiceError> {
         let name = self.name_of(id);
         let config = self.config.connector(&name).ok_or_else(|| ServiceError::NotFound(format!("{name} is not configured any more")))?;
-        Ok(self.wire(config, None, cx).await?.connector)
+        Ok(self.wire(config, None, Purpose::Looks, cx).await?.connector)
     }
 
     /// True when one of these accounts, which the directory shows as disabled, is not known to be: a cycle should read it now.

@@ -85,11 +85,7 @@ impl Service {
         let mut sentences = Vec::new();
         for (id, name) in &self.connectors {
             if let Some(moved) = self.moved_tenant(&snapshot, *id)? {
-                sentences.push(format!(
-                    "{name} leads to {} now, and what is shown is about {}: that is forgotten and {name} is read as a whole first, with \
-                     `syncline cycle start`",
-                    moved.now, moved.before
-                ));
+                sentences.push(format!("{name} {moved}"));
             } else if let Some(reason) = Belief::of(&snapshot, *id)?.reason() {
                 sentences.push(format!("{name} is read as a whole first, because {reason}: `syncline run start '{name}' full-import`"));
                 continue;

@@ -1,5 +1,6 @@
 //! Makes connectors from their configuration, with the secrets they need.
 
+use super::tenancy::Purpose;
 use super::tenant::RunningTenant;
 use super::{Service, ServiceError};
 use crate::config::{
@@ -28,7 +29,13 @@ pub(super) struct Wired {
 impl Service {
     /// Makes a connector. Active Directory is asked for its parameters and its schema; when it cannot be reached, the run that needs it
     /// says so, and those of the last run count.
-    pub(super) async fn wire(&self, config: &ConnectorConfig, tenant: Option<&RunningTenant>, cx: &Context) -> Result<Wired, ServiceError> {
+    pub(super) async fn wire(
+        &self,
+        config: &ConnectorConfig,
+        tenant: Option<&RunningTenant>,
+        purpose: Purpose,
+        cx: &Context,
+    ) -> Result<Wired, ServiceError> {
         let names = Arc::clone(self.store.names());
         let failed = |source: ConnectorError| ServiceError::Connector { connector: config.name.clone(), source };
         match &config.settings {
@@ -54,7 +61,7 @@ impl Service {
                 };
                 Ok(Wired::plain(LdapConnector::new(settings, names).map_err(failed)?))
             }
-            ConnectorSettings::Entra(file) => Ok(Wired::plain(self.cloud(config, file, tenant, names)?)),
+            ConnectorSettings::Entra(file) => Ok(Wired::plain(self.cloud(config, file, tenant, names, purpose)?)),
         }
     }
 

@@ -154,15 +154,7 @@ fn agent_of(store: &Store, source: &Arc<Source>, sender: Arc<dyn PasswordTarget>
 
 fn agent_with(store: &Store, source: &Arc<Source>, sender: Arc<dyn PasswordTarget>, ear: &Arc<Ear>, manner: Manner) -> Agent {
     let Manner { staging, parameters, installation, turn } = manner;
-    let pair = Pair {
-        source: A,
-        source_name: "A".to_owned(),
-        reader: source.clone(),
-        target: T,
-        target_name: "T".to_owned(),
-        sender,
-        tenant: None,
-    };
+    let pair = Pair { source: A, source_name: "A".to_owned(), reader: source.clone(), target: T, target_name: "T".to_owned(), sender };
     Agent::new(AgentSettings {
         store: store.clone(),
         rules: Arc::new(rules(store.names())),

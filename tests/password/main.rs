@@ -7,6 +7,7 @@ mod cycles;
 #[allow(dead_code, reason = "shared with the laws of synchronization, which need all of it")]
 #[path = "../laws/directory.rs"]
 mod directory;
+mod distrusted;
 mod fakes;
 #[path = "../laws/invariants.rs"]
 mod invariants;

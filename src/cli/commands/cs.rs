@@ -85,6 +85,10 @@ fn clear(app: &App, connector: &str, force: bool, what_if: bool) -> Result<Exit,
                 app.output.line(format!("  {}", counted(count, one, several)));
             }
         }
+        if let Some(tenant) = &cleared.former_tenant {
+            app.output
+                .line(clean(format!("  they are of {tenant}: what was approved for it and what is known of passwords there goes, too")));
+        }
         if !cleared.deletes_sample.is_empty() {
             app.output.line(clean(format!("  that stay: {}", cleared.deletes_sample)));
         }

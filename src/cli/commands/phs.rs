@@ -100,7 +100,7 @@ fn tell_of_wait(app: &App) {
 
 fn exit_of(report: &CycleReport) -> Exit {
     let failed = report.pairs.iter().any(|pair| {
-        matches!(pair.held, Some(Held::Denied | Held::Unreachable))
+        matches!(pair.held, Some(Held::Denied | Held::Unreachable | Held::AnotherTenant))
             || pair.error.is_some()
             || pair.domains.iter().any(|domain| domain.error.is_some())
     });
@@ -138,6 +138,7 @@ fn told(held: &Held) -> &'static str {
         Held::Denied => "the tenant does not accept our account, or it lacks a right",
         Held::Unreachable => "the tenant does not answer",
         Held::AnotherInstallation => "another installation writes to this tenant: `syncline mode show` names it",
+        Held::AnotherTenant => "another tenant answers than the one that runs have read: `syncline status` names both",
     }
 }
 

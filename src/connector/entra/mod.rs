@@ -35,7 +35,7 @@ use crate::protocol::provisioning::{self, CompanyConfiguration, Request, Respons
 use async_trait::async_trait;
 use graph::Graph;
 use serde_json::json;
-use service::Service;
+use service::{Patience, Service};
 use std::path::PathBuf;
 use std::sync::Arc;
 use token::Tokens;
@@ -76,6 +76,18 @@ pub struct EntraSettings {
     pub calls_in_flight: usize,
     /// Who we are, told to the tenant with every call.
     pub installation: Option<Installation>,
+    /// Asked which tenant this may be. `None` for whoever only looks at one.
+    pub desk: Option<Arc<dyn TenantDesk>>,
+}
+
+/// Says whether a tenant is the one that is meant. Names and addresses may be mistyped, and one tenant has several: what counts
+/// is the id that the tenant itself tells, once it has let us in.
+pub trait TenantDesk: std::fmt::Debug + Send + Sync {
+    /// A tenant with this id answered. Asked before anything is read from it or sent to it; may wait for the disk.
+    ///
+    /// # Errors
+    /// Why it is left alone.
+    fn meet(&self, id: &str) -> Result<(), ConnectorError>;
 }
 
 impl EntraSettings {
@@ -91,6 +103,7 @@ impl EntraSettings {
             batch_objects: BATCH_OBJECTS,
             calls_in_flight: CALLS_IN_FLIGHT,
             installation: None,
+            desk: None,
         }
     }
 }
@@ -120,13 +133,17 @@ impl EntraConnector {
 }
 
 impl EntraConnector {
-    /// The tenant's settings.
-    async fn company(&self, cx: &Context) -> Result<CompanyConfiguration, ConnectorError> {
+    /// The tenant's settings, when it is the tenant that is meant. Comes before everything that reads or writes.
+    async fn company(&self, cx: &Context, patience: Patience) -> Result<CompanyConfiguration, ConnectorError> {
         let request = Request::GetCompanyConfiguration { include_licenses: false };
-        match self.service.call(cx, &request, None).await? {
-            Response::CompanyConfiguration(company) => Ok(*company),
-            _ => Err(unexpected(&request)),
+        let Response::CompanyConfiguration(company) = self.service.ask(cx, &request, None, patience).await? else {
+            return Err(unexpected(&request));
+        };
+        if let Some(desk) = self.settings.desk.clone() {
+            let id = company.tenant_id.clone();
+            http::off_thread(move || desk.meet(&id)).await??;
         }
+        Ok(*company)
     }
 }
 
@@ -167,6 +184,9 @@ impl Connector for EntraConnector {
     }
 
     async fn import(&self, cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
+        if self.settings.desk.is_some() {
+            self.company(cx, Patience::Attempts).await?;
+        }
         import::start(Arc::clone(&self.service), Arc::clone(&self.names), cx.clone(), request).await
     }
 
@@ -175,7 +195,7 @@ impl Connector for EntraConnector {
     }
 
     async fn matches(&self, cx: &Context, adds: &[NewObject]) -> Result<Option<MatchReport>, ConnectorError> {
-        let field = self.company(cx).await?.features;
+        let field = self.company(cx, Patience::Attempts).await?.features;
         matching::look_up(&Graph::new(&self.settings)?, cx, field, adds).await.map(Some)
     }
 
@@ -188,7 +208,7 @@ impl Connector for EntraConnector {
             DeleteLimit::Off => ("disabled", 500),
         };
         let graph = Graph::new(&self.settings)?;
-        let tenant = self.company(cx).await?.tenant_id;
+        let tenant = self.company(cx, Patience::Attempts).await?.tenant_id;
         let prevention = json!({"synchronizationPreventionType": kind, "alertThreshold": threshold});
         let body = json!({"configuration": {"accidentalDeletionPrevention": prevention}});
         graph.patch(cx, &format!("{PATH}/{tenant}"), &body).await.map_err(|error| match error.kind {
@@ -206,7 +226,7 @@ impl Connector for EntraConnector {
     }
 
     async fn begin_export(&self, cx: &Context) -> Result<ExportTerms, ConnectorError> {
-        let company = self.company(cx).await?;
+        let company = self.company(cx, Patience::Attempts).await?;
         if !company.is_dir_syncing {
             return Err(ConnectorError::new(
                 ConnectorErrorKind::Disabled,

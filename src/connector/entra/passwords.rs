@@ -1,7 +1,7 @@
 //! Password hashes to a tenant: `ProvisionCredentials` in batches, the feature bits, and what the answers mean for the agent
 //! (specification: provisioning service 3.1, 3.2, 5 and 6.3; sync engine 7.5).
 
-use super::service::{CallError, Patience, Service, told};
+use super::service::{CallError, Patience, told};
 use super::{EntraConnector, last_writer, unexpected};
 use crate::connector::{
     ConnectorError, ConnectorErrorKind, Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH,
@@ -16,7 +16,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// How long settings of the tenant are asked for; whoever wants them comes again.
-const SETTINGS_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const SETTINGS_PATIENCE: Patience = Patience::Within(Duration::from_secs(30));
 /// The result of an account that took the password.
 const ACCEPTED: i64 = 0;
 /// The result of an account that is not known (yet); an agreement of our two sides, like all numbers but 0
@@ -26,15 +26,15 @@ const UNKNOWN: i64 = 1;
 #[async_trait]
 impl PasswordTarget for EntraConnector {
     async fn features(&self, cx: &Context) -> Result<PasswordFeatures, ConnectorError> {
-        Ok(features_of(&company(&self.service, cx).await?))
+        Ok(features_of(&self.company(cx, SETTINGS_PATIENCE).await?))
     }
 
     async fn set_enabled(&self, cx: &Context, on: bool) -> Result<(), ConnectorError> {
-        let now = company(&self.service, cx).await?.features;
+        let now = self.company(cx, SETTINGS_PATIENCE).await?.features;
         let wanted = features::with(now, features::PASSWORD_HASH_SYNC, on);
         if wanted != now {
             let request = Request::SetCompanyDirsyncFeatures { features: wanted };
-            self.service.ask(cx, &request, None, Patience::Within(SETTINGS_PATIENCE)).await?;
+            self.service.ask(cx, &request, None, SETTINGS_PATIENCE).await?;
         }
         Ok(())
     }
@@ -52,14 +52,6 @@ impl PasswordTarget for EntraConnector {
             Ok(_) => Err(problem(CredentialErrorKind::Later, unexpected(&request).message)),
             Err(error) => Err(refusal(error)),
         }
-    }
-}
-
-pub(super) async fn company(service: &Service, cx: &Context) -> Result<CompanyConfiguration, ConnectorError> {
-    let request = Request::GetCompanyConfiguration { include_licenses: false };
-    match service.ask(cx, &request, None, Patience::Within(SETTINGS_PATIENCE)).await? {
-        Response::CompanyConfiguration(company) => Ok(*company),
-        _ => Err(unexpected(&request)),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::domains::{TenantDomain, tenant_domains};
 use super::http;
-use super::passwords::{company, features_of};
+use super::passwords::{SETTINGS_PATIENCE, features_of};
 use super::standing::{DirectoryQuota, SyncRights, quota};
 use super::{EntraConnector, EntraSettings};
 use crate::connector::{ConnectorError, PasswordFeatures};
@@ -40,7 +40,7 @@ pub struct TenantSurvey {
 /// When it does not let us in, or does not answer.
 pub async fn survey(cx: &Context, settings: EntraSettings) -> Result<TenantSurvey, ConnectorError> {
     let connector = EntraConnector::new(settings.clone(), Arc::new(Names::new()))?;
-    let company = company(&connector.service, cx).await?;
+    let company = connector.company(cx, SETTINGS_PATIENCE).await?;
     let clock_ahead = clock_ahead(cx, &settings).await;
     let domains = tenant_domains(&settings, cx).await.map_err(|error| error.message);
     let rights = connector.service.rights(cx).await?;
