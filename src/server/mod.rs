@@ -90,6 +90,7 @@ pub async fn serve(station: Arc<Station>, commands: Arc<dyn Commands>, ready: im
     }
     parts.start("password synchronization", tasks::passwords(Arc::clone(&station)));
     parts.start("listening to directories", tasks::watches(Arc::clone(&station)));
+    parts.start("looking at the configuration", tasks::configuration(Arc::clone(&station)));
     parts.start("telling people", tasks::alerts(Arc::clone(&station)));
     if let Some(wanted) = sd_notify::watchdog_enabled() {
         parts.start("signs of life", tasks::watchdog(Arc::clone(&station), wanted));

@@ -1,4 +1,5 @@
-//! What goes on beside the supervisor's loop: the password agent, listening to directories, and signs of life.
+//! What goes on beside the supervisor's loop: the password agent, listening to directories, looking at the configuration, and signs
+//! of life.
 
 use super::station::{Station, off_thread};
 use super::tell_system;
@@ -12,7 +13,7 @@ use tokio::task::JoinSet;
 
 /// What failed is tried again after this time, and after twice the time whenever it fails again.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// How often it is looked whether people are to be told of something.
+/// How often it is looked whether people are to be told of something, and whether the configuration was changed.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// Pauses are never longer.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
@@ -158,6 +159,18 @@ async fn look_for_disabled(station: Arc<Station>, cx: Context, id: ConnectorId) 
                 rest(&cx, &mut pause).await;
             }
         }
+    }
+}
+
+/// Looks at the configuration, also while a cycle keeps the supervisor's loop from it for hours.
+pub(super) async fn configuration(station: Arc<Station>) {
+    while !station.cx.cancelled() {
+        tokio::select! {
+            () = station.cx.clock.sleep(LOOK_EVERY) => {}
+            () = station.cx.cancel.cancelled() => return,
+        }
+        let looking = Arc::clone(&station);
+        off_thread(move || looking.reload()).await;
     }
 }
 
