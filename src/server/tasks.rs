@@ -1,10 +1,11 @@
-//! What goes on beside the supervisor's loop: the password agent, listening to directories, looking at the configuration, and signs
-//! of life.
+//! What goes on beside the supervisor's loop: the password agent, listening to directories, embedded tenants, looking at the
+//! configuration, and signs of life.
 
 use super::station::{Station, off_thread};
 use super::tell_system;
 use crate::context::Context;
 use crate::model::ConnectorId;
+use crate::service::TenantLease;
 use futures_util::StreamExt as _;
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -172,6 +173,25 @@ pub(super) async fn configuration(station: Arc<Station>) {
         let looking = Arc::clone(&station);
         off_thread(move || looking.reload()).await;
     }
+}
+
+/// Lets the embedded tenants run that the configuration names, as it names them.
+pub(super) async fn tenants(station: Arc<Station>, mut leases: Vec<TenantLease>) {
+    let mut changed = station.changed.subscribe();
+    let mut pause = FIRST_PAUSE;
+    while !station.cx.cancelled() {
+        changed.mark_unchanged();
+        let failed = station.service().hold_tenants(&station.cx, &mut leases).await.err();
+        if let Some(error) = &failed {
+            tracing::warn!("{error}; it is tried again in {} s", pause.as_secs());
+        }
+        tokio::select! {
+            () = rest(&station.cx, &mut pause), if failed.is_some() => {}
+            _ = changed.changed() => pause = FIRST_PAUSE,
+            () = station.cx.cancel.cancelled() => {}
+        }
+    }
+    station.service().release_tenants(leases).await;
 }
 
 /// Tells people of what needs them, where that is wanted.

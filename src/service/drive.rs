@@ -274,13 +274,25 @@ impl Service {
                 crew.leading.extend(leads_to(file, None).map(|tenant| (*id, tenant)));
             }
         }
+        // It goes on with the others.
+        let cycle = work.iter().any(|piece| matches!(piece, Work::Cycle { .. }));
         for id in needed {
             let Some(config) = self.connectors.get(&id).and_then(|name| self.config.connector(name)) else { continue };
             let tenant = match &config.settings {
                 ConnectorSettings::Entra(file) if file.is_embedded() => {
-                    let lease = self.facilities.tenants.take(&config.name, file, self.password_only(), options.tenant, cx).await?;
-                    crew.leading.extend(leads_to(file, Some(lease.tenant())).map(|tenant| (id, tenant)));
-                    Some(lease)
+                    match self.facilities.tenants.take(&config.name, file, self.password_only(), options.tenant, cx).await {
+                        Err(error) if cycle => {
+                            crew.unusable.insert(id, error.to_string());
+                            continue;
+                        }
+                        taken => {
+                            let lease = taken?;
+                            crew.leading.extend(leads_to(file, Some(lease.tenant())).map(|tenant| (id, tenant)));
+                            // Whatever goes wrong from here on, the crew gives it back.
+                            crew.tenants.push(lease);
+                            crew.tenants.last()
+                        }
+                    }
                 }
                 _ => None,
             };
@@ -290,10 +302,8 @@ impl Service {
             });
             let narrowed = asked.map(|dn| self.narrowed(id, config, dn)).transpose()?.flatten();
             let config = narrowed.as_ref().unwrap_or(config);
-            let wired = self.wire(config, tenant.as_ref().map(TenantLease::tenant), cx).await;
-            crew.tenants.extend(tenant);
-            let wired = match wired {
-                Err(error) if work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) => {
+            let wired = match self.wire(config, tenant.map(TenantLease::tenant), cx).await {
+                Err(error) if cycle => {
                     crew.unusable.insert(id, error.to_string());
                     continue;
                 }
