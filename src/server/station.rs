@@ -8,7 +8,7 @@ use crate::config::{Config, GuardTable};
 use crate::context::Context;
 use crate::events::Event;
 use crate::model::Timestamp;
-use crate::schedule::{CycleReason, Due, Memory, Schedule};
+use crate::schedule::{Due, Memory, Schedule};
 use crate::service::{DriveOptions, Service, ServiceError, Work};
 use async_trait::async_trait;
 use std::path::PathBuf;
@@ -229,10 +229,7 @@ impl Station {
     }
 
     /// One cycle. What goes wrong in it is told by its runs; what keeps it from beginning is told here.
-    fn cycle(&self, initial: bool, reason: CycleReason) {
-        if reason == CycleReason::TooOld {
-            tracing::warn!("no cycle has read all directories for a week: everything is read and evaluated");
-        }
+    fn cycle(&self, initial: bool) {
         let service = self.service();
         let options = DriveOptions { patience: PATIENCE, ..DriveOptions::default() };
         // Whoever stops the cycle stops the cycle, and not the service.
@@ -323,7 +320,7 @@ impl Duties for Arc<Station> {
     async fn perform(&self, due: Due) {
         let station = Arc::clone(self);
         off_thread(move || match due {
-            Due::Cycle { initial, reason } => station.cycle(initial, reason),
+            Due::Cycle { initial, .. } => station.cycle(initial),
             Due::Maintenance => station.maintain(),
         })
         .await;

@@ -144,7 +144,11 @@ impl Service {
             Ok(runs) if !cx.cancelled() => CycleEnd::Whole { initial, reached: reached(runs), all_read: all_read(runs) },
             _ => CycleEnd::BrokenOff,
         };
-        self.note_schedule(|memory| memory.end_cycle(cx.now(), end));
+        let read = done.as_ref().map(|runs| self.read_by(runs)).unwrap_or_default();
+        self.note_schedule(|memory| {
+            memory.note_read(read);
+            memory.end_cycle(cx.now(), end);
+        });
         done
     }
 
@@ -188,6 +192,12 @@ impl Service {
             self.keep_source_anchor()?;
         }
         done.map(|records| records.iter().map(RunView::of).collect())
+    }
+
+    /// The connectors of which an import of these runs came to its end.
+    fn read_by(&self, runs: &[RunView]) -> Vec<ConnectorId> {
+        let read = |name: &str| runs.iter().any(|run| run.connector == name && is_import(run) && severity(&run.result) < 3);
+        self.connectors.iter().filter(|(_, name)| read(name)).map(|(id, _)| *id).collect()
     }
 
     /// Work in a few words, for others who want the turn meanwhile.
@@ -367,7 +377,7 @@ impl Service {
         for (id, (name, standing)) in self.former_connectors()? {
             participants.insert(id, Participant { name, connector: None, unusable: None, target: false, selection: 0, standing });
         }
-        let guard = &self.config.guard;
+        let (guard, memory) = (&self.config.guard, self.scheduler_memory()?);
         let journal = Journal::new(&self.store, self.config.limits.history_days);
         let engine = Engine {
             store: &self.store,
@@ -384,6 +394,7 @@ impl Service {
                 history_days: self.config.limits.history_days,
                 review: Some(self.reviewer(options.plan)?),
                 installation: Some(self.installation()?),
+                too_old: self.connectors.keys().copied().filter(|id| memory.is_too_old(*id, cx.now())).collect(),
             },
             cx: cx.clone(),
             events: &journal,
@@ -415,12 +426,15 @@ fn reached(runs: &[RunView]) -> Reached {
     }
 }
 
+fn is_import(run: &RunView) -> bool {
+    [Profile::FullImport.as_str(), Profile::DeltaImport.as_str()].contains(&run.profile.as_str())
+}
+
 /// True when the first import of every connector was a full one. What a target shows behind an export is read as changes.
 fn all_read(runs: &[RunView]) -> bool {
     let mut connectors = BTreeSet::new();
     let full = |run: &RunView| run.steps.last().is_some_and(|step| step.kind == "full-import");
-    let imports = runs.iter().filter(|run| [Profile::FullImport.as_str(), Profile::DeltaImport.as_str()].contains(&run.profile.as_str()));
-    imports.filter(|run| connectors.insert(run.connector.clone())).all(full)
+    runs.iter().filter(|run| is_import(run)).filter(|run| connectors.insert(run.connector.clone())).all(full)
 }
 
 /// Asks the work to end at the first interrupt, request to terminate or lost terminal; the second one ends the process.
