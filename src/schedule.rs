@@ -1,8 +1,9 @@
 //! When a service does what: settings, what was done and what somebody asked for in, the next piece of work out. Without a
 //! clock and without effects, so that a year of it takes no time to try (specification: sync engine, section 5.4).
 
-use crate::model::Timestamp;
+use crate::model::{ConnectorId, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What an administrator configured, and what the tenant allows.
@@ -18,8 +19,6 @@ pub struct Schedule {
     pub maintenance: bool,
     /// From one maintenance to the next.
     pub maintenance_interval: Duration,
-    /// When no cycle has succeeded for so long, deltas are believed no longer.
-    pub delta_age_max: Duration,
 }
 
 impl Default for Schedule {
@@ -30,7 +29,6 @@ impl Default for Schedule {
             floor: Duration::ZERO,
             maintenance: true,
             maintenance_interval: Duration::from_hours(24),
-            delta_age_max: Duration::from_hours(7 * 24),
         }
     }
 }
@@ -39,6 +37,8 @@ impl Default for Schedule {
 const BURST: Duration = Duration::from_millis(500);
 /// So long after a cycle none begins because of changes.
 const BREATH: Duration = Duration::from_secs(1);
+/// What a connector tells of changes is believed no longer when nothing was read of it for so long.
+const DELTA_AGE_MAX: Duration = Duration::from_hours(7 * 24);
 
 /// What was done, and what somebody asked for. Kept across restarts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,8 @@ pub struct Memory {
     pub cycle_read: Option<i64>,
     /// When the last of these began whose first import of every connector was a full one.
     pub cycle_read_all: Option<i64>,
+    /// When the last cycle began in which a connector was read, by the connector's number.
+    pub read: BTreeMap<u16, i64>,
     /// When maintenance was done, or the first cycle began.
     pub maintained: Option<i64>,
     /// What the next cycle shall be; used up by it.
@@ -118,8 +120,6 @@ pub enum CycleReason {
     Interval,
     /// Somebody asked for it.
     Asked,
-    /// The last one that succeeded is too old for deltas.
-    TooOld,
     /// A directory told that something changed.
     Changed,
 }
@@ -144,9 +144,8 @@ impl Schedule {
     }
 
     fn next_cycle(&self, memory: &Memory, now: Timestamp) -> Option<(Timestamp, Due)> {
-        // What was sent has no say in whether deltas can be believed.
-        let too_old = memory.last_read().is_some_and(|at| since(at, now) >= self.delta_age_max);
-        let initial = memory.next_cycle == Policy::Initial || (too_old && memory.next_cycle == Policy::Unspecified);
+        // Where deltas are too old, the cycle itself reads that one connector as a whole, and no other one.
+        let initial = memory.next_cycle == Policy::Initial;
         if memory.asked {
             return Some((now, Due::Cycle { initial, reason: CycleReason::Asked }));
         }
@@ -154,7 +153,6 @@ impl Schedule {
             return None;
         }
         let at = memory.cycle_began.map_or(now, |began| later(began, self.effective_interval(), now));
-        let reason = if too_old { CycleReason::TooOld } else { CycleReason::Interval };
         // Changes come in bursts, and a cycle that follows another at once has company in what it waits for.
         let told = memory.changed.map(|changed| {
             let rested = memory.cycle_ended.map_or(now, |ended| later(ended, BREATH, now));
@@ -162,7 +160,7 @@ impl Schedule {
         });
         Some(match told {
             Some(told) if told < at => (told, Due::Cycle { initial, reason: CycleReason::Changed }),
-            _ => (at, Due::Cycle { initial, reason }),
+            _ => (at, Due::Cycle { initial, reason: CycleReason::Interval }),
         })
     }
 
@@ -241,6 +239,20 @@ impl Memory {
                 self.cycle_read_all = self.cycle_began;
             }
         }
+    }
+
+    /// Notes which connectors the cycle read that began last.
+    pub fn note_read(&mut self, connectors: impl IntoIterator<Item = ConnectorId>) {
+        let Some(began) = self.cycle_began else { return };
+        self.read.extend(connectors.into_iter().map(|ConnectorId(number)| (number, began)));
+    }
+
+    /// True for a connector of which the next cycle reads everything, since nothing was read of it for a week. Somebody who says delta
+    /// gets it.
+    pub fn is_too_old(&self, ConnectorId(number): ConnectorId, now: Timestamp) -> bool {
+        // Who remembers nothing of single connectors remembers cycles that read all of them.
+        let read = self.read.get(&number).copied().or(self.last_read());
+        self.next_cycle != Policy::Delta && read.is_some_and(|at| since(at, now) >= DELTA_AGE_MAX)
     }
 
     /// When the last cycle began that read all directories and applied all rules. Who remembers successes only has read, too.
@@ -351,9 +363,7 @@ mod tests {
         memory.begin_cycle(at(30));
         memory.end_cycle(at(31), CycleEnd::Whole { initial: false, reached: Reached::Read, all_read: true });
         assert_eq!((memory.cycle_succeeded, memory.cycle_read, memory.cycle_read_all), (Some(at(0).0), Some(at(30).0), Some(at(30).0)));
-        let week = 7 * 24 * 60;
-        assert_eq!(schedule.next(&memory, at(week + 5)), Some((at(week + 5), delta(CycleReason::Interval))));
-        assert_eq!(schedule.next(&memory, at(week + 30)), Some((at(week + 30), Due::Cycle { initial: true, reason: CycleReason::TooOld })));
+        assert_eq!(schedule.next(&memory, at(32)), Some((at(60), delta(CycleReason::Interval))));
         memory.begin_cycle(at(60));
         memory.end_cycle(at(61), CycleEnd::Whole { initial: true, reached: Reached::Nothing, all_read: true });
         assert_eq!((memory.cycle_read, memory.cycle_read_all), (Some(at(30).0), Some(at(30).0)));
@@ -381,17 +391,29 @@ mod tests {
     }
 
     #[test]
-    fn deltas_are_believed_for_a_week() {
+    fn deltas_of_a_connector_are_believed_for_a_week_and_no_other_one_pays_for_it() {
         let schedule = Schedule { maintenance: false, ..Schedule::default() };
-        let week = 7 * 24 * 60;
+        let (week, away, here) = (7 * 24 * 60, ConnectorId(1), ConnectorId(2));
         let mut memory = ran(0);
-        // Cycles went on and none of them succeeded.
+        memory.note_read([away, here]);
+        // Cycles go on, and in none of them all is read.
         memory.begin_cycle(at(week - 10));
         memory.end_cycle(at(week - 9), whole(Reached::Nothing));
-        assert_eq!(schedule.next(&memory, at(week)), Some((at(week + 20), Due::Cycle { initial: true, reason: CycleReason::TooOld })));
+        memory.note_read([here]);
+        let too_old = |memory: &Memory, minutes| (memory.is_too_old(away, at(minutes)), memory.is_too_old(here, at(minutes)));
+        assert_eq!((too_old(&memory, week - 1), too_old(&memory, week)), ((false, false), (true, false)));
+        assert_eq!(schedule.next(&memory, at(week)), Some((at(week + 20), delta(CycleReason::Interval))));
+        // What the other one tells of begins a cycle like any other.
+        memory.changed = Some(at(week).0);
+        assert!(matches!(schedule.next(&memory, at(week)), Some((_, Due::Cycle { initial: false, reason: CycleReason::Changed }))));
         // Somebody who says delta gets it.
         memory.next_cycle = Policy::Delta;
-        assert_eq!(schedule.next(&memory, at(week)), Some((at(week + 20), delta(CycleReason::TooOld))));
+        assert_eq!(too_old(&memory, week), (false, false));
+        memory.next_cycle = Policy::Unspecified;
+        memory.note_read([away]);
+        assert_eq!(too_old(&memory, week), (false, false));
+        // What was kept before single connectors were remembered.
+        assert_eq!((too_old(&ran(0), week - 1), too_old(&ran(0), week)), ((false, false), (true, true)));
     }
 
     #[test]
@@ -408,6 +430,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_again() {
         let mut memory = ran(3);
+        memory.note_read([ConnectorId(7)]);
         memory.suspended = Some(Suspension { since: 1, by: "root".to_owned(), reason: "move".to_owned() });
         let text = serde_json::to_string(&memory).unwrap();
         assert_eq!(serde_json::from_str::<Memory>(&text).unwrap(), memory);

@@ -308,7 +308,7 @@ pub struct EmbeddedTenant {
     pub organization: String,
     /// The domain that generated names get.
     pub initial_domain: String,
-    /// More verified domains.
+    /// More verified domains, when it is made; from then on the tenant itself says what they are.
     pub verified_domains: Vec<String>,
 }
 

@@ -69,7 +69,12 @@ impl Cycle<'_, '_> {
         let synchronize = if initial { Profile::FullSynchronization } else { Profile::DeltaSynchronization };
         let readable = sources.iter().filter(|(_, standing)| *standing == Standing::Configured).map(|(id, _)| *id);
         for id in readable.chain(targets.iter().copied()) {
-            self.import(id, import)?;
+            let too_old = !initial && self.engine.caution.too_old.contains(&id);
+            if too_old {
+                let reason = "nothing was read of it for a week".to_owned();
+                self.engine.tell(Event::FullStepRequired { connector: self.name(id).to_owned(), step: "import", reason });
+            }
+            self.import(id, if too_old { Profile::FullImport } else { import })?;
         }
         let present = sources.iter().filter(|(_, standing)| *standing != Standing::Abandoned).map(|(id, _)| *id);
         for id in present.chain(targets.iter().copied()) {

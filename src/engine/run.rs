@@ -109,6 +109,8 @@ pub struct Caution {
     pub installation: Option<Installation>,
     /// Days for which history is kept.
     pub history_days: u32,
+    /// Connectors of which nothing was read for so long that a delta is not believed: cycles read everything of them.
+    pub too_old: BTreeSet<ConnectorId>,
 }
 
 impl Default for Caution {
@@ -122,6 +124,7 @@ impl Default for Caution {
             review: None,
             installation: None,
             history_days: 7,
+            too_old: BTreeSet::new(),
         }
     }
 }

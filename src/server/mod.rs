@@ -80,7 +80,11 @@ pub async fn serve(station: Arc<Station>, commands: Arc<dyn Commands>, ready: im
         None => None,
     };
     // A tenant of its own is there for as long as the service: people sign in to it between cycles, too.
-    let tenants = service.hold_tenants(&station.cx).await?;
+    let mut tenants = Vec::new();
+    if let Err(error) = service.hold_tenants(&station.cx, &mut tenants).await {
+        service.release_tenants(tenants).await;
+        return Err(error.into());
+    }
     drop(service);
     let stop = station.cx.cancel.clone();
     let mut parts = Parts::default();
@@ -90,6 +94,8 @@ pub async fn serve(station: Arc<Station>, commands: Arc<dyn Commands>, ready: im
     }
     parts.start("password synchronization", tasks::passwords(Arc::clone(&station)));
     parts.start("listening to directories", tasks::watches(Arc::clone(&station)));
+    parts.start("embedded tenants", tasks::tenants(Arc::clone(&station), tenants));
+    parts.start("looking at the configuration", tasks::configuration(Arc::clone(&station)));
     parts.start("telling people", tasks::alerts(Arc::clone(&station)));
     if let Some(wanted) = sd_notify::watchdog_enabled() {
         parts.start("signs of life", tasks::watchdog(Arc::clone(&station), wanted));
@@ -102,7 +108,6 @@ pub async fn serve(station: Arc<Station>, commands: Arc<dyn Commands>, ready: im
     let done = parts.beside(supervise(&station.cx, &station, &station.wake, &station.pulse), &stop).await;
     tell_system(&[NotifyState::Stopping]);
     parts.end().await;
-    station.service().release_tenants(tenants).await;
     station.tell(&Event::ServiceStopping);
     done
 }

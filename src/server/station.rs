@@ -8,7 +8,7 @@ use crate::config::{Config, GuardTable};
 use crate::context::Context;
 use crate::events::Event;
 use crate::model::Timestamp;
-use crate::schedule::{CycleReason, Due, Memory, Schedule};
+use crate::schedule::{Due, Memory, Schedule};
 use crate::service::{DriveOptions, Service, ServiceError, Work};
 use async_trait::async_trait;
 use std::path::PathBuf;
@@ -229,10 +229,7 @@ impl Station {
     }
 
     /// One cycle. What goes wrong in it is told by its runs; what keeps it from beginning is told here.
-    fn cycle(&self, initial: bool, reason: CycleReason) {
-        if reason == CycleReason::TooOld {
-            tracing::warn!("no cycle has read all directories for a week: everything is read and evaluated");
-        }
+    fn cycle(&self, initial: bool) {
         let service = self.service();
         let options = DriveOptions { patience: PATIENCE, ..DriveOptions::default() };
         // Whoever stops the cycle stops the cycle, and not the service.
@@ -323,7 +320,7 @@ impl Duties for Arc<Station> {
     async fn perform(&self, due: Due) {
         let station = Arc::clone(self);
         off_thread(move || match due {
-            Due::Cycle { initial, reason } => station.cycle(initial, reason),
+            Due::Cycle { initial, .. } => station.cycle(initial),
             Due::Maintenance => station.maintain(),
         })
         .await;
@@ -340,16 +337,23 @@ pub(super) async fn off_thread(work: impl FnOnce() + Send + 'static) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::{Clock, SystemClock};
     use crate::model::ConnectorId;
     use crate::service::EventQuery;
     use crate::store::{Kept, KeptState, Store};
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn station(store: &Store, runtime: &tokio::runtime::Runtime) -> (tempfile::TempDir, Arc<Station>) {
+        station_on(store, runtime, Context::system())
+    }
+
+    fn station_on(store: &Store, runtime: &tokio::runtime::Runtime, cx: Context) -> (tempfile::TempDir, Arc<Station>) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("syncline.toml"), "version = 1\n").unwrap();
         let config = Config::load(folder.path()).unwrap();
         let service = Service::on_store(config, store.clone(), runtime.handle().clone()).unwrap();
-        (folder, Arc::new(Station::new(Context::system(), service)))
+        (folder, Arc::new(Station::new(cx, service)))
     }
 
     fn told(station: &Station, number: u32) -> Vec<String> {
@@ -370,6 +374,39 @@ mod tests {
         (0..3).for_each(|_| station.reload());
         assert_eq!(station.refused(), None);
         assert_eq!(told(&station, 7062).len(), 1);
+    }
+
+    /// A clock on which a minute passes at once, and then no more.
+    struct OneMinute(SystemClock, AtomicBool);
+
+    impl Clock for OneMinute {
+        fn now(&self) -> Timestamp {
+            self.0.now()
+        }
+
+        fn elapsed(&self) -> Duration {
+            self.0.elapsed()
+        }
+
+        fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            let passes = duration <= Duration::from_mins(1) && !self.1.swap(true, Ordering::SeqCst);
+            Box::pin(async move { if passes { std::future::ready(()).await } else { std::future::pending().await } })
+        }
+    }
+
+    /// The loop is in a cycle for hours, and does not look.
+    #[test]
+    fn the_configuration_is_looked_at_once_a_minute_whatever_the_loop_does() {
+        let (store, runtime) = (Store::in_memory().unwrap(), tokio::runtime::Runtime::new().unwrap());
+        let clock = Arc::new(OneMinute(SystemClock::new(), AtomicBool::default()));
+        let (folder, station) = station_on(&store, &runtime, Context { clock, ..Context::system() });
+        std::fs::write(folder.path().join("syncline.toml"), "version = 1\n[guard]\nstaging = true\n").unwrap();
+        let mut changed = station.changed.subscribe();
+        let part = runtime.spawn(super::super::tasks::configuration(Arc::clone(&station)));
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), changed.changed()).await }).unwrap().unwrap();
+        assert!(station.service().limits().staging);
+        station.cx.cancel.cancel();
+        runtime.block_on(part).unwrap();
     }
 
     /// Rules that do not compile.

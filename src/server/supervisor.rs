@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 /// What a supervisor sees to.
 #[async_trait]
 pub trait Duties: Send + Sync {
-    /// Takes over what was changed in the configuration.
+    /// Takes over what was changed in the configuration, and opens a store again whose disk failed.
     async fn refresh(&self);
     /// When things are due, and what was done. `None` when that cannot be known now: nothing is done then. Why is told by
     /// whoever gives it.

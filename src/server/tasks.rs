@@ -1,9 +1,11 @@
-//! What goes on beside the supervisor's loop: the password agent, listening to directories, and signs of life.
+//! What goes on beside the supervisor's loop: the password agent, listening to directories, embedded tenants, looking at the
+//! configuration, and signs of life.
 
 use super::station::{Station, off_thread};
 use super::tell_system;
 use crate::context::Context;
 use crate::model::ConnectorId;
+use crate::service::TenantLease;
 use futures_util::StreamExt as _;
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use tokio::task::JoinSet;
 
 /// What failed is tried again after this time, and after twice the time whenever it fails again.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// How often it is looked whether people are to be told of something.
+/// How often it is looked whether people are to be told of something, and whether the configuration was changed.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// Pauses are never longer.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
@@ -159,6 +161,37 @@ async fn look_for_disabled(station: Arc<Station>, cx: Context, id: ConnectorId) 
             }
         }
     }
+}
+
+/// Looks at the configuration, also while a cycle keeps the supervisor's loop from it for hours.
+pub(super) async fn configuration(station: Arc<Station>) {
+    while !station.cx.cancelled() {
+        tokio::select! {
+            () = station.cx.clock.sleep(LOOK_EVERY) => {}
+            () = station.cx.cancel.cancelled() => return,
+        }
+        let looking = Arc::clone(&station);
+        off_thread(move || looking.reload()).await;
+    }
+}
+
+/// Lets the embedded tenants run that the configuration names, as it names them.
+pub(super) async fn tenants(station: Arc<Station>, mut leases: Vec<TenantLease>) {
+    let mut changed = station.changed.subscribe();
+    let mut pause = FIRST_PAUSE;
+    while !station.cx.cancelled() {
+        changed.mark_unchanged();
+        let failed = station.service().hold_tenants(&station.cx, &mut leases).await.err();
+        if let Some(error) = &failed {
+            tracing::warn!("{error}; it is tried again in {} s", pause.as_secs());
+        }
+        tokio::select! {
+            () = rest(&station.cx, &mut pause), if failed.is_some() => {}
+            _ = changed.changed() => pause = FIRST_PAUSE,
+            () = station.cx.cancel.cancelled() => {}
+        }
+    }
+    station.service().release_tenants(leases).await;
 }
 
 /// Tells people of what needs them, where that is wanted.

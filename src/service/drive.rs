@@ -142,7 +142,11 @@ impl Service {
             Ok(runs) if !cx.cancelled() => CycleEnd::Whole { initial, reached: reached(runs), all_read: all_read(runs) },
             _ => CycleEnd::BrokenOff,
         };
-        self.note_schedule(|memory| memory.end_cycle(cx.now(), end));
+        let read = done.as_ref().map(|runs| self.read_by(runs)).unwrap_or_default();
+        self.note_schedule(|memory| {
+            memory.note_read(read);
+            memory.end_cycle(cx.now(), end);
+        });
         done
     }
 
@@ -185,6 +189,12 @@ impl Service {
             self.keep_source_anchor()?;
         }
         done.map(|records| records.iter().map(RunView::of).collect())
+    }
+
+    /// The connectors of which an import of these runs came to its end.
+    fn read_by(&self, runs: &[RunView]) -> Vec<ConnectorId> {
+        let read = |name: &str| runs.iter().any(|run| run.connector == name && is_import(run) && severity(&run.result) < 3);
+        self.connectors.iter().filter(|(_, name)| read(name)).map(|(id, _)| *id).collect()
     }
 
     /// Work in a few words, for others who want the turn meanwhile.
@@ -270,11 +280,37 @@ impl Service {
                 Work::Profile { .. } | Work::Object { .. } | Work::Decree { .. } => {}
             }
         }
+<<<<<<< HEAD
+=======
+        for (id, name) in &self.connectors {
+            if let Some(ConnectorSettings::Entra(file)) = self.config.connector(name).map(|config| &config.settings) {
+                crew.leading.extend(leads_to(file, None).map(|tenant| (*id, tenant)));
+            }
+        }
+        // It goes on with the others.
+        let cycle = work.iter().any(|piece| matches!(piece, Work::Cycle { .. }));
+>>>>>>> service2
         for id in needed {
             let Some(config) = self.connectors.get(&id).and_then(|name| self.config.connector(name)) else { continue };
             let tenant = match &config.settings {
                 ConnectorSettings::Entra(file) if file.is_embedded() => {
+<<<<<<< HEAD
                     Some(self.facilities.tenants.take(&config.name, file, self.password_only(), options.tenant, cx).await?)
+=======
+                    match self.facilities.tenants.take(&config.name, file, self.password_only(), options.tenant, cx).await {
+                        Err(error) if cycle => {
+                            crew.unusable.insert(id, error.to_string());
+                            continue;
+                        }
+                        taken => {
+                            let lease = taken?;
+                            crew.leading.extend(leads_to(file, Some(lease.tenant())).map(|tenant| (id, tenant)));
+                            // Whatever goes wrong from here on, the crew gives it back.
+                            crew.tenants.push(lease);
+                            crew.tenants.last()
+                        }
+                    }
+>>>>>>> service2
                 }
                 _ => None,
             };
@@ -284,10 +320,15 @@ impl Service {
             });
             let narrowed = asked.map(|dn| self.narrowed(id, config, dn)).transpose()?.flatten();
             let config = narrowed.as_ref().unwrap_or(config);
+<<<<<<< HEAD
             let wired = self.wire(config, tenant.as_ref().map(TenantLease::tenant), Purpose::Runs, cx).await;
             crew.tenants.extend(tenant);
             let wired = match wired {
                 Err(error) if work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) => {
+=======
+            let wired = match self.wire(config, tenant.map(TenantLease::tenant), cx).await {
+                Err(error) if cycle => {
+>>>>>>> service2
                     crew.unusable.insert(id, error.to_string());
                     continue;
                 }
@@ -351,7 +392,7 @@ impl Service {
         for (id, (name, standing)) in self.former_connectors()? {
             participants.insert(id, Participant { name, connector: None, unusable: None, target: false, selection: 0, standing });
         }
-        let guard = &self.config.guard;
+        let (guard, memory) = (&self.config.guard, self.scheduler_memory()?);
         let journal = Journal::new(&self.store, self.config.limits.history_days);
         let engine = Engine {
             store: &self.store,
@@ -368,6 +409,7 @@ impl Service {
                 history_days: self.config.limits.history_days,
                 review: Some(self.reviewer(options.plan)?),
                 installation: Some(self.installation()?),
+                too_old: self.connectors.keys().copied().filter(|id| memory.is_too_old(*id, cx.now())).collect(),
             },
             cx: cx.clone(),
             events: &journal,
@@ -399,12 +441,15 @@ fn reached(runs: &[RunView]) -> Reached {
     }
 }
 
+fn is_import(run: &RunView) -> bool {
+    [Profile::FullImport.as_str(), Profile::DeltaImport.as_str()].contains(&run.profile.as_str())
+}
+
 /// True when the first import of every connector was a full one. What a target shows behind an export is read as changes.
 fn all_read(runs: &[RunView]) -> bool {
     let mut connectors = BTreeSet::new();
     let full = |run: &RunView| run.steps.last().is_some_and(|step| step.kind == "full-import");
-    let imports = runs.iter().filter(|run| [Profile::FullImport.as_str(), Profile::DeltaImport.as_str()].contains(&run.profile.as_str()));
-    imports.filter(|run| connectors.insert(run.connector.clone())).all(full)
+    runs.iter().filter(|run| is_import(run)).filter(|run| connectors.insert(run.connector.clone())).all(full)
 }
 
 /// Asks the work to end at the first interrupt, request to terminate or lost terminal; the second one ends the process.

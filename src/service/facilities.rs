@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::engine::export::Limits;
 use crate::password::agent::AgentTurn;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -68,24 +69,37 @@ impl PasswordLoop {
     }
 }
 
-/// Embedded tenants that are being served, by connector. A tenant's file has one user at a time, so whoever needs it at the
-/// same time shares it.
+/// Embedded tenants that are being served, by folder: whatever connectors are called. A tenant's file has one user at a time, so
+/// whoever needs it at the same time shares it.
 #[derive(Debug, Default)]
 pub(super) struct TenantPool {
-    running: tokio::sync::Mutex<BTreeMap<String, Shared>>,
+    running: tokio::sync::Mutex<BTreeMap<PathBuf, Shared>>,
+    /// Called when one of them ended.
+    ended: Notify,
 }
 
 #[derive(Debug)]
 struct Shared {
+    /// It was started for that profile. Whatever else is configured counts when a tenant is made, and never again.
+    password_only: bool,
     tenant: Arc<RunningTenant>,
     users: usize,
+}
+
+/// So long whoever needs a tenant waits for those who use it for another profile.
+const OTHERS_LEAVE: Duration = Duration::from_secs(20);
+
+/// A folder by its one name, as far as there is one.
+fn plain(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }
 
 /// The right to use a running tenant; given back by [`Service::release_tenants`].
 #[derive(Debug)]
 #[must_use = "the tenant runs until its lease is given back"]
 pub struct TenantLease {
-    connector: String,
+    folder: PathBuf,
+    password_only: bool,
     tenant: Arc<RunningTenant>,
 }
 
@@ -96,7 +110,8 @@ impl TenantLease {
 }
 
 impl TenantPool {
-    /// The tenant of a connector, started unless it runs.
+    /// The tenant of a connector, started unless it runs. Where it was started for another profile, those who use it are waited
+    /// for: they go on with what counted when they began.
     pub(super) async fn take(
         &self,
         connector: &str,
@@ -105,50 +120,85 @@ impl TenantPool {
         place: TenantPlace,
         cx: &Context,
     ) -> Result<TenantLease, ServiceError> {
-        let mut running = self.running.lock().await;
-        let tenant = if let Some(shared) = running.get_mut(connector) {
-            shared.users += 1;
-            Arc::clone(&shared.tenant)
-        } else {
-            let tenant = Arc::new(RunningTenant::start(connector, file, password_only, place, cx).await?);
-            running.insert(connector.to_owned(), Shared { tenant: Arc::clone(&tenant), users: 1 });
-            tenant
-        };
-        Ok(TenantLease { connector: connector.to_owned(), tenant })
+        let over = cx.clock.sleep(OTHERS_LEAVE);
+        tokio::pin!(over);
+        loop {
+            // Asked for before looking, so that no call between the two is missed.
+            let ended = self.ended.notified();
+            let mut running = self.running.lock().await;
+            match running.get_mut(&plain(&file.embedded.folder)) {
+                None => {
+                    let tenant = Arc::new(RunningTenant::start(connector, file, password_only, place, cx).await?);
+                    // The folder is there now.
+                    let folder = plain(&file.embedded.folder);
+                    running.insert(folder.clone(), Shared { password_only, tenant: Arc::clone(&tenant), users: 1 });
+                    return Ok(TenantLease { folder, password_only, tenant });
+                }
+                Some(shared) if shared.password_only == password_only => {
+                    shared.users += 1;
+                    return Ok(TenantLease { folder: plain(&file.embedded.folder), password_only, tenant: Arc::clone(&shared.tenant) });
+                }
+                Some(_) => {}
+            }
+            drop(running);
+            let waits = tokio::select! {
+                () = ended => true,
+                () = &mut over => false,
+                () = cx.cancel.cancelled() => false,
+            };
+            if !waits {
+                let folder = file.embedded.folder.display();
+                let message = format!("the tenant in {folder} runs for another profile, until those who use it have ended; try again then");
+                return Err(ServiceError::Tenant { connector: connector.to_owned(), message });
+            }
+        }
     }
 
     /// Takes a lease back; with the last one the tenant ends.
     pub(super) async fn give_back(&self, lease: TenantLease) {
         let mut running = self.running.lock().await;
-        let TenantLease { connector, tenant } = lease;
+        let TenantLease { folder, tenant, .. } = lease;
         drop(tenant);
-        let Some(shared) = running.get_mut(&connector) else { return };
+        let Some(shared) = running.get_mut(&folder) else { return };
         shared.users = shared.users.saturating_sub(1);
         if shared.users == 0
-            && let Some(shared) = running.remove(&connector)
+            && let Some(shared) = running.remove(&folder)
             && let Ok(tenant) = Arc::try_unwrap(shared.tenant)
         {
             tenant.stop().await;
+            self.ended.notify_waiters();
         }
     }
 }
 
 impl Service {
-    /// Starts the embedded tenants that connectors name, for as long as the leases are held.
+    /// Starts the embedded tenants that connectors name, for as long as the leases are held, and gives those back that none names any
+    /// more, or for another profile.
     ///
     /// # Errors
-    /// When one of them cannot be started.
-    pub async fn hold_tenants(&self, cx: &Context) -> Result<Vec<TenantLease>, ServiceError> {
-        let mut leases = Vec::new();
-        for config in &self.config.connectors {
-            if let ConnectorSettings::Entra(file) = &config.settings
-                && file.is_embedded()
-            {
-                let tenants = &self.facilities.tenants;
-                leases.push(tenants.take(&config.name, file, self.password_only(), TenantPlace::Here, cx).await?);
+    /// When one of them cannot be started. The others run; whoever tries again goes on from there.
+    pub async fn hold_tenants(&self, cx: &Context, leases: &mut Vec<TenantLease>) -> Result<(), ServiceError> {
+        let (tenants, password_only) = (&self.facilities.tenants, self.password_only());
+        let is_of =
+            |lease: &TenantLease, file: &EntraFile| (&lease.folder, lease.password_only) == (&plain(&file.embedded.folder), password_only);
+        let wanted = self.config.connectors.iter().filter_map(|config| match &config.settings {
+            ConnectorSettings::Entra(file) if file.is_embedded() => Some((config, file)),
+            _ => None,
+        });
+        let (kept, others): (Vec<_>, Vec<_>) = leases.drain(..).partition(|lease| wanted.clone().any(|(_, file)| is_of(lease, file)));
+        *leases = kept;
+        self.release_tenants(others).await;
+        let mut done = Ok(());
+        for (config, file) in wanted {
+            if leases.iter().any(|lease| is_of(lease, file)) {
+                continue;
+            }
+            match tenants.take(&config.name, file, password_only, TenantPlace::Here, cx).await {
+                Ok(lease) => leases.push(lease),
+                Err(error) => done = Err(error),
             }
         }
-        Ok(leases)
+        done
     }
 
     /// Gives leases back.
@@ -265,6 +315,11 @@ impl Drop for TurnHeld<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::context::Clock;
+    use crate::model::Timestamp;
+    use crate::store::Store;
+    use std::pin::Pin;
 
     #[test]
     fn only_one_has_the_turn_and_the_others_are_told_who() {
@@ -278,6 +333,69 @@ mod tests {
         drop(first);
         assert_eq!(turn.running(), None);
         turn.take_now("an export", &stop).unwrap();
+    }
+
+    /// A clock on which nobody waits.
+    struct Impatient;
+
+    impl Clock for Impatient {
+        fn now(&self) -> Timestamp {
+            Timestamp(1_790_000_000_000_000)
+        }
+
+        fn elapsed(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[test]
+    fn a_tenant_is_known_by_its_folder_and_begins_anew_for_another_profile() {
+        let (folder, runtime, cx) = (tempfile::tempdir().unwrap(), tokio::runtime::Runtime::new().unwrap(), Context::system());
+        let connectors = folder.path().join("connectors");
+        std::fs::create_dir(&connectors).unwrap();
+        let configured = |profile: &str, name: &str, place: &str| {
+            std::fs::write(folder.path().join("syncline.toml"), format!("version = 1\n[rules]\nprofile = \"{profile}\"\n")).unwrap();
+            let text = format!("kind = \"entra\"\nname = \"{name}\"\ntenant = \"embedded\"\n[embedded]\nfolder = \"{place}\"\n");
+            std::fs::write(connectors.join("cloud.toml"), text).unwrap();
+            Config::load(folder.path()).unwrap()
+        };
+        let store = Store::in_memory().unwrap();
+        let first = Service::on_store(configured("full", "Cloud", "tenant"), store, runtime.handle().clone()).unwrap();
+        let renamed = first.reconfigured(configured("full", "Sky", "connectors/../tenant")).unwrap();
+        let elsewhere = first.reconfigured(configured("full", "Sky", "other")).unwrap();
+        let narrow = first.reconfigured(configured("password-only", "Sky", "other")).unwrap();
+        let mut held = Vec::new();
+        runtime.block_on(async {
+            first.hold_tenants(&cx, &mut held).await.unwrap();
+            let (address, id) = (held[0].tenant().base_url().to_owned(), held[0].tenant().credentials().tenant_id);
+            renamed.hold_tenants(&cx, &mut held).await.unwrap();
+            assert_eq!((held.len(), held[0].tenant().base_url()), (1, &*address), "it went on");
+            elsewhere.hold_tenants(&cx, &mut held).await.unwrap();
+            assert!(held.len() == 1 && held[0].tenant().credentials().tenant_id != id, "that is another one");
+
+            // Somebody still uses it as it was.
+            let (address, id) = (held[0].tenant().base_url().to_owned(), held[0].tenant().credentials().tenant_id);
+            let mut guest = Vec::new();
+            elsewhere.hold_tenants(&cx, &mut guest).await.unwrap();
+            let impatient = Context { clock: Arc::new(Impatient), ..cx.clone() };
+            let refused = narrow.hold_tenants(&impatient, &mut held).await.unwrap_err().to_string();
+            assert!(refused.contains("Sky") && refused.contains("another profile"), "{refused}");
+            assert!(held.is_empty(), "what nobody names any more is given back");
+            let leaving = async {
+                tokio::task::yield_now().await;
+                elsewhere.release_tenants(guest).await;
+            };
+            let (done, ()) = tokio::join!(narrow.hold_tenants(&cx, &mut held), leaving);
+            done.unwrap();
+            assert_eq!(held[0].tenant().credentials().tenant_id, id);
+            assert_ne!(held[0].tenant().base_url(), address);
+            narrow.release_tenants(held).await;
+            assert!(first.facilities.tenants.running.lock().await.is_empty(), "they ended");
+        });
     }
 
     #[tokio::test]

@@ -52,8 +52,9 @@ pub struct OtherAccount {
 const LENGTH: usize = 40;
 /// The kinds: letters of both sizes, digits and two signs, all of which every system takes.
 const KINDS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// After this time a change whose answer was lost has happened, or never will.
-const OVER: Duration = Duration::from_mins(10);
+/// After this time a change whose answer was lost is known to every domain controller, or never was made. The one that is asked may
+/// have heard nothing yet from the one that made it, and forgetting the new password would shut the account out when it does.
+const OVER: Duration = Duration::from_hours(24);
 /// A new password that was refused is tried again by itself after so long: domains lock out who is wrong too often.
 const BETWEEN_TRIES: Duration = Duration::from_hours(1);
 /// How often, and how long apart, it is looked which password counts after an answer was lost.
@@ -236,8 +237,16 @@ pub(super) async fn rotate(
         Settled::Promoted => true,
         Settled::Open(age) => {
             return Err(ServiceError::NotReady {
-                message: format!("a change of this password was cut off {} minutes ago, and may still happen", age.as_secs() / 60),
-                hint: "the old password counts now; try again in ten minutes".to_owned(),
+                message: format!(
+                    "a change of this password was cut off {} minutes ago; the domain controller that was asked takes the old one, and \
+                     another one may have made the change and not told it yet",
+                    age.as_secs() / 60
+                ),
+                hint: format!(
+                    "the old password goes on being used, and imports try the new one once an hour, for a day; whoever knows that it counts \
+                     nowhere can begin anew behind `rm '{}'`",
+                    secrets.path(&format!("{name}.next")).display()
+                ),
             });
         }
         Settled::Neither => return Err(shut()),
@@ -438,16 +447,29 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_was_never_taken_is_tried_twice_and_forgotten() {
+    fn a_password_that_was_never_taken_is_tried_for_a_day_and_forgotten() {
         let (world, door) = (World::new(), Guarded { opens_to: vec!["old"], ..Guarded::default() });
-        for cycle in 0..60 {
+        for cycle in 0..26 * 12 {
             let settled = world.settle(&door);
             assert!(cycle > 0 || matches!(settled, Settled::Open(_)), "{settled:?}");
             world.later(5);
         }
-        assert_eq!(*door.wrong.lock().unwrap(), (0, 1, 2), "no two wrong ones in a row, and two in all");
+        assert_eq!(*door.wrong.lock().unwrap(), (0, 1, 25), "no two wrong ones in a row, and one an hour");
         assert!(world.counts() == "old" && world.secrets().next("ad").unwrap().is_none());
         assert_eq!(fs_names(&world), ["ad"], "nothing else is left behind");
+    }
+
+    /// Replication between sites takes hours where somebody wants it so.
+    #[test]
+    fn a_password_that_another_controller_took_is_still_known_when_this_one_hears_of_it() {
+        let world = World::new();
+        let before = Guarded { opens_to: vec!["old"], ..Guarded::default() };
+        for _ in 0..60 {
+            world.settle(&before);
+            world.later(5);
+        }
+        let replicated = Guarded { opens_to: vec!["new"], ..Guarded::default() };
+        assert!(matches!(world.settle(&replicated), Settled::Promoted) && world.counts() == "new");
     }
 
     #[test]

@@ -23,6 +23,23 @@ fn a_second_cycle_has_nothing_to_do_and_a_change_is_one_export() {
 }
 
 #[test]
+fn a_tenant_that_cannot_be_started_keeps_nobody_from_being_read() {
+    let world = small_world();
+    let config = world.path().join("config");
+    // In the way of the tenant's folder.
+    fs::write(config.join("tenant"), "").unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_ne!(output.status.code(), Some(0));
+    let told = document(&output);
+    let results: Vec<_> = told["runs"].as_array().unwrap().iter().map(|run| (run["connector"].as_str(), run["result"].as_str())).collect();
+    assert_eq!(results[..2], [(Some("corp.example"), Some("success")), (Some("Entra"), Some("no-start-connection"))], "{told:#}");
+    fs::remove_file(config.join("tenant")).unwrap();
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!(counted(&document(&output), "export-add"), 5);
+}
+
+#[test]
 fn what_if_shows_the_change_and_sends_nothing() {
     let world = small_world();
     let config = world.path().join("config");

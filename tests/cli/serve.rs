@@ -148,6 +148,37 @@ fn a_changed_file_is_noticed_and_synchronized_without_being_asked() {
     service.stop();
 }
 
+/// It is there for as long as the service; what is changed in its file counts all the same.
+#[test]
+fn a_tenant_that_runs_with_it_follows_the_configuration() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let service = Served::start(&config);
+    service.cycles(1);
+    let file = config.join("connectors/90-entra.toml");
+    let change = |from: &str, to: &str| {
+        let text = fs::read_to_string(&file).expect("text");
+        assert!(text.contains(from), "{text}");
+        fs::write(&file, text.replace(from, to)).expect("the folder can be written");
+    };
+    change("name = \"Entra\"", "name = \"Cloud\"");
+    service.json(&["connector", "rename", "Entra", "Cloud"], 0);
+    let cycle = service.json(&["cycle", "start"], 0);
+    assert_eq!(counted(&cycle, "export-add"), 0, "it is the same tenant: {cycle:#}");
+
+    let other = config.join("other-tenant");
+    change("[embedded]", "[embedded]\nfolder = \"other-tenant\"");
+    service.json(&["scheduler", "show"], 0);
+    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+        if other.join("tenant.redb").exists() {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    assert!(other.join("tenant.redb").exists(), "nobody started the tenant in the new folder");
+    service.stop();
+}
+
 #[test]
 fn whoever_follows_events_does_not_keep_it_alive() {
     let world = small_world();

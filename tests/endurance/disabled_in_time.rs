@@ -12,8 +12,8 @@ use syncline::config::{Config, set_key};
 
 /// What is promised.
 const PROMISED: Duration = Duration::from_mins(2);
-/// The supervisor, and who looks for disabled accounts.
-const RESIDENTS: usize = 2;
+/// The supervisor, who looks for disabled accounts, and who looks at the configuration.
+const RESIDENTS: usize = 3;
 /// From one look at the directory to the next; while a connection is made, somebody waits for less.
 const LOOKS: Duration = Duration::from_mins(1);
 

@@ -41,10 +41,19 @@ impl Served {
         self.child.wait().unwrap();
     }
 
+    fn signal(&self, signal: Signal) {
+        let process = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(process, signal).unwrap();
+    }
+
+    /// Tells it to look at its configuration, as `systemctl reload` does.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Ends it as a service manager does.
     pub(crate) fn stop(mut self) {
-        let process = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(process, Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "a service that is told to stop ends well");
     }
 }

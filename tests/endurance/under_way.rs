@@ -4,6 +4,8 @@ use crate::served::{Served, comes};
 use crate::world::{World, people};
 use serde_json::Value;
 use std::process::Stdio;
+use std::time::Duration;
+use syncline::config::set_key;
 use syncline::directory_generator::{DirectoryRecipe, PasswordRecipe};
 
 /// Each is a call of its own that takes half a second: enough for every command to come in between.
@@ -67,6 +69,25 @@ fn staging_mode_reaches_the_export_that_runs() {
     world.json(0, &["promote"]);
     goes_on(&world);
     service.stop();
+}
+
+/// Files are changed with an editor, too.
+#[test]
+fn staging_mode_that_is_written_into_the_file_reaches_the_export_that_runs() {
+    let (world, service) = exporting();
+    let main = world.config().join("syncline.toml");
+    set_key(&world.config(), &main, "guard", "staging", true).unwrap();
+    service.hang_up();
+    // The store is asked when the service has ended: a command would let it look at its configuration.
+    std::thread::sleep(Duration::from_secs(5));
+    let sent = world.accepted();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(world.accepted(), sent, "the export goes on");
+    service.stop();
+    let run = last_export(&world).unwrap();
+    assert_eq!(run["result"], "stopped-staging-mode", "{run:#}");
+    set_key(&world.config(), &main, "guard", "staging", false).unwrap();
+    goes_on(&world);
 }
 
 /// Somebody in a hurry must not have to mend another file first; and a file that cannot be used lets nothing out.

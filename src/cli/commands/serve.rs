@@ -73,14 +73,20 @@ fn refused(error: ServeError) -> CommandError {
 }
 
 /// A request to terminate or an interrupt ends the service at the next border of what runs, the second one at once; a
-/// hangup lets it look at its configuration.
+/// hangup lets it look at its configuration, whatever runs.
 async fn signals(station: Arc<Station>, stop: tokio_util::sync::CancellationToken) {
     let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else { return };
     loop {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => break,
             _ = terminate.recv() => break,
-            _ = hangup.recv() => station.look(),
+            _ = hangup.recv() => {
+                let station = Arc::clone(&station);
+                tokio::task::spawn_blocking(move || {
+                    station.reload();
+                    station.look();
+                });
+            }
         }
     }
     stop.cancel();
