@@ -280,37 +280,23 @@ impl Service {
                 Work::Profile { .. } | Work::Object { .. } | Work::Decree { .. } => {}
             }
         }
-<<<<<<< HEAD
-=======
-        for (id, name) in &self.connectors {
-            if let Some(ConnectorSettings::Entra(file)) = self.config.connector(name).map(|config| &config.settings) {
-                crew.leading.extend(leads_to(file, None).map(|tenant| (*id, tenant)));
-            }
-        }
         // It goes on with the others.
         let cycle = work.iter().any(|piece| matches!(piece, Work::Cycle { .. }));
->>>>>>> service2
         for id in needed {
             let Some(config) = self.connectors.get(&id).and_then(|name| self.config.connector(name)) else { continue };
             let tenant = match &config.settings {
                 ConnectorSettings::Entra(file) if file.is_embedded() => {
-<<<<<<< HEAD
-                    Some(self.facilities.tenants.take(&config.name, file, self.password_only(), options.tenant, cx).await?)
-=======
                     match self.facilities.tenants.take(&config.name, file, self.password_only(), options.tenant, cx).await {
                         Err(error) if cycle => {
                             crew.unusable.insert(id, error.to_string());
                             continue;
                         }
                         taken => {
-                            let lease = taken?;
-                            crew.leading.extend(leads_to(file, Some(lease.tenant())).map(|tenant| (id, tenant)));
                             // Whatever goes wrong from here on, the crew gives it back.
-                            crew.tenants.push(lease);
+                            crew.tenants.push(taken?);
                             crew.tenants.last()
                         }
                     }
->>>>>>> service2
                 }
                 _ => None,
             };
@@ -320,15 +306,8 @@ impl Service {
             });
             let narrowed = asked.map(|dn| self.narrowed(id, config, dn)).transpose()?.flatten();
             let config = narrowed.as_ref().unwrap_or(config);
-<<<<<<< HEAD
-            let wired = self.wire(config, tenant.as_ref().map(TenantLease::tenant), Purpose::Runs, cx).await;
-            crew.tenants.extend(tenant);
-            let wired = match wired {
-                Err(error) if work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) => {
-=======
-            let wired = match self.wire(config, tenant.map(TenantLease::tenant), cx).await {
+            let wired = match self.wire(config, tenant.map(TenantLease::tenant), Purpose::Runs, cx).await {
                 Err(error) if cycle => {
->>>>>>> service2
                     crew.unusable.insert(id, error.to_string());
                     continue;
                 }

@@ -4,7 +4,7 @@
 
 use crate::killed::setting;
 use crate::life::{LOOK_EVERY, Life};
-use crate::world::{World, assert_same};
+use crate::world::{World, assert_same, people, person};
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -80,6 +80,48 @@ fn a_week_passes_and_everything_happens_at_its_time() {
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{said}");
     assert!(output.status.success() && said.contains("1 passed"), "{said}\n{complained}");
+}
+
+/// Somebody's file is missing for nine days. Everybody else's changes go on being read as changes.
+#[test]
+fn a_directory_that_is_away_for_a_week_costs_nobody_else_a_full_step() {
+    let world = World::new(&people(20, 2, 1), &[]);
+    let first = std::fs::read_to_string(world.connector_file("10-")).unwrap();
+    let other = first.replace("name = \"corp\"", "name = \"second\"").replace("directory.ldif", "second.ldif");
+    std::fs::write(world.config().join("connectors/20-second.toml"), other).unwrap();
+    let file = world.directory_file().with_file_name("second.ldif");
+    std::fs::write(&file, person(7, "")).unwrap();
+    let folder = world.config();
+    let main = folder.join("syncline.toml");
+    set_key(&folder, &main, "scheduler", "interval", "12h").unwrap();
+    set_key(&folder, &main, "scheduler", "near_real_time", false).unwrap();
+    world.cycle(0, &["--initial"]);
+    // Nobody sends passwords here.
+    let life = Life::begin(Config::load(&folder).unwrap(), RESIDENTS - 1);
+    let last = |connector: &str, kind: &str| {
+        let runs = life.service().history().unwrap().runs(50).unwrap();
+        let run = runs.iter().find(|run| run.connector == connector && run.profile.ends_with(kind)).unwrap();
+        (run.profile.clone(), run.result.clone())
+    };
+    life.pass(HOUR);
+    assert_eq!(last("second", "Import").1, "success");
+    let hidden = file.with_extension("away");
+    std::fs::rename(&file, &hidden).unwrap();
+    life.pass(HOUR * 215);
+    assert_ne!(last("second", "Import").1, "success");
+    let asked = |connector: &str| {
+        let query = EventQuery { numbers: vec![7030], connector: Some(connector.to_owned()), ..EventQuery::default() };
+        life.service().events(&query, 1_000).unwrap().0.iter().filter(|event| event.text.contains("for a week")).count()
+    };
+    let before = asked("second");
+    assert!((3..=5).contains(&before) && asked("corp") == 0, "in each cycle of the last two days: {before}");
+    assert_eq!(last("corp", "Synchronization").0, "Delta Synchronization");
+    assert_eq!(last("Entra", "Import"), ("Delta Import".to_owned(), "success".to_owned()));
+    std::fs::rename(&hidden, &file).unwrap();
+    life.pass(HOUR * 239);
+    assert_eq!(last("second", "Import").1, "success");
+    assert_eq!(asked("second"), before + 1, "the first one that succeeds is the last one");
+    life.end();
 }
 
 #[expect(clippy::print_stdout, reason = "what a test measured; it calls this in another process")]
