@@ -3,7 +3,7 @@
 
 use super::containers::CONTAINERS;
 use super::export::{APPROVED, EXPORTED, REMOVALS, TERMS};
-use super::import::EPOCH;
+use super::import::{DISBELIEVED, EPOCH};
 use crate::model::ConnectorId;
 use crate::store::{ChangeSet, Kept, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
@@ -163,8 +163,8 @@ fn outlives(name: &str, doubt: Doubt) -> bool {
         BELIEF_NAME | NAME | REMOVED => true,
         // What a person decided about another installation is about a tenant.
         STANDING => doubt != Doubt::AnotherTenant,
-        // Hashes are as old as the objects that they are about.
-        EPOCH => doubt == Doubt::Restored,
+        // Hashes, and what nobody believed, are as old as the objects that they are about.
+        EPOCH | DISBELIEVED => doubt == Doubt::Restored,
         // The same target, to which the same was sent; what a directory says of itself rarely changes, and rules need it also when
         // it cannot be asked.
         EXPORTED | APPROVED | TERMS | REMOVALS | PARAMETERS | EXTENSIONS | SCHEMA | CONTAINERS => doubt < Doubt::AnotherTenant,

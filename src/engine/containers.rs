@@ -5,7 +5,7 @@
 //! is read until a person has said which it is (specification: sync engine, section 2.3).
 
 use super::run::Engine;
-use super::{EngineError, StepRecorder};
+use super::{EngineError, StepRecorder, import};
 use crate::connector::{ContainerPlace, KeptContainer};
 use crate::model::{ConnectorId, Dn};
 use crate::store::{Kept, KeptState};
@@ -17,7 +17,8 @@ pub(super) const CONTAINERS: &str = "selected-containers";
 const KEPT: KeptState<Vec<KeptContainer>> = KeptState::new(CONTAINERS);
 
 impl Engine<'_> {
-    /// Refuses to read by names that containers have no more; keeps the keys of those that are seen for the first time.
+    /// Refuses to read by names that containers have no more, and believes nothing that was read by them; keeps the keys of those
+    /// that are seen for the first time.
     pub(super) fn look_at_containers(&self, id: ConnectorId, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         let connector = self.connector(id)?;
         let before = match KEPT.read(&self.store.snapshot()?, id)? {
@@ -34,6 +35,7 @@ impl Engine<'_> {
         let places = self.bridge.wait(connector.containers(&self.cx, &before))?;
         let renamed = renamed(&places);
         if !renamed.is_empty() {
+            import::disbelieve(self.store, id, self.takes_exports(id), recorder)?;
             let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
             return Err(EngineError::Guard { result: RENAMED_CONTAINER, message: message(name, &renamed) });
         }
@@ -90,7 +92,8 @@ fn message(name: &str, renamed: &[(&ContainerPlace, &str)]) -> String {
     };
     let old: Vec<String> = old(false).chain(old(true)).collect();
     format!(
-        "containers of '{name}' were renamed or moved: {}. Nothing of this import counts. If the same containers are meant, give their new \
+        "containers of '{name}' were renamed or moved: {}. Nothing of this import counts, and nothing is \
+         synchronized before one that reads everything does. If the same containers are meant, give their new \
          names: {}; the old names are taken off by {}. If whoever is there shall be treated like everybody around it, the latter alone is \
          enough; `--what-if` shows who would come and go",
         told.join("; "),

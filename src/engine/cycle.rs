@@ -4,8 +4,7 @@
 //! back (specification: sync engine, section 5.4). Where a directory could not be read, nobody is deleted for it.
 
 use super::active;
-use super::containers::RENAMED_CONTAINER;
-use super::run::{Belonging, Engine, Participant, Profile, Standing, severity};
+use super::run::{Belonging, Engine, Profile, Standing, severity};
 use super::{EngineError, Progress, TRACED};
 use crate::events::Event;
 use crate::model::{ConnectorId, ErrorSide, RunId, Stage};
@@ -25,15 +24,8 @@ impl Engine<'_> {
     pub fn cycle(&self, initial: bool, progress: &mut dyn Progress) -> Result<Vec<RunRecord>, StoreError> {
         let span = tracing::info_span!(target: TRACED, "cycle", initial, result = tracing::field::Empty).entered();
         self.tell(Event::CycleStarted { initial });
-        let mut cycle = Cycle {
-            engine: self,
-            progress,
-            id: None,
-            runs: Vec::new(),
-            unread: BTreeSet::new(),
-            disbelieved: BTreeSet::new(),
-            unsynchronized: BTreeSet::new(),
-        };
+        let mut cycle =
+            Cycle { engine: self, progress, id: None, runs: Vec::new(), unread: BTreeSet::new(), unsynchronized: BTreeSet::new() };
         cycle.all(initial)?;
         let runs = cycle.runs;
         self.forget_old_runs()?;
@@ -52,17 +44,16 @@ struct Cycle<'c, 'a> {
     /// The number of its first run.
     id: Option<RunId>,
     runs: Vec<RunRecord>,
-    /// Connectors whose import failed in this cycle.
+    /// Connectors whose import failed in this cycle, or of which none is believed.
     unread: BTreeSet<ConnectorId>,
-    /// Connectors whose import a guard did not believe.
-    disbelieved: BTreeSet<ConnectorId>,
     /// Connectors whose synchronization failed in this cycle.
     unsynchronized: BTreeSet<ConnectorId>,
 }
 
 impl Cycle<'_, '_> {
     fn all(&mut self, initial: bool) -> Result<(), StoreError> {
-        let sources: Vec<(ConnectorId, Standing)> = self.engine.sources().map(|(id, participant)| (id, participant.standing)).collect();
+        let sources = self.engine.participants.iter().filter(|(_, participant)| !participant.target);
+        let sources: Vec<(ConnectorId, Standing)> = sources.map(|(id, participant)| (*id, participant.standing)).collect();
         let targets = self.engine.participants.iter().filter(|(_, participant)| participant.target).map(|(id, _)| *id);
         let targets: Vec<ConnectorId> = targets.collect();
         let import = if initial { Profile::FullImport } else { Profile::DeltaImport };
@@ -79,7 +70,13 @@ impl Cycle<'_, '_> {
         let present = sources.iter().filter(|(_, standing)| *standing != Standing::Abandoned).map(|(id, _)| *id);
         for id in present.chain(targets.iter().copied()) {
             // What was staged is what the directory said. But it may be half of a move, so it waits for an import that is believed.
-            if !self.disbelieved.contains(&id) {
+            if self.engine.is_disbelieved(id)? {
+                tracing::warn!(
+                    connector = self.name(id),
+                    "nothing of it is synchronized: no import was believed since a guard stopped one"
+                );
+                self.unread.insert(id);
+            } else {
                 self.synchronize(id, synchronize)?;
             }
         }
@@ -153,8 +150,7 @@ impl Cycle<'_, '_> {
         if let Some(id) = self.unsynchronized.first() {
             return Some(format!("the synchronization of {} did not come to its end", self.name(*id)));
         }
-        let takes_exports = |participant: &Participant| participant.connector.as_ref().is_none_or(|known| known.capabilities().export);
-        if !self.engine.participants.get(&target).is_none_or(takes_exports) {
+        if !self.engine.takes_exports(target) {
             return Some("rules write to it, and it takes no exports: what they want stays in its space".to_owned());
         }
         if self.engine.caution.limits.now().staging {
@@ -191,9 +187,6 @@ impl Cycle<'_, '_> {
         self.run(id, profile, None)?;
         if self.failed() {
             self.unread.insert(id);
-        }
-        if self.runs.last().is_some_and(|run| ["stopped-shrink-guard", RENAMED_CONTAINER].contains(&&*run.result.0)) {
-            self.disbelieved.insert(id);
         }
         Ok(())
     }

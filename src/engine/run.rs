@@ -7,7 +7,7 @@ use super::belief::{Belief, Doubt};
 use super::bridge::Bridge;
 use super::containers::RENAMED_CONTAINER;
 use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Hold, Limits, REMOVALS, Sampled, export, sample};
-use super::import::{self, DISBELIEVED, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
+use super::import::{self, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder, TRACED};
 use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
@@ -363,8 +363,8 @@ impl Engine<'_> {
                     (Profile::FullImport, because("no earlier import left a place to go on from"))
                 } else if snapshot.state(id, READ_WITH)?.is_none_or(|known| known != self.reads(id).to_le_bytes()) {
                     (Profile::FullImport, because("what is read changed since the last full import"))
-                } else if snapshot.state(id, DISBELIEVED)?.is_some() {
-                    (Profile::FullImport, because("the last one that read everything was not believed"))
+                } else if import::is_disbelieved(snapshot, id)? {
+                    (Profile::FullImport, because("an earlier one was not believed"))
                 } else if snapshot.state(id, FULL_NEEDED)?.is_some() {
                     (Profile::FullImport, because("an earlier import could not use all that it was told"))
                 } else if !snapshot.queue(Stage::InProgress, id, None, 1)?.is_empty() {
@@ -411,6 +411,7 @@ impl Engine<'_> {
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
         self.refuse_the_abandoned()?;
+        import::finish_taking_back(self.store, id, self.takes_exports(id))?;
         let connector = self.connector(id)?;
         let asked = self.store.snapshot()?.state(id, FULL_IMPORT_ASKED)?;
         let attributes = self.attributes(id);
@@ -424,6 +425,7 @@ impl Engine<'_> {
         options.allow_shrink = self.caution.allow_shrink;
         options.errors_max = self.caution.errors_max;
         options.references_stay = connector.references_stay();
+        options.takes_exports = self.takes_exports(id);
         if full && Belief::of(&self.store.snapshot()?, id)?.doubt == Some(Doubt::Removed) {
             import::take_back(self.store, id)?;
         }
@@ -435,18 +437,19 @@ impl Engine<'_> {
         let request = ImportRequest { kind, attributes };
         let stream = self.bridge.wait(connector.import(&self.cx, request.clone()))?;
         let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));
-        let result = import::import_asking(self.store, self.bridge.pages(stream), &mut ask_again, &options, &self.cx, recorder)?;
         // Once more: what was renamed meanwhile was read by its old name.
-        self.look_at_containers(id, recorder)?;
+        let mut last_look = |recorder: &mut StepRecorder<'_>| self.look_at_containers(id, recorder);
+        let pages = self.bridge.pages(stream);
+        let result = import::import_looking(self.store, pages, &mut ask_again, &mut last_look, &options, &self.cx, recorder)?;
         if full {
-            let snapshot = self.store.snapshot()?;
-            let (reads, mut changes) = (self.reads(id).to_le_bytes(), ChangeSet::new());
-            if snapshot.state(id, READ_WITH)?.as_deref() != Some(&reads[..]) {
-                changes.states.push((id, READ_WITH.to_owned(), Some(reads.to_vec())));
-            }
-            Belief::restored_by_reading(&snapshot, id, &mut changes)?;
-            if !changes.is_empty() {
-                self.store.apply(changes)?;
+            if let Some(reason) = Belief::of(&self.store.snapshot()?, id)?.reason() {
+                recorder.note(format!(
+                    "nobody knows whose the entries are that could not be read, so '{name}' still counts as not read as a whole, because \
+                     {reason}: correct them (`syncline run show {}`) and read again by `syncline run start '{name}' full-import`",
+                    step.0.0
+                ));
+            } else {
+                self.remember(id, READ_WITH, self.reads(id).to_le_bytes().to_vec())?;
             }
             self.done_as_asked(id, FULL_IMPORT_ASKED, asked)?;
         }
@@ -462,6 +465,7 @@ impl Engine<'_> {
     ) -> Result<&'static str, EngineError> {
         self.refuse_the_abandoned()?;
         self.refuse_the_returned(id)?;
+        self.refuse_the_disbelieved(id)?;
         self.refuse_missing_pilots()?;
         self.forget_what_other_rules_made()?;
         let asked = self.store.snapshot()?.state(id, FULL_SYNC_ASKED)?;
@@ -568,13 +572,13 @@ impl Engine<'_> {
     ) -> Result<(&'static str, u64), EngineError> {
         self.refuse_the_abandoned()?;
         let snapshot = self.store.snapshot()?;
-        for (source_id, participant) in self.sources() {
+        for (source_id, participant) in self.sources().filter(|(source_id, _)| *source_id != id) {
+            let doubt = Belief::of(&snapshot, source_id)?.reason();
             // A person of two directories must not be sent with what only one of them says.
-            if participant.standing == Standing::Configured && snapshot.state(source_id, READ_WITH)?.is_none() {
+            if participant.standing == Standing::Configured && (doubt.is_some() || snapshot.state(source_id, READ_WITH)?.is_none()) {
                 let (waiting, source) = (ExportSummary::of(&snapshot, id)?.all(), &participant.name);
                 let some = sample(&snapshot, self.store.names(), id, Sampled::All)?;
                 let among = if some.is_empty() { String::new() } else { format!(", among them {some}") };
-                let doubt = Belief::of(&snapshot, source_id)?.reason();
                 let unread = doubt.map_or_else(|| "was never read completely".to_owned(), |doubt| format!("was not read since: {doubt}"));
                 let message = format!(
                     "{source} {unread}, so nothing is exported to {name}: {}{among}. Who of them is in \
@@ -626,9 +630,35 @@ impl Engine<'_> {
         Ok(None)
     }
 
-    /// Connectors that rules do not write to.
-    pub(super) fn sources(&self) -> impl Iterator<Item = (ConnectorId, &Participant)> {
-        self.participants.iter().filter(|(_, participant)| !participant.target).map(|(id, participant)| (*id, participant))
+    /// Connectors from which others get something, be it that rules write to them, too.
+    fn sources(&self) -> impl Iterator<Item = (ConnectorId, &Participant)> {
+        let gives = move |(id, participant): &(&ConnectorId, &Participant)| !participant.target || self.rules.is_source(**id);
+        self.participants.iter().filter(gives).map(|(id, participant)| (*id, participant))
+    }
+
+    /// True when rules write to a connector and, as far as that is known, it can be written to.
+    pub(super) fn takes_exports(&self, id: ConnectorId) -> bool {
+        let takes = |participant: &Participant| participant.connector.as_ref().is_none_or(|known| known.capabilities().export);
+        self.participants.get(&id).is_some_and(|participant| participant.target && takes(participant))
+    }
+
+    /// True when what is staged of a connector waits for an import that is believed.
+    pub(super) fn is_disbelieved(&self, id: ConnectorId) -> Result<bool, StoreError> {
+        let configured = self.participants.get(&id).is_some_and(|participant| participant.standing == Standing::Configured);
+        Ok(configured && import::is_disbelieved(&self.store.snapshot()?, id)?)
+    }
+
+    /// What a guard did not believe goes nowhere, also when the imports behind it fail.
+    pub(super) fn refuse_the_disbelieved(&self, id: ConnectorId) -> Result<(), EngineError> {
+        if !self.is_disbelieved(id)? {
+            return Ok(());
+        }
+        let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
+        let message = format!(
+            "nothing of '{name}' is synchronized: a guard stopped an import of it, and none that reads everything was believed since. What \
+             stopped it: `syncline run list`; when that is put right, read it by `syncline run start '{name}' full-import`"
+        );
+        Err(EngineError::Guard { result: "no-start-import-not-believed", message })
     }
 
     /// A connector whose file is missing says nothing about its people: without its rules they would look as if nobody

@@ -5,12 +5,13 @@ use super::import::{self, ImportOptions};
 use super::run::{Engine, Profile};
 use super::sync::{BATCH, Decree, SyncRequest, run_decree, run_sync_of_object};
 use super::{EngineError, Progress, StepRecorder};
-use crate::connector::{ImportKind, ImportRequest};
+use crate::connector::{Connector, ImportKind, ImportRequest};
 use crate::events::Event;
 use crate::model::{Anchor, ConnectorId, CsId, Dn, RunId};
 use crate::rules::RunParameters;
 use crate::store::{ChangeSet, RunRecord, RunResult, StepKind, StepRecord, StoreError};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// What a run over one object is, for the history.
 struct Title {
@@ -50,14 +51,21 @@ impl Engine<'_> {
     }
 
     /// Reads one entry from its directory and stages what it says. An entry that is known and that the directory does not
-    /// have any more, or that is not selected any more, is staged as gone.
+    /// have any more, or that is not selected any more, is staged as gone. `narrowed` is the same connector for this entry
+    /// alone, where that costs less; what is selected is said by the connector itself.
     ///
     /// # Errors
     /// As [`Self::synchronize_object`].
-    pub fn import_entry(&self, connector: ConnectorId, dn: &Dn, progress: &mut dyn Progress) -> Result<RunRecord, StoreError> {
+    pub fn import_entry(
+        &self,
+        connector: ConnectorId,
+        dn: &Dn,
+        narrowed: Option<&Arc<dyn Connector>>,
+        progress: &mut dyn Progress,
+    ) -> Result<RunRecord, StoreError> {
         let title =
             Title { connector, profile: "Import of one object".to_owned(), kind: StepKind::DeltaImport, about: format!("only {dn}") };
-        self.single(title, progress, |step, recorder| self.import_one(connector, dn, step, recorder))
+        self.single(title, progress, |step, recorder| self.import_one(connector, dn, narrowed, step, recorder))
     }
 
     /// Sends what waits for one object of a target. The guards look at everything that waits there.
@@ -151,11 +159,14 @@ impl Engine<'_> {
         &self,
         id: ConnectorId,
         dn: &Dn,
+        narrowed: Option<&Arc<dyn Connector>>,
         step: (RunId, u32),
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
         self.refuse_the_abandoned()?;
-        let connector = self.connector(id)?;
+        import::finish_taking_back(self.store, id, self.takes_exports(id))?;
+        self.look_at_containers(id, recorder)?;
+        let connector = narrowed.map_or_else(|| self.connector(id), Ok)?;
         let attributes = self.attributes(id);
         let snapshot = self.store.snapshot()?;
         let known = match snapshot.cs_by_dn(id, &dn.key())? {
@@ -173,6 +184,7 @@ impl Engine<'_> {
         options.managed = self.rules.outbound_attributes(id).into_iter().collect();
         options.written_only = self.rules.written_only(id).into_iter().collect();
         options.errors_max = self.caution.errors_max;
+        options.takes_exports = self.takes_exports(id);
         options.references_stay = connector.references_stay();
         let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));
         import::import_asking(self.store, std::iter::once(Ok(page)), &mut ask_again, &options, &self.cx, recorder)
@@ -188,6 +200,7 @@ impl Engine<'_> {
     ) -> Result<&'static str, EngineError> {
         self.refuse_the_abandoned()?;
         self.refuse_the_returned(object.connector())?;
+        self.refuse_the_disbelieved(object.connector())?;
         self.refuse_missing_pilots()?;
         self.forget_what_other_rules_made()?;
         let request = SyncRequest {

@@ -251,6 +251,12 @@ impl RuleSet {
         &self.targets
     }
 
+    /// True when a connector gives something to others: its enabled inbound rules make metaverse objects, or flow into them.
+    pub fn is_source(&self, connector: ConnectorId) -> bool {
+        let mut inbound = self.rules.iter().filter(|rule| rule.connector == connector && rule.direction == Direction::Inbound);
+        inbound.any(|rule| rule.link == LinkType::Provision || !rule.flows.is_empty())
+    }
+
     /// Groups whose direct members alone are sent: while one of them is missing, nobody knows who its members are.
     pub fn pilot_groups(&self) -> &[(ConnectorId, String)] {
         &self.pilots

@@ -85,6 +85,8 @@ pub struct DriveOptions {
 #[derive(Default)]
 struct Crew {
     wired: BTreeMap<ConnectorId, Wired>,
+    /// A connector once more, for an entry alone.
+    narrowed: Option<Wired>,
     /// Connectors that cannot be used, and why. A cycle goes on with the others.
     unusable: BTreeMap<ConnectorId, String>,
     tenants: Vec<TenantLease>,
@@ -305,7 +307,9 @@ impl Service {
                 _ => None,
             });
             let narrowed = asked.map(|dn| self.narrowed(id, config, dn)).transpose()?.flatten();
-            let config = narrowed.as_ref().unwrap_or(config);
+            if let Some(narrowed) = narrowed {
+                crew.narrowed = Some(self.wire(&narrowed, tenant.map(TenantLease::tenant), Purpose::Runs, cx).await?);
+            }
             let wired = match self.wire(config, tenant.map(TenantLease::tenant), Purpose::Runs, cx).await {
                 Err(error) if cycle => {
                     crew.unusable.insert(id, error.to_string());
@@ -399,7 +403,10 @@ impl Service {
             match piece {
                 Work::Profile { connector, profile } => records.push(engine.run(*connector, *profile, progress)?),
                 Work::Object { object, full } => records.push(engine.synchronize_object(*object, *full, progress)?),
-                Work::Entry { connector, dn } => records.push(engine.import_entry(*connector, dn, progress)?),
+                Work::Entry { connector, dn } => {
+                    let narrowed = crew.narrowed.as_ref().map(|wired| &wired.connector);
+                    records.push(engine.import_entry(*connector, dn, narrowed, progress)?);
+                }
                 Work::Target { object } => records.push(engine.export_object(*object, progress)?),
                 Work::Decree { object, decree } => records.push(engine.decree(*object, *decree, progress)?),
                 Work::Cycle { initial } => records.extend(engine.cycle(*initial, progress)?),

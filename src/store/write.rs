@@ -114,21 +114,23 @@ enum Claim {
 /// What to do when an object takes a row that another one holds and does not give up in the same set.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Contested {
-    /// The newcomer has it; `check` reports the other.
-    Overwrite,
+    /// The newcomer has it, and the other one is displaced: no name leads to it.
+    Displace,
     /// The whole set is refused.
     Refuse(&'static str),
 }
 
+/// Writes who has which row; gives those who lost one that they did not give up.
 fn write_claims<'r, K: Key + 'static>(
     table: &mut Table<'_, K, u64>,
     mut claims: Vec<(K::SelfType<'r>, Claim)>,
     contested: Contested,
     tally: &mut Tally,
-) -> Result<(), Fault>
+) -> Result<Vec<CsId>, Fault>
 where
     K::SelfType<'r>: Ord,
 {
+    let mut losers = Vec::new();
     claims.sort_by(|left, right| left.0.cmp(&right.0));
     let mut rows = Vec::with_capacity(claims.len());
     let mut rest = claims.as_slice();
@@ -140,9 +142,11 @@ where
         if let [(_, Claim::Take(taker))] = group {
             // The usual case, a new object: one way down the tree instead of two.
             let holder = table.insert(key, taker)?.map(|holder| holder.value());
-            if let (Contested::Refuse(what), Some(holder)) = (contested, holder.filter(|holder| holder != taker)) {
+            let other = holder.filter(|holder| holder != taker);
+            if let (Contested::Refuse(what), Some(holder)) = (contested, other) {
                 return Err(StoreError::Conflict { what, holder: CsId(holder).to_string(), claimant: CsId(*taker).to_string() }.into());
             }
+            losers.extend(other.map(CsId));
             tally.written += u64::from(holder != Some(*taker));
             continue;
         }
@@ -150,10 +154,15 @@ where
         let released = holder.is_some_and(|holder| group.iter().any(|(_, claim)| *claim == Claim::Release(holder)));
         let mut takers = group.iter().filter_map(|(_, claim)| if let Claim::Take(id) = claim { Some(*id) } else { None });
         let taker = takers.next_back();
-        if let Contested::Refuse(what) = contested {
-            let other = takers.next_back().or(holder.filter(|_| !released));
-            if let Some((claimant, holder)) = taker.zip(other).filter(|(taker, other)| taker != other) {
-                return Err(StoreError::Conflict { what, holder: CsId(holder).to_string(), claimant: CsId(claimant).to_string() }.into());
+        let mut others = takers.chain(holder.filter(|_| taker.is_some() && !released)).filter(|other| Some(*other) != taker);
+        match contested {
+            Contested::Displace => losers.extend(others.map(CsId)),
+            Contested::Refuse(what) => {
+                if let Some((claimant, holder)) = taker.zip(others.next_back()) {
+                    return Err(
+                        StoreError::Conflict { what, holder: CsId(holder).to_string(), claimant: CsId(claimant).to_string() }.into()
+                    );
+                }
             }
         }
         match taker {
@@ -169,7 +178,7 @@ where
         }
         tally.written += 1;
     }
-    Ok(())
+    Ok(losers)
 }
 
 /// A row of an index of join values: what is to be there, and what is not.
@@ -223,7 +232,7 @@ pub(super) fn write_all(inner: &Inner, transaction: &WriteTransaction, changes: 
     let indexes = inner.indexes();
     let moved = Moved::new(transaction)?;
     let (encoder, follow) = (Encoder::default(), Follow::default());
-    let mut writer = Writer { transaction, indexes: &indexes, seed: inner.seed, encoder, follow, moved, tally };
+    let mut writer = Writer { transaction, indexes: &indexes, seed: inner.seed, encoder, follow, displaced: Vec::new(), moved, tally };
     writer.all(changes)
 }
 
@@ -233,6 +242,8 @@ struct Writer<'a> {
     seed: u64,
     encoder: Encoder,
     follow: Follow,
+    /// Objects that lost their names to others in this set.
+    displaced: Vec<CsId>,
     moved: Moved,
     tally: &'a mut Tally,
 }
@@ -285,7 +296,7 @@ impl Writer<'_> {
 
         let gone = |id: &CsId| cs_delete.binary_search(id).is_ok();
         cs_hash.retain(|(id, _)| !gone(id));
-        cs_hash.extend(cs_delete.iter().map(|id| (*id, None)));
+        cs_hash.extend(cs_delete.iter().chain(&self.displaced).map(|id| (*id, None)));
         let mut hashes: Vec<_> = cs_hash.into_iter().map(|(id, hash)| (id.0, hash)).collect();
         last_of_each(&mut hashes);
         self.rows(tables::CS_HASH, &hashes)?;
@@ -670,7 +681,9 @@ impl Writer<'_> {
         if !follow.names.is_empty() {
             let claims = follow.names.iter().map(|((connector, key), claim)| ((*connector, &**key), *claim)).collect();
             let mut table = self.transaction.open_table(tables::CS_BY_DN)?;
-            write_claims(&mut table, claims, Contested::Overwrite, self.tally)?;
+            let displaced = write_claims(&mut table, claims, Contested::Displace, self.tally)?;
+            drop(table);
+            self.displace(displaced)?;
         }
         if !follow.mv_links.is_empty() {
             let mut table = self.transaction.open_table(tables::MV_LINK)?;
@@ -704,6 +717,29 @@ impl Writer<'_> {
             rows.sort_unstable();
             write_rows(&mut table, &rows, self.tally)?;
         }
+        Ok(())
+    }
+
+    /// Marks objects as displaced whose names others took: the next entry of each is compared, and gives it a name again.
+    fn displace(&mut self, mut objects: Vec<CsId>) -> Result<(), Fault> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        objects.sort_unstable();
+        objects.dedup();
+        let mut table = self.transaction.open_table(tables::CS_OBJECT)?;
+        let mut rows = Vec::with_capacity(objects.len());
+        for id in &objects {
+            let Some(record) = table.get(id.0)? else { continue };
+            let view = CsView::new(record.value()).map_err(flawed("cs_object", id.0))?;
+            // The link lies elsewhere.
+            let mut object = view.decode(*id, Link::default()).map_err(flawed("cs_object", id.0))?;
+            object.transient = true;
+            rows.push((id.0, self.encoder.cs_object(&object).map_err(flawed("cs_object", id.0))?));
+        }
+        let rows: Vec<_> = rows.iter().map(|(id, record)| (*id, Some(record.as_slice()))).collect();
+        write_rows(&mut table, &rows, self.tally)?;
+        self.displaced = objects;
         Ok(())
     }
 

@@ -59,7 +59,7 @@ fn what_a_guard_does_not_believe_does_not_count_in_parts() {
         assert_code(&stopped, 5);
         let told = stdout(&stopped) + &stderr(&stopped);
         assert!(told.contains(said) && !told.contains("transient-"), "{told}");
-        assert_code(&with_config(&config, &["run", "start", "corp.example", "delta-sync"]), 0);
+        assert_code(&with_config(&config, &["run", "start", "corp.example", "delta-sync"]), 4);
         let waiting = &document(&with_config(&config, &["--json", "export", "--what-if"]))["targets"][0];
         assert_eq!((&waiting["adds"], &waiting["updates"], &waiting["deletes"]), (&0.into(), &0.into(), &0.into()), "{waiting:#}");
         fs::write(&file, &many).unwrap();

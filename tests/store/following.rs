@@ -109,6 +109,35 @@ fn a_placeholder_gives_way_to_an_object_that_takes_its_name() {
     assert!(snapshot.cs_object(two).unwrap().unwrap().transient);
 }
 
+/// A bug elsewhere, or two writers: the loser is found by no name, and says so.
+#[test]
+fn whoever_loses_a_name_without_giving_it_up_is_marked_as_displaced() {
+    let store = Store::in_memory().unwrap();
+    let (first, mut second) = (object(&store, 1, "a", "a@x"), object(&store, 2, "b", "b@x"));
+    let (one, two) = (first.id, second.id);
+    store
+        .apply(ChangeSet { cs_put: vec![first.clone(), second.clone()], cs_hash: vec![(one, Some(1)), (two, Some(2))], ..ChangeSet::new() })
+        .unwrap();
+    second.dn = first.dn.clone();
+    store.apply(put(vec![second.clone()])).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    assert_eq!(snapshot.cs_by_dn(SOURCE, &key("CN=a,DC=x")).unwrap(), Some(two));
+    let loser = snapshot.cs_object(one).unwrap().unwrap();
+    assert_eq!(loser, CsObject { transient: true, ..first.clone() });
+    assert_eq!((snapshot.cs_hash(one).unwrap(), snapshot.cs_hash(two).unwrap()), (None, Some(2)), "its next entry is compared");
+    assert_eq!(store.check().unwrap().problems, []);
+    // It gets it back when it is told that it has it; and of two in one set one can.
+    second.dn = "CN=c,DC=x".into();
+    let mut third = object(&store, 3, "c", "c@x");
+    third.anchor = Some(Anchor::new(&b"third"[..]));
+    store.apply(put(vec![first, second, third])).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    assert_eq!(snapshot.cs_by_dn(SOURCE, &key("CN=a,DC=x")).unwrap(), Some(one));
+    assert_eq!(snapshot.cs_by_dn(SOURCE, &key("CN=c,DC=x")).unwrap(), Some(cs(1, 3)));
+    assert!(snapshot.cs_object(two).unwrap().unwrap().transient);
+    assert_eq!(store.check().unwrap().problems, []);
+}
+
 #[test]
 fn names_and_anchors_change_hands_in_one_set() {
     let store = Store::in_memory().unwrap();

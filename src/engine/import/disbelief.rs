@@ -1,65 +1,99 @@
-//! An import that the guard did not believe: what it staged is taken back, so that nothing of it counts, and the next one reads
-//! everything. (Specification: sync engine, section 5.5.)
+//! An import that a guard did not believe: what is staged is taken back, so that nothing of it counts, and nothing of the
+//! connector is synchronized until one that reads everything is believed. (Specification: sync engine, section 5.5.)
 
-use super::{EngineError, Import, ImportOptions, StepRecorder};
+use super::{EngineError, Import, StepRecorder};
 use crate::engine::base::{drop_import, drop_reference_import};
-use crate::model::{ConnectorId, CsId, Link, Stage};
+use crate::model::{ConnectorId, CsId, CsObject, Link, Stage, counted};
 use crate::store::{ChangeSet, Snapshot, Store, StoreError};
 
-/// The name under which a connector keeps that its last import was not believed, until one is: the first number that the
-/// import gave to a new object, 64 bits, little endian.
+/// Under this name a connector keeps that what is staged is not believed, until an import that reads everything is.
 pub const DISBELIEVED: &str = "import-disbelieved";
 /// Objects per transaction.
 const BATCH: usize = 1_000;
 
 impl Import<'_> {
-    /// Takes back what this import staged.
+    /// Takes back what is staged.
     pub(super) fn disbelieve(&self, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let mut changes = ChangeSet::new();
-        let first = self.first_number.to_le_bytes().to_vec();
-        changes.states.push((self.options.connector, DISBELIEVED.to_owned(), Some(first)));
-        self.commit(changes, recorder)?;
-        let (forgotten, restored) = take_back(self.store, self.options, self.first_number)?;
-        if forgotten + restored > 0 {
-            recorder.note(format!(
-                "what the import had staged was taken back: {forgotten} objects that nobody knew before, and what waited for {restored} others"
-            ));
-        }
-        Ok(())
+        self.commit(ChangeSet::new(), recorder)?;
+        disbelieve(self.store, self.options.connector, self.options.takes_exports, recorder)
     }
 }
 
-/// Finishes what an interruption left of an import that was not believed.
-pub(super) fn finish(store: &Store, options: &ImportOptions) -> Result<(), EngineError> {
-    let first = first_disbelieved(&store.snapshot()?, options.connector)?;
-    first.map_or(Ok(()), |first| take_back(store, options, first).map(drop))
+/// Notes that what is staged of a connector is not believed, and takes it back. Where the connector `takes_exports`, whatever is
+/// linked stays staged: it may confirm an export, which is true whatever else is not.
+pub(in crate::engine) fn disbelieve(
+    store: &Store,
+    connector: ConnectorId,
+    takes_exports: bool,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<(), EngineError> {
+    let mut changes = ChangeSet::new();
+    changes.states.push((connector, DISBELIEVED.to_owned(), Some(vec![1])));
+    store.apply(changes)?;
+    let (forgotten, restored) = take_back_staged(store, connector, takes_exports)?;
+    if forgotten + restored > 0 {
+        recorder.note(format!(
+            "what was staged was taken back: {} that no synchronization has seen, and what waited for {}",
+            counted(forgotten, "object", "objects"),
+            counted(restored, "other", "others")
+        ));
+    }
+    Ok(())
 }
 
-/// Restores the objects that were known, and forgets those from a number on; gives how many were forgotten and restored.
-fn take_back(store: &Store, options: &ImportOptions, first: u64) -> Result<(u64, u64), EngineError> {
-    // What a target shows of objects that were exported is true whatever is missing, and what confirms an export must stay.
-    let restored = if options.managed.is_empty() { restore_all(store, options.connector)? } else { 0 };
+/// True when what is staged of a connector is not believed.
+pub(in crate::engine) fn is_disbelieved(snapshot: &Snapshot, connector: ConnectorId) -> Result<bool, StoreError> {
+    Ok(snapshot.state(connector, DISBELIEVED)?.is_some())
+}
+
+/// Finishes what an interruption left of a taking back, and takes back what an import has told since that was not believed either.
+pub(in crate::engine) fn finish_taking_back(store: &Store, connector: ConnectorId, takes_exports: bool) -> Result<(), StoreError> {
+    if is_disbelieved(&store.snapshot()?, connector)? {
+        take_back_staged(store, connector, takes_exports)?;
+    }
+    Ok(())
+}
+
+/// Makes a space what the last synchronization saw; gives how many objects were forgotten and restored. Also what waited from
+/// imports that were believed goes: everything is read anew, and of a name that changed hands both sides have to go back.
+fn take_back_staged(store: &Store, connector: ConnectorId, takes_exports: bool) -> Result<(u64, u64), StoreError> {
+    let restored = restore_all(store, connector, takes_exports)?;
+    let of_ours = |object: &CsObject| {
+        [Stage::Unconfirmed, Stage::InProgress, Stage::PendingExport].iter().any(|stage| object.stage(*stage).is_some())
+    };
+    let unseen = |object: &CsObject| object.link != Link::Placeholder && !object.in_base && object.link.mv().is_none() && !of_ours(object);
+    let forgotten = forget(store, connector, |_, object| Ok(unseen(object)))?;
     // Behind that: a name to which nobody refers any more goes with whoever brought it.
-    Ok((forget(store, options.connector, first)?, restored))
+    forget(store, connector, |snapshot, object| Ok(object.link == Link::Placeholder && snapshot.cs_referrers(object.id)?.is_empty()))?;
+    Ok((forgotten, restored))
 }
 
-/// Forgets the objects from a number on that no synchronization has seen.
-fn forget(store: &Store, connector: ConnectorId, first: u64) -> Result<u64, EngineError> {
-    let mut forgotten = 0;
-    let mut after = first.checked_sub(1).map(|before| CsId::new(connector, before));
+/// Forgets some objects of a space.
+fn forget(
+    store: &Store,
+    connector: ConnectorId,
+    goes: impl Fn(&Snapshot, &CsObject) -> Result<bool, StoreError>,
+) -> Result<u64, StoreError> {
+    let (mut forgotten, mut after) = (0, None);
     loop {
-        let objects = store.snapshot()?.cs_scan(connector, after, BATCH)?;
+        let snapshot = store.snapshot()?;
+        let objects = snapshot.cs_scan(connector, after, BATCH)?;
         let Some(last) = objects.last() else { return Ok(forgotten) };
         after = Some(last.id);
         let mut changes = ChangeSet::new();
-        changes.cs_delete.extend(objects.iter().filter(|object| !object.in_base && object.link.mv().is_none()).map(|object| object.id));
+        for object in &objects {
+            if goes(&snapshot, object)? {
+                changes.cs_delete.push(object.id);
+            }
+        }
+        drop(snapshot);
         forgotten += changes.cs_delete.len() as u64;
         write(store, changes)?;
     }
 }
 
-/// Makes every object of a source what the last synchronization saw.
-fn restore_all(store: &Store, connector: ConnectorId) -> Result<u64, EngineError> {
+/// Makes the objects of a space what the last synchronization saw, but for those that may confirm an export.
+fn restore_all(store: &Store, connector: ConnectorId, takes_exports: bool) -> Result<u64, StoreError> {
     let (mut restored, mut after) = (0, None);
     loop {
         let snapshot = store.snapshot()?;
@@ -68,37 +102,28 @@ fn restore_all(store: &Store, connector: ConnectorId) -> Result<u64, EngineError
         after = Some(*last);
         let mut changes = ChangeSet::new();
         for id in ids {
-            restored += u64::from(restore(&snapshot, id, &mut changes)?);
+            let Some(object) = snapshot.cs_object(id)? else { continue };
+            let stays = takes_exports && object.link.mv().is_some();
+            if object.in_base && object.link != Link::Placeholder && !stays {
+                restored += 1;
+                restore(&snapshot, object, &mut changes)?;
+            }
         }
         drop(snapshot);
         write(store, changes)?;
     }
 }
 
-fn write(store: &Store, changes: ChangeSet) -> Result<(), EngineError> {
-    if !changes.is_empty() {
-        store.apply(changes)?;
-    }
-    Ok(())
-}
-
-/// The first number that an import gave which was not believed, while none since was.
-fn first_disbelieved(snapshot: &Snapshot, connector: ConnectorId) -> Result<Option<u64>, StoreError> {
-    let kept = snapshot.state(connector, DISBELIEVED)?;
-    // What cannot be read counts as if everything had been new.
-    Ok(kept.map(|octets| octets.try_into().map_or(0, u64::from_le_bytes)))
+fn write(store: &Store, changes: ChangeSet) -> Result<(), StoreError> {
+    if changes.is_empty() { Ok(()) } else { store.apply(changes) }
 }
 
 /// Makes an object what the last synchronization saw.
-fn restore(snapshot: &Snapshot, id: CsId, changes: &mut ChangeSet) -> Result<bool, StoreError> {
-    let Some(mut object) = snapshot.cs_object(id)?.filter(|object| object.in_base && object.link != Link::Placeholder) else {
-        return Ok(false);
-    };
-    if !drop_import(&mut object) {
-        return Ok(false);
-    }
+fn restore(snapshot: &Snapshot, mut object: CsObject, changes: &mut ChangeSet) -> Result<(), StoreError> {
+    let id: CsId = object.id;
+    drop_import(&mut object);
     changes.cs_reference.extend(snapshot.cs_touched_references(id)?.into_iter().filter_map(drop_reference_import));
     changes.cs_hash.push((id, None));
     changes.cs_put.push(object);
-    Ok(true)
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The end of an import: what nobody reported, and whether to believe that it is gone.
 
-use super::{AskAgain, EngineError, Import, StepRecorder};
+use super::{AskAgain, EngineError, Import, LastLook, StepRecorder};
 use crate::connector::Completion;
 use crate::model::{
     Anchor, CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, ObjectType, Stage, StageDelta, StageMask, ValueState,
@@ -59,6 +59,7 @@ impl Import<'_> {
         mut self,
         completion: &Completion,
         ask_again: &mut AskAgain<'_>,
+        last_look: &mut LastLook<'_>,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<&'static str, EngineError> {
         self.ask_for_unknown(ask_again, recorder)?;
@@ -67,6 +68,7 @@ impl Import<'_> {
             self.obsolete(ask_again, recorder)?;
         }
         self.renew_referrers(ask_again, recorder)?;
+        last_look(recorder)?;
         let mut changes = ChangeSet::new();
         let nameless = self.nameless(&mut changes, recorder)?;
         // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is
@@ -79,7 +81,7 @@ impl Import<'_> {
                  `syncline partition tree '{name}'`"
             ));
         }
-        self.final_states(completion, lost || nameless, &mut changes);
+        self.final_states(completion, lost || nameless, &mut changes)?;
         self.commit(changes, recorder)?;
         let surprised = self.tell_surprises(recorder) | self.warned;
         Ok(match (self.problems, nameless, surprised) {
@@ -230,8 +232,10 @@ impl Import<'_> {
             _ if missing.displaced == missing.count => " (others with other keys have all of their names: is the anchor another one?)",
             _ => " (others with other keys have some of their names)",
         };
+        let back = if self.options.takes_exports { ", but for what may confirm an export" } else { "" };
         let message = format!(
-            "{what} of '{name}'{taken}, among them {}; nothing was staged as deleted, and whatever else the import had staged was taken back. Look at the account's \
+            "{what} of '{name}'{taken}, among them {}; nothing was staged as deleted, whatever else was staged was taken back{back}, and \
+             nothing of it is synchronized before an import that reads everything is believed. Look at the account's \
              rights, the base and the filters, and at one of them: `syncline object explain '{}'`. If they are really gone, allow it once with \
              `syncline run start '{name}' full-import --allow-shrink`",
             sample.join("; "),

@@ -151,11 +151,6 @@ impl Lookup {
         self.seen.get(slot(id) / 64).is_some_and(|word| word >> (slot(id) % 64) & 1 == 1)
     }
 
-    /// The number that the next new object gets.
-    pub(super) fn next_number(&self) -> u64 {
-        self.next_sequence
-    }
-
     /// A number for a new object.
     pub(super) fn allocate(&mut self) -> CsId {
         let id = CsId::new(self.connector, self.next_sequence);

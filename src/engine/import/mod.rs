@@ -21,12 +21,14 @@ mod surprise;
 mod tests;
 mod unknown;
 
+use super::belief::Belief;
 use super::{EngineError, StepRecorder, TRACED, hash};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage};
 use crate::context::Context;
 use crate::model::{Anchor, AttrId, ConnectorId, CsId, ObjectError, ObjectType, RunId};
-use crate::store::{ChangeSet, Store};
+use crate::store::{ChangeSet, Store, StoreError};
 pub use disbelief::DISBELIEVED;
+pub(super) use disbelief::{disbelieve, finish_taking_back, is_disbelieved};
 use lookup::Lookup;
 pub use retire::{retire, take_back};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -69,6 +71,8 @@ pub struct ImportOptions {
     pub shrink_percent_max: u32,
     /// Believe it this once.
     pub allow_shrink: bool,
+    /// The connector takes exports, and rules write to it: what is linked may confirm one.
+    pub takes_exports: bool,
     /// More problems of objects than this end the step.
     pub errors_max: u64,
     /// The run and the step, for the history.
@@ -86,6 +90,7 @@ impl ImportOptions {
             managed: BTreeSet::new(),
             written_only: BTreeSet::new(),
             references_stay: false,
+            takes_exports: false,
             verify: false,
             shrink_percent_max: SHRINK_PERCENT_MAX,
             allow_shrink: false,
@@ -113,6 +118,9 @@ pub fn import(
 /// `None` when it cannot be asked.
 pub type AskAgain<'a> = dyn FnMut(&[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> + 'a;
 
+/// Looks, when everything was read and before any of it counts for complete, whether it was read by the right names.
+pub type LastLook<'a> = dyn FnMut(&mut StepRecorder<'_>) -> Result<(), EngineError> + 'a;
+
 /// As [`import`]; before an object that a full import did not report is taken for gone, `ask_again` is asked for it, and
 /// so it is for an object of which a delta import tells only changes, and that is not known.
 ///
@@ -122,6 +130,22 @@ pub fn import_asking(
     store: &Store,
     pages: impl Iterator<Item = Result<ImportPage, ConnectorError>>,
     ask_again: &mut AskAgain<'_>,
+    options: &ImportOptions,
+    cx: &Context,
+    recorder: &mut StepRecorder<'_>,
+) -> Result<&'static str, EngineError> {
+    import_looking(store, pages, ask_again, &mut |_| Ok(()), options, cx, recorder)
+}
+
+/// As [`import_asking`], with a last look.
+///
+/// # Errors
+/// As [`import_asking`], and those of the last look.
+pub fn import_looking(
+    store: &Store,
+    pages: impl Iterator<Item = Result<ImportPage, ConnectorError>>,
+    ask_again: &mut AskAgain<'_>,
+    last_look: &mut LastLook<'_>,
     options: &ImportOptions,
     cx: &Context,
     recorder: &mut StepRecorder<'_>,
@@ -161,7 +185,7 @@ pub fn import_asking(
     let Some(completion) = completion else {
         return Err(cut_off().into());
     };
-    import.finish(&completion, ask_again, recorder)
+    import.finish(&completion, ask_again, last_look, recorder)
 }
 
 /// A stream that ended without saying that it was complete.
@@ -175,8 +199,6 @@ struct Import<'a> {
     options: &'a ImportOptions,
     cx: &'a Context,
     lookup: Lookup,
-    /// The number that the first new object gets.
-    first_number: u64,
     epoch: u64,
     secret: u64,
     problems: u64,
@@ -205,7 +227,6 @@ struct Import<'a> {
 
 impl<'a> Import<'a> {
     fn begin(store: &'a Store, options: &'a ImportOptions, cx: &'a Context) -> Result<Self, EngineError> {
-        disbelief::finish(store, options)?;
         let snapshot = store.snapshot()?;
         let secret = store.hash_seed();
         let epoch = hash::epoch(&options.attributes, secret);
@@ -220,7 +241,6 @@ impl<'a> Import<'a> {
             store,
             options,
             cx,
-            first_number: lookup.next_number(),
             lookup,
             epoch,
             secret,
@@ -261,7 +281,7 @@ impl<'a> Import<'a> {
 
     /// States to be written with the last commit of a complete import. `incomplete` says that something was told which
     /// only a full import can use.
-    fn final_states(&self, completion: &Completion, incomplete: bool, changes: &mut ChangeSet) {
+    fn final_states(&self, completion: &Completion, incomplete: bool, changes: &mut ChangeSet) -> Result<(), StoreError> {
         let connector = self.options.connector;
         if self.options.full {
             changes.states.push((connector, EPOCH.to_owned(), Some(self.epoch.to_le_bytes().to_vec())));
@@ -272,12 +292,17 @@ impl<'a> Import<'a> {
             changes.states.push((connector, FULL_NEEDED.to_owned(), None));
         }
         let whole = self.options.full || completion.answered_in_full;
-        if whole {
+        // Who could not be identified may be anybody: no guard has judged who is missing, and nothing is known better than before.
+        if whole && (self.unidentified == 0 || self.options.allow_shrink) {
             changes.states.push((connector, DISBELIEVED.to_owned(), None));
+        }
+        if self.options.full && self.unidentified == 0 {
+            Belief::restored_by_reading(&self.store.snapshot()?, connector, changes)?;
         }
         // A place that an earlier import left is of no use behind a full one, which saw all and left none.
         if self.unidentified == 0 && (whole || completion.watermark.is_some()) {
             changes.states.push((connector, WATERMARK.to_owned(), completion.watermark.clone()));
         }
+        Ok(())
     }
 }

@@ -300,6 +300,43 @@ fn an_import_that_is_not_believed_leaves_no_trace() {
     assert!(store.snapshot().unwrap().state(SPACE, super::DISBELIEVED).unwrap().is_none());
 }
 
+/// What waits from a believed import goes, too: names that it gave to others would else have two owners.
+#[test]
+fn what_waited_before_an_import_that_is_not_believed_keeps_no_names() {
+    let group = |member: &str| entry("CN=Group,DC=x", "g", &[("@manager", member)]);
+    let others: Vec<Told> = (0..9).map(|number| entry(&format!("CN=Other {number},DC=x"), &format!("9{number}"), &[])).collect();
+    let cast = |told: &[Told]| [told, &people(0..3)[..]].concat();
+    // Anna is renamed, or gone, and somebody new has her name; neither was synchronized yet.
+    for (new_anna, at) in [(Some("CN=Anna new,DC=x"), "a"), (None, "b")] {
+        let store = Store::in_memory().unwrap();
+        full(&store, &cast(&[entry("CN=Anna,DC=x", "first", &[]), group("CN=Anna,DC=x")]));
+        consume(&store);
+        let mut now = vec![entry("CN=Anna,DC=x", "second", &[("mail", "second@x")]), group("CN=Anna,DC=x")];
+        now.extend(new_anna.map(|name| entry(name, "first", &[])));
+        // Somebody who is new, too, and takes over the number of a name to which somebody refers.
+        now.push(entry("CN=Mine,DC=x", "mine", &[("@manager", "CN=Yours,DC=x")]));
+        assert_eq!(full(&store, &cast(&now)).0, "success", "{at}");
+        assert_eq!(
+            full(&store, &[others.clone(), vec![entry("CN=Yours,DC=x", "yours", &[("mail", "wrong@x")])]].concat()).0,
+            "stopped-shrink-guard"
+        );
+        assert_eq!(store.check().unwrap().problems, [], "{at}");
+        assert!(
+            store.snapshot().unwrap().queue(Stage::PendingImport, SPACE, None, 10).unwrap().is_empty(),
+            "{at}: everything is taken back"
+        );
+        assert_eq!(store.snapshot().unwrap().cs_count(SPACE).unwrap(), 5, "{at}: nothing is left but what was synchronized");
+        assert_eq!(full(&store, &cast(&now)).0, "success", "{at}");
+        consume(&store);
+        let second = by_name(&store, "CN=Anna,DC=x");
+        assert_eq!(second.anchor, Some(Anchor::new(*b"second")), "{at}");
+        let (snapshot, group) = (store.snapshot().unwrap(), by_name(&store, "CN=Group,DC=x").id);
+        let shown = snapshot.cs_references(group).unwrap().into_iter().filter(|row| row.state.present(StageMask::IMPORTED));
+        assert_eq!(shown.map(|row| row.target).collect::<Vec<_>>(), [second.id], "{at}: the group has the one who has the name now");
+        assert_eq!(store.check().unwrap().problems, [], "{at}");
+    }
+}
+
 /// Bert, linked, with an export of a mail address and a title behind him of which no import has told.
 fn exported_bert(store: &Store) -> CsId {
     import_rows(store, &[ANNA, BERT]);

@@ -192,7 +192,6 @@ fn cycle(meter: &Meter, configuration: &Path, count: usize) -> Outcome<Cost> {
         target,
         target_name: TARGET.to_owned(),
         sender: Arc::new(connector(&config, file, &store)?),
-        tenant: None,
     };
     let agent = Agent::new(AgentSettings {
         turn: AgentTurn::default(),

@@ -1,0 +1,411 @@
+//! What a guard did not believe, through whole runs: a scripted directory is wrong, fails, is renamed under the import, and the
+//! metaverse holds those that were believed and nobody else.
+
+use super::Silent;
+use super::belief::{Belief, Doubt};
+use super::bridge::Bridge;
+use super::import::{DISBELIEVED, WATERMARK};
+use super::run::{Caution, Engine, Participant, Profile, Standing};
+use crate::connector::{
+    Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ContainerPlace, DiscoveryError, ExportBatch, ExportReply,
+    ImportRequest, ImportStream, KeptContainer, Operation, PageBuilder, Schema,
+};
+use crate::context::Context;
+use crate::events::{Event, EventSink};
+use crate::model::{AttrId, ConnectorId, CsObject, Dn, MvObject, Names, ObjectErrorCode, Stage, Timestamp, ValueRef};
+use crate::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings, RunParameters};
+use crate::store::{ChangeSet, RunRecord, Store};
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+const A: ConnectorId = ConnectorId(1);
+const B: ConnectorId = ConnectorId(2);
+const T: ConnectorId = ConnectorId(3);
+/// What a refused synchronization ends with.
+const REFUSED: &str = "no-start-import-not-believed";
+
+const RULES: &str = r#"
+[[rule]]
+name = "In from A"
+direction = "inbound"
+connector = "A"
+cs_type = "user"
+mv_type = "person"
+link = "provision"
+order = 10
+direct = ["displayName"]
+
+[[rule]]
+name = "In from B"
+direction = "inbound"
+connector = "B"
+cs_type = "user"
+mv_type = "person"
+link = "provision"
+order = 20
+direct = ["displayName"]
+"#;
+
+/// What A becomes a target by, although it takes no exports.
+const OUT_TO_A: &str = r#"
+[[rule]]
+name = "Out to A"
+direction = "outbound"
+connector = "A"
+cs_type = "user"
+mv_type = "person"
+link = "join"
+order = 30
+join = [[{ cs = "displayName", mv = "displayName" }]]
+direct = ["title"]
+"#;
+
+const OUT_TO_T: &str = r#"
+[[rule]]
+name = "Out to T"
+direction = "outbound"
+connector = "T"
+cs_type = "user"
+mv_type = "person"
+link = "provision"
+order = 40
+direct = ["displayName"]
+flows = [{ to = "dn", expr = '"CN=" & [displayName]' }]
+"#;
+
+/// How an import ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Complete,
+    /// In the middle.
+    CutOff,
+    /// With an entry of which nobody can tell whose it is.
+    Illegible,
+    /// It does not answer.
+    Away,
+}
+
+/// A directory that tells what it is told to tell.
+struct Script {
+    names: Arc<Names>,
+    people: Mutex<Vec<String>>,
+    end: Mutex<End>,
+    /// So many looks at the containers find them in their places; those behind find them renamed.
+    renamed_after: Mutex<Option<usize>>,
+}
+
+impl Script {
+    fn tells(&self, people: &[String], end: End) {
+        *self.people.lock().unwrap() = people.to_vec();
+        *self.end.lock().unwrap() = end;
+    }
+}
+
+#[async_trait]
+impl Connector for Script {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            full_import: true,
+            delta_import: true,
+            export: false,
+            batch_objects: 1,
+            batch_references: 1,
+            batches_in_flight: 1,
+            reference_deltas: true,
+        }
+    }
+
+    async fn schema(&self, _cx: &Context) -> Result<Schema, ConnectorError> {
+        Ok(Schema::default())
+    }
+
+    async fn import(&self, _cx: &Context, _request: ImportRequest) -> Result<ImportStream, ConnectorError> {
+        let (people, end) = (self.people.lock().unwrap().clone(), *self.end.lock().unwrap());
+        if end == End::Away {
+            return Err(ConnectorError::new(ConnectorErrorKind::Connection, "the directory does not answer"));
+        }
+        let mut page = PageBuilder::new();
+        for person in &people {
+            let (name, shown) = person.split_once('=').unwrap_or((person, person));
+            page.begin_entry(&format!("CN={name},DC=x"));
+            page.anchor(name.as_bytes());
+            page.object_type(self.names.object_type("user"));
+            page.attribute(self.names.intern("displayName"), Operation::Replace);
+            page.value(ValueRef::Text(shown));
+            page.finish();
+        }
+        if end == End::Illegible {
+            page.reject(DiscoveryError {
+                code: ObjectErrorCode::INVALID_DN,
+                detail: "nobody knows whose".to_owned(),
+                dn: None,
+                anchor: None,
+            });
+        }
+        let completion = Completion { watermark: Some(vec![1]), answered_in_full: true };
+        let mut pages = vec![Ok(page.build((end != End::CutOff).then_some(completion)))];
+        if end == End::CutOff {
+            pages.push(Err(ConnectorError::new(ConnectorErrorKind::Dropped, "the connection broke")));
+        }
+        Ok(futures_util::stream::iter(pages).boxed())
+    }
+
+    async fn containers(&self, _cx: &Context, _kept: &[KeptContainer]) -> Result<Vec<ContainerPlace>, ConnectorError> {
+        if *self.end.lock().unwrap() == End::Away {
+            return Err(ConnectorError::new(ConnectorErrorKind::Connection, "the directory does not answer"));
+        }
+        let mut left = self.renamed_after.lock().unwrap();
+        let renamed = *left == Some(0);
+        *left = left.map(|left| left.saturating_sub(1));
+        let moved_to = renamed.then(|| "OU=Private,DC=x".to_owned());
+        Ok(vec![ContainerPlace { configured: "OU=Secret,DC=x".to_owned(), included: false, key: Some(vec![7]), moved_to }])
+    }
+
+    async fn export(&self, _cx: &Context, _batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {
+        Err(ConnectorError::new(ConnectorErrorKind::Configuration, "this directory takes no exports").unsent())
+    }
+}
+
+struct Nobody;
+
+impl EventSink for Nobody {
+    fn event(&self, _at: Timestamp, _event: &Event) {}
+}
+
+/// Two directories and what a store makes of them.
+struct World {
+    runtime: tokio::runtime::Runtime,
+    store: Store,
+    a: Arc<Script>,
+    b: Arc<Script>,
+    rules: String,
+}
+
+fn named(prefix: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
+    numbers.map(|number| format!("{prefix}{number}")).collect()
+}
+
+impl World {
+    /// Ten people of A and two of B, read and synchronized.
+    fn new(more_rules: &str) -> Self {
+        let store = Store::in_memory().unwrap();
+        let script = || {
+            let names = Arc::clone(store.names());
+            let (people, end, renamed_after) = (Mutex::default(), Mutex::new(End::Complete), Mutex::default());
+            Arc::new(Script { names, people, end, renamed_after })
+        };
+        let (a, b) = (script(), script());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let world = Self { runtime, a, b, rules: format!("{RULES}{more_rules}"), store };
+        world.a.tells(&named("a", 0..10), End::Complete);
+        world.b.tells(&named("b", 0..2), End::Complete);
+        world.cycle();
+        assert_eq!(world.people().len(), 12);
+        world
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&Engine<'_>) -> R) -> R {
+        let names = self.store.names();
+        let files = [RuleFile { name: "verdict.toml".to_owned(), text: self.rules.clone() }];
+        let connectors = [(A, "A"), (B, "B"), (T, "T")].map(|(id, name)| ConnectorProfile::new(id, name, ConnectorKind::Other));
+        let settings = RuleSettings::default();
+        let rules = RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names, settings: &settings }).unwrap();
+        let participant = |id: ConnectorId, name: &str, connector: Option<Arc<dyn Connector>>| Participant {
+            name: name.to_owned(),
+            connector,
+            unusable: None,
+            target: rules.targets().contains(&id),
+            selection: 0,
+            standing: Standing::Configured,
+        };
+        let (a, b): (Arc<dyn Connector>, Arc<dyn Connector>) = (self.a.clone(), self.b.clone());
+        let mut participants = BTreeMap::from([(A, participant(A, "A", Some(a))), (B, participant(B, "B", Some(b)))]);
+        if rules.targets().contains(&T) {
+            participants.insert(T, participant(T, "T", None));
+        }
+        let engine = Engine {
+            store: &self.store,
+            rules: &rules,
+            bridge: Bridge::new(self.runtime.handle().clone()),
+            participants,
+            parameters: RunParameters::default(),
+            caution: Caution::default(),
+            cx: Context::system(),
+            events: &Nobody,
+        };
+        work(&engine)
+    }
+
+    fn cycle(&self) -> Vec<RunRecord> {
+        self.with(|engine| engine.cycle(false, &mut Silent).unwrap())
+    }
+
+    /// Runs a profile; gives its result and message.
+    fn run(&self, id: ConnectorId, profile: Profile) -> (String, String) {
+        let record = self.with(|engine| engine.run(id, profile, &mut Silent).unwrap());
+        let message = record.steps.last().and_then(|step| step.message.clone()).unwrap_or_default();
+        (record.result.0.to_string(), message)
+    }
+
+    /// Who is in the metaverse.
+    fn people(&self) -> BTreeSet<String> {
+        let (shown, snapshot) = (self.store.names().intern("displayName"), self.store.snapshot().unwrap());
+        let name = |person: &MvObject, attr: AttrId| {
+            person.values.attribute(attr).map(|item| format!("{:?}", item.value).replace('"', "")).collect::<Vec<_>>().join("+")
+        };
+        snapshot.mv_scan(None, 1_000).unwrap().iter().map(|person| name(person, shown)).collect()
+    }
+
+    /// Who of A is staged or known.
+    fn space(&self) -> BTreeSet<String> {
+        let objects = self.store.snapshot().unwrap().cs_scan(A, None, 1_000).unwrap();
+        objects.iter().filter(|object| object.imported()).map(|object: &CsObject| object.dn.to_string()).collect()
+    }
+
+    fn put_state(&self, name: &str, value: Option<Vec<u8>>) {
+        self.store.apply(ChangeSet { states: vec![(A, name.to_owned(), value)], ..ChangeSet::new() }).unwrap();
+    }
+
+    fn doubt(&self, id: ConnectorId) {
+        let mut changes = ChangeSet::new();
+        Belief::distrust(&self.store.snapshot().unwrap(), id, Doubt::Restored, &mut changes).unwrap();
+        self.store.apply(changes).unwrap();
+    }
+}
+
+fn result_of(runs: &[RunRecord], id: ConnectorId, profile: &str) -> Option<String> {
+    runs.iter().rfind(|run| run.connector == id && run.profile == profile).map(|run| run.result.0.to_string())
+}
+
+/// The next import fails half-way, and neither a cycle nor anybody by hand synchronizes what it told.
+#[test]
+fn what_was_refused_stays_refused_when_the_next_import_fails() {
+    let world = World::new("");
+    let before = world.people();
+    let strangers = named("stranger", 0..10);
+    world.a.tells(&strangers, End::Complete);
+    let runs = world.cycle();
+    assert_eq!(result_of(&runs, A, "Full Import").or(result_of(&runs, A, "Delta Import")).as_deref(), Some("stopped-shrink-guard"));
+    assert_eq!((world.people(), world.space().len()), (before.clone(), 10));
+    for (round, end) in [End::CutOff, End::Away].into_iter().enumerate() {
+        world.a.tells(&strangers, end);
+        // Others go on meanwhile.
+        world.b.tells(&named("b", 0..3 + u32::try_from(round).unwrap()), End::Complete);
+        let runs = world.cycle();
+        let expected: BTreeSet<String> = before.iter().cloned().chain(named("b", 2..3 + u32::try_from(round).unwrap())).collect();
+        assert_eq!(world.people(), expected, "{end:?}: {runs:#?}");
+        let stranger = world.store.snapshot().unwrap().cs_scan(A, None, 1_000).unwrap().last().unwrap().id;
+        for profile in [Profile::DeltaSynchronization, Profile::FullSynchronization] {
+            let (result, message) = world.run(A, profile);
+            assert_eq!(result, REFUSED, "{message}");
+            assert!(message.contains("`syncline run start 'A' full-import`"), "{message}");
+        }
+        let one = world.with(|engine| engine.synchronize_object(stranger, true, &mut Silent).unwrap());
+        assert_eq!(one.result.0, REFUSED, "{one:#?}");
+        assert_eq!(world.people(), expected, "{end:?}");
+    }
+    // As soon as an import is believed, everything goes on.
+    world.a.tells(&named("a", 0..11), End::Complete);
+    world.cycle();
+    let expected: BTreeSet<String> = named("a", 0..11).into_iter().chain(named("b", 0..4)).collect();
+    assert_eq!(world.people(), expected);
+    assert_eq!(world.run(A, Profile::DeltaSynchronization).0, "success");
+    assert_eq!(world.store.check().unwrap().problems, []);
+}
+
+/// The process dies while it takes back, and the directory is away when it starts again.
+#[test]
+fn an_interrupted_taking_back_is_finished_while_the_directory_is_away() {
+    let world = World::new("");
+    let (before, space) = (world.people(), world.space());
+    world.a.tells(&[named("stranger", 0..10), named("a", 0..5)].concat(), End::CutOff);
+    world.run(A, Profile::FullImport);
+    assert_eq!(world.space().len(), 20);
+    world.put_state(DISBELIEVED, Some(vec![1]));
+    world.a.tells(&[], End::Away);
+    world.cycle();
+    assert_eq!(world.people(), before);
+    assert_eq!(world.space(), space);
+    // A restored backup is no more believed than what was copied.
+    world.a.tells(&named("stranger", 0..10), End::CutOff);
+    world.run(A, Profile::FullImport);
+    world.doubt(A);
+    world.a.tells(&[], End::Away);
+    world.cycle();
+    assert_eq!((world.people(), world.space()), (before, space));
+}
+
+/// An excluded container is renamed while everything is read: whoever was in it was told, and comes nowhere.
+#[test]
+fn a_container_that_is_renamed_under_the_import_makes_nothing_of_it_count() {
+    for profile in [Profile::FullImport, Profile::DeltaImport] {
+        let world = World::new("");
+        let (before, space) = (world.people(), world.space());
+        let watermark = world.store.snapshot().unwrap().state(A, WATERMARK).unwrap();
+        world.a.tells(&named("a", 0..14), End::Complete);
+        *world.a.renamed_after.lock().unwrap() = Some(1);
+        let (result, message) = world.run(A, profile);
+        assert_eq!(result, "stopped-renamed-container", "{message}");
+        assert_eq!(world.space(), space, "{profile:?}");
+        assert_eq!(world.store.snapshot().unwrap().state(A, WATERMARK).unwrap(), watermark);
+        world.a.tells(&[], End::Away);
+        world.cycle();
+        assert_eq!(world.people(), before, "{profile:?}");
+        assert_eq!(world.run(A, Profile::FullSynchronization).0, REFUSED);
+        world.a.tells(&named("a", 0..11), End::Complete);
+        *world.a.renamed_after.lock().unwrap() = None;
+        let runs = world.cycle();
+        assert_eq!(result_of(&runs, A, "Full Import").as_deref(), Some("success"), "{runs:#?}");
+        assert_eq!(world.people().len(), 13);
+    }
+}
+
+#[test]
+fn one_entry_is_not_read_past_the_guard_for_renamed_containers() {
+    let world = World::new("");
+    let space = world.space();
+    world.a.tells(&named("a", 0..11), End::Complete);
+    *world.a.renamed_after.lock().unwrap() = Some(0);
+    let dn = Dn::parse("CN=a10,DC=x").unwrap();
+    let record = world.with(|engine| engine.import_entry(A, &dn, None, &mut Silent).unwrap());
+    assert_eq!((record.result.0.as_ref(), world.space()), ("stopped-renamed-container", space), "{record:#?}");
+}
+
+/// Who cannot be read may be anybody: a directory that was doubted stays so.
+#[test]
+fn a_doubt_outlasts_an_import_with_illegible_entries() {
+    let world = World::new(OUT_TO_T);
+    world.doubt(A);
+    world.a.tells(&named("a", 0..10), End::Illegible);
+    assert_eq!(world.run(A, Profile::FullImport).0, "completed-discovery-errors");
+    let (result, message) = world.run(T, Profile::Export);
+    assert_eq!(result, "no-start-source-never-read", "{message}");
+    assert!(message.contains("A was not read since: the store was restored from a backup"), "{message}");
+    world.a.tells(&named("a", 0..10), End::Complete);
+    assert_eq!(world.run(A, Profile::DeltaImport).0, "success");
+    let (result, message) = world.run(T, Profile::Export);
+    assert_eq!(result, "no-start-connection", "the guards let it pass, and it is no more than a name: {message}");
+}
+
+/// A rule that writes to a directory makes it no less of a source.
+#[test]
+fn a_source_that_rules_write_to_is_a_source() {
+    let world = World::new(&format!("{OUT_TO_A}{OUT_TO_T}"));
+    let space = world.space();
+    // What it tells and nobody believes is taken back, be it somebody known or somebody new.
+    world.a.tells(&[vec!["a0=Somebody Else".to_owned()], named("stranger", 0..4)].concat(), End::Complete);
+    assert_eq!(world.run(A, Profile::FullImport).0, "stopped-shrink-guard");
+    assert_eq!(world.space(), space);
+    assert_eq!(world.store.snapshot().unwrap().queue(Stage::PendingImport, A, None, 10).unwrap(), []);
+    world.a.tells(&named("a", 0..10), End::Complete);
+    assert_eq!(world.run(A, Profile::FullImport).0, "success");
+    // A backup comes back while it is away.
+    world.doubt(A);
+    world.a.tells(&[], End::Away);
+    world.cycle();
+    let (result, message) = world.run(T, Profile::Export);
+    assert_eq!(result, "no-start-source-never-read", "{message}");
+    assert!(message.contains("A was not read since: the store was restored from a backup"), "{message}");
+}
