@@ -38,7 +38,7 @@ pub(crate) fn problem_of_key(folder: &Path, path: &Path, key: &str, message: imp
     let place = toml::de::DeTable::parse(&text).ok().and_then(|table| {
         let (outer, inner) = key.split_once('.').map_or((key, None), |(outer, inner)| (outer, Some(inner)));
         let value = table.get_ref().get(outer)?;
-        Some(inner.map_or_else(|| Some(value.span()), |inner| value.get_ref().get(inner).map(toml::Spanned::span))?)
+        inner.map_or_else(|| Some(value.span()), |inner| value.get_ref().get(inner).map(toml::Spanned::span))
     });
     match place {
         Some(span) => problem_at(folder, path, &text, span, message),

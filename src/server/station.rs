@@ -403,7 +403,7 @@ mod tests {
         std::fs::write(folder.path().join("syncline.toml"), "version = 1\n[guard]\nstaging = true\n").unwrap();
         let mut changed = station.changed.subscribe();
         let part = runtime.spawn(super::super::tasks::configuration(Arc::clone(&station)));
-        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), changed.changed()).await }).unwrap().unwrap();
+        runtime.block_on(async { tokio::time::timeout(Duration::from_mins(1), changed.changed()).await }).unwrap().unwrap();
         assert!(station.service().limits().staging);
         station.cx.cancel.cancel();
         runtime.block_on(part).unwrap();

@@ -47,7 +47,9 @@ fn list(app: &App, filter: &EventFilter, limit: usize) -> Result<Exit, CommandEr
 /// Events, one in each line. On a terminal that is too narrow for one of them, texts go on below.
 pub(super) fn print(app: &App, events: &[EventView]) {
     if app.output.width().is_some_and(|width| events.iter().any(|event| shown_width(&line(event)) + PADDED > width.into())) {
-        events.iter().for_each(|event| app.output.entry(&line(event)));
+        for event in events {
+            app.output.entry(&line(event));
+        }
         return;
     }
     let rows = events.iter().map(|event| [moment(&event.at), event.id.to_string(), event.level.to_owned(), event.text.clone()]);

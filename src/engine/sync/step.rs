@@ -387,6 +387,13 @@ fn unit(marks: &Marks, object: CsObject) -> Unit {
     Unit { object: Arc::new(object), dirty, decree: None }
 }
 
+/// Some objects of a pass.
+struct Found {
+    objects: Vec<CsObject>,
+    /// Those that are not there any more.
+    lost: Vec<CsId>,
+}
+
 /// The objects of a pass, in their order.
 enum Source<'a> {
     /// These.
@@ -396,8 +403,8 @@ enum Source<'a> {
 }
 
 impl Source<'_> {
-    /// The next ones, and those of them that are not there any more. `None` behind the last.
-    fn next(&mut self, snapshot: &Snapshot, size: usize) -> Result<Option<(Vec<CsObject>, Vec<CsId>)>, StoreError> {
+    /// The next ones. `None` behind the last.
+    fn next(&mut self, snapshot: &Snapshot, size: usize) -> Result<Option<Found>, StoreError> {
         match self {
             Self::Objects(rest) => {
                 let (ids, behind) = rest.split_at(size.min(rest.len()));
@@ -407,14 +414,14 @@ impl Source<'_> {
                 }
                 let found: Vec<_> = ids.par_iter().with_min_len(32).map(|id| snapshot.cs_object(*id)).collect::<Result<_, _>>()?;
                 let lost = ids.iter().zip(&found).filter(|(_, object)| object.is_none()).map(|(id, _)| *id).collect();
-                Ok(Some((found.into_iter().flatten().collect(), lost)))
+                Ok(Some(Found { objects: found.into_iter().flatten().collect(), lost }))
             }
             Self::Space { connector, after, end } => {
                 let mut objects = snapshot.cs_scan(*connector, *after, size)?;
                 let Some(last) = objects.last() else { return Ok(None) };
                 *after = Some(last.id);
                 objects.retain(|object| object.id.sequence() < *end);
-                Ok(if objects.is_empty() { None } else { Some((objects, Vec::new())) })
+                Ok(if objects.is_empty() { None } else { Some(Found { objects, lost: Vec::new() }) })
             }
         }
     }
@@ -445,7 +452,7 @@ impl Look<'_> {
         index: Option<&JoinIndex>,
         marks: &Marks,
     ) -> Result<Option<Ahead>, StoreError> {
-        let Some((objects, lost)) = source.next(snapshot, self.size)? else { return Ok(None) };
+        let Some(Found { objects, lost }) = source.next(snapshot, self.size)? else { return Ok(None) };
         let mut units: Vec<Unit> = objects.into_iter().map(|object| unit(marks, object)).collect();
         let suitors = if self.sorted { self.put_aside(snapshot, &mut units)? } else { Vec::new() };
         Ok(Some(Ahead { plans: plan_units(self.book, snapshot, index, units)?, suitors, lost }))
