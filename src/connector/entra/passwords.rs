@@ -26,7 +26,8 @@ const UNKNOWN: i64 = 1;
 #[async_trait]
 impl PasswordTarget for EntraConnector {
     async fn features(&self, cx: &Context) -> Result<PasswordFeatures, ConnectorError> {
-        Ok(features_of(&company(&self.service, cx).await?))
+        let company = company(&self.service, cx).await?;
+        Ok(features_of(&company, self.service.told()))
     }
 
     async fn set_enabled(&self, cx: &Context, on: bool) -> Result<(), ConnectorError> {
@@ -64,14 +65,14 @@ pub(super) async fn company(service: &Service, cx: &Context) -> Result<CompanyCo
 }
 
 /// What a tenant has switched on.
-pub(super) fn features_of(company: &CompanyConfiguration) -> PasswordFeatures {
+pub(super) fn features_of(company: &CompanyConfiguration, told: Option<Timestamp>) -> PasswordFeatures {
     let has = |bit| company.features & bit != 0;
     PasswordFeatures {
         synchronization: company.is_dir_syncing,
         password_hashes: has(features::PASSWORD_HASH_SYNC),
         force_change: has(features::FORCE_PASSWORD_CHANGE),
         cloud_policy: has(features::ENFORCE_CLOUD_PASSWORD_POLICY),
-        last_writer: last_writer(company),
+        last_writer: last_writer(company, told),
     }
 }
 
