@@ -254,9 +254,10 @@ impl Memory {
     }
 }
 
-/// How long ago a noted time is; nothing for one in the future.
+/// How long ago a noted time is. One in the future is that of a clock which was set back since: nobody knows, so it is longer than
+/// anything that waits.
 fn since(noted: i64, now: Timestamp) -> Duration {
-    Duration::from_micros(u64::try_from(now.0.saturating_sub(noted)).unwrap_or(0))
+    u64::try_from(now.0.saturating_sub(noted)).map_or(Duration::MAX, Duration::from_micros)
 }
 
 /// A noted time and an interval behind it, at the earliest now; now when the noted time lies in the future.
@@ -412,5 +413,13 @@ mod tests {
         let text = serde_json::to_string(&memory).unwrap();
         assert_eq!(serde_json::from_str::<Memory>(&text).unwrap(), memory);
         assert_eq!(serde_json::from_str::<Memory>("{}").unwrap(), Memory::default());
+    }
+
+    #[test]
+    fn a_time_of_a_clock_that_was_ahead_is_longer_ago_than_anything() {
+        assert_eq!(
+            (since(60_000_000, at(2)), since(at(2).0 + 1, at(2))),
+            (Duration::from_micros(at(2).0.unsigned_abs() - 60_000_000), Duration::MAX)
+        );
     }
 }
