@@ -255,6 +255,6 @@ fn write(path: &PathBuf, text: &str, new: bool) -> Result<(), ServiceError> {
     kept.map(|_| ()).map_err(|error| failed(&error.error))
 }
 
-fn unwritten(path: &std::path::Path, error: &std::io::Error) -> ServiceError {
+fn unwritten(path: &Path, error: &std::io::Error) -> ServiceError {
     ServiceError::Unwritten { path: path.to_owned(), reason: error.to_string() }
 }
