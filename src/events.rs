@@ -337,10 +337,8 @@ impl fmt::Display for Event {
             }
             Self::ImportShrank { connector, message } => write!(f, "{connector}: {message}"),
             Self::Drift { connector, objects } => {
-                write!(
-                    f,
-                    "{objects} objects of {connector} were changed there behind our back; the changes are put back with the next export"
-                )
+                let are = if *objects == 1 { "object was" } else { "objects were" };
+                write!(f, "{objects} {are} changed in {connector} by others; an export puts back what differs from what the rules give")
             }
             Self::NotReimported { connector, objects } => {
                 write!(f, "{connector} accepted changes of {objects} objects and does not show them; they are sent again")
@@ -361,7 +359,8 @@ impl fmt::Display for Event {
             Self::ConfigurationRefused { message } => {
                 write!(
                     f,
-                    "the configuration was changed and cannot be used; the one before goes on, with the stricter guards of both: {message}"
+                    "the configuration was changed and cannot be used; the one before goes on, with the stricter guards of both: {}",
+                    message.replace('\n', "; ")
                 )
             }
             Self::CycleNotStarted { message } => write!(f, "a cycle was due and could not begin: {message}"),

@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// What to log to standard error: a level, or targets with levels (`syncline=debug`); by default `warn`.
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
-    /// Wait so long for a store that another command uses.
+    /// Wait so long for a store in use, or for a service.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
     pub wait: u64,
     /// Print the version; with --json also commit and features.

@@ -56,13 +56,16 @@ pub(super) fn by_service(arguments: &Arguments, output: &Output, cx: &Context) -
     let user_name = caller_name();
     let call = Call { user_name, width: output.width(), bars: output.progress_target().is_some(), ..Call::new(words, folder) };
     let stopping = stop_on_interrupt(&cx.cancel);
-    let done = service.call(&call, &cx.cancel, |piece| match piece {
+    let done = service.call(&call, Duration::from_secs(arguments.wait), &cx.cancel, |piece| match piece {
         Piece::Result(text) => output.raw_result(text),
         Piece::Note(text) => output.raw_note(text),
     });
     drop(stopping);
     Some(match done {
         Ok(code) => Ok(Exit::of_code(code)),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(failed(&error).hint(
+            "the service hangs, or its process is stopped: look at it with `systemctl status syncline` or `ps`, and restart it; `--wait SECONDS` waits longer",
+        )),
         Err(error) => Err(failed(&error).hint(
             "`syncline status` says whether it still runs; what the command did until then, `syncline audit list` and `syncline run list`",
         )),

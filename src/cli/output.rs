@@ -179,6 +179,19 @@ impl Table {
         Self { named: true, ..self }
     }
 
+    /// The same table without columns that have nothing in any row.
+    #[must_use]
+    pub(crate) fn without_empty(self) -> Self {
+        let filled: Vec<bool> = (0..self.header.len()).map(|column| self.rows.iter().any(|row| !row[column].is_empty())).collect();
+        let mut kept = filled.iter().copied().cycle();
+        let mut keep = || kept.next().unwrap_or(true);
+        let Self { mut header, mut numbers, named, mut rows } = self;
+        header.retain(|_| keep());
+        numbers.retain(|_| keep());
+        rows.iter_mut().for_each(|row| row.retain(|_| keep()));
+        Self { header, numbers, named, rows }
+    }
+
     /// Lines break at blanks only, or names could be neither read nor copied. Where that does not fit or squeezes, the last columns stand
     /// below the others, row by row; of a table with two columns the terminal breaks the second one.
     pub(crate) fn laid_out(self, width: Option<u16>) -> String {
@@ -486,6 +499,14 @@ mod tests {
         let shown = table(["attribute", "value", "sent", "confirmed"], &[], rows).named_below().laid_out(Some(34));
         assert_eq!(shown.lines().count(), 3, "{shown}");
         assert!(shown.ends_with("      confirmed run 2"), "{shown}");
+    }
+
+    #[test]
+    fn columns_without_anything_are_left_out() {
+        let rows = [["a", "1", "", "x"], ["b", "", "", "y"]].map(|row| row.map(str::to_owned));
+        let text = table(["name", "count", "problems", "result"], &["count"], rows).without_empty().laid_out(None);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines, [vec!["name", "count", "result"], vec!["a", "1", "x"], vec!["b", "y"]], "{text}");
     }
 
     #[test]

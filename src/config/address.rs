@@ -1,7 +1,7 @@
 //! Addresses without what may be a secret of them.
 
 /// True when an address names somebody who signs in: `https://user:password@host`.
-pub(super) fn holds_account(address: &str) -> bool {
+pub(crate) fn holds_account(address: &str) -> bool {
     let behind = address.split_once("://").map_or(address, |(_, behind)| behind);
     behind.split(['/', '?', '#', '\\']).next().is_some_and(|authority| authority.contains('@'))
 }

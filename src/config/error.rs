@@ -20,8 +20,6 @@ pub struct ConfigProblem {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
-    /// The line with a marker below it.
-    pub excerpt: Option<String>,
 }
 
 impl ConfigError {
@@ -55,7 +53,7 @@ impl ConfigError {
 impl ConfigProblem {
     /// A problem of a whole file.
     pub fn of_file(file: &Path, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), place: None, message: message.into(), hint: None, excerpt: None }
+        Self { file: file.to_owned(), place: None, message: message.into(), hint: None }
     }
 
     /// Where it is: the file, with line and column when they are known.
@@ -93,9 +91,6 @@ impl fmt::Display for ConfigProblem {
         write!(f, "{}: {}", self.at(), self.message)?;
         if let Some(hint) = &self.hint {
             write!(f, " ({hint})")?;
-        }
-        if let Some(excerpt) = &self.excerpt {
-            write!(f, "\n{excerpt}")?;
         }
         Ok(())
     }

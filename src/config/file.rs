@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
+use toml::de::{DeTable, DeValue};
 
 /// Configuration is written by hand; a file beyond this is something else.
 const LARGEST_FILE: u64 = 4 << 20;
@@ -35,7 +36,7 @@ fn unread(path: &Path, error: &std::io::Error) -> ConfigProblem {
 /// table within is written with a dot.
 pub(crate) fn problem_of_key(folder: &Path, path: &Path, key: &str, message: impl Into<String>) -> ConfigProblem {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let place = toml::de::DeTable::parse(&text).ok().and_then(|table| {
+    let place = DeTable::parse(&text).ok().and_then(|table| {
         let (outer, inner) = key.split_once('.').map_or((key, None), |(outer, inner)| (outer, Some(inner)));
         let value = table.get_ref().get(outer)?;
         inner.map_or_else(|| Some(value.span()), |inner| value.get_ref().get(inner).map(toml::Spanned::span))
@@ -59,30 +60,18 @@ pub(super) fn parse<T: DeserializeOwned>(folder: &Path, path: &Path, text: &str)
 /// A problem at a range of octets of the text.
 pub(super) fn problem_at(folder: &Path, path: &Path, text: &str, span: Range<usize>, message: impl Into<String>) -> ConfigProblem {
     let start = floor_boundary(text, span.start);
-    let end = floor_boundary(text, span.end).max(start);
     let before = &text[..start];
     let line = before.matches('\n').count() + 1;
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let column = before[line_start..].chars().count() + 1;
-    let line_text = text[line_start..].lines().next().unwrap_or_default();
-    let marked = text[start..end].lines().next().map_or(0, |marked| marked.chars().count()).max(1);
-    let number = line.to_string();
-    let margin = " ".repeat(number.len());
-    // What stands behind the key of a secret, or behind the host of an address, may be the secret itself.
-    let masked = |text: &str| mask_addresses(text, str::to_owned);
-    let excerpt = (!secret_line(line_text) && masked(line_text) == line_text)
-        .then(|| format!("  {number} | {line_text}\n  {margin} | {}{}", " ".repeat(column - 1), "^".repeat(marked)));
-    ConfigProblem { file: shown(folder, path).into(), place: Some((line, column)), message: masked(&message.into()), hint: None, excerpt }
+    // The line itself is not shown: under a misspelt key, or behind a quotation mark too few, it may hold a secret.
+    let message = mask_addresses(&message.into(), str::to_owned);
+    ConfigProblem { file: shown(folder, path).into(), place: Some((line, column)), message, hint: None }
 }
 
 /// A text that is no TOML, with the place where it ends to be so. What the parser shows of the text may be a secret.
 pub(crate) fn no_toml(folder: &Path, path: &Path, text: &str, (message, span): (&str, Option<Range<usize>>)) -> ConfigProblem {
     problem_at(folder, path, text, span.unwrap_or(0..0), format!("is no TOML: {message}"))
-}
-
-fn secret_line(line: &str) -> bool {
-    let key = line.split('=').next().unwrap_or_default().to_ascii_lowercase();
-    ["pass", "pwd", "secret", "key", "token", "cred"].iter().any(|word| key.contains(word))
 }
 
 fn floor_boundary(text: &str, mut at: usize) -> usize {
@@ -116,15 +105,44 @@ pub(super) fn problem_of(folder: &Path, path: &Path, text: &str, error: &toml::d
         let mut problem = problem_at(folder, path, text, span.clone(), format!("missing key `{key}`")).hint(hint);
         if span.start == 0 {
             // Missing from the file as a whole: there is no line to point to.
-            (problem.place, problem.excerpt) = (None, None);
+            problem.place = None;
         }
         return problem;
     }
     let message = message.lines().next().unwrap_or("not understood");
-    match message.rsplit_once(", expected ").and_then(|(found, expected)| Some((found, in_words(expected)?))) {
-        Some((found, wanted)) => problem_at(folder, path, text, span, found).hint(wanted),
-        None => problem_at(folder, path, text, span, message),
+    let key = key_at(text, span.start).map(|key| format!("`{key}`: ")).unwrap_or_default();
+    // Only syntax and types: what stands there instead may be a secret that stands in the wrong place.
+    let Some(found) = ["invalid type: ", "invalid value: "].into_iter().find(|found| message.starts_with(found)) else {
+        return problem_at(folder, path, text, span, format!("{key}{message}"));
+    };
+    let (given, expected) = message.rsplit_once(", expected ").unwrap_or((message, ""));
+    let given = given[found.len()..].split(['"', '`']).next().unwrap_or_default().trim_end();
+    let problem = problem_at(folder, path, text, span, format!("{key}{found}{given}"));
+    match in_words(expected) {
+        Some(wanted) => problem.hint(wanted),
+        None if expected.is_empty() => problem,
+        None => problem.hint(format!("write {expected}")),
     }
+}
+
+/// The key, with the tables that it is in, whose value an octet of the text belongs to.
+fn key_at(text: &str, at: usize) -> Option<String> {
+    fn within(value: &toml::Spanned<DeValue<'_>>, at: usize) -> Option<String> {
+        let here = value.span().contains(&at).then(String::new);
+        match value.get_ref() {
+            DeValue::Table(table) => of_table(table, at).or(here),
+            DeValue::Array(items) => items.iter().find_map(|item| within(item, at)).or(here),
+            _ => here,
+        }
+    }
+    fn of_table(table: &DeTable<'_>, at: usize) -> Option<String> {
+        table.iter().find_map(|(key, value)| {
+            let inner = within(value, at)?;
+            let key = key.get_ref();
+            Some(if inner.is_empty() { key.to_string() } else { format!("{key}.{inner}") })
+        })
+    }
+    of_table(DeTable::parse(text).ok()?.get_ref(), at)
 }
 
 /// What a parser expects, for people.
@@ -200,6 +218,39 @@ mod tests {
         assert_eq!(closest("bindname", &known), Some("bind_name"));
         assert_eq!(closest("bsae", &known), Some("base"));
         assert_eq!(closest("certificate", &known), None);
+    }
+
+    #[test]
+    fn no_message_shows_what_stands_in_a_file() {
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        struct Known {
+            password: Option<super::super::CredentialReference>,
+            count: u32,
+            inner: Option<Box<Known>>,
+            list: Vec<u32>,
+        }
+        let sound: Known = parse(Path::new("/f"), Path::new("/f/a.toml"), "count = 2\nlist = [1]\n[inner]\n").unwrap();
+        assert_eq!((sound.count, sound.list, sound.password.is_none(), sound.inner.is_some()), (2, vec![1], true, true));
+        let told = |text: &str| parse::<Known>(Path::new("/f"), Path::new("/f/a.toml"), text).unwrap_err().to_string();
+        for (text, start) in [
+            ("pasword = \"HidePlain14\"", "a.toml:1:1: unknown key `pasword` (did you mean `password`?)"),
+            ("bindpw = \"HidePlain14\"", "a.toml:1:1: unknown key `bindpw` (keys known here:"),
+            ("list = [1]\ninner = { kennwort = \"HidePlain14\" }", "a.toml:2:11: unknown key `kennwort`"),
+            ("password = { credential = \"a\", psw = \"HidePlain14\" }", "a.toml:1:"),
+            ("password = \"HidePlain14\"", "a.toml:1:12: `password`: a secret is never written here"),
+            ("count = \"HidePlain14\"", "a.toml:1:9: `count`: invalid type: string (write a whole number of 0 or more)"),
+            ("[inner]\ncount = \"HidePlain14\"", "a.toml:2:9: `inner.count`: invalid type: string"),
+            ("list = [1, \"HidePlain14\"]", "a.toml:1:12: `list`: invalid type: string"),
+            ("inner = \"HidePlain14\"", "a.toml:1:9: `inner`: invalid type: string (write a table with keys)"),
+            ("pasword = \"HidePlain14", "a.toml:1:"),
+            ("pasword = HidePlain14", "a.toml:1:"),
+            ("HidePlain14", "a.toml:1:"),
+            ("count = 1\ncount = \"HidePlain14\"", "a.toml:2:"),
+        ] {
+            let told = told(text);
+            assert!(told.starts_with(start) && !told.contains("HidePlain14"), "{text}: {told}");
+        }
     }
 
     #[test]

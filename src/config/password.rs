@@ -3,6 +3,7 @@
 use super::secrets::CredentialReference;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// `[password_hash_sync]` of a connector of kind `ad` (specification: sync engine, section 7).
@@ -62,7 +63,7 @@ pub enum PasswordSignIn {
 }
 
 /// A domain controller to read from: its full name, or its name with the address to connect to.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PasswordServer {
     /// The full name, which Kerberos knows it by.
@@ -83,12 +84,60 @@ pub struct PasswordServerPlace {
     pub port: Option<u16>,
 }
 
+// By hand: of a table, the key that is wrong is named.
+impl<'de> Deserialize<'de> for PasswordServer {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = PasswordServer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"dc1.corp.example\" or { name = \"dc1.corp.example\", address = \"10.0.0.5\", port = 49152 }")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(PasswordServer::Name(name.to_owned()))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                PasswordServerPlace::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(PasswordServer::Place)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
 impl PasswordServer {
     /// The full name.
     pub fn name(&self) -> &str {
         match self {
             Self::Name(name) => name,
             Self::Place(place) => &place.name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_server_the_key_that_is_wrong_is_named() {
+        let read = |servers: &str| {
+            let text = format!("enabled = true\nservers = {servers}\n");
+            let path = std::path::Path::new("ad.toml");
+            super::super::file::parse::<AdPasswordTable>(std::path::Path::new(""), path, &text).map_err(|problem| problem.to_string())
+        };
+        let known = read("[\"dc1.corp.example\", { name = \"dc2.corp.example\", port = 49152 }]").unwrap();
+        assert_eq!(known.servers.iter().map(PasswordServer::name).collect::<Vec<_>>(), ["dc1.corp.example", "dc2.corp.example"]);
+        for (servers, told) in [
+            ("[{ name = \"dc1\", kdc = \"dc2\" }]", "ad.toml:2:28: unknown key `kdc` (keys known here: name, address, port)"),
+            ("[{ address = \"dc1\" }]", "missing key `name`"),
+            ("[5]", "ad.toml:2:12: `servers`: invalid type: integer (write \"dc1.corp.example\" or { name = "),
+            ("[{ name = \"dc1\", port = \"x\" }]", "`servers.port`: invalid type: string (write a whole number of 0 or more)"),
+        ] {
+            let error = read(servers).unwrap_err();
+            assert!(error.contains(told), "{servers}: {error}");
         }
     }
 }

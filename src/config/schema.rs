@@ -4,6 +4,8 @@
 use super::{AdFile, EntraFile, LdapFile, LdifFile, MainFile};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 /// The names that [`schema_of`] knows: the main file, and connector files by kind.
 pub const SCHEMAS: [&str; 5] = ["syncline.toml", "ad", "ldap", "ldif", "entra"];
@@ -62,6 +64,26 @@ pub fn setting_keys() -> Vec<SettingKey> {
 /// Every setting of a connector file of a kind.
 pub fn connector_keys(kind: super::ConnectorKind) -> Vec<SettingKey> {
     schema_of(kind.as_str()).map(|schema| keys_of(&schema)).unwrap_or_default()
+}
+
+/// Every word that names a key or a table, in any file of settings.
+pub(crate) fn known_words() -> &'static BTreeSet<String> {
+    static WORDS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+        fn collect(schema: &Value, words: &mut BTreeSet<String>) {
+            match schema {
+                Value::Object(fields) => {
+                    words.extend(fields.get("properties").and_then(Value::as_object).into_iter().flat_map(|keys| keys.keys().cloned()));
+                    fields.values().for_each(|inner| collect(inner, words));
+                }
+                Value::Array(items) => items.iter().for_each(|inner| collect(inner, words)),
+                _ => {}
+            }
+        }
+        let mut words = BTreeSet::new();
+        SCHEMAS.into_iter().filter_map(schema_of).for_each(|schema| collect(&schema, &mut words));
+        words
+    });
+    &WORDS
 }
 
 fn keys_of(schema: &Value) -> Vec<SettingKey> {

@@ -382,8 +382,10 @@ pub struct LastWriter {
     pub id: Option<String>,
     /// Its machine.
     pub name: Option<String>,
-    /// When.
+    /// When, by the target's clock.
     pub at: Option<Timestamp>,
+    /// What the target's clock showed when it told this: how long ago `at` was does not depend on our own clock then.
+    pub told: Option<Timestamp>,
 }
 
 /// A target's own limit of deletes in one export.

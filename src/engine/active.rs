@@ -197,7 +197,8 @@ fn judge(standing: &Standing, ours: &Installation, last: Option<&LastWriter>, no
         return Verdict::Displaced(other.map_or_else(|| displaced_by.clone(), Rival::from));
     }
     let Some(last) = other else { return Verdict::Alone };
-    let silent = |at: Timestamp| now.0.saturating_sub(at.0) > micros(ALIVE);
+    // The target's own clock says how long ago that was; ours may be set to another day.
+    let silent = |at: Timestamp| last.told.unwrap_or(now).0.saturating_sub(at.0) > micros(ALIVE);
     if last.at.is_some_and(silent) {
         return Verdict::Alone;
     }
@@ -305,7 +306,12 @@ mod tests {
     }
 
     fn last(id: Option<&str>, name: Option<&str>, hours_ago: Option<i64>) -> LastWriter {
-        LastWriter { id: id.map(str::to_owned), name: name.map(str::to_owned), at: hours_ago.map(|hours| Timestamp(NOW.0 - hours * HOUR)) }
+        LastWriter {
+            id: id.map(str::to_owned),
+            name: name.map(str::to_owned),
+            at: hours_ago.map(|hours| Timestamp(NOW.0 - hours * HOUR)),
+            told: None,
+        }
     }
 
     fn found(standing: &Standing, last: &LastWriter) -> bool {
@@ -321,6 +327,9 @@ mod tests {
         assert!(found(&new, &last(Some("b"), None, Some(23))));
         assert!(!found(&new, &last(Some("b"), None, Some(25))));
         assert!(found(&new, &last(Some("b"), None, Some(-1))), "the clocks differ");
+        let by_target = |hours: i64| LastWriter { told: Some(Timestamp(NOW.0 - hours * HOUR)), ..last(Some("b"), None, Some(26)) };
+        assert!(found(&new, &by_target(25)), "our clock is a day ahead, and it wrote an hour ago");
+        assert!(!found(&new, &by_target(1)));
     }
 
     /// A copied machine, or a copied volume of a container, has our id.
@@ -359,7 +368,7 @@ mod tests {
     }
 
     fn writer(id: &str, name: &str, minutes: i64) -> LastWriter {
-        LastWriter { id: Some(id.to_owned()), name: Some(name.to_owned()), at: Some(at(minutes)) }
+        LastWriter { id: Some(id.to_owned()), name: Some(name.to_owned()), at: Some(at(minutes)), told: None }
     }
 
     /// A store whose installation took over from `TWO` at minute 0.

@@ -275,7 +275,7 @@ const CATALOGUE: &[Explanation] = &[
         7021,
         Warning,
         "Somebody else changed values that Syncline manages",
-        "They are put back with the next export; find out who changed them.",
+        "Find out who changed them. `syncline export NAME --what-if` shows what an export would put back: nothing where source and target agree.",
     ),
     kind(
         7022,

@@ -141,6 +141,11 @@ const CLAUSE_KEYS: &[&str] = &["attr", "op", "value"];
 const JOIN_KEYS: &[&str] = &["cs", "mv", "case_sensitive"];
 const ATTRIBUTE_KEYS: &[&str] = &["name", "type", "multi", "indexed"];
 
+/// True for a word that names a key or a table somewhere in a rule file.
+pub(crate) fn is_key(word: &str) -> bool {
+    [ROOT_KEYS, RULE_KEYS, SET_KEYS, FLOW_KEYS, CLAUSE_KEYS, JOIN_KEYS, ATTRIBUTE_KEYS].iter().any(|keys| keys.contains(&word))
+}
+
 /// The longest rule file that is read, in octets.
 const FILE_MAX: usize = 8 * 1024 * 1024;
 

@@ -37,6 +37,7 @@ pub use evaluation::{
     Contribution, Contributor, Earlier, FlowError, JoinClauseKey, JoinGroupKeys, JoinRequest, ReferenceFlow, ReferenceSource,
     RunParameters, ScopeSet, ScopedRule, Wanted,
 };
+pub(crate) use file::is_key;
 pub use input::{
     AnchorAttribute, CloudService, CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleProfile, RuleSettings, SchemaExtensions,
     UserMatching,

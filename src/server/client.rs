@@ -4,6 +4,7 @@ use super::wire::{Answer, Call, Further, receive, send};
 use std::io::{self, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// A running service that answers.
@@ -36,14 +37,30 @@ impl RunningService {
     }
 
     /// Lets the service do a command, and hands on what it prints. Gives the exit code. When `stop` is cancelled the
-    /// service is asked to end the command at its next border.
+    /// service is asked to end the command at its next border. The service has `wait` to take the command; the command itself may
+    /// take as long as it takes.
     ///
     /// # Errors
-    /// When the connection breaks, or the service refuses; the error says why.
-    pub fn call(self, call: &Call, stop: &CancellationToken, mut print: impl FnMut(Piece<'_>)) -> io::Result<u8> {
+    /// When the connection breaks, the service does not answer in time, or it refuses; the error says why.
+    pub fn call(self, call: &Call, wait: Duration, stop: &CancellationToken, mut print: impl FnMut(Piece<'_>)) -> io::Result<u8> {
+        let wait = wait.max(SHORTEST_WAIT);
+        self.stream.set_read_timeout(Some(wait))?;
         send(&self.stream, call)?;
         let writer = self.stream.try_clone()?;
         let mut reader = BufReader::new(self.stream);
+        let first = receive::<Answer>(&mut reader).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("it does not answer (waited {:#} for it)", jiff::SignedDuration::try_from(wait).unwrap_or_default()),
+            ),
+            _ => error,
+        })?;
+        match first {
+            Some(Answer::Taken) => {}
+            Some(Answer::Refused(reason)) => return Err(io::Error::other(reason)),
+            _ => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the service ended before it took the command")),
+        }
+        writer.set_read_timeout(None)?;
         std::thread::scope(|scope| {
             let over = CancellationToken::new();
             let asker = over.clone();
@@ -61,6 +78,7 @@ impl RunningService {
                 match receive::<Answer>(&mut reader) {
                     Ok(Some(Answer::Result(text))) => print(Piece::Result(&text)),
                     Ok(Some(Answer::Note(text))) => print(Piece::Note(&text)),
+                    Ok(Some(Answer::Taken)) => {}
                     Ok(Some(Answer::Ended(code))) => break Ok(code),
                     Ok(Some(Answer::Refused(reason))) => break Err(io::Error::other(reason)),
                     Ok(None) => break Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the service ended under the command")),
@@ -75,4 +93,6 @@ impl RunningService {
 }
 
 /// How soon a wish to stop is passed on.
-const STOP_NOTICED: std::time::Duration = std::time::Duration::from_millis(100);
+const STOP_NOTICED: Duration = Duration::from_millis(100);
+/// An answer is waited for so long at least: also a busy machine is no service that hangs.
+const SHORTEST_WAIT: Duration = Duration::from_secs(2);

@@ -273,6 +273,7 @@ fn answer(stream: BlockingStream, user: Option<u32>, commands: &dyn Commands, se
         return send(&writer, &Answer::Refused(reason.to_owned()));
     }
     stream.set_read_timeout(None)?;
+    send(&writer, &Answer::Taken)?;
     let stop = service_stops.clone();
     let caller = Arc::new(Caller::new(user, stop.clone()));
     let delivering = std::thread::spawn({
@@ -310,6 +311,9 @@ mod tests {
     use super::*;
 
     struct Echo;
+
+    /// How long a service of these tests may take to answer at all.
+    const SOON: Duration = Duration::from_secs(60);
 
     /// More than one message may have, in characters of several octets and some that JSON writes with six.
     fn large() -> String {
@@ -369,7 +373,7 @@ mod tests {
     fn call(path: &Path, arguments: &[&str], stop: &CancellationToken) -> io::Result<(u8, String, String)> {
         let call = Call::new(arguments.iter().map(|&word| word.to_owned()).collect(), "/".into());
         let (mut results, mut notes) = (String::new(), String::new());
-        let code = RunningService::at(path)?.unwrap().call(&call, stop, |piece| match piece {
+        let code = RunningService::at(path)?.unwrap().call(&call, SOON, stop, |piece| match piece {
             Piece::Result(text) => results.push_str(text),
             Piece::Note(text) => {
                 notes.push_str(text);
@@ -435,6 +439,7 @@ mod tests {
                 match receive::<Answer>(&mut reader).unwrap().unwrap() {
                     Answer::Result(text) => results.push(text),
                     Answer::Note(_) => notes += 1,
+                    Answer::Taken => {}
                     Answer::Ended(code) => break code,
                     Answer::Refused(reason) => panic!("{reason}"),
                 }
@@ -469,9 +474,22 @@ mod tests {
             let mut reader = BufReader::new(&stream);
             assert_eq!(receive::<Answer>(&mut reader).unwrap(), None);
             let foreign = Call { version: VERSION + 1, ..Call::new(Vec::new(), "/".into()) };
-            let error = RunningService::at(path).unwrap().unwrap().call(&foreign, &CancellationToken::new(), |_| {}).unwrap_err();
+            let error = RunningService::at(path).unwrap().unwrap().call(&foreign, SOON, &CancellationToken::new(), |_| {}).unwrap_err();
             assert!(error.to_string().contains("another release"), "{error}");
         });
+    }
+
+    #[test]
+    fn a_service_that_hangs_is_waited_for_as_long_as_was_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hangs.sock");
+        // The system takes the connection and the call; nobody reads them.
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let call = Call::new(vec!["status".to_owned()], "/".into());
+        let service = RunningService::at(&path).unwrap().unwrap();
+        let error = service.call(&call, Duration::from_millis(50), &CancellationToken::new(), |_| {}).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(error.to_string().contains("it does not answer"), "{error}");
     }
 
     #[test]

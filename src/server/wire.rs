@@ -9,7 +9,7 @@ use std::path::PathBuf;
 const LINE_MAX: u64 = 16 << 20;
 
 /// The version of these messages. A service does not talk to callers of another one: they come from another release.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// A command, as somebody typed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,8 @@ pub(crate) enum Further {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
+    /// The command was taken, and is done from now on: the first answer, which comes at once.
+    Taken,
     /// A piece for standard output.
     Result(String),
     /// A piece for standard error.

@@ -1,5 +1,6 @@
 //! How things stand, in counts and times.
 
+use super::doctor::ago;
 use super::{Service, ServiceError};
 use crate::context::Context;
 use crate::schedule::Schedule;
@@ -69,7 +70,7 @@ impl HealthFacts {
         }
         match self.success_age {
             None => Some("no cycle has succeeded yet".to_owned()),
-            Some(age) if age > self.success_age_max => Some(format!("no cycle has succeeded for {age} s")),
+            Some(age) if age > self.success_age_max => Some(format!("no cycle has succeeded for {}", ago(age))),
             Some(_) => None,
         }
     }

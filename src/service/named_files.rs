@@ -62,6 +62,6 @@ impl Service {
     /// why a run of it failed.
     pub fn missing_files(&self, connector: &str) -> Vec<String> {
         let missing = self.config.connector(connector).map(|connector| missing_files(&self.config, connector)).unwrap_or_default();
-        missing.into_iter().map(|problem| ConfigProblem { excerpt: None, ..problem }.to_string()).collect()
+        missing.iter().map(ToString::to_string).collect()
     }
 }

@@ -23,6 +23,9 @@ pub struct PasswordDiagnosis {
     pub what: String,
     /// It is as it should be.
     pub good: bool,
+    /// It is not yet, and comes by itself with the next cycle.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
     /// What was found.
     pub evidence: String,
     /// What to do when it is not good.
@@ -33,12 +36,18 @@ pub struct PasswordDiagnosis {
 impl PasswordDiagnosis {
     fn new(area: &str, what: &str, good: bool, evidence: impl Into<String>, remedy: &str) -> Self {
         let remedy = (!good).then(|| remedy.to_owned());
-        Self { area: area.to_owned(), what: what.to_owned(), good, evidence: evidence.into(), remedy }
+        Self { area: area.to_owned(), what: what.to_owned(), good, waits: false, evidence: evidence.into(), remedy }
+    }
+
+    /// Whether both sides were synchronized in full, which passwords wait for.
+    fn first_synchronization(area: &str, done: bool, evidence: &str) -> Self {
+        let remedy = "the next cycle brings it; `syncline cycle start` runs one now";
+        Self { waits: !done, ..Self::new(area, "first synchronization", done, evidence, remedy) }
     }
 
     fn of(area: &str, check: PasswordCheck) -> Self {
         let PasswordCheck { what, good, evidence, remedy } = check;
-        Self { area: area.to_owned(), what, good, evidence, remedy }
+        Self { area: area.to_owned(), what, good, waits: false, evidence, remedy }
     }
 }
 
@@ -93,8 +102,7 @@ pub fn diagnose_unstored(cx: &Context, config: &Config) -> Result<Vec<PasswordDi
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(ServiceError::no_threads)?;
     let mut found = vec![PasswordDiagnosis::new("machine", "hashing", true, format!("keys are derived by {}", hash::backend()), "")];
     found.extend(runtime.block_on(source_checks(cx, config, &Arc::new(Names::new()))));
-    let remedy = "run `syncline cycle start --initial`";
-    found.push(PasswordDiagnosis::new("store", "first synchronization", false, "there is no store yet", remedy));
+    found.push(PasswordDiagnosis::first_synchronization("store", false, "there is no store yet"));
     Ok(found)
 }
 
@@ -165,14 +173,18 @@ const SIGN_OF_LIFE_HOURS: i64 = 3;
 fn agent_checks(cx: &Context, area: &str, pair: &PairStatus) -> Vec<PasswordDiagnosis> {
     let mut checks = Vec::new();
     let first = if pair.ready { "both sides were synchronized in full" } else { "the first full synchronization has not completed" };
-    checks.push(PasswordDiagnosis::new(area, "first synchronization", pair.ready, first, "run `syncline cycle start --initial`"));
+    checks.push(PasswordDiagnosis::first_synchronization(area, pair.ready, first));
     let last = pair.last_sign_of_life();
     let fresh = last
         .and_then(|last| last.parse::<jiff::Timestamp>().ok())
         .is_some_and(|last| cx.now().to_jiff().duration_since(last).as_hours() < SIGN_OF_LIFE_HOURS);
+    let unheard = last.is_none();
     let evidence =
         last.map_or_else(|| "the tenant has heard nothing yet".to_owned(), |last| format!("the tenant last heard from us at {last}"));
-    checks.push(PasswordDiagnosis::new(area, "sign of life", fresh, evidence, "keep `syncline phs run` running"));
+    // What passwords wait for brings these, too.
+    let waits = |yet: bool| !pair.ready && yet;
+    let sign = PasswordDiagnosis::new(area, "sign of life", fresh, evidence, "keep `syncline phs run` running");
+    checks.push(PasswordDiagnosis { waits: waits(unheard), ..sign });
     for domain in &pair.domains {
         let evidence = match (&domain.failure, &domain.last_read) {
             (Some(failure), _) => failure.clone(),
@@ -180,13 +192,9 @@ fn agent_checks(cx: &Context, area: &str, pair: &PairStatus) -> Vec<PasswordDiag
             (None, None) => "never read".to_owned(),
         };
         let good = domain.failure.is_none() && domain.last_read.is_some();
-        checks.push(PasswordDiagnosis::new(
-            area,
-            &format!("domain {}", domain.domain),
-            good,
-            evidence,
-            "see the checks above; `syncline events list --id 611` has the history",
-        ));
+        let remedy = "see the checks above; `syncline events list --id 611` has the history";
+        let check = PasswordDiagnosis::new(area, &format!("domain {}", domain.domain), good, evidence, remedy);
+        checks.push(PasswordDiagnosis { waits: waits(domain.failure.is_none() && domain.last_read.is_none()), ..check });
     }
     checks
 }

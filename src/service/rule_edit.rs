@@ -3,12 +3,12 @@
 
 use super::parameters::kept_extensions;
 use super::{Service, ServiceError, compile_rules};
-use crate::config::{RuleText, lock_folder};
+use crate::config::{RuleText, lock_folder, no_toml};
 use crate::rules::{LinkType, RuleProblem, Severity, SyncRule};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The file in which `rule disable` keeps its list.
 pub const DISABLED_FILE: &str = "rules/00-disabled.toml";
@@ -151,7 +151,10 @@ impl Service {
     /// What a rule file switches off.
     fn disabled_marks(&self, file: &str) -> Result<Vec<String>, ServiceError> {
         let Some(own) = self.config().rule_files.iter().find(|known| known.name == file) else { return Ok(Vec::new()) };
-        let table: toml::Table = own.text.parse().map_err(|error| ServiceError::Usage(format!("{file} is no TOML any more: {error}")))?;
+        let table: toml::Table = own
+            .text
+            .parse()
+            .map_err(|error: toml::de::Error| no_toml(Path::new(""), Path::new(file), &own.text, (error.message(), error.span())))?;
         if file == DISABLED_FILE && own.text != disabled_text(&marks_of(&table)) {
             return Err(ServiceError::Usage(format!(
                 "{file} holds what this command did not write: rename the file, or add the rule to its `disable` by hand"
@@ -252,6 +255,6 @@ fn write(path: &PathBuf, text: &str, new: bool) -> Result<(), ServiceError> {
     kept.map(|_| ()).map_err(|error| failed(&error.error))
 }
 
-fn unwritten(path: &std::path::Path, error: &std::io::Error) -> ServiceError {
+fn unwritten(path: &Path, error: &std::io::Error) -> ServiceError {
     ServiceError::Unwritten { path: path.to_owned(), reason: error.to_string() }
 }

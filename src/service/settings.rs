@@ -5,7 +5,7 @@ use super::support_mask::SECRET_ADDRESS;
 use super::{Service, ServiceError, compile_configured};
 use crate::config::{
     Config, ConfigProblem, ConnectorConfig, CredentialReference, Edit, MAIN_FILE, SettingKey, SettingKind, change_file, check_folder,
-    connector_keys, mask_addresses, no_toml, problem_of_key, setting_keys,
+    connector_keys, holds_account, mask_addresses, no_toml, problem_of_key, setting_keys,
 };
 use crate::rules::Severity;
 use serde::Serialize;
@@ -54,9 +54,6 @@ pub struct ConfigFinding {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
-    /// The line with a marker below it.
-    #[serde(skip)]
-    pub excerpt: Option<String>,
 }
 
 impl ConfigFinding {
@@ -69,7 +66,6 @@ impl ConfigFinding {
             column,
             message: problem.message.clone(),
             hint: problem.hint.clone(),
-            excerpt: problem.excerpt.clone(),
         }
     }
 }
@@ -99,7 +95,6 @@ pub fn check_config(folder: &Path) -> Vec<ConfigFinding> {
             column: (problem.line > 0).then_some(problem.column),
             message: problem.rule.as_ref().map_or_else(|| problem.message.clone(), |rule| format!("rule '{rule}': {}", problem.message)),
             hint: problem.hint.clone(),
-            excerpt: None,
         });
     }
     for connector in &config.connectors {
@@ -130,7 +125,6 @@ fn warning(file: &str, message: impl Into<String>, hint: &str) -> ConfigFinding 
         column: None,
         message: message.into(),
         hint: Some(hint.to_owned()),
-        excerpt: None,
     }
 }
 
@@ -182,10 +176,11 @@ fn at<'t>(table: &'t toml::Table, key: &str) -> Option<&'t toml::Value> {
     names.try_fold(first, |value, name| value.get(name))
 }
 
-/// A value as it is told. What stands behind the host of some addresses is a secret.
+/// A value as it is told. What stands behind the host of some addresses is a secret, and what stands before one always is.
 fn shown(key: &str, value: serde_json::Value) -> serde_json::Value {
     match value {
-        serde_json::Value::String(text) if key == SECRET_ADDRESS => mask_addresses(&text, str::to_owned).into(),
+        serde_json::Value::String(text) if key == SECRET_ADDRESS || holds_account(&text) => mask_addresses(&text, str::to_owned).into(),
+        serde_json::Value::Array(items) => items.into_iter().map(|item| shown(key, item)).collect(),
         other => other,
     }
 }
@@ -251,6 +246,14 @@ fn change(
     };
     if about.kind == SettingKind::Table {
         return Err(ServiceError::Usage(format!("{key} is more than a value: write it into {}", path.display())));
+    }
+    // The command's own record goes beside the store; where there is no folder, neither could be opened any more.
+    if let Some(around) =
+        value.filter(|_| key == "store" && path == folder.join(MAIN_FILE)).and_then(|store| folder.join(store).parent().map(Path::to_owned))
+        && !around.is_dir()
+    {
+        let hint = format!("make it first: `mkdir -p {}`", around.display());
+        return Err(ConfigProblem::of_file(&around, "there is no such folder, and the store would lie in it").hint(hint).into());
     }
     let before = at(&table_of(folder, path)?, key).map_or_else(|| about.default.clone(), json);
     let names: Vec<&str> = key.split('.').collect();

@@ -70,7 +70,7 @@ pub struct ConnectorStatus {
     pub name: String,
     /// Rules write to it.
     pub target: bool,
-    /// Objects of its space.
+    /// Objects of its space, without names that others only refer to.
     pub objects: u64,
     /// Problems: of objects, and of entries that could not become objects.
     pub errors: u64,
@@ -178,6 +178,7 @@ impl Service {
             self.look_at_belief(&snapshot, *id, name, &mut attention)?;
             count_problems(name, &problems, &mut attention);
             // Looking through the history costs more than those who ask again and again should pay.
+            let placeholders = if counted { snapshot.cs_placeholders(*id)? } else { 0 };
             let refused = if counted { self.browse()?.entries_refused(*id)?.len() as u64 } else { 0 };
             if refused > 0 {
                 let what = format!(
@@ -212,7 +213,7 @@ impl Service {
             connectors.push(ConnectorStatus {
                 name: name.clone(),
                 target,
-                objects: snapshot.cs_count(*id)?,
+                objects: snapshot.cs_count(*id)? - placeholders,
                 errors: problems.len() as u64 + refused,
                 pending,
                 last_import,

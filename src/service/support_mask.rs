@@ -1,7 +1,8 @@
 //! What a configuration may say to a stranger: its tables without comments, addresses without what stands behind the host, and
 //! nothing that looks like a key. Without names, accounts and receivers of mail are left out, too.
 
-use crate::config::mask_addresses;
+use crate::config::{known_words, mask_addresses};
+use crate::rules::is_key as is_rule_key;
 use toml::Value;
 
 /// What stands for a text that is left out.
@@ -21,29 +22,37 @@ const EXTENSION: &str = "extension_";
 
 /// A file of rules as it may be given away. What rules call `from` and `to` are attributes.
 pub(super) fn rules(text: &str) -> String {
-    configuration(text, true)
+    masked(text, true, is_rule_key)
 }
 
 /// A configuration file as it may be given away. Comments go: nobody can tell what is in them.
 pub(super) fn configuration(text: &str, with_names: bool) -> String {
+    masked(text, with_names, |key| known_words().contains(key))
+}
+
+fn masked(text: &str, with_names: bool, is_known: fn(&str) -> bool) -> String {
     let Ok(mut table) = text.parse::<toml::Table>() else { return "(left out: it is no TOML)".to_owned() };
     for (key, value) in &mut table {
-        mask(key, value, with_names);
+        mask(key, value, with_names, is_known);
     }
     toml::to_string_pretty(&table).unwrap_or_else(|_| "(left out: it cannot be written)".to_owned())
 }
 
-fn mask(key: &str, value: &mut Value, with_names: bool) {
+fn mask(key: &str, value: &mut Value, with_names: bool, is_known: fn(&str) -> bool) {
+    // A key that nobody knows may be the misspelt one of a secret.
+    if !is_known(key) {
+        *value = Value::String(LEFT_OUT.to_owned());
+    }
     match value {
         Value::String(text) => {
             let personal = !with_names && PERSONAL.contains(&key);
             let secret = key != "credential" && SECRET.iter().any(|word| key.contains(word));
             *text = if personal || secret { LEFT_OUT.to_owned() } else { self::text(text) };
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| mask(key, item, with_names)),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(key, item, with_names, is_known)),
         Value::Table(table) => {
             for (key, value) in table {
-                mask(key, value, with_names);
+                mask(key, value, with_names, is_known);
             }
         }
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
@@ -56,16 +65,19 @@ pub(super) fn text(text: &str) -> String {
 }
 
 /// The words of a command as they may be kept: addresses without what is secret of them, and nothing of what a setting was given whose
-/// name announces a secret. It takes the name of a credential, and somebody types the secret itself one day.
+/// name announces a secret, or that there is not. It takes the name of a credential, and somebody types the secret itself one day.
 pub(super) fn typed(words: &[String]) -> Vec<String> {
+    let strange = strange_values(words);
     let mut setting = "";
     let mut kept = Vec::with_capacity(words.len());
-    for word in words {
+    for (index, word) in words.iter().enumerate() {
         // `--set password=…` is two words, or one with another sign of equality.
         let assigned = word.split_once('=').filter(|(option, _)| option.starts_with("--")).map_or(word.as_str(), |(_, value)| value);
-        let own = assigned.split_once('=').filter(|(name, _)| is_secret(name));
+        let is_setting = setting == "--set" || word.starts_with("--set=");
+        let own = assigned.split_once('=').filter(|(name, _)| is_secret(name) || (is_setting && is_strange(name)));
         kept.push(match own {
             Some((name, _)) => format!("{}{name}={LEFT_OUT}", &word[..word.len() - assigned.len()]),
+            None if strange.contains(&index) => LEFT_OUT.to_owned(),
             None if !word.starts_with("--") && (is_secret(setting) || (is_address(setting) && !word.contains("://"))) => {
                 LEFT_OUT.to_owned()
             }
@@ -74,6 +86,22 @@ pub(super) fn typed(words: &[String]) -> Vec<String> {
         setting = word;
     }
     kept
+}
+
+/// Where values stand of `config set KEY VALUE` and `connector set NAME KEY VALUE` whose key there is not.
+fn strange_values(words: &[String]) -> Vec<usize> {
+    let Some(at) = words.windows(2).position(|pair| matches!(pair[0].as_str(), "config" | "connector") && pair[1] == "set") else {
+        return Vec::new();
+    };
+    let mut places = (at + 2..words.len()).filter(|index| !words[*index].starts_with("--")).skip(usize::from(words[at] == "connector"));
+    let known = places.next().is_none_or(|key| !is_strange(&words[key]));
+    if known { Vec::new() } else { places.collect() }
+}
+
+/// A word like the name of a setting that is none.
+fn is_strange(setting: &str) -> bool {
+    let like_one = !setting.is_empty() && setting.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"._-".contains(&octet));
+    like_one && !setting.split('.').all(|word| known_words().contains(word))
 }
 
 /// A setting that is named after a secret. `secret` alone is a command, and options name files.
@@ -150,6 +178,14 @@ mod tests {
                 "connector add ad corp password=(left out) url=ldaps://dc1",
             ),
             ("connector add ad corp --set=password=hunter2".to_owned(), "connector add ad corp --set=password=(left out)"),
+            ("config set alerts.mail.kennwort HidePlain14".to_owned(), "config set alerts.mail.kennwort (left out)"),
+            (
+                "--config /etc/x connector set --what-if corp bindpw HidePlain14".to_owned(),
+                "--config /etc/x connector set --what-if corp bindpw (left out)",
+            ),
+            ("connector include corp OU=Sales,DC=corp".to_owned(), "connector include corp OU=Sales,DC=corp"),
+            ("connector set corp base DC=corp,DC=example".to_owned(), "connector set corp base DC=corp,DC=example"),
+            ("connector add ad corp --set psw=HidePlain14 base=DC=x".to_owned(), "connector add ad corp --set psw=(left out) base=DC=x"),
             ("secret set ad-password --secret-file /run/typed".to_owned(), "secret set ad-password --secret-file /run/typed"),
             ("export corp --plan=0123456789abcdef0123456789abcdef".to_owned(), "export corp --plan=0123456789abcdef0123456789abcdef"),
         ] {
@@ -202,5 +238,14 @@ mod tests {
         let rule = rules("[[rule]]\nflows = [{ to = \"title\", from = \"x\" }] # hunter2\n");
         assert!(rule.contains("title") && !rule.contains("hunter2"), "{rule}");
         assert!(!configuration("key = \"hunter2", false).contains("hunter2"));
+        for key in ["pasword", "bindpw", "bind_pw", "psw", "kennwort", "client_secrte"] {
+            let connector = configuration(
+                &format!("kind = \"ad\"\n{key} = \"HidePlain14\"\n[x]\n{key} = 4711\n[password_hash_sync]\n{key} = [\"HidePlain14\"]"),
+                true,
+            );
+            assert!(connector.contains("kind = \"ad\"") && connector.contains(key), "{connector}");
+            assert!(!connector.contains("HidePlain14") && !connector.contains("4711"), "{connector}");
+            assert!(!rules(&format!("{key} = \"HidePlain14\"\n[[rule]]\nname = \"x\"\n{key} = \"HidePlain14\"")).contains("HidePlain14"));
+        }
     }
 }

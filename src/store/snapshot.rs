@@ -86,6 +86,21 @@ impl Snapshot {
         self.guarded("count objects", || Ok(self.get(&self.tables.counter, (counter::CS, connector.0))?.map_or(0, |row| row.value().1)))
     }
 
+    /// How many of them are placeholders: names that others refer to, and nothing else. Reads a short row for each object.
+    pub fn cs_placeholders(&self, connector: ConnectorId) -> Result<u64, StoreError> {
+        self.guarded("count placeholders", || {
+            let (mut read, mut found) = (0, 0);
+            for row in self.tables.cs_link.range(ids(connector, None))? {
+                let (id, link) = row?;
+                let link = record::decode_link(link.value()).map_err(|flaw| flawed("cs_link", CsId(id.value()), flaw))?;
+                found += u64::from(link == Link::Placeholder);
+                read += 1;
+            }
+            self.read(read);
+            Ok(found)
+        })
+    }
+
     /// The sequence number that the next new object of the connector gets. Numbers of removed objects do not return.
     pub fn cs_next_sequence(&self, connector: ConnectorId) -> Result<u64, StoreError> {
         self.guarded("read a number", || Ok(self.get(&self.tables.counter, (counter::CS, connector.0))?.map_or(1, |row| row.value().0)))

@@ -162,6 +162,14 @@ pub async fn run_serve(arguments: &ServeArguments, mut context: Context, output:
     {
         arguments.credentials = Some(folder.path().join("credentials.json"));
     }
+    for path in [&arguments.data, &arguments.credentials].into_iter().flatten() {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let message =
+                format!("{}: there is no folder {}; make it first: mkdir -p {}", path.display(), folder.display(), folder.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, message).into());
+        }
+    }
     let settings = arguments.settings()?;
     let location = arguments.data.clone().map_or(Location::Memory, Location::File);
     let tls = if arguments.plain_http {

@@ -15,8 +15,6 @@ fn a_typo_is_named_with_its_place_and_what_was_meant() {
     assert_code(&output, 4);
     insta::assert_snapshot!(stderr(&output), @r"
     error: syncline.toml:7:1: unknown key `max_delets`
-      7 | max_delets = 500
-        | ^^^^^^^^^^
     hint: did you mean `max_deletes`?
     ");
     assert!(!config.join("syncline.redb").exists(), "a configuration that cannot work makes no store");

@@ -223,6 +223,21 @@ fn full_steps_can_be_asked_for() {
 }
 
 #[test]
+fn a_service_that_hangs_keeps_nobody_waiting() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let service = Served::start(&config);
+    service.cycles(1);
+    service.signal(rustix::process::Signal::STOP);
+    let output = with_config(&config, &["--wait", "3", "status"]);
+    service.signal(rustix::process::Signal::CONT);
+    assert_code(&output, 4);
+    assert!(stderr(&output).contains("it does not answer (waited 3s for it)"), "{}", stderr(&output));
+    assert_code(&with_config(&config, &["status"]), 0);
+    service.stop();
+}
+
+#[test]
 fn killed_it_goes_on_where_it_was() {
     let world = small_world();
     let config = world.path().join("config");

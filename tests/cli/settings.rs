@@ -215,3 +215,80 @@ fn what_is_written_beside_something_broken_is_told_from_what_is_not() {
     assert_code(&with_config(&config, &["connector", "set", "Entra", "batch_objects", "7"]), 0);
     service.stop();
 }
+
+/// Nothing that stands in a file is shown where it is wrong: under a misspelt key it may be a secret.
+#[test]
+fn a_secret_under_a_misspelt_key_is_told_nowhere() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start"]), 0);
+    let service = Served::start(&config);
+    service.cycles(1);
+    let connector =
+        fs::read_dir(config.join("connectors")).expect("a folder").map(|entry| entry.expect("a file").path()).next().expect("one");
+    let before = fs::read_to_string(&connector).expect("text");
+    // Two files with a problem each: the event has both in one line.
+    let other = config.join("connectors/99-other.toml");
+    fs::write(&other, "kind = \"entar\"\n").expect("a file");
+    for key in ["pasword", "bindpw", "kennwort"] {
+        fs::write(&connector, format!("{key} = \"HidePlain14\"\n{before}")).expect("a file");
+        let check = with_config(&config, &["config", "check"]);
+        assert_code(&check, 2);
+        let said = stdout(&check) + &stderr(&check);
+        assert!(said.contains(&format!(":1:1: unknown key `{key}`")) && !said.contains("HidePlain14"), "{said}");
+        for command in [&["status"][..], &["events", "list"], &["events", "list", "--json"], &["config", "check", "--json"], &["doctor"]] {
+            let output = with_config(&config, command);
+            let said = stdout(&output) + &stderr(&output);
+            assert!(!said.contains("HidePlain14"), "{command:?}: {said}");
+        }
+    }
+    let events = stdout(&with_config(&config, &["events", "list", "--id", "7063"]));
+    assert!(
+        events.contains("unknown key") && events.contains("; connectors/99-other.toml:1:8: unknown kind") && !events.contains('\u{fffd}'),
+        "{events}"
+    );
+    assert_code(&with_config(&config, &["connector", "set", "corp.example", "kennwort", "HidePlain14"]), 64);
+    let bundle = with_config(&config, &["support", "bundle", "--with-names"]);
+    assert_code(&bundle, 0);
+    let bundle = stdout(&bundle) + &stderr(&bundle);
+    assert!(bundle.contains("kennwort") && !bundle.contains("HidePlain14"), "{bundle}");
+    for entry in walk(&config) {
+        let holds = fs::read(&entry).expect("a file").windows(11).any(|octets| octets == b"HidePlain14");
+        assert_eq!(holds, entry == connector, "{}", entry.display());
+    }
+    drop(service);
+    fs::write(&connector, &before).expect("a file");
+    fs::remove_file(&other).expect("ours");
+    let main = config.join("syncline.toml");
+    let text = fs::read_to_string(&main).expect("text");
+    fs::write(&main, format!("{text}\n[service]\ntraces = \"http://u:HideTrace44@collector:4318\"\n")).expect("a file");
+    let shown = stdout(&with_config(&config, &["config", "show"])) + &stdout(&with_config(&config, &["--json", "config", "show"]));
+    assert!(shown.contains("http://collector:4318") && !shown.contains("HideTrace44"), "{shown}");
+}
+
+/// Every file below a folder.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).filter(|path| path.is_file()).collect()
+}
+
+#[test]
+fn what_would_lie_in_a_folder_that_is_not_there_is_refused() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let before = fs::read_to_string(config.join("syncline.toml")).expect("text");
+    let output = with_config(&config, &["config", "set", "store", "missing/syncline.redb"]);
+    assert_code(&output, 4);
+    assert!(stderr(&output).contains("there is no such folder") && stderr(&output).contains("mkdir -p"), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(config.join("syncline.toml")).expect("text"), before);
+    assert_code(&with_config(&config, &["config", "set", "store", "other.redb"]), 0);
+
+    let data = world.path().join("lab/tenant.redb");
+    let output = crate::syncline(["tenant", "serve", "--data", data.to_str().expect("a path")]);
+    assert_code(&output, 4);
+    assert!(
+        stderr(&output).contains("there is no folder") && stderr(&output).contains(data.to_str().expect("a path")),
+        "{}",
+        stderr(&output)
+    );
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use syncline::connector::entra::{EntraConnector, EntraSettings, SignIn, SignInDesk};
 use syncline::connector::{
     AttributeChange, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ExportTotals,
-    ImportKind, ReferenceChange,
+    ImportKind, Installation, PasswordTarget as _, ReferenceChange,
 };
 use syncline::context::Context;
 use syncline::model::{Anchor, ConnectorId, CsId, Names, Value};
@@ -290,6 +290,24 @@ async fn terms_come_from_the_tenant_and_totals_go_there() {
     assert_eq!((terms.deletes_max, terms.delete_percent_max), (Some(500), None));
     world.connector.finish_export(&Context::system(), ExportTotals { sent: 12, accepted: 11 }).await.unwrap();
     assert_eq!(world.tenant.state().last_export, (12, 11));
+}
+
+/// How long ago somebody wrote is told by the tenant's clock alone: ours may be set to another day.
+#[tokio::test]
+async fn who_wrote_last_comes_with_the_time_of_the_tenant() {
+    let (tenant, handle) = serve_tenant(tenant_settings(), Tls::Plain).await;
+    let installation = Some(Installation { id: "a".to_owned(), name: "ONE".to_owned() });
+    let settings = EntraSettings { installation, ..reach(&tenant, &handle, by_secret(&tenant)) };
+    let connector = EntraConnector::new(settings, Arc::new(Names::new())).unwrap();
+    connector.finish_export(&Context::system(), ExportTotals::default()).await.unwrap();
+    let hours = 3_600_000_000;
+    for ahead in [0, 25 * hours] {
+        tenant.advance_clock(ahead).unwrap();
+        let last = connector.begin_export(&Context::system()).await.unwrap().last_writer.unwrap();
+        let ago = last.told.unwrap().0 - last.at.unwrap().0;
+        assert!((ahead - 2_000_000..ahead + hours).contains(&ago), "{ahead}: {last:?}");
+        assert_eq!(connector.features(&Context::system()).await.unwrap().last_writer.unwrap().told.map(|_| ()), Some(()));
+    }
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ fn from_an_empty_folder_to_the_first_what_if_with_wrong_answers_on_the_way() {
     let (seen, code) = person.leaves();
     println!("from an empty folder to the first what-if: {:.1} s", clock.elapsed().as_secs_f64());
     assert!(matches!(code, 0 | 1), "{code}\n{seen}");
+    assert!(seen.contains("phs enable corp.example"), "the tenant has a switch of its own: {seen}");
     assert!(!seen.contains(lab.text("password")) && !seen.contains("not-the-password"), "{seen}");
 
     let secret = config.join("secrets/directory-bind");

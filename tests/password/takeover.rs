@@ -21,7 +21,8 @@ async fn a_takeover_ends_a_round_that_is_under_way() {
     stage.target.answers(move |batch| {
         // Between the first batches and the others somebody else writes.
         clock.forward(2);
-        let other = LastWriter { id: Some("b".to_owned()), name: Some("TWO".to_owned()), at: Some(Timestamp(*clock.now.borrow())) };
+        let other =
+            LastWriter { id: Some("b".to_owned()), name: Some("TWO".to_owned()), at: Some(Timestamp(*clock.now.borrow())), told: None };
         if let Some(target) = target.upgrade()
             && let Ok(features) = &mut *target.features.lock().unwrap()
         {

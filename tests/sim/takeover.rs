@@ -42,7 +42,7 @@ fn at(minutes: u64) -> Timestamp {
 }
 
 fn written_by(id: &str, name: &str, minutes: u64) -> ExportTerms {
-    let last = LastWriter { id: Some(id.to_owned()), name: Some(name.to_owned()), at: Some(at(minutes)) };
+    let last = LastWriter { id: Some(id.to_owned()), name: Some(name.to_owned()), at: Some(at(minutes)), told: None };
     ExportTerms { last_writer: Some(last), ..ExportTerms::default() }
 }
 

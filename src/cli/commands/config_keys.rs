@@ -35,7 +35,6 @@ pub(super) fn check(app: &App) -> Exit {
             for line in format!("{}: {place}: {}{hint}", finding.severity, finding.message).lines() {
                 app.output.line(crate::cli::output::told(line));
             }
-            finding.excerpt.iter().flat_map(|excerpt| excerpt.lines()).for_each(|line| app.output.line(clean(line)));
         }
         match (document.errors, document.warnings) {
             (0, 0) => app.output.line(clean(format!("{}: nothing is wrong.", document.folder))),

@@ -84,7 +84,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &InitArguments) -> Result<Exit, 
         let look = look(app)?;
         let exit = look.exit;
         if !app.output.json {
-            print_look(app, &look);
+            print_look(app, &look, &template);
         }
         written.look = Some(look);
         app.output.result(&written, |_| ());
@@ -93,6 +93,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &InitArguments) -> Result<Exit, 
     app.output.result(&written, |_| {
         app.output.line(format!("\nLook first:  {}", call(&["run", "start", &template.source_name, "full-import"])));
         app.output.line(format!("Then:        {}", call(&["cycle", "start", "--initial"])));
+        told_of_passwords(app, &template);
     });
     Ok(Exit::Ok)
 }
@@ -153,7 +154,7 @@ const ALL_OPTIONS: &str = "`syncline init --help` says which option goes with wh
 /// Objects that a first look shows by name.
 const SHOWN: usize = 5;
 
-fn print_look(app: &App, look: &Look) {
+fn print_look(app: &App, look: &Look, template: &ConfigTemplate) {
     print_results(app, &look.runs);
     for target in &look.targets {
         app.output.line(clean(format!(
@@ -170,6 +171,17 @@ fn print_look(app: &App, look: &Look) {
     }
     app.output.line(format!("\nNothing was sent. All of it:  {}", call(&["export", "--what-if"])));
     app.output.line(format!("To let it go:  {}, then  {}", call(&["promote"]), call(&["cycle", "start"])));
+    told_of_passwords(app, template);
+}
+
+/// The tenant has a switch of its own for passwords, which a configuration does not turn.
+fn told_of_passwords(app: &App, template: &ConfigTemplate) {
+    if template.password_hashes.is_some() {
+        app.output.line(format!(
+            "For passwords: {}  (the tenant's own switch; once, behind these)",
+            call(&["phs", "enable", &template.source_name])
+        ));
+    }
 }
 
 /// What options say.

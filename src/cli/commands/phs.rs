@@ -411,15 +411,25 @@ fn doctor(app: &App, cx: &Context, object: Option<&str>) -> Result<Exit, Command
     };
     let checks: Vec<PasswordDiagnosis> =
         checks.into_iter().map(|check| PasswordDiagnosis { remedy: check.remedy.as_deref().map(completed), ..check }).collect();
-    let good = checks.iter().all(|check| check.good);
+    let exit = if checks.iter().any(|check| !check.good && !check.waits) {
+        Exit::Errors
+    } else if checks.iter().any(|check| check.waits) {
+        Exit::Warnings
+    } else {
+        Exit::Ok
+    };
     app.output.result(&Diagnosis { checks }, |found| {
         for check in &found.checks {
-            let mark = if check.good { "ok  " } else { "FAIL" };
+            let mark = match (check.good, check.waits) {
+                (true, _) => "ok  ",
+                (false, true) => "wait",
+                (false, false) => "FAIL",
+            };
             app.output.paragraph(&format!("{mark}  "), &format!("{}, {}: {}", check.area, check.what, check.evidence));
             if let Some(remedy) = &check.remedy {
                 app.output.paragraph("      ", remedy);
             }
         }
     });
-    Ok(if good { Exit::Ok } else { Exit::Errors })
+    Ok(exit)
 }

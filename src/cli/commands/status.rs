@@ -49,7 +49,7 @@ fn print(app: &App, view: &StatusView) {
     );
     let rows = view.connectors.iter().map(|connector| {
         let export = connector.last_export.as_ref().filter(|run| connector.target && !run.healed);
-        let last = if export.is_some() { &connector.last_export } else { &connector.last_import };
+        let last = [&connector.last_import, &export.cloned()].into_iter().flatten().max_by_key(|run| run.run).cloned();
         let waits = [
             (connector.pending.adds, "add", "adds"),
             (connector.pending.updates, "update", "updates"),
@@ -70,7 +70,7 @@ fn print(app: &App, view: &StatusView) {
     });
     app.output.line("");
     let header = ["connector", "role", "objects", "problems", "waits for export", "last run", "result"];
-    app.output.table(table(header, &["objects", "problems"], rows));
+    app.output.table(table(header, &["objects", "problems"], rows).without_empty());
     if !view.passwords.is_empty() {
         app.output.line("");
         let rows = view.passwords.iter().map(|line| {

@@ -1,10 +1,11 @@
 //! The one place that makes HTTP clients: whom they trust, how long they wait, and what their failures mean.
 
 use crate::connector::{ConnectorError, ConnectorErrorKind, tls};
+use crate::model::Timestamp;
 use bytes::{Bytes, BytesMut};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Client;
-use reqwest::header::HeaderValue;
+use reqwest::header::{DATE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -231,6 +232,12 @@ impl From<Failed> for ConnectorError {
             Failed::Lost(reason) => ConnectorError::new(ConnectorErrorKind::Dropped, format!("the connection was lost: {reason}")),
         }
     }
+}
+
+/// What the clock of whoever answered shows (RFC 9110 section 6.6.1).
+pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = jiff::fmt::rfc2822::parse(headers.get(DATE)?.to_str().ok()?).ok()?;
+    Some(Timestamp::from_seconds(date.timestamp().as_second()))
 }
 
 #[cfg(test)]

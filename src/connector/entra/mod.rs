@@ -242,7 +242,7 @@ impl Connector for EntraConnector {
                 .filter(|_| prevention.eq_ignore_ascii_case("EnabledForPercentage"))
                 .and_then(|percent| u32::try_from(percent).ok()),
             interval: company.interval.parse::<jiff::SignedDuration>().ok().and_then(|interval| interval.try_into().ok()),
-            last_writer: last_writer(&company),
+            last_writer: last_writer(&company, self.service.told()),
         })
     }
 
@@ -255,11 +255,11 @@ impl Connector for EntraConnector {
 }
 
 /// Who wrote to the tenant last. The public cloud tells the machine at most; a local tenant tells everything.
-fn last_writer(company: &CompanyConfiguration) -> Option<LastWriter> {
-    let told = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+fn last_writer(company: &CompanyConfiguration, told: Option<Timestamp>) -> Option<LastWriter> {
+    let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let at = company.last_contact.as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    let (id, name, at) = (told(&company.machine_id), told(&company.machine_name), at.map(|at| Timestamp(at.as_microsecond())));
-    (id.is_some() || name.is_some()).then_some(LastWriter { id, name, at })
+    let (id, name, at) = (text(&company.machine_id), text(&company.machine_name), at.map(|at| Timestamp(at.as_microsecond())));
+    (id.is_some() || name.is_some()).then_some(LastWriter { id, name, at, told })
 }
 
 /// An answer of another kind than the operation has.

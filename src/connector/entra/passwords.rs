@@ -26,7 +26,8 @@ const UNKNOWN: i64 = 1;
 #[async_trait]
 impl PasswordTarget for EntraConnector {
     async fn features(&self, cx: &Context) -> Result<PasswordFeatures, ConnectorError> {
-        Ok(features_of(&self.company(cx, SETTINGS_PATIENCE).await?))
+        let company = self.company(cx, SETTINGS_PATIENCE).await?;
+        Ok(features_of(&company, self.service.told()))
     }
 
     async fn set_enabled(&self, cx: &Context, on: bool) -> Result<(), ConnectorError> {
@@ -56,14 +57,14 @@ impl PasswordTarget for EntraConnector {
 }
 
 /// What a tenant has switched on.
-pub(super) fn features_of(company: &CompanyConfiguration) -> PasswordFeatures {
+pub(super) fn features_of(company: &CompanyConfiguration, told: Option<Timestamp>) -> PasswordFeatures {
     let has = |bit| company.features & bit != 0;
     PasswordFeatures {
         synchronization: company.is_dir_syncing,
         password_hashes: has(features::PASSWORD_HASH_SYNC),
         force_change: has(features::FORCE_PASSWORD_CHANGE),
         cloud_policy: has(features::ENFORCE_CLOUD_PASSWORD_POLICY),
-        last_writer: last_writer(company),
+        last_writer: last_writer(company, told),
     }
 }
 

@@ -6,6 +6,7 @@ use super::standing::{SyncRights, rights_in};
 use super::token::Tokens;
 use crate::connector::{ConnectorError, ConnectorErrorKind, Installation};
 use crate::context::Context;
+use crate::model::Timestamp;
 use crate::protocol::provisioning::{Fault, Request, RequestHeader, Response, decode_response, encode_request};
 use bytes::Bytes;
 use reqwest::{Client, StatusCode, header};
@@ -50,6 +51,8 @@ pub(super) struct Service {
     pace: Pace,
     /// Who we are.
     installation: Option<Installation>,
+    /// What the service's clock showed in its last answer.
+    told: RwLock<Option<Timestamp>>,
 }
 
 /// While the service refuses for being busy, calls go one after the other: whoever has the turn waits exactly as long
@@ -137,12 +140,25 @@ pub(super) fn told(fault: &Fault) -> String {
 
 impl Service {
     pub(super) fn new(client: Client, tokens: Tokens, url: &str, installation: Option<Installation>) -> Self {
-        Self { client, tokens, home: url.to_owned(), url: RwLock::new(url.to_owned()), pace: Pace::default(), installation }
+        Self {
+            client,
+            tokens,
+            home: url.to_owned(),
+            url: RwLock::new(url.to_owned()),
+            pace: Pace::default(),
+            installation,
+            told: RwLock::default(),
+        }
     }
 
     /// By what the tenant lets us in, as far as the token says.
     pub(super) async fn rights(&self, cx: &Context) -> Result<Option<SyncRights>, ConnectorError> {
         Ok(rights_in(&self.tokens.get(cx).await?))
+    }
+
+    /// What the service's clock showed when it answered last, if it says so.
+    pub(super) fn told(&self) -> Option<Timestamp> {
+        *self.told.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks until there is an answer, or ten times. `page`: how many objects a read-back should hold.
@@ -303,6 +319,7 @@ impl Service {
         }
         let response = post.send().await.map_err(|error| trouble_of(http::failed(&error)))?;
         let (status, after) = (response.status(), retry_after(response.headers()));
+        *self.told.write().unwrap_or_else(PoisonError::into_inner) = http::date(response.headers());
         if status == StatusCode::PAYLOAD_TOO_LARGE {
             return Err(Trouble::TooLarge(status.to_string()));
         }

@@ -46,7 +46,7 @@ pub async fn survey(cx: &Context, settings: EntraSettings) -> Result<TenantSurve
     let rights = connector.service.rights(cx).await?;
     let quota = quota(&settings, cx).await.map_err(|error| error.message);
     Ok(TenantSurvey {
-        features: features_of(&company),
+        features: features_of(&company, connector.service.told()),
         deletes_max: u64::try_from(company.threshold_count)
             .ok()
             .filter(|count| *count > 0 && company.deletion_prevention.eq_ignore_ascii_case("EnabledForCount")),
@@ -64,7 +64,5 @@ pub async fn survey(cx: &Context, settings: EntraSettings) -> Result<TenantSurve
 async fn clock_ahead(cx: &Context, settings: &EntraSettings) -> Option<i64> {
     let client = http::client(settings.ca_file.as_deref(), &[&settings.login_url]).ok()?;
     let answer = client.get(&settings.login_url).send().await.ok()?;
-    let date = answer.headers().get("date")?.to_str().ok()?;
-    let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp().as_second();
-    Some(theirs - cx.now().seconds())
+    Some(http::date(answer.headers())?.seconds() - cx.now().seconds())
 }

@@ -64,7 +64,7 @@ impl Import<'_> {
         self.surprises.drifted += 1;
         if self.surprises.drifted <= NAMED {
             let name = called(self.store.names(), object);
-            recorder.note(format!("drift: {name}: {what}; the next synchronization and export put it right"));
+            recorder.note(format!("drift: {name}: {what}"));
         }
     }
 

@@ -112,7 +112,7 @@ fn rules(service: &Service) -> Finding {
 }
 
 /// So long ago, in words.
-fn ago(seconds: u64) -> String {
+pub(in crate::service) fn ago(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} minutes", seconds / 60),

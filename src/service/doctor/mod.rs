@@ -5,6 +5,8 @@ mod directories;
 mod machine;
 mod tenants;
 
+pub(super) use machine::ago;
+
 use super::secrets::secret_lines;
 use super::{PasswordDiagnosis, Service, ServiceError};
 use crate::config::{Config, ConnectorSettings};
@@ -57,8 +59,12 @@ impl Finding {
     }
 
     fn of_passwords(check: PasswordDiagnosis) -> Self {
-        let PasswordDiagnosis { area, what, good, evidence, remedy } = check;
-        let level = if good { FindingLevel::Ok } else { FindingLevel::Fail };
+        let PasswordDiagnosis { area, what, good, waits, evidence, remedy } = check;
+        let level = match (good, waits) {
+            (true, _) => FindingLevel::Ok,
+            (false, true) => FindingLevel::Warn,
+            (false, false) => FindingLevel::Fail,
+        };
         Self { area, what: format!("passwords: {what}"), level, evidence, remedy }
     }
 }

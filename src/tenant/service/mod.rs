@@ -10,8 +10,9 @@ use super::{Tenant, TenantError};
 use crate::context::Context;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
@@ -134,7 +135,23 @@ pub async fn serve(tenant: Arc<Tenant>, listener: TcpListener, tls: Tls, context
 }
 
 fn router(app: Shared) -> Router {
-    Router::new().merge(login::routes()).merge(graph::routes()).merge(admin::routes()).fallback(provisioning::handle).with_state(app)
+    Router::new()
+        .merge(login::routes())
+        .merge(graph::routes())
+        .merge(admin::routes())
+        .fallback(provisioning::handle)
+        .layer(map_response_with_state(app.clone(), dated))
+        .with_state(app)
+}
+
+/// Every answer says what the tenant's clock shows (RFC 9110 section 6.6.1), which may be ahead of this machine's.
+async fn dated(State(app): State<Shared>, mut response: Response) -> Response {
+    let date = jiff::Timestamp::from_second(app.tenant.now().seconds())
+        .and_then(|now| jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now));
+    if let Some(date) = date.ok().and_then(|date| header::HeaderValue::from_str(&date).ok()) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    response
 }
 
 async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, router: Router, stop: CancellationToken, tasks: TaskTracker) {
