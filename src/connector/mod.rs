@@ -46,11 +46,12 @@ pub trait Connector: Send + Sync {
 
     /// Looks, before everything is read, whether everything can still be read. `since` is what the last import that was
     /// complete gave as its watermark. A server has all it has at any time; whoever takes things once can have lost some.
-    /// Gives what people should be told, where that is meant.
+    /// Gives what people should be told, where that is meant. `meant`: a person said that what is missing is really gone.
     ///
     /// # Errors
-    /// What was taken and is not there any more, and how to say that this is meant.
-    async fn look_back(&self, _cx: &Context, _since: &[u8]) -> Result<Option<String>, ConnectorError> {
+    /// What was taken and is not there any more, and how to say that this is meant; [`ConnectorErrorKind::FileLost`] where
+    /// `meant` says it.
+    async fn look_back(&self, _cx: &Context, _since: &[u8], _meant: bool) -> Result<Option<String>, ConnectorError> {
         Ok(None)
     }
     /// Looks for objects by their anchors, for an import that has read everything and did not meet them: an object that
@@ -472,7 +473,7 @@ impl ConnectorErrorKind {
             Self::Search => "failed-search",
             Self::Busy => "busy",
             Self::Disabled => "synchronization-disabled",
-            Self::File => "failed-file",
+            Self::File | Self::FileLost => "failed-file",
             Self::WatermarkLost => "warning-no-watermark",
             Self::Protocol => "protocol-error",
             Self::Configuration => "configuration-error",
@@ -491,6 +492,8 @@ impl ConnectorError {
     #[must_use]
     pub fn unsent(mut self) -> Self {
         self.nothing_sent = true;
+    /// A file that was there is missing or empty, and whoever is in it would count as gone.
+    FileLost,
         self
     }
 }

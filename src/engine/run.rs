@@ -10,7 +10,7 @@ use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Hold,
 use super::import::{self, DISBELIEVED, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder, TRACED};
-use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
+use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
 use crate::model::{Anchor, AttrId, ConnectorId, CsId, CsObject, Dn, ErrorSide, RunId, Stage, Timestamp, counted};
@@ -426,7 +426,8 @@ impl Engine<'_> {
         }
         self.look_at_containers(id, recorder)?;
         if full && let Some(since) = self.store.snapshot()?.state(id, WATERMARK)? {
-            self.bridge.wait(connector.look_back(&self.cx, &since))?.into_iter().for_each(|told| recorder.note(told));
+            let told = self.bridge.wait(connector.look_back(&self.cx, &since, self.caution.allow_shrink));
+            told.map_err(|error| file_lost(error, name))?.into_iter().for_each(|told| recorder.note(told));
         }
         let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
         let request = ImportRequest { kind, attributes };
@@ -765,6 +766,18 @@ pub fn stopped_by_guard(result: &str) -> bool {
 /// What people call the guard that stopped a step with this result, if one did.
 pub fn guard_of(result: &str) -> Option<&'static str> {
     match result {
+/// The result of an import that was stopped because a file of its folder is missing or empty.
+const MISSING_FILE: &str = "stopped-missing-file";
+
+/// A lost file stops the import like a guard: a person says whether it is meant.
+fn file_lost(error: ConnectorError, name: &str) -> EngineError {
+    if error.kind != ConnectorErrorKind::FileLost {
+        return error.into();
+    }
+    let message = format!("{error}; if it is meant, say so once by `syncline run start '{name}' full-import --allow-shrink`");
+    EngineError::Guard { result: MISSING_FILE, message }
+}
+
         "stopped-deletion-threshold-exceeded" => Some("deletion threshold"),
         "stopped-shrink-guard" => Some("shrink guard"),
         RENAMED_CONTAINER => Some("renamed containers"),
@@ -776,6 +789,7 @@ pub fn guard_of(result: &str) -> Option<&'static str> {
 }
 
 fn attributes(rules: &RuleSet, id: ConnectorId) -> Vec<AttrId> {
+        MISSING_FILE => Some("missing files"),
     let mut attributes: BTreeSet<AttrId> = rules.inbound_attributes(id).into_iter().collect();
     attributes.extend(rules.outbound_attributes(id));
     attributes.remove(&AttrId::DN);
