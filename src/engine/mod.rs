@@ -17,6 +17,7 @@ pub mod hash;
 pub mod import;
 pub mod password;
 mod recorder;
+mod pilots;
 pub mod run;
 mod single;
 pub mod sync;

@@ -448,6 +448,9 @@ impl Engine<'_> {
             }
             self.done_as_asked(id, FULL_IMPORT_ASKED, asked)?;
         }
+            if self.caution.allow_shrink {
+                self.believe_pilots(id)?;
+            }
         Ok(result)
     }
 
@@ -524,7 +527,7 @@ impl Engine<'_> {
                 return Err(EngineError::Guard { result: "no-start-pilot-group-missing", message });
             }
         }
-        Ok(())
+        self.refuse_replaced_pilots(&snapshot)
     }
 
     /// A refusal is over when what was refused is no longer wanted.
