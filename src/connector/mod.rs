@@ -73,6 +73,17 @@ pub trait Connector: Send + Sync {
     async fn containers(&self, _cx: &Context, _kept: &[KeptContainer]) -> Result<Vec<ContainerPlace>, ConnectorError> {
         Ok(Vec::new())
     }
+    /// Attributes of which no two objects of the directory may have a value in common. Who gives one up goes before whoever takes it.
+    fn unique_attributes(&self) -> &'static [UniqueAttribute] {
+        &[]
+    }
+    /// Values that the directory accepted and keeps aside, because another object has them. `None` when it does no such thing.
+    ///
+    /// # Errors
+    /// When the directory does not answer, or not to this account.
+    async fn kept_aside(&self, _cx: &Context) -> Result<Option<Vec<KeptAside>>, ConnectorError> {
+        Ok(None)
+    }
     /// True when references keep a name that nobody has any more, or change without being told: when an object is renamed
     /// or goes, a delta import asks once more for those that refer to it. Active Directory's follow by themselves.
     fn references_stay(&self) -> bool {
@@ -157,6 +168,35 @@ pub type ChangeStream = BoxStream<'static, Result<(), ConnectorError>>;
 
 /// A stream of keys of disabled accounts.
 pub type DisabledStream = BoxStream<'static, Result<Vec<Anchor>, ConnectorError>>;
+
+/// An attribute whose values only one object may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UniqueAttribute {
+    /// Its name.
+    pub name: &'static str,
+    /// With which others it shares its values.
+    pub kind: UniqueKind,
+}
+
+/// Attributes of the same kind share their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UniqueKind {
+    /// `somebody@domain`; an object that can have it has one.
+    SignInName,
+    /// A mail address, with or without `smtp:`.
+    Address,
+}
+
+/// A value that a directory does not give to an object, although it accepted it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptAside {
+    /// The object's key.
+    pub anchor: Anchor,
+    /// The attribute.
+    pub attribute: String,
+    /// The value.
+    pub value: String,
+}
 
 /// What a connector can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -452,6 +492,8 @@ pub enum ConnectorErrorKind {
     Disabled,
     /// The file cannot be read, or is damaged.
     File,
+    /// A file that was there is missing or empty, and whoever is in it would count as gone.
+    FileLost,
     /// The watermark is unknown to the directory: a full import is needed.
     WatermarkLost,
     /// The other side broke the protocol.
@@ -492,8 +534,6 @@ impl ConnectorError {
     #[must_use]
     pub fn unsent(mut self) -> Self {
         self.nothing_sent = true;
-    /// A file that was there is missing or empty, and whoever is in it would count as gone.
-    FileLost,
         self
     }
 }

@@ -29,7 +29,7 @@ impl Engine<'_> {
     /// Refuses to apply rules while another group than before has the name of a pilot; keeps the keys of those that are seen for
     /// the first time. All of them are there.
     pub(super) fn refuse_replaced_pilots(&self, snapshot: &Snapshot) -> Result<(), EngineError> {
-        let mut configured: BTreeMap<ConnectorId, Vec<&str>> = self.participants.keys().map(|id| (*id, Vec::new())).collect();
+        let mut configured: BTreeMap<ConnectorId, Vec<&str>> = BTreeMap::new();
         for (id, group) in self.rules.pilot_groups() {
             configured.entry(*id).or_default().push(group);
         }
@@ -56,7 +56,7 @@ impl Engine<'_> {
                 now.push(Pilot { name: group.to_owned(), key });
             }
             if now != before {
-                KEPT.update(self.store, id, |_| (if now.is_empty() { Kept::Nothing } else { Kept::Here(now) }, ()))?;
+                KEPT.update(self.store, id, |_| (Kept::Here(now), ()))?;
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use super::{EngineError, Progress, StepRecorder, TRACED};
 use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{Anchor, AttrId, ConnectorId, CsId, CsObject, Dn, ErrorSide, RunId, Stage, Timestamp, counted};
+use crate::model::{Anchor, AttrId, ConnectorId, CsId, CsObject, Dn, ErrorSide, ObjectErrorCode, RunId, Stage, Timestamp, counted};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{ChangeSet, RunRecord, RunResult, Snapshot, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
@@ -434,6 +434,8 @@ impl Engine<'_> {
         let stream = self.bridge.wait(connector.import(&self.cx, request.clone()))?;
         let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));
         let result = import::import_asking(self.store, self.bridge.pages(stream), &mut ask_again, &options, &self.cx, recorder)?;
+        let kept_aside = self.look_at_names(id, connector, recorder)?;
+        let result = if kept_aside && result == "success" { "completed-warnings" } else { result };
         // Once more: what was renamed meanwhile was read by its old name.
         self.look_at_containers(id, recorder)?;
         if full {
@@ -446,11 +448,11 @@ impl Engine<'_> {
             if !changes.is_empty() {
                 self.store.apply(changes)?;
             }
-            self.done_as_asked(id, FULL_IMPORT_ASKED, asked)?;
-        }
             if self.caution.allow_shrink {
                 self.believe_pilots(id)?;
             }
+            self.done_as_asked(id, FULL_IMPORT_ASKED, asked)?;
+        }
         Ok(result)
     }
 
@@ -535,9 +537,12 @@ impl Engine<'_> {
         let snapshot = self.store.snapshot()?;
         let mut changes = ChangeSet::new();
         for target in self.rules.targets() {
-            for (id, side, _) in snapshot.errors(*target, None, usize::MAX)? {
+            for (id, side, error) in snapshot.errors(*target, None, usize::MAX)? {
                 let moot = |object: &CsObject| !object.stage(Stage::PendingExport).is_some() && !object.stage(Stage::InProgress).is_some();
-                if side == ErrorSide::Export && snapshot.cs_object(id)?.as_ref().is_none_or(moot) {
+                let object = snapshot.cs_object(id)?;
+                // What the target keeps aside, it keeps aside also when nothing waits.
+                let stays = object.is_some() && error.code == ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE;
+                if side == ErrorSide::Export && !stays && object.as_ref().is_none_or(moot) {
                     changes.errors.push((id, side, None));
                 }
             }
@@ -761,14 +766,6 @@ fn some_of(snapshot: &Snapshot, connector: ConnectorId) -> Result<String, StoreE
     Ok(names.join("; ") + if more { "; …" } else { "" })
 }
 
-/// True for the results of steps that a guard stopped before they did harm, and that a person has to look at.
-pub fn stopped_by_guard(result: &str) -> bool {
-    guard_of(result).is_some()
-}
-
-/// What people call the guard that stopped a step with this result, if one did.
-pub fn guard_of(result: &str) -> Option<&'static str> {
-    match result {
 /// The result of an import that was stopped because a file of its folder is missing or empty.
 const MISSING_FILE: &str = "stopped-missing-file";
 
@@ -781,9 +778,18 @@ fn file_lost(error: ConnectorError, name: &str) -> EngineError {
     EngineError::Guard { result: MISSING_FILE, message }
 }
 
+/// True for the results of steps that a guard stopped before they did harm, and that a person has to look at.
+pub fn stopped_by_guard(result: &str) -> bool {
+    guard_of(result).is_some()
+}
+
+/// What people call the guard that stopped a step with this result, if one did.
+pub fn guard_of(result: &str) -> Option<&'static str> {
+    match result {
         "stopped-deletion-threshold-exceeded" => Some("deletion threshold"),
         "stopped-shrink-guard" => Some("shrink guard"),
         RENAMED_CONTAINER => Some("renamed containers"),
+        MISSING_FILE => Some("missing files"),
         "stopped-by-review" => Some("review of exports"),
         "stopped-another-installation" => Some("one active installation"),
         "stopped-staging-mode" => Some("staging mode"),
@@ -792,7 +798,6 @@ fn file_lost(error: ConnectorError, name: &str) -> EngineError {
 }
 
 fn attributes(rules: &RuleSet, id: ConnectorId) -> Vec<AttrId> {
-        MISSING_FILE => Some("missing files"),
     let mut attributes: BTreeSet<AttrId> = rules.inbound_attributes(id).into_iter().collect();
     attributes.extend(rules.outbound_attributes(id));
     attributes.remove(&AttrId::DN);
