@@ -46,11 +46,12 @@ pub trait Connector: Send + Sync {
 
     /// Looks, before everything is read, whether everything can still be read. `since` is what the last import that was
     /// complete gave as its watermark. A server has all it has at any time; whoever takes things once can have lost some.
-    /// Gives what people should be told, where that is meant.
+    /// Gives what people should be told, where that is meant. `meant`: a person said that what is missing is really gone.
     ///
     /// # Errors
-    /// What was taken and is not there any more, and how to say that this is meant.
-    async fn look_back(&self, _cx: &Context, _since: &[u8]) -> Result<Option<String>, ConnectorError> {
+    /// What was taken and is not there any more, and how to say that this is meant; [`ConnectorErrorKind::FileLost`] where
+    /// `meant` says it.
+    async fn look_back(&self, _cx: &Context, _since: &[u8], _meant: bool) -> Result<Option<String>, ConnectorError> {
         Ok(None)
     }
     /// Looks for objects by their anchors, for an import that has read everything and did not meet them: an object that
@@ -71,6 +72,17 @@ pub trait Connector: Send + Sync {
     /// As for an import; also when a container that is to be read is not there.
     async fn containers(&self, _cx: &Context, _kept: &[KeptContainer]) -> Result<Vec<ContainerPlace>, ConnectorError> {
         Ok(Vec::new())
+    }
+    /// Attributes of which no two objects of the directory may have a value in common. Who gives one up goes before whoever takes it.
+    fn unique_attributes(&self) -> &'static [UniqueAttribute] {
+        &[]
+    }
+    /// Values that the directory accepted and keeps aside, because another object has them. `None` when it does no such thing.
+    ///
+    /// # Errors
+    /// When the directory does not answer, or not to this account.
+    async fn kept_aside(&self, _cx: &Context) -> Result<Option<Vec<KeptAside>>, ConnectorError> {
+        Ok(None)
     }
     /// True when references keep a name that nobody has any more, or change without being told: when an object is renamed
     /// or goes, a delta import asks once more for those that refer to it. Active Directory's follow by themselves.
@@ -156,6 +168,35 @@ pub type ChangeStream = BoxStream<'static, Result<(), ConnectorError>>;
 
 /// A stream of keys of disabled accounts.
 pub type DisabledStream = BoxStream<'static, Result<Vec<Anchor>, ConnectorError>>;
+
+/// An attribute whose values only one object may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UniqueAttribute {
+    /// Its name.
+    pub name: &'static str,
+    /// With which others it shares its values.
+    pub kind: UniqueKind,
+}
+
+/// Attributes of the same kind share their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UniqueKind {
+    /// `somebody@domain`; an object that can have it has one.
+    SignInName,
+    /// A mail address, with or without `smtp:`.
+    Address,
+}
+
+/// A value that a directory does not give to an object, although it accepted it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptAside {
+    /// The object's key.
+    pub anchor: Anchor,
+    /// The attribute.
+    pub attribute: String,
+    /// The value.
+    pub value: String,
+}
 
 /// What a connector can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -453,6 +494,8 @@ pub enum ConnectorErrorKind {
     Disabled,
     /// The file cannot be read, or is damaged.
     File,
+    /// A file that was there is missing or empty, and whoever is in it would count as gone.
+    FileLost,
     /// The watermark is unknown to the directory: a full import is needed.
     WatermarkLost,
     /// The other side broke the protocol.
@@ -476,7 +519,7 @@ impl ConnectorErrorKind {
             Self::Search => "failed-search",
             Self::Busy => "busy",
             Self::Disabled => "synchronization-disabled",
-            Self::File => "failed-file",
+            Self::File | Self::FileLost => "failed-file",
             Self::WatermarkLost => "warning-no-watermark",
             Self::Protocol => "protocol-error",
             Self::Configuration => "configuration-error",

@@ -4,6 +4,7 @@
 use super::containers::CONTAINERS;
 use super::export::{APPROVED, EXPORTED, REMOVALS, TERMS};
 use super::import::{DISBELIEVED, EPOCH};
+use super::pilots::PILOTS;
 use crate::model::ConnectorId;
 use crate::store::{ChangeSet, Kept, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
@@ -167,7 +168,7 @@ fn outlives(name: &str, doubt: Doubt) -> bool {
         EPOCH | DISBELIEVED => doubt == Doubt::Restored,
         // The same target, to which the same was sent; what a directory says of itself rarely changes, and rules need it also when
         // it cannot be asked.
-        EXPORTED | APPROVED | TERMS | REMOVALS | PARAMETERS | EXTENSIONS | SCHEMA | CONTAINERS => doubt < Doubt::AnotherTenant,
+        EXPORTED | APPROVED | TERMS | REMOVALS | PARAMETERS | EXTENSIONS | SCHEMA | CONTAINERS | PILOTS => doubt < Doubt::AnotherTenant,
         // Changes since an earlier place of the same directory are told again; whether the agent may send is another question.
         _ => name.starts_with(PASSWORDS) && doubt < Doubt::AnotherTenant,
     }

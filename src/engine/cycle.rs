@@ -4,7 +4,8 @@
 //! back (specification: sync engine, section 5.4). Where a directory could not be read, nobody is deleted for it.
 
 use super::active;
-use super::run::{Belonging, Engine, Profile, Standing, severity};
+use super::export::ExportSummary;
+use super::run::{Belonging, Engine, Participant, Profile, Standing, severity};
 use super::{EngineError, Progress, TRACED};
 use crate::events::Event;
 use crate::model::{ConnectorId, ErrorSide, RunId, Stage};
@@ -68,6 +69,7 @@ impl Cycle<'_, '_> {
             self.import(id, if too_old { Profile::FullImport } else { import })?;
         }
         let present = sources.iter().filter(|(_, standing)| *standing != Standing::Abandoned).map(|(id, _)| *id);
+        let mut order: Vec<ConnectorId> = Vec::new();
         for id in present.chain(targets.iter().copied()) {
             // What was staged is what the directory said. But it may be half of a move, so it waits for an import that is believed.
             if self.engine.is_disbelieved(id)? {
@@ -77,11 +79,38 @@ impl Cycle<'_, '_> {
                 );
                 self.unread.insert(id);
             } else {
-                self.synchronize(id, synchronize)?;
+                order.push(id);
             }
         }
+        for id in &order {
+            self.synchronize(*id, synchronize)?;
+        }
+        self.try_again(&order, &targets)?;
         for id in targets {
             self.send(id)?;
+        }
+        Ok(())
+    }
+
+    /// Before anybody is deleted: what failed earlier in this cycle may have failed for somebody whom a later synchronization has
+    /// let go, and who only moved.
+    fn try_again(&mut self, order: &[ConnectorId], targets: &[ConnectorId]) -> Result<(), StoreError> {
+        let failed = |id: &&ConnectorId| {
+            let last = self.runs.iter().rfind(|run| run.connector == **id);
+            last.is_some_and(|run| run.result.0 == "completed-sync-errors")
+        };
+        let failed: Vec<ConnectorId> = order.iter().filter(failed).copied().collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.engine.store.snapshot()?;
+        let mut deletes = false;
+        for target in targets {
+            deletes |= ExportSummary::of(&snapshot, *target)?.deletes > 0;
+        }
+        drop(snapshot);
+        for id in failed.into_iter().filter(|_| deletes) {
+            self.synchronize(id, Profile::DeltaSynchronization)?;
         }
         Ok(())
     }

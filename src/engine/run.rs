@@ -10,10 +10,10 @@ use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Hold,
 use super::import::{self, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder, TRACED};
-use crate::connector::{Connector, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
+use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{Anchor, AttrId, ConnectorId, CsId, CsObject, Dn, ErrorSide, RunId, Stage, Timestamp, counted};
+use crate::model::{Anchor, AttrId, ConnectorId, CsId, CsObject, Dn, ErrorSide, ObjectErrorCode, RunId, Stage, Timestamp, counted};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{ChangeSet, RunRecord, RunResult, Snapshot, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
@@ -431,7 +431,8 @@ impl Engine<'_> {
         }
         self.look_at_containers(id, recorder)?;
         if full && let Some(since) = self.store.snapshot()?.state(id, WATERMARK)? {
-            self.bridge.wait(connector.look_back(&self.cx, &since))?.into_iter().for_each(|told| recorder.note(told));
+            let told = self.bridge.wait(connector.look_back(&self.cx, &since, self.caution.allow_shrink));
+            told.map_err(|error| file_lost(error, name))?.into_iter().for_each(|told| recorder.note(told));
         }
         let kind = watermark.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
         let request = ImportRequest { kind, attributes };
@@ -441,6 +442,8 @@ impl Engine<'_> {
         let mut last_look = |recorder: &mut StepRecorder<'_>| self.look_at_containers(id, recorder);
         let pages = self.bridge.pages(stream);
         let result = import::import_looking(self.store, pages, &mut ask_again, &mut last_look, &options, &self.cx, recorder)?;
+        let kept_aside = self.look_at_names(id, connector, recorder)?;
+        let result = if kept_aside && result == "success" { "completed-warnings" } else { result };
         if full {
             if let Some(reason) = Belief::of(&self.store.snapshot()?, id)?.reason() {
                 recorder.note(format!(
@@ -450,6 +453,9 @@ impl Engine<'_> {
                 ));
             } else {
                 self.remember(id, READ_WITH, self.reads(id).to_le_bytes().to_vec())?;
+            }
+            if self.caution.allow_shrink {
+                self.believe_pilots(id)?;
             }
             self.done_as_asked(id, FULL_IMPORT_ASKED, asked)?;
         }
@@ -530,7 +536,7 @@ impl Engine<'_> {
                 return Err(EngineError::Guard { result: "no-start-pilot-group-missing", message });
             }
         }
-        Ok(())
+        self.refuse_replaced_pilots(&snapshot)
     }
 
     /// A refusal is over when what was refused is no longer wanted.
@@ -538,9 +544,12 @@ impl Engine<'_> {
         let snapshot = self.store.snapshot()?;
         let mut changes = ChangeSet::new();
         for target in self.rules.targets() {
-            for (id, side, _) in snapshot.errors(*target, None, usize::MAX)? {
+            for (id, side, error) in snapshot.errors(*target, None, usize::MAX)? {
                 let moot = |object: &CsObject| !object.stage(Stage::PendingExport).is_some() && !object.stage(Stage::InProgress).is_some();
-                if side == ErrorSide::Export && snapshot.cs_object(id)?.as_ref().is_none_or(moot) {
+                let object = snapshot.cs_object(id)?;
+                // What the target keeps aside, it keeps aside also when nothing waits.
+                let stays = object.is_some() && error.code == ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE;
+                if side == ErrorSide::Export && !stays && object.as_ref().is_none_or(moot) {
                     changes.errors.push((id, side, None));
                 }
             }
@@ -790,6 +799,18 @@ fn some_of(snapshot: &Snapshot, connector: ConnectorId) -> Result<String, StoreE
     Ok(names.join("; ") + if more { "; …" } else { "" })
 }
 
+/// The result of an import that was stopped because a file of its folder is missing or empty.
+const MISSING_FILE: &str = "stopped-missing-file";
+
+/// A lost file stops the import like a guard: a person says whether it is meant.
+fn file_lost(error: ConnectorError, name: &str) -> EngineError {
+    if error.kind != ConnectorErrorKind::FileLost {
+        return error.into();
+    }
+    let message = format!("{error}; if it is meant, say so once by `syncline run start '{name}' full-import --allow-shrink`");
+    EngineError::Guard { result: MISSING_FILE, message }
+}
+
 /// True for the results of steps that a guard stopped before they did harm, and that a person has to look at.
 pub fn stopped_by_guard(result: &str) -> bool {
     guard_of(result).is_some()
@@ -801,6 +822,7 @@ pub fn guard_of(result: &str) -> Option<&'static str> {
         "stopped-deletion-threshold-exceeded" => Some("deletion threshold"),
         "stopped-shrink-guard" => Some("shrink guard"),
         RENAMED_CONTAINER => Some("renamed containers"),
+        MISSING_FILE => Some("missing files"),
         "stopped-by-review" => Some("review of exports"),
         "stopped-another-installation" => Some("one active installation"),
         "stopped-staging-mode" => Some("staging mode"),

@@ -102,6 +102,8 @@ codes! {
     UNEXPECTED_ERROR = "unexpected-error";
     /// Cloud: another object has the value.
     ATTRIBUTE_VALUE_MUST_BE_UNIQUE = "AttributeValueMustBeUnique";
+    /// Cloud: another object has the value, which the tenant keeps aside; the object has another one, or none.
+    QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE = "QuarantinedAttributeValueMustBeUnique";
     /// Cloud: soft match hit an object with another anchor.
     INVALID_SOFT_MATCH = "InvalidSoftMatch";
     /// Cloud: hard match is blocked.

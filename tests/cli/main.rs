@@ -16,6 +16,7 @@ mod guide;
 mod help;
 mod lessons;
 mod lint;
+mod moves;
 mod narrow;
 mod object_errors;
 mod one_object;

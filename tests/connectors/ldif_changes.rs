@@ -197,10 +197,10 @@ async fn what_was_taken_must_stay_as_it_was() {
     assert!(error.kind == ConnectorErrorKind::File && error.message.contains("is not there any more"), "{error}");
     // A full import would take whoever it added for gone.
     let place = world.watermark();
-    let error = world.connector(&world.store).look_back(&Context::system(), &place).await.unwrap_err();
+    let error = world.connector(&world.store).look_back(&Context::system(), &place, false).await.unwrap_err();
     assert!(error.kind == ConnectorErrorKind::File && error.message.contains("5.ldif: this change file was taken"), "{error}");
     world.drop("5.ldif", &added(30));
-    world.connector(&world.store).look_back(&Context::system(), &place).await.unwrap();
+    world.connector(&world.store).look_back(&Context::system(), &place, false).await.unwrap();
     world.drop("4.ldif", &added(29));
     let error = world.refusal().await;
     assert!(error.kind == ConnectorErrorKind::File && error.message.contains("4.ldif: change files count in the order"), "{error}");
@@ -208,7 +208,7 @@ async fn what_was_taken_must_stay_as_it_was() {
     std::fs::remove_file(&path).unwrap();
     std::fs::remove_file(world.changes().join("4.ldif")).unwrap();
     world.base(11);
-    let told = world.connector(&world.store).look_back(&Context::system(), &place).await.unwrap();
+    let told = world.connector(&world.store).look_back(&Context::system(), &place, false).await.unwrap();
     assert!(told.is_some_and(|told| told.contains("'5.ldif'")));
     assert_eq!(world.refusal().await.kind, ConnectorErrorKind::WatermarkLost);
     assert_eq!(world.run(&world.store, None).await.unwrap(), "success");

@@ -194,8 +194,10 @@ fn a_duplicate_sign_in_name_of_a_new_object_is_put_aside() {
     let mut records = people(6);
     records[5] = records[5].replace("p6@corp.example", "p1@corp.example");
     world.write_directory(&file(&records));
-    assert_eq!(counted(&world.cycle(0, &[]), "export-add"), 1);
+    assert_eq!(counted(&world.cycle(1, &[]), "export-add"), 1);
     assert!(world.tenant_state().iter().any(|line| line.contains("\"quarantined\":[{")), "nothing was put aside");
+    let problems = world.json(0, &["errors"]);
+    assert_eq!(problems["problems"][0]["code"], "QuarantinedAttributeValueMustBeUnique", "{problems:#}");
     assert_eq!(exported(&world.cycle(0, &[])), 0, "read-back shows what was written");
 }
 

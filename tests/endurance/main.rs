@@ -17,6 +17,7 @@ mod labs;
 mod leaping;
 mod lessons;
 mod life;
+mod names;
 mod near_real_time;
 mod password_only;
 mod reloaded;

@@ -27,7 +27,8 @@ pub use token::{SignIn, SignInDesk};
 
 use super::{
     AttributeSchema, Capabilities, Connector, ConnectorError, ConnectorErrorKind, DeleteLimit, ExportBatch, ExportReply, ExportTerms,
-    ExportTotals, ImportRequest, ImportStream, Installation, LastWriter, MatchReport, NewObject, Schema,
+    ExportTotals, ImportRequest, ImportStream, Installation, KeptAside, LastWriter, MatchReport, NewObject, Schema, UniqueAttribute,
+    UniqueKind,
 };
 use crate::context::Context;
 use crate::model::{Names, Timestamp, ValueKind};
@@ -38,6 +39,7 @@ use serde_json::json;
 use service::{Patience, Service};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use token::Tokens;
 
 /// Objects in one call to the real service, the only published figure (specification: provisioning service 3.4).
@@ -46,6 +48,8 @@ pub const BATCH_OBJECTS: usize = 30;
 pub const BATCH_OBJECTS_LOCAL: usize = 250;
 /// References in one call (`MaxLinksSupportedAcrossBatchInProvision2`).
 pub const BATCH_REFERENCES: usize = 15_000;
+/// An import waits so long for what only Graph tells; the next one asks again.
+const KEPT_ASIDE_PATIENCE: Duration = Duration::from_secs(30);
 /// Calls under way at the same time.
 pub const CALLS_IN_FLIGHT: usize = 3;
 /// Where tokens of the public cloud come from.
@@ -197,6 +201,26 @@ impl Connector for EntraConnector {
     async fn matches(&self, cx: &Context, adds: &[NewObject]) -> Result<Option<MatchReport>, ConnectorError> {
         let field = self.company(cx, Patience::Attempts).await?.features;
         matching::look_up(&Graph::new(&self.settings)?, cx, field, adds).await.map(Some)
+    }
+
+    fn unique_attributes(&self) -> &'static [UniqueAttribute] {
+        const UNIQUE: [UniqueAttribute; 3] = [
+            UniqueAttribute { name: "userPrincipalName", kind: UniqueKind::SignInName },
+            UniqueAttribute { name: "mail", kind: UniqueKind::Address },
+            UniqueAttribute { name: "proxyAddresses", kind: UniqueKind::Address },
+        ];
+        &UNIQUE
+    }
+
+    async fn kept_aside(&self, cx: &Context) -> Result<Option<Vec<KeptAside>>, ConnectorError> {
+        let graph = Graph::new(&self.settings)?;
+        tokio::select! {
+            found = matching::kept_aside(&graph, cx) => found.map(Some),
+            () = cx.clock.sleep(KEPT_ASIDE_PATIENCE) => {
+                let message = format!("Microsoft Graph took longer than {} seconds", KEPT_ASIDE_PATIENCE.as_secs());
+                Err(ConnectorError::new(ConnectorErrorKind::Busy, message))
+            }
+        }
     }
 
     async fn set_delete_limit(&self, cx: &Context, limit: DeleteLimit) -> Result<(), ConnectorError> {

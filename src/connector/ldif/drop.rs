@@ -14,7 +14,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 const MAGIC: [u8; 4] = *b"SLLF";
 /// The version of the form. Another one cannot be read, and then everything is read again.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version before, which told nothing of the files of all entries.
+const WITHOUT_FILES: u8 = 1;
 /// Change files at once. Long before, a new file of all entries is due.
 const FILES_MAX: usize = 100_000;
 /// Octets of all change files that one import reads.
@@ -37,8 +39,51 @@ pub(super) struct Taken {
 pub(super) struct Place {
     /// Stands for the files of all entries: another one makes everything new.
     pub(super) base: u128,
+    /// The files of all entries, where they are those of a folder.
+    pub(super) read: Option<FilesRead>,
     /// The change files that were taken, in the order of their names.
     pub(super) taken: Vec<Taken>,
+}
+
+/// The files of a folder that an import read, and that had content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FilesRead {
+    /// The folder as it is configured.
+    folder: String,
+    /// Names in the folder, in order.
+    names: Vec<String>,
+}
+
+impl FilesRead {
+    /// The files of a folder as they are now.
+    pub(super) fn of(folder: &Path, files: &[PathBuf]) -> Self {
+        let has_content = |file: &&PathBuf| std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0);
+        let names = files.iter().filter(has_content).map(|file| file.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        Self { folder: folder.to_string_lossy().into_owned(), names: names.collect() }
+    }
+
+    /// What to tell of files that are missing or empty by now, when the rest is as before: whoever is in them would count as
+    /// gone. Files that are all called otherwise, and are no fewer, are a new delivery; another folder is a decision.
+    pub(super) fn lost(&self, now: &Self) -> Option<String> {
+        if self.folder != now.folder {
+            return None;
+        }
+        let lost: Vec<&String> = self.names.iter().filter(|name| now.names.binary_search(name).is_err()).collect();
+        let first = lost.first()?;
+        if lost.len() == self.names.len() && now.names.len() >= self.names.len() {
+            return None;
+        }
+        let path = Path::new(&self.folder).join(first);
+        let what = if path.exists() { "is empty now" } else { "is not there any more" };
+        let more = match lost.len() - 1 {
+            0 => String::new(),
+            others => format!(" (and so it is with {})", crate::model::counted(others as u64, "other file", "other files")),
+        };
+        Some(format!(
+            "{}: the last import read this file, and it {what}{more}: whoever is in it would count as gone, so nothing was read. Put it back",
+            path.display()
+        ))
+    }
 }
 
 /// The records of change files, in order.
@@ -56,10 +101,11 @@ impl Place {
         let mut octets = MAGIC.to_vec();
         octets.push(VERSION);
         octets.extend_from_slice(&self.base.to_le_bytes());
+        let files = self.read.iter().flat_map(|read| std::iter::once(&read.folder).chain(&read.names));
+        octets.extend_from_slice(&u32::try_from(files.clone().count()).unwrap_or(u32::MAX).to_le_bytes());
+        files.for_each(|name| put_text(&mut octets, name));
         for taken in &self.taken {
-            // No file system has names beyond this.
-            octets.extend_from_slice(&u16::try_from(taken.name.len()).unwrap_or(u16::MAX).to_le_bytes());
-            octets.extend_from_slice(taken.name.as_bytes());
+            put_text(&mut octets, &taken.name);
             octets.extend_from_slice(&taken.size.to_le_bytes());
             octets.extend_from_slice(&taken.written.to_le_bytes());
             octets.extend_from_slice(&taken.sum.to_le_bytes());
@@ -74,18 +120,33 @@ impl Place {
         if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
             return None;
         }
-        let rest = body.strip_prefix(&MAGIC)?.strip_prefix(&[VERSION])?;
+        let (version, rest) = body.strip_prefix(&MAGIC)?.split_first()?;
         let (base, mut rest) = rest.split_first_chunk::<16>()?;
-        let mut place = Self { base: u128::from_le_bytes(*base), taken: Vec::new() };
+        let mut place = Self { base: u128::from_le_bytes(*base), read: None, taken: Vec::new() };
+        match *version {
+            VERSION => {
+                let (count, mut after) = rest.split_first_chunk::<4>()?;
+                let mut files = Vec::new();
+                for _ in 0..u32::from_le_bytes(*count) {
+                    let (name, behind) = take_text(after)?;
+                    files.push(name.to_owned());
+                    after = behind;
+                }
+                rest = after;
+                let mut files = files.into_iter();
+                place.read = files.next().map(|folder| FilesRead { folder, names: files.collect() });
+            }
+            WITHOUT_FILES => {}
+            _ => return None,
+        }
         while !rest.is_empty() {
-            let (length, after) = rest.split_first_chunk::<2>()?;
-            let (name, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            let (name, after) = take_text(rest)?;
             let (size, after) = after.split_first_chunk::<8>()?;
             let (written, after) = after.split_first_chunk::<8>()?;
             let (sum, after) = after.split_first_chunk::<16>()?;
             rest = after;
             place.taken.push(Taken {
-                name: std::str::from_utf8(name).ok()?.to_owned(),
+                name: name.to_owned(),
                 size: u64::from_le_bytes(*size),
                 written: i64::from_le_bytes(*written),
                 sum: u128::from_le_bytes(*sum),
@@ -93,6 +154,19 @@ impl Place {
         }
         Some(place)
     }
+}
+
+/// A name with its length; no file system has names or paths beyond it.
+fn put_text(octets: &mut Vec<u8>, text: &str) {
+    octets.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
+    octets.extend_from_slice(text.as_bytes());
+}
+
+/// A name, and what is behind it.
+fn take_text(octets: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, after) = octets.split_first_chunk::<2>()?;
+    let (text, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+    Some((std::str::from_utf8(text).ok()?, after))
 }
 
 /// Stands for files as they are now, without reading them: names, lengths and times.
@@ -260,12 +334,50 @@ mod tests {
     #[test]
     fn a_place_is_read_as_it_was_written_and_not_when_damaged() {
         let taken = |name: &str| Taken { name: name.to_owned(), size: 5, written: -1, sum: 9 << 100 };
-        let place = Place { base: 7 << 90, taken: vec![taken("1.ldif"), taken("Łódź.ldif")] };
-        let octets = place.write();
-        assert_eq!(Place::read(&octets), Some(place));
-        for end in 0..octets.len() {
-            assert_eq!(Place::read(&octets[..end]), None);
+        let files = FilesRead { folder: "in".to_owned(), names: vec!["a.ldif".to_owned()] };
+        for read in [None, Some(files)] {
+            let place = Place { base: 7 << 90, read, taken: vec![taken("1.ldif"), taken("Łódź.ldif")] };
+            let octets = place.write();
+            assert_eq!(Place::read(&octets), Some(place));
+            for end in 0..octets.len() {
+                assert_eq!(Place::read(&octets[..end]), None);
+            }
         }
         assert_eq!(Place::read(b"ldif"), None);
+    }
+
+    /// A store of the version before keeps what it knows of change files.
+    #[test]
+    fn a_place_of_the_version_before_is_read() {
+        let mut octets = MAGIC.to_vec();
+        octets.push(WITHOUT_FILES);
+        octets.extend_from_slice(&3u128.to_le_bytes());
+        put_text(&mut octets, "1.ldif");
+        octets.extend_from_slice(&5u64.to_le_bytes());
+        octets.extend_from_slice(&6i64.to_le_bytes());
+        octets.extend_from_slice(&7u128.to_le_bytes());
+        octets.extend_from_slice(&crc32fast::hash(&octets).to_le_bytes());
+        let taken = Taken { name: "1.ldif".to_owned(), size: 5, written: 6, sum: 7 };
+        assert_eq!(Place::read(&octets), Some(Place { base: 3, read: None, taken: vec![taken] }));
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_lost_and_a_new_delivery_is_none() {
+        let read = |folder: &str, names: &[&str]| FilesRead {
+            folder: folder.to_owned(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let before = read("no-such-folder", &["1.ldif", "2.ldif"]);
+        for (now, lost) in [
+            (read("no-such-folder", &["2.ldif"]), true),
+            (read("no-such-folder", &["2.ldif", "3.ldif"]), true),
+            (read("no-such-folder", &["3.ldif"]), true),
+            (read("no-such-folder", &[]), true),
+            (read("no-such-folder", &["3.ldif", "4.ldif"]), false),
+            (read("no-such-folder", &["1.ldif", "2.ldif", "3.ldif"]), false),
+            (read("another", &["2.ldif"]), false),
+        ] {
+            assert_eq!(before.lost(&now).is_some(), lost, "{now:?}");
+        }
     }
 }

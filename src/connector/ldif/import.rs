@@ -1,6 +1,6 @@
 //! Streams the records of one or more files as pages, on a thread of its own.
 
-use super::drop::{self, Changes, Place};
+use super::drop::{self, Changes, FilesRead, Place};
 use super::replay::{Replay, naming_changes, new_name};
 use super::{LdifConnector, LdifSettings};
 use crate::connector::directory::{Gathered, ImportPlan, KindTable, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD};
@@ -57,11 +57,15 @@ pub(super) async fn start(connector: &LdifConnector, cx: Context, request: Impor
 fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, ConnectorError> {
     let base_files = list(&settings.path)?;
     // Taken down before anything is read: what is written meanwhile makes the next import a full one.
-    let base = drop::state_of(&base_files)?;
-    let Some(path) = &settings.changes else { return opened(base_files, Changes::default(), None) };
+    let (base, read) = (drop::state_of(&base_files)?, files_read(settings, &base_files));
+    let Some(path) = &settings.changes else {
+        // Every import is a full one, and nobody goes on from here: what is kept is only which files there were.
+        let place = read.is_some().then(|| Place { base, read, taken: Vec::new() }.write());
+        return opened(base_files, Changes::default(), place);
+    };
     let folder = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?.is_dir();
     let known = match kind {
-        ImportKind::Full => Place { base, taken: Vec::new() },
+        ImportKind::Full => Place { base, read, taken: Vec::new() },
         ImportKind::Delta { since } => match Place::read(since) {
             Some(place) if place.base == base => place,
             Some(place) if folder => {
@@ -69,7 +73,7 @@ fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, Connect
                 return Err(written_anew(&settings.path, &left));
             }
             // A file of changes is read again every time, and what an older version kept says nothing.
-            None if !folder => Place { base, taken: Vec::new() },
+            None if !folder => Place { base, read, taken: Vec::new() },
             _ => return Err(written_anew(&settings.path, "")),
         },
     };
@@ -81,7 +85,12 @@ fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, Connect
     let (changes, taken) = drop::load(new)?;
     let taken = if folder { [known.taken, taken].concat() } else { Vec::new() };
     let files = if *kind == ImportKind::Full { base_files } else { Vec::new() };
-    opened(files, changes, Some(Place { base, taken }.write()))
+    opened(files, changes, Some(Place { base, read: known.read, taken }.write()))
+}
+
+/// Which files of all entries there are, where they are those of a folder.
+fn files_read(settings: &LdifSettings, files: &[PathBuf]) -> Option<FilesRead> {
+    settings.path.is_dir().then(|| FilesRead::of(&settings.path, files))
 }
 
 /// The files of all entries are others, so that a place says nothing.
@@ -91,10 +100,17 @@ fn written_anew(path: &Path, left: &str) -> ConnectorError {
     ConnectorError::new(ConnectorErrorKind::WatermarkLost, message).unsent()
 }
 
-/// Holds the change files that an earlier import took against what is there. A new file of all entries begins anew: whoever
-/// writes it says that it has everything.
-pub(super) fn look_back(settings: &LdifSettings, since: &[u8]) -> Result<Option<String>, ConnectorError> {
+/// Holds the files that an earlier import read against what is there: those of all entries of a folder, unless their absence is
+/// `meant`, and the change files that it took. A new file of all entries begins anew: whoever writes it says that it has everything.
+pub(super) fn look_back(settings: &LdifSettings, since: &[u8], meant: bool) -> Result<Option<String>, ConnectorError> {
     let Some(place) = Place::read(since) else { return Ok(None) };
+    if !meant
+        && let Some(read) = &place.read
+        && let Some(now) = files_read(settings, &files_of(&settings.path)?)
+        && let Some(lost) = read.lost(&now)
+    {
+        return Err(ConnectorError::new(ConnectorErrorKind::FileLost, lost).unsent());
+    }
     let Some(last) = place.taken.last() else { return Ok(None) };
     if place.base != drop::state_of(&list(&settings.path)?)? {
         return Ok(drop::left_behind(settings.changes.as_deref(), &place.taken));

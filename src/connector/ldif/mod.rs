@@ -89,9 +89,9 @@ impl Connector for LdifConnector {
         import::start(self, cx.clone(), request).await
     }
 
-    async fn look_back(&self, _cx: &Context, since: &[u8]) -> Result<Option<String>, ConnectorError> {
+    async fn look_back(&self, _cx: &Context, since: &[u8], meant: bool) -> Result<Option<String>, ConnectorError> {
         let (settings, since) = (self.settings.clone(), since.to_vec());
-        tokio::task::spawn_blocking(move || import::look_back(&settings, &since))
+        tokio::task::spawn_blocking(move || import::look_back(&settings, &since, meant))
             .await
             .map_err(|_| ConnectorError::new(ConnectorErrorKind::File, "looking at the change files ended unexpectedly"))?
     }

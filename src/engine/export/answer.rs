@@ -13,6 +13,8 @@ use crate::store::{ChangeSet, CounterName, DirtyReason, Snapshot, StepObject, St
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+/// Not a refusal: the object was accepted.
+const KEPT_ASIDE: ObjectErrorCode = ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE;
 /// The target has another object with a value, or the key, that only one object may have.
 const CONFLICTS: &[ObjectErrorCode] =
     &[ObjectErrorCode::ATTRIBUTE_VALUE_MUST_BE_UNIQUE, ObjectErrorCode::INVALID_SOFT_MATCH, ObjectErrorCode::OBJECT_TYPE_MISMATCH];
@@ -126,7 +128,8 @@ impl Run<'_> {
             object.anchor = anchor.or(object.anchor);
         }
         acknowledge_rows(&sent.rows, changes);
-        if snapshot.error(sent.id, ErrorSide::Export)?.is_some() {
+        // What the target keeps aside is looked at behind the confirming import.
+        if snapshot.error(sent.id, ErrorSide::Export)?.is_some_and(|error| error.code != KEPT_ASIDE) {
             changes.errors.push((sent.id, ErrorSide::Export, None));
         }
         changes.cs_put.push(object);
@@ -331,7 +334,7 @@ fn acknowledge_rows(rows: &[CsReference], changes: &mut ChangeSet) {
 }
 
 /// Takes back what was handed over; gives the object, as it stands in the set, for further changes.
-fn call_back<'c>(mut object: CsObject, rows: &[CsReference], changes: &'c mut ChangeSet) -> &'c mut CsObject {
+pub(super) fn call_back<'c>(mut object: CsObject, rows: &[CsReference], changes: &'c mut ChangeSet) -> &'c mut CsObject {
     changes.cs_reference.extend(rows.iter().map(|row| CsReference { state: deltas::called_back(row.state), ..*row }));
     deltas::call_back_object(&mut object);
     changes.cs_put.push(object);

@@ -10,6 +10,7 @@ mod answer;
 mod deltas;
 mod guards;
 mod limits;
+mod names;
 mod plan;
 mod prepare;
 mod preview;
@@ -30,7 +31,7 @@ use crate::context::Context;
 use crate::model::{ConnectorId, CsId, RunId};
 use crate::store::{ChangeSet, Snapshot, Store, StoreError};
 use prepare::{Batch, Sent, Waiting};
-use queue::Queue;
+use queue::{Queue, Waves};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ use tracing::Instrument as _;
 pub(super) const EXPORTED: &str = "exported";
 /// The state of a target that names the removed connectors whose deletes nobody has allowed yet.
 pub const REMOVALS: &str = "export-removals";
+/// The state that tells that names were sent of which the target may have kept some aside.
+pub(super) const NAMES_SENT: &str = "names-sent";
 /// The state that keeps the target's terms.
 pub(super) const TERMS: &str = "export-terms";
 /// The name under which a target keeps what of its first export was approved.
@@ -147,7 +150,8 @@ pub fn export(
         return Err(EngineError::Guard { result: "no-start-export-not-supported", message });
     }
     let snapshot = store.snapshot()?;
-    let mut queue = Queue::load(&snapshot, options.connector)?;
+    let unique = names::unique(&**connector, store.names());
+    let mut queue = Queue::load(&snapshot, options.connector, &unique)?;
     let held = options.hold_deletes.as_ref().filter(|_| queue.summary.deletes > 0);
     if let Some(hold) = held {
         recorder.note(guards::held(&snapshot, store.names(), options, &queue.summary, hold)?);
@@ -171,6 +175,11 @@ pub fn export(
     }
     if let Some(only) = options.only {
         queue.keep(only);
+    }
+    if queue.exchange.takes() {
+        let mut changes = ChangeSet::new();
+        changes.states.push((options.connector, NAMES_SENT.to_owned(), Some(vec![1])));
+        store.apply(changes)?;
     }
     recorder.expect(Some(queue.len()));
     let mut run = Run {
@@ -198,7 +207,7 @@ pub fn export(
         first,
         asked,
     };
-    run.all(queue, recorder)?;
+    run.all(queue, &unique, recorder)?;
     let (result, outcome) = run.finish(recorder)?;
     Ok((if held.is_some() && result == "success" { "completed-warnings" } else { result }, outcome))
 }
@@ -287,29 +296,37 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn all(&mut self, mut queue: Queue, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+    fn all(&mut self, mut queue: Queue, unique: &names::Unique, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         self.moving = std::mem::take(&mut queue.moving);
-        let (before, deletes) = queue.into_waves();
+        let Waves { first, before, deletes } = queue.into_waves();
         self.deletes_follow = !deletes.is_empty();
-        for wave in before {
+        // The guards have let all of the deletes pass, these among them.
+        self.still_allowed(!first.deletes.is_empty(), recorder);
+        self.part(&first.parted, unique, recorder)?;
+        self.wave(&first.deletes, true, recorder)?;
+        for wave in first.updates.into_iter().chain(before) {
             self.wave(&wave, true, recorder)?;
         }
         self.moving.clear();
         self.rest(recorder)?;
         self.deletes_follow = false;
-        // The limits may have been changed while everything else was sent.
-        if self.options.limits.now() != self.limits
-            && !deletes.is_empty()
-            && self.problem.is_none()
-            && let Err(stopped) = guards::deletes(self.store, &self.summary, self.options, &self.terms, recorder)
-        {
-            self.stop(stopped);
-        }
+        self.still_allowed(!deletes.is_empty(), recorder);
         for wave in deletes {
             self.wave(&wave, true, recorder)?;
         }
         self.again.append(&mut self.behind_deletes);
         self.rest(recorder)
+    }
+
+    /// Before deletes: the limits may have been changed while everything else was sent.
+    fn still_allowed(&mut self, deletes: bool, recorder: &mut StepRecorder<'_>) {
+        if self.options.limits.now() != self.limits
+            && deletes
+            && self.problem.is_none()
+            && let Err(stopped) = guards::deletes(self.store, &self.summary, self.options, &self.terms, recorder)
+        {
+            self.stop(stopped);
+        }
     }
 
     /// Sends what was held back: references whose targets are there now, more references than one batch takes, and

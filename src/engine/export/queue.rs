@@ -1,6 +1,7 @@
 //! What is to be sent, counted and put in order before the first call.
 
 use super::deltas;
+use super::names::{Exchange, First, Unique};
 use super::{DeleteSet, ExportLimits};
 use crate::connector::ExportTerms;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Dn, Stage};
@@ -118,14 +119,29 @@ pub(super) struct Queue {
     deletes: BTreeMap<usize, Vec<CsId>>,
     /// Objects whose names this export changes.
     pub(super) moving: HashSet<CsId>,
+    /// Names that change hands.
+    pub(super) exchange: Exchange,
+}
+
+/// The queue, ready to be sent in this order.
+pub(super) struct Waves {
+    /// Whoever has names that others take.
+    pub(super) first: First,
+    /// Everything else before the deletes.
+    pub(super) before: Vec<Vec<CsId>>,
+    /// The other deletes, children first.
+    pub(super) deletes: Vec<Vec<CsId>>,
 }
 
 impl Queue {
-    pub(super) fn load(snapshot: &Snapshot, connector: ConnectorId) -> Result<Self, StoreError> {
+    pub(super) fn load(snapshot: &Snapshot, connector: ConnectorId, unique: &Unique) -> Result<Self, StoreError> {
         let mut queue = Self::default();
         let mut adds = Adds::default();
         each(snapshot, connector, &mut |object| {
             queue.summary.take(object);
+            if !unique.is_empty() {
+                queue.exchange.note(object, unique);
+            }
             let pending = object.stage(Stage::PendingExport);
             let depth = |name: &str| Dn::parse(name).map_or(0, |dn| dn.depth());
             match pending.kind {
@@ -156,6 +172,7 @@ impl Queue {
     /// Leaves the deletes where they are.
     pub(super) fn hold_deletes(&mut self) {
         self.deletes.clear();
+        self.exchange.hold_deletes();
         self.summary.deletes = 0;
     }
 
@@ -164,6 +181,7 @@ impl Queue {
         let lists = self.adds.values_mut().chain(self.updates.values_mut()).chain(self.deletes.values_mut());
         lists.for_each(|list| list.retain(|id| *id == only));
         self.moving.retain(|id| *id == only);
+        self.exchange.forget_others();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -175,10 +193,17 @@ impl Queue {
         lists.map(|list| list.len() as u64).sum()
     }
 
-    /// Everything before the deletes, and the deletes, children first.
-    pub(super) fn into_waves(self) -> (Vec<Vec<CsId>>, Vec<Vec<CsId>>) {
-        let before = self.adds.into_values().chain(self.updates.into_values()).collect();
-        (before, self.deletes.into_values().rev().collect())
+    /// Whoever has names that others take, everything else before the deletes, and the other deletes, children first.
+    pub(super) fn into_waves(self) -> Waves {
+        let first = self.exchange.order();
+        let early: HashSet<CsId> = first.deletes.iter().chain(first.updates.iter().flatten()).copied().collect();
+        let late = |mut list: Vec<CsId>| {
+            list.retain(|id| !early.contains(id));
+            list
+        };
+        let before = self.adds.into_values().chain(self.updates.into_values()).map(late).collect();
+        let deletes = self.deletes.into_values().rev().map(late).filter(|list| !list.is_empty()).collect();
+        Waves { first, before, deletes }
     }
 }
 

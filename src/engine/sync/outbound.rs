@@ -177,7 +177,7 @@ impl Draft<'_> {
         };
         let scope = of_type(&wish.scope, object_type);
         let wanted = self.want(source, &scope, true)?;
-        let name = self.wanted_name(source, rule, &wanted)?;
+        let name = self.wanted_name(source, rule, connector, &wanted)?;
         match self.name_owner(connector, &name)? {
             NameOwner::Object(id) => {
                 let Some(object) = self.cs(id)? else { return Ok(false) };
@@ -191,15 +191,15 @@ impl Draft<'_> {
                     self.try_again(source.id)?;
                     return Ok(false);
                 }
+                let holder = match object.link.mv() {
+                    Some(other) => format!("the target object of {}", self.called(other, connector)?),
+                    None => "an object that an administrator disconnected".to_owned(),
+                };
                 let detail = format!(
-                    "rule '{}' gives metaverse object {} the name {}, which {} has already: make the name unique, or take one of the two out of scope",
+                    "rule '{}' gives {} the name {}, which {holder} has already: make the name unique, or take one of the two out of scope",
                     self.book.rule_name(rule.id),
-                    source.id,
+                    self.called(source.id, connector)?,
                     name.as_str(),
-                    match object.link.mv() {
-                        Some(other) => format!("the target object of metaverse object {other}"),
-                        None => "an object that an administrator disconnected".to_owned(),
-                    }
                 );
                 Self::problem(ObjectErrorCode::AMBIGUOUS_JOIN, detail)
             }
@@ -241,12 +241,25 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn wanted_name(&self, source: &MvObject, rule: ScopedRule, wanted: &Wanted) -> Result<Dn, UnitError> {
+    /// A metaverse object as people know it: by what it is elsewhere than in the target. Its own number may be one that it has
+    /// only while it is worked on.
+    fn called(&mut self, mv: MvId, target: ConnectorId) -> Result<String, UnitError> {
+        for id in self.links(mv)? {
+            if id.connector() != target
+                && let Some(object) = self.cs(id)?
+            {
+                return Ok(format!("'{}'", object.dn));
+            }
+        }
+        Ok(format!("metaverse object {mv}"))
+    }
+
+    fn wanted_name(&mut self, source: &MvObject, rule: ScopedRule, connector: ConnectorId, wanted: &Wanted) -> Result<Dn, UnitError> {
         let Some(name) = wanted.dn.as_deref() else {
             let detail = format!(
-                "rule '{}' provisions metaverse object {} but no flow in scope gives 'dn' a value: add one, or a scope that leaves out objects without it",
+                "rule '{}' provisions {} but no flow in scope gives 'dn' a value: add one, or a scope that leaves out objects without it",
                 self.book.rule_name(rule.id),
-                source.id
+                self.called(source.id, connector)?
             );
             return Self::problem(ObjectErrorCode::MISSING_PROVISIONING_ATTRIBUTE, detail);
         };

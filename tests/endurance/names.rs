@@ -1,0 +1,151 @@
+//! Sign-in names that change hands: everybody has the right one in the cloud, or it is said who has not.
+
+use crate::world::{World, counted, exported};
+use base64::Engine as _;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A person with a key and a name.
+fn person(key: u32, label: &str, name: &str) -> String {
+    let key = base64::engine::general_purpose::STANDARD.encode([[3u8; 12].as_slice(), &key.to_be_bytes()].concat());
+    format!(
+        "dn: CN={label},OU=People,DC=corp,DC=example\nobjectClass: user\nobjectGUID:: {key}\ncn: {label}\ndisplayName: {label}\n\
+         sAMAccountName: {label}\nuserPrincipalName: {name}@corp.example\nmail: {name}@corp.example\n\
+         proxyAddresses: SMTP:{name}@corp.example\nuserAccountControl: 512\n\n"
+    )
+}
+
+/// Some people of whom nothing becomes different.
+fn others() -> String {
+    (100..110).map(|number| person(number, &format!("other{number}"), &format!("other{number}"))).collect()
+}
+
+/// How everybody signs in, by the name that people see.
+fn sign_in_names(world: &World) -> BTreeMap<String, String> {
+    let (status, shown) =
+        world.graph(reqwest::Method::GET, "/users?$select=displayName,userPrincipalName,mail,onPremisesProvisioningErrors&$top=999", None);
+    assert_eq!(status, 200, "{shown}");
+    let text = |user: &Value, name: &str| user[name].as_str().unwrap_or_default().to_owned();
+    let users = shown["value"].as_array().unwrap().iter();
+    let mut names = BTreeMap::new();
+    for user in users.filter(|user| !text(user, "displayName").starts_with("On-Premises")) {
+        let kept_aside = user["onPremisesProvisioningErrors"].as_array().map_or(0, Vec::len);
+        let name = text(user, "userPrincipalName").replace("@corp.example", "");
+        let mail = text(user, "mail").replace("@corp.example", "");
+        let problems = if kept_aside > 0 { format!(" with {kept_aside} kept aside") } else { String::new() };
+        assert_eq!(names.insert(text(user, "displayName"), format!("{name} {mail}{problems}")), None);
+    }
+    names
+}
+
+#[track_caller]
+fn assert_names(world: &World, wanted: &[(&str, &str)]) {
+    let found = sign_in_names(world);
+    for (label, name) in wanted {
+        assert_eq!(found.get(*label).map(String::as_str), Some(format!("{name} {name}").as_str()), "{label}: {found:#?}");
+    }
+    assert!(found.values().all(|name| !name.contains("kept aside")), "{found:#?}");
+}
+
+/// What somebody does who deletes an account and creates it again.
+#[test]
+fn whoever_is_made_anew_signs_in_by_the_same_name() {
+    let world = World::new(&(others() + &person(1, "Yara", "novak")), &[]);
+    world.cycle(0, &["--initial"]);
+    world.write_directory(&(others() + &person(2, "Yara", "novak")));
+    let shown = world.cycle(0, &[]);
+    assert_eq!((counted(&shown, "export-add"), counted(&shown, "export-delete")), (1, 1), "{shown:#}");
+    assert_names(&world, &[("Yara", "novak")]);
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+    world.check_store();
+}
+
+#[test]
+fn people_swap_their_names_hand_them_on_and_leave_them() {
+    // Without the tenant's patience for duplicates, too: then whoever takes a name too early is refused.
+    for features in [None, Some(32_768 + 8_192 + 16)] {
+        let people = [(1, "Ada", "a"), (2, "Ben", "b"), (3, "Cleo", "c"), (4, "Dora", "d"), (5, "Emil", "e"), (6, "Fay", "f")];
+        let all = |people: &[(u32, &str, &str)]| {
+            others() + &people.iter().map(|(key, label, name)| person(*key, label, name)).collect::<String>()
+        };
+        let world = World::new(&all(&people), &[]);
+        if let Some(features) = features {
+            world.put("/features", &serde_json::json!({"bits": features}));
+        }
+        world.cycle(0, &["--initial"]);
+        // Two swap; Cleo takes Dora's name, Dora Emil's, who leaves; a new one takes Cleo's.
+        let after = [(1, "Ada", "b"), (2, "Ben", "a"), (3, "Cleo", "d"), (4, "Dora", "e"), (6, "Fay", "f"), (7, "Gus", "c")];
+        world.write_directory(&all(&after));
+        let shown = world.cycle(0, &[]);
+        assert_eq!(
+            (counted(&shown, "export-add"), counted(&shown, "export-update"), counted(&shown, "export-delete")),
+            (1, 4, 1),
+            "{shown:#}"
+        );
+        let names: Vec<(&str, &str)> = after.iter().map(|(_, label, name)| (*label, *name)).collect();
+        assert_names(&world, &names);
+        assert_eq!(exported(&world.cycle(0, &[])), 0);
+        // Three in a circle.
+        let circle = [(1, "Ada", "a"), (2, "Ben", "d"), (3, "Cleo", "b"), (4, "Dora", "e"), (6, "Fay", "f"), (7, "Gus", "c")];
+        world.write_directory(&all(&circle));
+        assert_eq!(counted(&world.cycle(0, &[]), "export-update"), 3);
+        let names: Vec<(&str, &str)> = circle.iter().map(|(_, label, name)| (*label, *name)).collect();
+        assert_names(&world, &names);
+        world.check_store();
+    }
+}
+
+/// Nobody goes before the guard has let everybody go.
+#[test]
+fn a_name_of_somebody_whose_delete_is_stopped_is_not_touched() {
+    let leavers: String = (1..15).map(|number| person(number, &format!("p{number}"), &format!("p{number}"))).collect();
+    let world = World::new(&(others() + &leavers), &[]);
+    world.cycle(0, &["--initial"]);
+    let before = sign_in_names(&world);
+    let anew: String = (1..15).map(|number| person(number + 50, &format!("p{number}"), &format!("p{number}"))).collect();
+    world.write_directory(&(others() + &anew));
+    let shown = world.cycle(5, &["--allow-shrink"]);
+    assert_eq!(exported(&shown), 0, "{shown:#}");
+    assert_eq!(sign_in_names(&world), before);
+}
+
+#[test]
+fn a_name_that_the_tenant_keeps_aside_is_a_problem_of_the_person_until_it_is_free() {
+    let world = World::new(&(others() + &person(1, "Ada", "a")), &[]);
+    world.cycle(0, &["--initial"]);
+    // Somebody of the cloud gets the name first.
+    let user = serde_json::json!({
+        "accountEnabled": true, "displayName": "Cloud", "mailNickname": "taken", "userPrincipalName": "taken@corp.example",
+        "passwordProfile": {"password": "Cloud-Only-1!", "forceChangePasswordNextSignIn": false},
+    });
+    let (status, made) = world.graph(reqwest::Method::POST, "/users", Some(&user));
+    assert_eq!(status, 201, "{made}");
+    world.write_directory(&(others() + &person(1, "Ada", "taken")));
+    world.cycle(1, &[]);
+    let problems = |world: &World| {
+        let output = world.syncline(&["errors"]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let code = "QuarantinedAttributeValueMustBeUnique";
+    let told = problems(&world);
+    assert!(told.contains(code) && told.contains("UserPrincipalName 'taken@corp.example'"), "{told}");
+    let explained =
+        String::from_utf8_lossy(&world.syncline(&["object", "explain", "CN=Ada,OU=People,DC=corp,DC=example"]).stdout).into_owned();
+    assert!(explained.contains(code) && !explained.contains("nothing is pending."), "{explained}");
+    let why = String::from_utf8_lossy(&world.syncline(&["mv", "why", "taken@corp.example", "userPrincipalName"]).stdout).into_owned();
+    assert!(why.contains(code), "{why}");
+    // It stays when other things are sent and everything is synchronized anew.
+    world.write_directory(&(others() + &person(1, "Ada", "taken").replace("cn: Ada\n", "cn: Ada\ntitle: Countess\n")));
+    world.cycle(0, &[]);
+    world.cycle(0, &["--initial"]);
+    assert!(problems(&world).contains(code), "{}", problems(&world));
+    // And goes when the name is free and the tenant has given it.
+    let (status, _) = world.graph(reqwest::Method::DELETE, &format!("/users/{}", made["id"].as_str().unwrap()), None);
+    assert_eq!(status, 204);
+    let (status, _) = world.graph(reqwest::Method::DELETE, &format!("/directory/deletedItems/{}", made["id"].as_str().unwrap()), None);
+    assert_eq!(status, 204);
+    world.write_directory(&(others() + &person(1, "Ada", "taken").replace("cn: Ada\n", "cn: Ada\ntitle: Lady\n")));
+    world.cycle(0, &[]);
+    assert!(!problems(&world).contains(code), "{}", problems(&world));
+    assert_eq!(sign_in_names(&world)["Ada"], "taken taken");
+}
