@@ -5,7 +5,7 @@
 
 use super::active;
 use super::export::ExportSummary;
-use super::run::{Belonging, Engine, Participant, Profile, Standing, severity};
+use super::run::{Belonging, Engine, Profile, Standing, severity};
 use super::{EngineError, Progress, TRACED};
 use crate::events::Event;
 use crate::model::{ConnectorId, ErrorSide, RunId, Stage};
