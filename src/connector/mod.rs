@@ -453,6 +453,8 @@ pub enum ConnectorErrorKind {
     File,
     /// The watermark is unknown to the directory: a full import is needed.
     WatermarkLost,
+    /// What the watermark is about was replaced as a whole, as may be there: a full import is needed, and nothing is odd about it.
+    ReadAnew,
     /// The other side broke the protocol.
     Protocol,
     /// The configuration cannot work.
@@ -473,7 +475,7 @@ impl ConnectorErrorKind {
             Self::Busy => "busy",
             Self::Disabled => "synchronization-disabled",
             Self::File => "failed-file",
-            Self::WatermarkLost => "warning-no-watermark",
+            Self::WatermarkLost | Self::ReadAnew => "warning-no-watermark",
             Self::Protocol => "protocol-error",
             Self::Configuration => "configuration-error",
             Self::Cancelled => "cancelled",

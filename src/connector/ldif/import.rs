@@ -88,7 +88,8 @@ fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, Connect
 fn written_anew(path: &Path, left: &str) -> ConnectorError {
     let path = path.display();
     let message = format!("{path} was written anew since the last import, or that is not known; everything is read anew{left}");
-    ConnectorError::new(ConnectorErrorKind::WatermarkLost, message).unsent()
+    let kind = if left.is_empty() { ConnectorErrorKind::ReadAnew } else { ConnectorErrorKind::WatermarkLost };
+    ConnectorError::new(kind, message).unsent()
 }
 
 /// Holds the change files that an earlier import took against what is there. A new file of all entries begins anew: whoever
