@@ -184,7 +184,8 @@ fn a_removal_that_deletes_nobody_holds_nobody() {
     world.corp_keeps(2..12);
     assert_eq!(world.cycle(0), 1, "who was there, and stayed by the other directory");
 
-    // And one that comes back.
+    // And one that comes back, without whoever was deleted.
+    world.write("lab", directory("lab", 2..9));
     fs::write(world.file("lab"), &file).expect("the folder can be written");
     assert_eq!(world.cycle(0), 0);
     world.take("lab", "lab", 0);

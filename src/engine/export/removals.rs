@@ -166,3 +166,77 @@ pub(super) fn release(store: &Store, target: ConnectorId, allowed: &BTreeSet<CsI
     KEPT.put(&mut changes, target, Some(&removals).filter(|removals| !removals.is_empty()))?;
     store.apply(changes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CsObject, FlatValues, Link, MvId, MvObject, ObjectType, RuleId};
+
+    const SOURCE: ConnectorId = ConnectorId(1);
+    const TARGET: ConnectorId = ConnectorId(2);
+    const NOW: Timestamp = Timestamp(7);
+
+    /// People of the source and of the target, by the number that both share; whoever is told waits to be deleted.
+    fn store(people: &[u64], deleted: &[u64]) -> Store {
+        let store = Store::in_memory().unwrap();
+        let mut changes = ChangeSet::new();
+        for number in people {
+            let mv = MvId(*number);
+            changes.mv_put.push(MvObject { id: mv, object_type: ObjectType(0), values: FlatValues::default(), lineage: Vec::new() });
+            for connector in [SOURCE, TARGET] {
+                let id = CsId::new(connector, *number);
+                let mut object = CsObject::new(id, ObjectType(0), format!("CN={number}"));
+                object.link = Link::Connected { mv, by: RuleId(1) };
+                changes.cs_put.push(object);
+            }
+        }
+        store.apply(changes).unwrap();
+        delete(&store, deleted);
+        store
+    }
+
+    fn delete(store: &Store, numbers: &[u64]) {
+        let mut changes = ChangeSet::new();
+        for number in numbers {
+            let mut object = store.snapshot().unwrap().cs_object(CsId::new(TARGET, *number)).unwrap().unwrap();
+            object.stage_mut(Stage::PendingExport).kind = DeltaKind::Delete;
+            changes.cs_put.push(object);
+        }
+        store.apply(changes).unwrap();
+    }
+
+    fn held(store: &Store) -> Vec<u64> {
+        let held = HeldDeletes::of(&store.snapshot().unwrap(), TARGET).unwrap();
+        held.objects.iter().map(|id| id.sequence()).collect()
+    }
+
+    #[test]
+    fn what_is_allowed_goes_and_the_rest_waits_until_the_connector_is_off() {
+        let store = store(&[1, 2, 3], &[]);
+        follow_removals(&store, &[TARGET], &[(SOURCE, "lab")], NOW).unwrap();
+        assert_eq!(held(&store), [] as [u64; 0], "nobody is deleted yet");
+        delete(&store, &[1]);
+        assert_eq!(held(&store), [1]);
+        release(&store, TARGET, &BTreeSet::from([CsId::new(TARGET, 1)])).unwrap();
+        assert_eq!(held(&store), [] as [u64; 0]);
+        delete(&store, &[2]);
+        assert_eq!(held(&store), [2], "nobody was asked about this one");
+        // It is off: whoever stayed may leave later.
+        follow_removals(&store, &[TARGET], &[], NOW).unwrap();
+        delete(&store, &[3]);
+        assert_eq!(held(&store), [2]);
+    }
+
+    #[test]
+    fn of_what_cannot_be_read_nothing_is_sent_unseen() {
+        let store = store(&[1, 2], &[1]);
+        let mut changes = ChangeSet::new();
+        changes.states.push((TARGET, REMOVALS.to_owned(), Some(b"lab, hr".to_vec())));
+        store.apply(changes).unwrap();
+        assert_eq!(held(&store), [1]);
+        // Whoever leaves later is another matter.
+        follow_removals(&store, &[TARGET], &[], NOW).unwrap();
+        delete(&store, &[2]);
+        assert_eq!(held(&store), [1]);
+    }
+}
