@@ -140,8 +140,11 @@ impl Service {
             }
             let stopped = !blocked_by.is_empty();
             if !held.is_empty() {
+                let rest = if stopped { "" } else { "; everything else is sent" };
+                let since = stops.iter().find(|stop| stop.connector == name && stop.guard == REMOVED_CONNECTOR);
+                let since = since.map_or_else(String::new, |stop| format!("{stop}: "));
                 blocked_by.push(format!(
-                    "{} not sent, because {}: `syncline export '{name}' --what-if`; everything else is sent",
+                    "{since}{} not sent, because {}: `syncline export '{name}' --what-if`{rest}",
                     crate::model::counted(held.count(), "delete is", "deletes are"),
                     held.reason()
                 ));

@@ -173,8 +173,10 @@ impl Service {
                         .push(Attention::trouble(what, format!("syncline export {name} --what-if")).told(Condition::DeletesHeld, name));
                 }
                 if !held.is_empty() {
+                    let since = stops.iter().find(|stop| stop.connector == *name && stop.guard == REMOVED_CONNECTOR);
+                    let since = since.map_or_else(String::new, |stop| format!("{stop}: "));
                     let what = format!(
-                        "{} for {name}, because {}: {}; everything else is sent",
+                        "{since}{} for {name}, because {}: {}",
                         crate::model::counted(held.count(), "delete is held", "deletes are held"),
                         held.reason(),
                         sample_of(&snapshot, self.store.names(), &held)?

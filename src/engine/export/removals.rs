@@ -81,9 +81,14 @@ impl HeldDeletes {
 }
 
 fn removals(snapshot: &Snapshot, target: ConnectorId) -> Result<Removals, StoreError> {
+    Ok(read(snapshot, target)?.0)
+}
+
+/// What is kept, and whether it is kept in this form.
+fn read(snapshot: &Snapshot, target: ConnectorId) -> Result<(Removals, bool), StoreError> {
     Ok(match KEPT.read(snapshot, target)? {
-        Kept::Nothing => Removals::new(),
-        Kept::Here(removals) => removals,
+        Kept::Nothing => (Removals::new(), true),
+        Kept::Here(removals) => (removals, true),
         // Nobody knows whose deletes waited: nothing that waits now is sent unseen.
         Kept::Unreadable(_) => {
             let mut objects = BTreeSet::new();
@@ -93,7 +98,7 @@ fn removals(snapshot: &Snapshot, target: ConnectorId) -> Result<Removals, StoreE
                 }
                 Ok(())
             })?;
-            Removals::from([(0, Removal { name: "a connector".to_owned(), since: 0, objects })])
+            (Removals::from([(0, Removal { name: "a connector".to_owned(), since: 0, objects })]), false)
         }
     })
 }
@@ -122,12 +127,13 @@ pub(in crate::engine) fn follow_removals(
     let snapshot = store.snapshot()?;
     let mut changes = ChangeSet::new();
     for target in targets {
-        let before = removals(&snapshot, *target)?;
+        let (before, readable) = read(&snapshot, *target)?;
         let mut after = Removals::new();
         for (number, removal) in &before {
             let through = leaving.iter().all(|(id, _)| id.0 != *number);
             let objects = if through { waiting(&snapshot, &removal.objects)? } else { removal.objects.clone() };
-            after.insert(*number, Removal { objects, ..removal.clone() });
+            let since = if readable { removal.since } else { now.0 };
+            after.insert(*number, Removal { name: removal.name.clone(), since, objects });
         }
         for (id, name) in leaving {
             let removal = after.entry(id.0).or_insert_with(|| Removal { since: now.0, ..Removal::default() });
@@ -135,7 +141,7 @@ pub(in crate::engine) fn follow_removals(
             concerned(&snapshot, *id, *target, &mut removal.objects)?;
         }
         after.retain(|_, removal| !removal.objects.is_empty());
-        if after != before {
+        if after != before || !readable {
             KEPT.put(&mut changes, *target, Some(&after).filter(|after| !after.is_empty()))?;
         }
     }
