@@ -503,7 +503,7 @@ pub(crate) struct ExportArguments {
     pub what_if: bool,
     /// Send exactly this set of waiting deletes, whatever the threshold says. --what-if names the set that waits; with
     /// any other the export stops.
-    #[arg(long, value_name = "SET", conflicts_with = "what_if")]
+    #[arg(long, value_name = "SET")]
     pub allow_deletes: Option<DeleteSet>,
     /// Send exactly this plan, as --what-if names it, or the document that --what-if --json printed; stop when anything
     /// else waits.
@@ -821,6 +821,9 @@ pub(crate) enum ConnectorCommand {
         name: String,
         /// The name it has now.
         new: String,
+        /// Only show what would be given.
+        #[arg(long)]
+        what_if: bool,
     },
     /// Let the objects of a connector go that is configured no longer, as if its directory had lost them.
     Remove {

@@ -498,6 +498,8 @@ pub enum ConnectorErrorKind {
     FileLost,
     /// The watermark is unknown to the directory: a full import is needed.
     WatermarkLost,
+    /// What the watermark is about was replaced as a whole, as may be there: a full import is needed, and nothing is odd about it.
+    ReadAnew,
     /// The other side broke the protocol.
     Protocol,
     /// The configuration cannot work.
@@ -520,7 +522,7 @@ impl ConnectorErrorKind {
             Self::Busy => "busy",
             Self::Disabled => "synchronization-disabled",
             Self::File | Self::FileLost => "failed-file",
-            Self::WatermarkLost => "warning-no-watermark",
+            Self::WatermarkLost | Self::ReadAnew => "warning-no-watermark",
             Self::Protocol => "protocol-error",
             Self::Configuration => "configuration-error",
             Self::AnotherTenant => "another-tenant",

@@ -6,7 +6,7 @@
 use super::belief::{Belief, Doubt};
 use super::bridge::Bridge;
 use super::containers::RENAMED_CONTAINER;
-use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Hold, Limits, REMOVALS, Sampled, export, sample};
+use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Limits, Sampled, export, follow_removals, sample};
 use super::import::{self, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder, TRACED};
@@ -252,7 +252,10 @@ impl Engine<'_> {
             // The run has its result when it has ended, and not while another step is to come.
             if then.is_none() {
                 record.ended = Some(self.cx.now());
-                record.result = RunResult(Cow::Borrowed(done.result));
+                // What an earlier step warned of is not well because a later one went through.
+                let warned = record.steps.iter().any(|step| severity(&step.result.0) > 0);
+                let result = if done.result == "success" && warned { "completed-warnings" } else { done.result };
+                record.result = RunResult(Cow::Borrowed(result));
             }
             self.write(&record)?;
             for event in done.events {
@@ -311,9 +314,13 @@ impl Engine<'_> {
         };
         let (result, mut message, then) = match outcome {
             Ok(result) => (result, None, None),
-            Err(EngineError::Connector(error)) if kind == StepKind::DeltaImport && error.kind == ConnectorErrorKind::WatermarkLost => {
+            Err(EngineError::Connector(error))
+                if kind == StepKind::DeltaImport
+                    && matches!(error.kind, ConnectorErrorKind::WatermarkLost | ConnectorErrorKind::ReadAnew) =>
+            {
                 self.forget_watermark(id)?;
-                ("completed-warnings", Some(error.message), Some(Profile::FullImport))
+                let result = if error.kind == ConnectorErrorKind::ReadAnew { "success" } else { "completed-warnings" };
+                (result, Some(error.message), Some(Profile::FullImport))
             }
             Err(error) => {
                 if matches!(&error, EngineError::Guard { result, .. } if *result == "stopped-shrink-guard") {
@@ -473,6 +480,7 @@ impl Engine<'_> {
         self.refuse_the_returned(id)?;
         self.refuse_the_disbelieved(id)?;
         self.refuse_missing_pilots()?;
+        self.note_removals()?;
         self.forget_what_other_rules_made()?;
         let asked = self.store.snapshot()?.state(id, FULL_SYNC_ASKED)?;
         let request = SyncRequest {
@@ -606,15 +614,11 @@ impl Engine<'_> {
             );
             return Err(EngineError::Guard { result: "no-start-target-not-read", message });
         }
-        let hold = match self.removals_to_allow(&snapshot, id)? {
-            Some(removed) => Some(Hold::Removed(removed)),
-            None => unread.map(|unread| Hold::Unread(unread.to_owned())),
-        };
         drop(snapshot);
         let options = ExportOptions {
             limits: self.caution.limits.clone(),
             allow_deletes: self.caution.allow_deletes,
-            hold_deletes: hold,
+            unread: unread.map(str::to_owned),
             errors_max: self.caution.errors_max,
             only,
             review: self.caution.review.clone(),
@@ -625,18 +629,11 @@ impl Engine<'_> {
         Ok((result, outcome.sent + outcome.unknown))
     }
 
-    /// The removed connectors for which deletes go on waiting: until somebody allowed exactly those that wait, or none are left.
-    fn removals_to_allow(&self, snapshot: &Snapshot, target: ConnectorId) -> Result<Option<String>, StoreError> {
-        let Some(removed) = snapshot.state(target, REMOVALS)? else { return Ok(None) };
-        let summary = ExportSummary::of(snapshot, target)?;
-        let leaving = self.participants.values().any(|participant| participant.standing == Standing::Removed);
-        if (summary.deletes > 0 || leaving) && self.caution.allow_deletes != Some(summary.delete_set()) {
-            return Ok(Some(String::from_utf8_lossy(&removed).into_owned()));
-        }
-        let mut changes = ChangeSet::new();
-        changes.states.push((target, REMOVALS.to_owned(), None));
-        self.store.apply(changes)?;
-        Ok(None)
+    /// Notes, before anything is synchronized, whose deletes would follow from the removal of connectors.
+    pub(super) fn note_removals(&self) -> Result<(), StoreError> {
+        let leaving = self.participants.iter().filter(|(_, participant)| participant.standing == Standing::Removed);
+        let leaving: Vec<(ConnectorId, &str)> = leaving.map(|(id, participant)| (*id, participant.name.as_str())).collect();
+        follow_removals(self.store, self.rules.targets(), &leaving, self.cx.now())
     }
 
     /// Connectors from which others get something, be it that rules write to them, too.

@@ -202,6 +202,7 @@ impl Engine<'_> {
         self.refuse_the_returned(object.connector())?;
         self.refuse_the_disbelieved(object.connector())?;
         self.refuse_missing_pilots()?;
+        self.note_removals()?;
         self.forget_what_other_rules_made()?;
         let request = SyncRequest {
             connector: object.connector(),

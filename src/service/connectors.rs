@@ -7,10 +7,10 @@ use super::browse::known_as;
 use super::{Service, ServiceError};
 use crate::config::{Config, ConnectorConfig, ConnectorKind, ConnectorSettings};
 use crate::engine::belief::{Belief, Doubt, NAME, REMOVED};
-use crate::engine::export::REMOVALS;
+use crate::engine::export::{ExportSummary, Sampled, sample, was_exported};
 use crate::engine::import::retire;
 use crate::engine::run::Standing;
-use crate::model::{ConnectorId, Stage};
+use crate::model::{ConnectorId, CsObject, DeltaKind, Link, Stage, counted};
 use crate::store::{ChangeSet, Snapshot, Store, StoreError};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -24,6 +24,10 @@ const NEXT: &str = "connector-next";
 const SOURCE_ANCHOR: &str = "source-anchor";
 /// What is kept with a removed connector while not all of its objects are staged as gone.
 const LEAVING: &[u8] = b"leaving";
+/// Objects of a target looked at together.
+const STRAYS_TOGETHER: usize = 1_000;
+/// So many of those that belong to nobody are named.
+const STRAYS_NAMED: usize = 3;
 
 /// A connector as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,6 +43,30 @@ pub struct ConnectorLine {
     /// Rules write to it.
     pub target: bool,
     /// Objects in its space.
+    pub objects: u64,
+}
+
+/// What a connector has left behind that is configured no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftBehind {
+    /// Its objects.
+    pub objects: u64,
+    /// Something was exported to it, or waits to be.
+    pub target: bool,
+    /// Objects that wait to be removed there, which nobody will remember.
+    pub deletes: u64,
+    /// Some of these by name; empty when there are none.
+    pub deletes_sample: String,
+}
+
+/// Objects that would be given from one connector to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renaming {
+    /// Who has them now.
+    pub old: ConnectorId,
+    /// Who would have them.
+    pub heir: ConnectorId,
+    /// How many there are.
     pub objects: u64,
 }
 
@@ -226,44 +254,39 @@ impl Service {
         }
     }
 
-    /// How many objects a connector has left behind that is configured no longer.
+    /// What a connector has left behind that is configured no longer.
     ///
     /// # Errors
     /// As [`Self::remove_connector`].
-    pub fn left_behind(&self, name: &str) -> Result<u64, ServiceError> {
+    pub fn left_behind(&self, name: &str) -> Result<LeftBehind, ServiceError> {
         if let Some(known) = self.connectors.values().find(|known| known.eq_ignore_ascii_case(name)) {
             return Err(ServiceError::Usage(format!("the connector '{known}' is configured: take its file out of connectors/ first")));
         }
-        Ok(self.store.snapshot()?.cs_count(self.former(name)?)?)
+        let (id, snapshot) = (self.former(name)?, self.store.snapshot()?);
+        let waiting = ExportSummary::of(&snapshot, id)?;
+        Ok(LeftBehind {
+            objects: snapshot.cs_count(id)?,
+            target: was_exported(&snapshot, id)? || waiting.all() > 0,
+            deletes: waiting.deletes,
+            deletes_sample: sample(&snapshot, self.store.names(), id, Sampled::Deletes)?,
+        })
     }
 
     /// Lets the objects of a connector go that is configured no longer: the next synchronization takes them off as if its
-    /// directory no longer had them. Deletes wait then until somebody allows them. Gives how many objects there are.
+    /// directory no longer had them. Deletes wait then until somebody allows them. Gives what there is.
     ///
     /// # Errors
     /// When the connector is still configured, has no objects, or the store refuses.
-    pub fn remove_connector(&self, name: &str) -> Result<u64, ServiceError> {
-        let count = self.left_behind(name)?;
+    pub fn remove_connector(&self, name: &str) -> Result<LeftBehind, ServiceError> {
+        let left = self.left_behind(name)?;
         let id = self.former(name)?;
         // First of all, and together: whatever is cut off behind it, nobody goes on from what was known of it.
         let mut changes = ChangeSet::new();
         Belief::distrust(&self.store.snapshot()?, id, Doubt::Removed, &mut changes)?;
         changes.states.push((id, REMOVED.to_owned(), Some(LEAVING.to_vec())));
-        self.hold_deletes_for(name, &mut changes)?;
         self.store.apply(changes)?;
         self.finish_removals()?;
-        Ok(count)
-    }
-
-    /// What follows from a removal in targets is deleted when somebody has looked at it.
-    fn hold_deletes_for(&self, removed: &str, changes: &mut ChangeSet) -> Result<(), StoreError> {
-        let snapshot = self.store.snapshot()?;
-        for target in self.connectors.keys() {
-            let others = snapshot.state(*target, REMOVALS)?.map(|others| String::from_utf8_lossy(&others).into_owned());
-            let all = others.map_or_else(|| removed.to_owned(), |others| format!("{others}, {removed}"));
-            changes.states.push((*target, REMOVALS.to_owned(), Some(all.into_bytes())));
-        }
-        Ok(())
+        Ok(left)
     }
 
     /// Stages the rest of what removed connectors left behind, where that was cut off.
@@ -291,16 +314,12 @@ impl Service {
     }
 
     /// Gives the objects of a connector that is configured no longer to one that is configured under a new name and has
-    /// none yet.
+    /// none yet. Gives how many there are.
     ///
     /// # Errors
     /// When there is no such connector, the new one has objects already, or the store refuses.
-    pub fn rename_connector(&self, name: &str, new: &str) -> Result<(), ServiceError> {
-        let (old, heir) = (self.former(name)?, self.connector_id(new)?);
-        let snapshot = self.store.snapshot()?;
-        if snapshot.cs_count(heir)? > 0 {
-            return Err(ServiceError::Usage(format!("the connector '{new}' has objects of its own already")));
-        }
+    pub fn rename_connector(&self, name: &str, new: &str) -> Result<u64, ServiceError> {
+        let Renaming { old, heir, objects } = self.renaming(name, new)?;
         let new = self.connectors.get(&heir).map_or(new, String::as_str);
         let mut changes = ChangeSet::new();
         changes.states.push((INSTALLATION, key(name), None));
@@ -308,7 +327,80 @@ impl Service {
         changes.states.push((old, NAME.to_owned(), Some(new.as_bytes().to_vec())));
         changes.states.push((heir, NAME.to_owned(), None));
         self.store.apply(changes)?;
-        Ok(())
+        Ok(objects)
+    }
+
+    /// What [`Self::rename_connector`] would do.
+    ///
+    /// # Errors
+    /// When there is no such connector, or the new one has objects already.
+    pub fn renaming(&self, name: &str, new: &str) -> Result<Renaming, ServiceError> {
+        let (old, heir) = (self.former(name)?, self.connector_id(new)?);
+        let snapshot = self.store.snapshot()?;
+        if snapshot.cs_count(heir)? > 0 {
+            return Err(ServiceError::Usage(format!("the connector '{new}' has objects of its own already")));
+        }
+        Ok(Renaming { old, heir, objects: snapshot.cs_count(old)? })
+    }
+
+    /// Why a cycle cannot be of use: somebody is missing on one of its ends.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn nothing_to_do(&self) -> Result<Option<String>, ServiceError> {
+        let Ok(rules) = self.rules() else { return Ok(None) };
+        // What a former connector left behind is something to do.
+        if !self.former_connectors()?.is_empty() {
+            return Ok(None);
+        }
+        let (targets, folder) = (rules.targets(), self.config.folder.join("connectors"));
+        let folder = folder.display();
+        Ok(if self.connectors.is_empty() {
+            Some(format!("There is nothing to synchronize: no connector is configured in {folder}"))
+        } else if self.connectors.keys().all(|id| targets.contains(id)) {
+            Some(format!("There is nothing to synchronize from: no source is configured in {folder}"))
+        } else if targets.is_empty() {
+            Some(format!("There is nothing to synchronize to: no target is configured in {folder}"))
+        } else {
+            None
+        })
+    }
+
+    /// That objects of a target belong to nobody here, and nothing is to become of them: leavers of whom an earlier store
+    /// or an earlier space of it knew, or objects of others. Looks at all of its objects.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn strays(&self, target: ConnectorId) -> Result<Option<String>, ServiceError> {
+        let snapshot = self.store.snapshot()?;
+        let (mut count, mut names, mut after) = (0_u64, Vec::new(), None);
+        loop {
+            let page = snapshot.cs_scan(target, after, STRAYS_TOGETHER)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            let belongs_to_nobody = |object: &&CsObject| {
+                object.link == Link::Disconnected && object.imported() && object.stage(Stage::PendingExport).kind == DeltaKind::None
+            };
+            for stray in page.iter().filter(belongs_to_nobody) {
+                count += 1;
+                if names.len() < STRAYS_NAMED {
+                    let known = known_as(self.store.names(), &stray.values).to_string();
+                    names.push(if known.is_empty() { stray.dn.to_string() } else { known });
+                }
+            }
+        }
+        if count == 0 {
+            return Ok(None);
+        }
+        if count > names.len() as u64 {
+            names.push("…".to_owned());
+        }
+        let (name, there) = (self.name_of(target), counted(count, "object belongs", "objects belong"));
+        Ok(Some(format!(
+            "{there} to nobody here and {} in {name}: {}. Who left before this store knew of it has to be deleted there",
+            if count == 1 { "stays" } else { "stay" },
+            names.join("; ")
+        )))
     }
 
     fn former(&self, name: &str) -> Result<ConnectorId, ServiceError> {

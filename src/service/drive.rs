@@ -12,7 +12,7 @@ use crate::config::{ConnectorConfig, ConnectorSettings};
 use crate::context::Context;
 use crate::engine::Progress;
 use crate::engine::bridge::Bridge;
-use crate::engine::export::{DeleteSet, ExportPlan};
+use crate::engine::export::{DeleteSet, ExportPlan, HeldDeletes};
 use crate::engine::run::{Caution, Engine, Participant, Profile, Standing, severity};
 use crate::engine::sync::Decree;
 use crate::model::{ConnectorId, CsId, Dn};
@@ -141,7 +141,14 @@ impl Service {
         // One that was told to stop left out runs that nobody sees the lack of.
         let initial = work.contains(&Work::Cycle { initial: true });
         let end = match &done {
-            Ok(runs) if !cx.cancelled() => CycleEnd::Whole { initial, reached: reached(runs), all_read: all_read(runs) },
+            Ok(runs) if !cx.cancelled() => {
+                let held = self.holds_deletes().unwrap_or(true);
+                let reached = match reached(runs) {
+                    Reached::Everything if held => Reached::Read,
+                    reached => reached,
+                };
+                CycleEnd::Whole { initial, reached, all_read: all_read(runs) }
+            }
             _ => CycleEnd::BrokenOff,
         };
         let read = done.as_ref().map(|runs| self.read_by(runs)).unwrap_or_default();
@@ -150,6 +157,17 @@ impl Service {
             memory.end_cycle(cx.now(), end);
         });
         done
+    }
+
+    /// True while deletes wait because a connector was removed: no cycle does everything then.
+    fn holds_deletes(&self) -> Result<bool, ServiceError> {
+        let snapshot = self.store.snapshot()?;
+        for target in self.rules()?.targets() {
+            if !HeldDeletes::of(&snapshot, *target)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Does work that has the turn.

@@ -2,6 +2,7 @@
 
 use super::browse::{Browser, kind_name, state_name};
 use super::{Service, ServiceError};
+use crate::engine::export::HeldDeletes;
 use crate::engine::sync::{Preview, PreviewDecision, preview};
 use crate::model::{
     AttrId, ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, FlatValues, Link, MvObject, ObjectErrorCode, Stage, StageMask, ValueState,
@@ -293,7 +294,13 @@ impl Walk<'_> {
         } else if let Some(error) = error {
             (StepOutcome::Stopped, format!("{name} refused it: {}.", error.code))
         } else if pending == DeltaKind::Delete {
-            (StepOutcome::Waiting, format!("The next export deletes it in {name}."))
+            let held = HeldDeletes::of(&self.browser.snapshot, export.id.connector())?;
+            if held.objects.contains(&export.id) {
+                let command = format!("`syncline export '{name}' --what-if` shows all of them and how to");
+                (StepOutcome::Stopped, format!("It is not deleted in {name}, because {}: {command}.", held.reason()))
+            } else {
+                (StepOutcome::Waiting, format!("The next export deletes it in {name}."))
+            }
         } else if pending != DeltaKind::None {
             (StepOutcome::Waiting, format!("It waits for the next export to {name}."))
         } else if sent {

@@ -1,12 +1,12 @@
 //! Protection against deleting by accident, as an administrator sees and sets it (specification: sync engine, section 5.5).
 
-use super::guard_stops::GuardStop;
+use super::guard_stops::{GuardStop, REMOVED_CONNECTOR};
 use super::{Service, ServiceError};
 use crate::config::{Edit, GuardTable, MAIN_FILE, Written, change_file};
 use crate::connector::{ConnectorError, ConnectorErrorKind, DeleteLimit};
 use crate::context::Context;
 use crate::engine::active::displaced_by;
-use crate::engine::export::{ExportLimits, ExportSummary, known_terms, remember_terms};
+use crate::engine::export::{ExportLimits, ExportSummary, HeldDeletes, known_terms, remember_terms};
 use serde::Serialize;
 
 /// The guards and how they stand.
@@ -119,12 +119,14 @@ impl Service {
             let summary = ExportSummary::of(&snapshot, *id)?;
             let limit = summary.delete_limit(&snapshot, *id, &export_limits(guard), &terms)?;
             let mut blocked_by = Vec::new();
-            if let Some(limit) = limit.filter(|limit| summary.deletes > *limit) {
-                let wait = if summary.deletes == 1 { "delete waits" } else { "deletes wait" };
+            let held = HeldDeletes::of(&snapshot, *id)?;
+            let sent = summary.without(&held.objects);
+            if let Some(limit) = limit.filter(|limit| sent.deletes > *limit) {
+                let wait = if sent.deletes == 1 { "delete waits" } else { "deletes wait" };
                 blocked_by.push(format!(
                     "{} {wait} and {limit} are allowed: an export would stop before its first object; look at them by `syncline export '{name}' \
                      --what-if`",
-                    summary.deletes
+                    sent.deletes
                 ));
             }
             if guard.staging {
@@ -137,9 +139,23 @@ impl Service {
                 blocked_by.push(format!("its first export waits for an approval: `syncline export '{name}' --what-if` names the plan"));
             }
             let stopped = !blocked_by.is_empty();
+            if !held.is_empty() {
+                let rest = if stopped { "" } else { "; everything else is sent" };
+                let since = stops.iter().find(|stop| stop.connector == name && stop.guard == REMOVED_CONNECTOR);
+                let since = since.map_or_else(String::new, |stop| format!("{stop}: "));
+                blocked_by.push(format!(
+                    "{since}{} not sent, because {}: `syncline export '{name}' --what-if`{rest}",
+                    crate::model::counted(held.count(), "delete is", "deletes are"),
+                    held.reason()
+                ));
+            }
             // Told by what waits now, where it still would stop.
-            blocked_by
-                .extend(stops.iter().filter(|stop| stop.connector == name && !stopped).map(|stop| format!("{stop}: `{}`", stop.command)));
+            blocked_by.extend(
+                stops
+                    .iter()
+                    .filter(|stop| stop.connector == name && !stopped && stop.guard != REMOVED_CONNECTOR)
+                    .map(|stop| format!("{stop}: `{}`", stop.command)),
+            );
             targets.push(GuardedTarget {
                 connector: name,
                 tenant_max_deletes: terms.deletes_max,

@@ -3,13 +3,15 @@
 use super::status::last_run;
 use super::views::RunView;
 use super::{Service, ServiceError};
-use crate::engine::export::ExportSummary;
+use crate::engine::export::{ExportSummary, HeldDeletes};
 use crate::engine::run::{Profile, guard_of, severity};
 use crate::model::ConnectorId;
 use crate::store::{RunRecord, Snapshot};
 use serde::Serialize;
 use std::fmt;
 
+/// The guard that holds the deletes which follow from the removal of a connector; everything else is sent.
+pub(super) const REMOVED_CONNECTOR: &str = "removed connector";
 /// Runs read at a time.
 const PAGE: usize = 100;
 /// Runs looked through for the first one that was stopped.
@@ -36,7 +38,8 @@ impl fmt::Display for GuardStop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whole seconds are enough for people.
         let since = self.since.split_once('.').map_or_else(|| self.since.clone(), |(whole, _)| format!("{whole}Z"));
-        write!(f, "{} is stopped by the guard '{}' since {since}", self.connector, self.guard)
+        let stopped = if self.guard == REMOVED_CONNECTOR { "has deletes held" } else { "is stopped" };
+        write!(f, "{} {stopped} by the guard '{}' since {since}", self.connector, self.guard)
     }
 }
 
@@ -67,6 +70,18 @@ impl Service {
                 };
                 let since = stopped_since(snapshot, *id, export, &last.result)?.unwrap_or(last.started);
                 stops.push(GuardStop { connector: name.clone(), guard, result: last.result, run: last.run, since, command });
+            }
+            let held = HeldDeletes::of(snapshot, *id)?;
+            if !held.is_empty() {
+                let last = last_run(runs, name, true);
+                stops.push(GuardStop {
+                    connector: name.clone(),
+                    guard: REMOVED_CONNECTOR,
+                    result: last.as_ref().map_or_else(String::new, |run| run.result.clone()),
+                    run: last.map_or(0, |run| run.run),
+                    since: held.since.to_string(),
+                    command: format!("syncline export {name} --what-if"),
+                });
             }
         }
         Ok(stops)

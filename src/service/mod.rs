@@ -80,7 +80,7 @@ pub use cloud::{PUBLIC_CLIENT, graph_of, refresh_name};
 pub use compare::{CompareError, compare};
 pub use connector_copy::{ConnectorCopy, ImportedConnector, import_connector};
 pub use connector_file::{ConnectorTrial, ConnectorType, NewConnector, ProfileView, add_connector, connector_types};
-pub use connectors::ConnectorLine;
+pub use connectors::{ConnectorLine, LeftBehind, Renaming};
 pub use directory_schema::{AttributeEffect, AttributeLine, CloudValues, ObjectTypeLine, SchemaChange, SchemaRefresh, SchemaView};
 pub use doctor::{Finding, FindingLevel, examine, unreadable};
 pub use drive::{DriveOptions, Work};
@@ -120,7 +120,7 @@ pub use views::{
     AnchorView, AttributeView, ChangeView, CsLine, CsObjectView, DeltaView, KnownAs, LineageView, MvLine, MvObjectView, ProblemView,
     RuleView, RunView, StageView, StepObjectView, StepObjectsView, StepRecordView, TargetCounts, ValueView,
 };
-pub use what_if::{WhatIfObject, WhatIfView};
+pub use what_if::{HeldView, WhatIfObject, WhatIfView};
 pub use why::{WhyAge, WhyNot, WhyOrigin, WhyRun, WhyTarget, WhyTargetAttribute, WhyView};
 
 use crate::config::{Config, ConfigError, ConfigProblem, ConnectorConfig, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};

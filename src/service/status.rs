@@ -1,7 +1,7 @@
 //! How everything stands, for one screen: what runs, what waits, what needs somebody.
 
 use super::guard::export_limits;
-use super::guard_stops::is_healed;
+use super::guard_stops::{REMOVED_CONNECTOR, is_healed};
 use super::passwords::PasswordStanding;
 use super::scheduler::SchedulerView;
 use super::views::RunView;
@@ -11,7 +11,7 @@ use crate::config::ConnectorSettings;
 use crate::context::Context;
 use crate::engine::active::displaced_by;
 use crate::engine::belief::Belief;
-use crate::engine::export::{ExportSummary, known_terms};
+use crate::engine::export::{ExportSummary, HeldDeletes, known_terms, sample_of};
 use crate::engine::run::{Profile, severity};
 use crate::model::{ConnectorId, CsId, ErrorSide, ObjectError};
 use crate::store::Snapshot;
@@ -160,9 +160,11 @@ impl Service {
                 pending = PendingView { adds: summary.adds, updates: summary.updates, renames: summary.renames, deletes: summary.deletes };
                 let guard = &self.config.guard;
                 let limit = summary.delete_limit(&snapshot, *id, &export_limits(guard), &known_terms(&snapshot, *id)?)?;
-                if let Some(limit) = limit.filter(|limit| summary.deletes > *limit) {
+                let held = HeldDeletes::of(&snapshot, *id)?;
+                let sent = summary.without(&held.objects);
+                if let Some(limit) = limit.filter(|limit| sent.deletes > *limit) {
                     let (waits, allowed) =
-                        (crate::model::counted(summary.deletes, "delete waits", "deletes wait"), crate::model::counted(limit, "is", "are"));
+                        (crate::model::counted(sent.deletes, "delete waits", "deletes wait"), crate::model::counted(limit, "is", "are"));
                     let stopped = stops.iter().find(|stop| stop.connector == *name && stop.result == THRESHOLD);
                     let stopped = stopped.map_or_else(String::new, |stop| format!("; {stop}"));
                     let what = format!("{waits} for {name}, and {allowed} allowed: nothing is exported{stopped}");
@@ -170,12 +172,32 @@ impl Service {
                     attention
                         .push(Attention::trouble(what, format!("syncline export {name} --what-if")).told(Condition::DeletesHeld, name));
                 }
+                if !held.is_empty() {
+                    let since = stops.iter().find(|stop| stop.connector == *name && stop.guard == REMOVED_CONNECTOR);
+                    let since = since.map_or_else(String::new, |stop| format!("{stop}: "));
+                    let what = format!(
+                        "{since}{} for {name}, because {}: {}",
+                        crate::model::counted(held.count(), "delete is held", "deletes are held"),
+                        held.reason(),
+                        sample_of(&snapshot, self.store.names(), &held)?
+                    );
+                    let found = Attention::new(Health::Attention, what, format!("syncline export {name} --what-if"));
+                    // One alert is enough for deletes that wait.
+                    attention.push(if told_by_deletes { found } else { found.told(Condition::DeletesHeld, name) });
+                }
             }
             if target && let Some(rival) = displaced_by(&snapshot, *id)? {
                 let what = format!("another installation writes to {name}, so this one sends nothing: {rival}");
                 attention.push(Attention::trouble(what, "syncline mode show".to_owned()).told(Condition::SecondInstallation, name));
             }
             self.look_at_belief(&snapshot, *id, name, &mut attention)?;
+            if target
+                && counted
+                && let Some(what) = self.strays(*id)?
+            {
+                let command = format!("syncline cs search {name} --state disconnector");
+                attention.push(Attention::new(Health::Attention, what, command));
+            }
             count_problems(name, &problems, &mut attention);
             // Looking through the history costs more than those who ask again and again should pay.
             let placeholders = if counted { snapshot.cs_placeholders(*id)? } else { 0 };
@@ -194,8 +216,12 @@ impl Service {
                 export.healed = is_healed(&snapshot, *id, &runs, name)?;
             }
             let failed = |run: &&LastRun| severity(&run.result) >= 3 && !run.healed;
+            if let Some(import) = last_import.as_ref().filter(|run| severity(&run.result) == 1) {
+                let what = format!("the last {} of {name} has warnings", profile_of(&runs, import.run));
+                attention.push(Attention::new(Health::Attention, what, format!("syncline run show {}", import.run)));
+            }
             for run in [&last_import, &last_export].into_iter().flatten().filter(failed) {
-                let stop = stops.iter().find(|stop| stop.run == run.run);
+                let stop = stops.iter().find(|stop| stop.run == run.run && stop.guard != REMOVED_CONNECTOR);
                 let (profile, result) = (profile_of(&runs, run.run), &run.result);
                 let (what, command) = stop.map_or_else(
                     || (format!("the last {profile} of {name} ended: {result}"), format!("syncline run show {}", run.run)),
@@ -229,6 +255,9 @@ impl Service {
         if let Err(problem) = self.rules() {
             let what = format!("the rules do not compile, so nothing runs: {problem}");
             attention.push(Attention::trouble(what, "syncline rule lint".to_owned()).told(Condition::NothingRuns, ""));
+        }
+        if let Some(what) = self.nothing_to_do()? {
+            attention.push(Attention::new(Health::Attention, what, "syncline connector list".to_owned()));
         }
         for (name, standing) in self.former_connectors()?.into_values() {
             if standing == super::Standing::Abandoned {

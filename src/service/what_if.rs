@@ -8,7 +8,7 @@ use super::{Service, ServiceError};
 use crate::connector::ExportKind;
 use crate::context::Context;
 use crate::engine::belief::Belief;
-use crate::engine::export::{ExportPlan, PlannedExport, known_terms, plan_export};
+use crate::engine::export::{DeleteSet, ExportPlan, HeldDeletes, PlannedExport, known_terms, plan_export, sample_of};
 use crate::engine::run::{Outstanding, Standing, outstanding};
 use crate::model::ConnectorId;
 use crate::store::Snapshot;
@@ -40,6 +40,12 @@ pub struct WhatIfView {
     pub awaits_approval: bool,
     /// The export would stop before the first object.
     pub stopped_by_threshold: bool,
+    /// Deletes that would not be sent, since nobody has allowed what follows from the removal of a connector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldView>,
+    /// The set of deletes that was named for an allowance is one that waits; nothing where none was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<bool>,
     /// Staging mode: nothing would be sent.
     pub staging: bool,
     /// Attributes that would have no value any more in objects that have one now, with the number of these objects; of
@@ -53,6 +59,21 @@ pub struct WhatIfView {
     pub objects: Vec<WhatIfObject>,
     /// More objects wait than are shown.
     pub more: bool,
+}
+
+/// Deletes that wait because connectors were removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldView {
+    /// What the connectors were called.
+    pub connectors: Vec<String>,
+    /// How many deletes wait for somebody.
+    pub deletes: u64,
+    /// The name of exactly these, for `--allow-deletes`.
+    pub delete_set: String,
+    /// Why they wait.
+    pub reason: String,
+    /// Some of the objects by name.
+    pub sample: String,
 }
 
 /// One object that an export would send.
@@ -112,16 +133,28 @@ impl Service {
     }
 
     /// What the next export to a target would send, as the export itself would work it out; and what the target would take over, as
-    /// it says now.
+    /// it says now. `allow`: deletes that would be allowed.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn what_if(&self, cx: &Context, connector: ConnectorId, limit: usize) -> Result<WhatIfView, ServiceError> {
+    pub fn what_if(
+        &self,
+        cx: &Context,
+        connector: ConnectorId,
+        allow: Option<DeleteSet>,
+        limit: usize,
+    ) -> Result<WhatIfView, ServiceError> {
         let snapshot = self.store.snapshot()?;
         let guard = &self.config.guard;
         let plan = plan_export(&snapshot, self.store.names(), connector, None, limit)?;
         let (summary, terms) = (plan.summary, known_terms(&snapshot, connector)?);
         let delete_limit = summary.delete_limit(&snapshot, connector, &export_limits(guard), &terms)?;
+        let held = HeldDeletes::of(&snapshot, connector)?;
+        let (all, apart) = (allow == Some(summary.delete_set()), allow == Some(held.set()) && !held.is_empty());
+        let rest = summary.without(&held.objects);
+        let judged = if all { summary } else { rest };
+        let named = allow == Some(judged.delete_set()) && judged.deletes > 0;
+        let held = if all || apart { HeldDeletes::default() } else { held };
         let objects = self.shown_plan(&snapshot, plan.objects)?;
         Ok(WhatIfView {
             connector: self.connectors.get(&connector).cloned().unwrap_or_default(),
@@ -134,13 +167,29 @@ impl Service {
             plan: ExportPlan::of(&snapshot, self.store.names(), connector)?.to_string(),
             outstanding: self.outstanding(cx)?,
             awaits_approval: self.awaits_approval(connector)?,
-            stopped_by_threshold: delete_limit.is_some_and(|limit| summary.deletes > limit),
+            stopped_by_threshold: delete_limit.is_some_and(|limit| judged.deletes > limit && !named),
+            held: self.held_view(&snapshot, &held)?,
+            allowed: allow.map(|_| named || apart),
             staging: guard.staging,
             would_be_emptied: plan.emptied,
             take_overs: self.take_overs(cx, connector, limit)?,
             objects,
             more: plan.more,
         })
+    }
+
+    /// Deletes that wait because connectors were removed; nothing where there are none.
+    fn held_view(&self, snapshot: &Snapshot, held: &HeldDeletes) -> Result<Option<HeldView>, ServiceError> {
+        if held.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(HeldView {
+            connectors: held.connectors.clone(),
+            deletes: held.count(),
+            delete_set: held.set().to_string(),
+            reason: held.reason(),
+            sample: sample_of(snapshot, self.store.names(), held)?,
+        }))
     }
 
     /// Everything that the next export to a target would send, for a file: the target itself is asked nothing.

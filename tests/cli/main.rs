@@ -24,6 +24,7 @@ mod operate;
 mod pages;
 mod passwords;
 mod private;
+mod removals;
 mod serve;
 mod settings;
 mod spaces;

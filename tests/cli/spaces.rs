@@ -125,8 +125,12 @@ fn a_target_is_forgotten_on_request_and_found_again_as_it_is() {
 
     assert_code(&with_config(&config, &["config", "set", "guard.staging", "false"]), 0);
     let cycle = with_config(&config, &["--json", "cycle", "start"]);
-    assert_code(&cycle, 0);
+    assert_code(&cycle, 1);
     let cycle = document(&cycle);
+    assert!(
+        cycle["warnings"][0].as_str().is_some_and(|told| told.contains("1 object belongs to nobody") && told.contains("Emil")),
+        "{cycle:#}"
+    );
     let sent = ["export-add", "export-update", "export-delete", "export-failure"].map(|counter| counted(&cycle, counter));
     assert_eq!(sent, [0, 2, 0, 0], "joined again, with the changes that waited: {cycle:#}");
     assert_eq!((persons("cs"), persons("mv")), (in_cloud, in_metaverse - 1), "who was to be removed stays in the cloud alone");

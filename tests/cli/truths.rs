@@ -86,8 +86,12 @@ fn a_change_file_that_disappears_deletes_nobody() {
     // A new file of all entries says that it has everything: nobody asks for what was before.
     fs::remove_file(&file).unwrap();
     base(&world, 19);
-    let anew = document(&with_config(&config, &["--json", "cycle", "start"]));
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 1);
+    let anew = document(&output);
     assert_eq!(counted(&anew, "export-delete"), 9, "{anew:#}");
+    assert_eq!(anew["runs"][0]["result"], "completed-warnings", "what its first step warned of is not lost: {anew:#}");
+    assert!(stdout(&with_config(&config, &["status"])).contains("of corp.example has warnings"));
     assert!(anew["runs"][0]["steps"].to_string().contains("1 change file of before, such as '0001.ldif'"), "not without a word: {anew:#}");
 }
 

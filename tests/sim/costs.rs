@@ -378,7 +378,8 @@ fn a_cycle_without_news_costs_the_same_in_every_directory() {
     assert_eq!(small.bodies_read, 0, "{small:?}");
     // Four runs, noted when they begin and when they end; each takes a number.
     assert_eq!((small.commits, small.rows_written), (8, 12), "{small:?}");
-    assert!(small.rows_read <= 67, "{small:?}");
+    // Two of them ask, before each synchronization, whom removals of connectors concern, and whether what was imported is believed.
+    assert!(small.rows_read <= 69, "{small:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::script::{Answer, Scene, Sent, Wish, accept_all, id, keyed, reject_all
 use std::collections::{BTreeMap, BTreeSet};
 use syncline::connector::{ConnectorError, ConnectorErrorKind, ExportKind, ExportOutcome, ExportTerms};
 use syncline::engine::EngineError;
-use syncline::engine::export::{DeleteSet, ExportLimits, Hold, plan_export};
+use syncline::engine::export::{DeleteSet, ExportLimits, plan_export};
 use syncline::events::Event;
 use syncline::model::{DeltaKind, ErrorSide, Link, MvId, ObjectErrorCode, RuleId, Stage};
 
@@ -105,11 +105,11 @@ fn deletes_that_are_held_wait_and_the_rest_goes() {
     let mut scene = Scene::new();
     scene.put(1, Wish::delete("CN=leaver"));
     scene.put(2, Wish::add("CN=new"));
-    scene.options.hold_deletes = Some(Hold::Unread("A".to_owned()));
+    scene.options.unread = Some("A".to_owned());
     assert_eq!(scene.export().unwrap().0, "completed-warnings");
     assert_eq!(lines(&scene.sent()), ["Add CN=new"]);
     assert_eq!(scene.queue(Stage::PendingExport), [1]);
-    scene.options.hold_deletes = None;
+    scene.options.unread = None;
     assert_eq!(scene.export().unwrap().0, "success");
     assert_eq!(lines(&scene.sent()), ["Delete CN=leaver"]);
 }

@@ -9,7 +9,7 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, counted, table, thousands};
 use crate::config::Config;
 use crate::service::{
-    Access, ConnectorLine, ConnectorTrial, ConnectorType, SchemaRefresh, Service, ServiceError, SettingView, add_connector,
+    Access, ConnectorLine, ConnectorTrial, ConnectorType, LeftBehind, SchemaRefresh, Service, ServiceError, SettingView, add_connector,
     connector_types, import_connector,
 };
 use serde::Serialize;
@@ -34,12 +34,15 @@ struct Types {
 struct Renamed<'a> {
     from: &'a str,
     to: &'a str,
+    objects: u64,
+    what_if: bool,
 }
 
 #[derive(Serialize)]
 struct Removed<'a> {
     connector: &'a str,
-    objects: u64,
+    #[serde(flatten)]
+    left: LeftBehind,
     what_if: bool,
 }
 
@@ -77,14 +80,7 @@ pub(in crate::cli) fn run(app: &App, command: &ConnectorCommand) -> Result<Exit,
             Ok(if found.missed.is_empty() { Exit::Ok } else { Exit::Warnings })
         }
         ConnectorCommand::List => list(app, &service),
-        ConnectorCommand::Rename { name, new } => {
-            service.between_runs(&app.cx, "the renaming of a connector", app.wait, || service.rename_connector(name, new))?;
-            app.renew();
-            app.output.result(&Renamed { from: name, to: new }, |_| {
-                app.output.line(clean(format!("the objects of {name} belong to {new} now")));
-            });
-            Ok(Exit::Ok)
-        }
+        ConnectorCommand::Rename { name, new, what_if } => rename(app, &service, name, new, *what_if),
         ConnectorCommand::Remove { name, what_if } => remove(app, &service, name, *what_if),
     }
 }
@@ -221,24 +217,57 @@ fn list(app: &App, service: &Service) -> Result<Exit, CommandError> {
     Ok(Exit::Ok)
 }
 
-fn remove(app: &App, service: &Service, name: &str, what_if: bool) -> Result<Exit, CommandError> {
+fn rename(app: &App, service: &Service, name: &str, new: &str, what_if: bool) -> Result<Exit, CommandError> {
     let objects = if what_if {
+        service.renaming(name, new)?.objects
+    } else {
+        let objects = service.between_runs(&app.cx, "the renaming of a connector", app.wait, || service.rename_connector(name, new))?;
+        app.renew();
+        objects
+    };
+    app.output.result(&Renamed { from: name, to: new, objects, what_if }, |_| {
+        let count = counted(objects, "object", "objects");
+        let belong = if what_if { "would belong to" } else { "now belong to" };
+        app.output.line(clean(format!("{count} of {name}: {belong} {new}")));
+    });
+    Ok(Exit::Ok)
+}
+
+fn remove(app: &App, service: &Service, name: &str, what_if: bool) -> Result<Exit, CommandError> {
+    let left = if what_if {
         service.left_behind(name)?
     } else {
         service.between_runs(&app.cx, "the removal of a connector", app.wait, || service.remove_connector(name))?
     };
-    app.output.result(&Removed { connector: name, objects, what_if }, |_| {
-        let count = counted(objects, "object", "objects");
-        let are = match objects {
+    let forgotten = left.target && left.deletes > 0;
+    app.output.result(&Removed { connector: name, left, what_if }, |removed| {
+        let left = &removed.left;
+        let count = counted(left.objects, "object", "objects");
+        let are = match left.objects {
             _ if what_if => "would be",
             1 => "is",
             _ => "are",
         };
         app.output.line(clean(format!("{count} of {name} {are} taken off by the next synchronization")));
-        app.output.note(completed(
-            "Deletes that follow from it in targets are not sent before somebody allows them: after the next cycle, `syncline export --what-if` \
-             shows them and how to.",
-        ));
+        if left.target {
+            app.output.note(clean(format!(
+                "In {name} itself nothing is deleted: everybody stays there, also whoever leaves from now on, and nobody here remembers them. When \
+                 it is configured again, `status` tells of those that belong to nobody."
+            )));
+        } else {
+            app.output.note(completed(
+                "Deletes that follow from it in targets are not sent before somebody allows them: after the next cycle, `syncline export \
+                 --what-if` shows them and how to.",
+            ));
+        }
+        if forgotten {
+            app.output.note(clean(format!(
+                "{} to be removed there, and {} for good: {}",
+                counted(left.deletes, "object waits", "objects wait"),
+                if left.deletes == 1 { "stays" } else { "stay" },
+                left.deletes_sample
+            )));
+        }
     });
-    Ok(Exit::Ok)
+    Ok(if forgotten { Exit::Warnings } else { Exit::Ok })
 }

@@ -27,6 +27,9 @@ struct Targets {
 pub(in crate::cli) fn run(app: &App, arguments: &ExportArguments) -> Result<Exit, CommandError> {
     let service = app.service(Access::Existing)?;
     let targets = targets(&service, arguments.connector.as_deref())?;
+    if arguments.allow_deletes.is_some() && targets.len() > 1 {
+        return Err(CommandError::usage("--allow-deletes needs the target's name: there are several targets"));
+    }
     if arguments.what_if {
         return what_if(app, &service, &targets, arguments);
     }
@@ -48,9 +51,6 @@ pub(in crate::cli) fn run(app: &App, arguments: &ExportArguments) -> Result<Exit
             ..DriveOptions::default()
         };
         return drive(app, &service, &[Work::Profile { connector: target, profile: Profile::Export }], options);
-    }
-    if arguments.allow_deletes.is_some() && targets.len() > 1 {
-        return Err(several(&service, "--allow-deletes"));
     }
     let work: Vec<Work> = targets.into_iter().map(|connector| Work::Profile { connector, profile: Profile::Export }).collect();
     drive(app, &service, &work, DriveOptions { allow_deletes: arguments.allow_deletes, patience: app.wait, ..DriveOptions::default() })
@@ -105,10 +105,13 @@ fn targets(service: &Service, name: Option<&str>) -> Result<Vec<ConnectorId>, Co
 fn what_if(app: &App, service: &Service, targets: &[ConnectorId], arguments: &ExportArguments) -> Result<Exit, CommandError> {
     let mut views = Vec::new();
     for target in targets {
-        views.push(service.what_if(&app.cx, *target, arguments.limit)?);
+        views.push(service.what_if(&app.cx, *target, arguments.allow_deletes, arguments.limit)?);
     }
     if let Some(file) = &arguments.html {
-        let whole = targets.iter().map(|target| service.what_if(&app.cx, *target, ON_PAGE)).collect::<Result<Vec<_>, _>>()?;
+        let whole = targets
+            .iter()
+            .map(|target| service.what_if(&app.cx, *target, arguments.allow_deletes, ON_PAGE))
+            .collect::<Result<Vec<_>, _>>()?;
         let path = app.path(file);
         let failed = |error: std::io::Error| CommandError::unwritten(&path, &error);
         private::write(&path, export_page::page(&whole, &app.cx.now().to_string()).as_bytes()).map_err(failed)?;
@@ -124,7 +127,13 @@ fn what_if(app: &App, service: &Service, targets: &[ConnectorId], arguments: &Ex
         private::write(&path, text.as_bytes()).map_err(failed)?;
         app.output.note(format!("Everything that waits: {}", path.display()));
     }
-    let exit = if views.iter().any(|view| view.stopped_by_threshold) { Exit::Guard } else { Exit::Ok };
+    let exit = if views.iter().any(|view| view.stopped_by_threshold) {
+        Exit::Guard
+    } else if views.iter().any(|view| view.held.is_some()) {
+        Exit::Warnings
+    } else {
+        Exit::Ok
+    };
     app.output.result(&Targets { targets: views }, |found| {
         for view in &found.targets {
             print(app, view);
@@ -228,6 +237,20 @@ fn print(app: &App, view: &WhatIfView) {
     }
     if view.staging {
         app.output.note("This installation is in staging mode: nothing would be sent.");
+    }
+    match view.allowed {
+        Some(true) => app.output.note("The deletes that --allow-deletes names would be sent."),
+        Some(false) => app.output.note("The deletes that --allow-deletes names are not those that wait: none would be sent for it."),
+        None => {}
+    }
+    if let Some(held) = &view.held {
+        app.output.note(told(format!(
+            "{} not sent, because {}: {}. After a review, to send exactly these:\n  {}",
+            counted(held.deletes, "delete would be", "deletes would be"),
+            held.reason,
+            held.sample,
+            call(&["export", &view.connector, "--allow-deletes", &held.delete_set])
+        )));
     }
     if view.stopped_by_threshold {
         app.output.note(format!(

@@ -71,6 +71,13 @@ fn section(index: usize, target: &WhatIfView) -> Markup {
 /// What stands in the way of the export, and what the plan does not have; each with the command.
 fn warnings(target: &WhatIfView) -> Markup {
     html! {
+        @if let Some(held) = &target.held {
+            p.removed {
+                strong { (counted(held.deletes, "delete would be", "deletes would be")) " not sent" }
+                ", because " (held.reason) ": " (held.sample) ". After a review, to send exactly these:" br;
+                code { (call(&["export", &target.connector, "--allow-deletes", &held.delete_set])) }
+            }
+        }
         @if target.stopped_by_threshold {
             p.removed {
                 strong { "The export would stop before its first object: " }

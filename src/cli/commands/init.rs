@@ -145,7 +145,7 @@ fn look(app: &App) -> Result<Look, CommandError> {
     let runs = service.drive(&app.cx, &[Work::Cycle { initial: true }], DriveOptions::default(), bars.as_mut())?;
     drop(bars);
     let targets =
-        service.rules()?.targets().iter().map(|target| service.what_if(&app.cx, *target, SHOWN)).collect::<Result<Vec<_>, _>>()?;
+        service.rules()?.targets().iter().map(|target| service.what_if(&app.cx, *target, None, SHOWN)).collect::<Result<Vec<_>, _>>()?;
     Ok(Look { exit: exit_of(&runs), runs, targets })
 }
 

@@ -7,7 +7,7 @@ use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{Output, Table, clean, counted, duration, moment, table, thousands};
 use crate::cli::progress::progress;
-use crate::model::Timestamp;
+use crate::model::{ConnectorId, Timestamp};
 use crate::service::Profile as Kind;
 use crate::service::{Access, DeleteSet, DriveOptions, GuardStop, History, RunView, Service, StepObjectView, StepObjectsView, Work};
 use serde::Serialize;
@@ -244,6 +244,9 @@ pub(in crate::cli) fn drive_warned(
     let failed: BTreeSet<&str> =
         runs.iter().filter(|run| Exit::of_result(&run.result) >= Exit::Stopped).map(|run| run.connector.as_str()).collect();
     warnings.extend(failed.into_iter().flat_map(|connector| service.missing_files(connector)));
+    for target in service.rules()?.targets() {
+        warnings.extend(strays(service, *target, &runs)?);
+    }
     let exports = |piece: &Work| matches!(piece, Work::Cycle { .. } | Work::Profile { profile: Kind::Export, .. });
     if work.iter().any(exports) {
         warnings.extend(super::guard::threshold_off(service));
@@ -264,6 +267,17 @@ pub(in crate::cli) fn drive_warned(
         app.output.note(format!("Some objects have problems, which this lists: {}", call(&["errors"])));
     }
     Ok(exit)
+}
+
+/// A sentence when a synchronization of a target came upon objects that belong to nobody, and still do.
+fn strays(service: &Service, target: ConnectorId, runs: &[RunView]) -> Result<Option<String>, CommandError> {
+    let Some(name) = service.connectors().get(&target) else { return Ok(None) };
+    let remains = |run: &&RunView| run.steps.iter().any(|step| step.counters.get("disconnector-remains").is_some_and(|count| *count > 0));
+    if runs.iter().filter(|run| run.connector == *name).any(|run| remains(&run)) {
+        let found = service.strays(target)?;
+        return Ok(found.map(|found| format!("{found}: `syncline cs search '{name}' --state disconnector`")));
+    }
+    Ok(None)
 }
 
 /// A sentence when a full import read entries and wanted none of them.

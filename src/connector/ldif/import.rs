@@ -97,7 +97,8 @@ fn files_read(settings: &LdifSettings, files: &[PathBuf]) -> Option<FilesRead> {
 fn written_anew(path: &Path, left: &str) -> ConnectorError {
     let path = path.display();
     let message = format!("{path} was written anew since the last import, or that is not known; everything is read anew{left}");
-    ConnectorError::new(ConnectorErrorKind::WatermarkLost, message).unsent()
+    let kind = if left.is_empty() { ConnectorErrorKind::ReadAnew } else { ConnectorErrorKind::WatermarkLost };
+    ConnectorError::new(kind, message).unsent()
 }
 
 /// Holds the files that an earlier import read against what is there: those of all entries of a folder, unless their absence is

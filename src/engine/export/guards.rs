@@ -2,7 +2,7 @@
 //! commands that review it and allow it.
 
 use super::queue::{ExportSummary, each};
-use super::{ExportOptions, Hold};
+use super::{ExportOptions, HeldDeletes};
 use crate::connector::{Connector, ExportTerms, ExportTotals, LastWriter};
 use crate::context::Context;
 use crate::engine::active::{self, Look};
@@ -10,7 +10,7 @@ use crate::engine::bridge::Bridge;
 use crate::engine::describe::called;
 use crate::engine::{EngineError, StepRecorder};
 use crate::events::Event;
-use crate::model::{ConnectorId, DeltaKind, Names, Stage, counted};
+use crate::model::{ConnectorId, CsObject, DeltaKind, Names, Stage, counted};
 use crate::store::{Snapshot, Store, StoreError};
 use std::sync::Arc;
 
@@ -31,17 +31,24 @@ pub enum Sampled {
 /// # Errors
 /// When the store cannot be read.
 pub fn sample(snapshot: &Snapshot, names: &Names, connector: ConnectorId, what: Sampled) -> Result<String, StoreError> {
+    sample_where(snapshot, names, connector, &|object| match what {
+        Sampled::All => object.stage(Stage::PendingExport).kind != DeltaKind::None,
+        Sampled::Deletes => object.stage(Stage::PendingExport).kind == DeltaKind::Delete,
+    })
+}
+
+fn sample_where(
+    snapshot: &Snapshot,
+    names: &Names,
+    connector: ConnectorId,
+    meant: &dyn Fn(&CsObject) -> bool,
+) -> Result<String, StoreError> {
     let (mut found, mut more) = (Vec::new(), false);
     each(snapshot, connector, &mut |object| {
-        let kind = object.stage(Stage::PendingExport).kind;
-        let meant = match what {
-            Sampled::All => kind != DeltaKind::None,
-            Sampled::Deletes => kind == DeltaKind::Delete,
-        };
-        if meant && found.len() < NAMED {
+        if meant(object) && found.len() < NAMED {
             found.push(called(names, object));
         } else {
-            more |= meant;
+            more |= meant(object);
         }
         Ok(())
     })?;
@@ -74,6 +81,11 @@ pub(super) fn deletes(
     } else {
         ""
     };
+    let held = HeldDeletes::of(&store.snapshot()?, options.connector)?;
+    let counted_here = |object: &CsObject| {
+        let deleted = object.stage(Stage::PendingExport).kind == DeltaKind::Delete;
+        deleted && !held.objects.contains(&object.id)
+    };
     let message = format!(
         "{other}{} pending for {} and {} allowed{half}; nothing was sent, neither these nor anything else. Among them: {}. \
          They go on waiting, and each export stops again. Review them with `syncline export '{}' --what-if`, then allow exactly these once \
@@ -81,7 +93,7 @@ pub(super) fn deletes(
         counted(summary.deletes, "delete is", "deletes are"),
         options.name,
         counted(limit, "is", "are"),
-        sample(&store.snapshot()?, store.names(), options.connector, Sampled::Deletes)?,
+        sample_where(&store.snapshot()?, store.names(), options.connector, &counted_here)?,
         options.name,
         options.name,
         summary.delete_set()
@@ -89,34 +101,52 @@ pub(super) fn deletes(
     Err(EngineError::Guard { result: "stopped-deletion-threshold-exceeded", message })
 }
 
-/// What is said of deletes that wait while everything else is sent.
-pub(super) fn held(
+/// What is said of deletes that wait while everything else is sent: nobody knows who moved to where nobody could look.
+pub(super) fn unread(
     snapshot: &Snapshot,
     names: &Names,
     options: &ExportOptions,
     summary: &ExportSummary,
-    hold: &Hold,
+    unread: &str,
 ) -> Result<String, StoreError> {
     let name = &options.name;
-    let (reason, what_next) = match hold {
-        Hold::Unread(directories) => (
-            format!("{directories} could not be read in this cycle"),
-            format!("the next cycle that can read everything sends them, and `syncline export '{name}'` does without waiting for it"),
-        ),
-        Hold::Removed(connectors) => (
-            format!("{connectors} was removed, and nobody has said yet that this is meant to delete"),
-            format!(
-                "`syncline export '{name}' --allow-deletes {}` sends exactly these, and from then on deletes are sent again",
-                summary.delete_set()
-            ),
-        ),
-    };
     Ok(format!(
-        "{} not sent, because {reason}; {} for the next export, among them {}. Look at them by `syncline export '{name}' --what-if`; {what_next}",
-        counted(summary.deletes, "delete was", "deletes were"),
-        if summary.deletes == 1 { "it waits" } else { "they wait" },
+        "{}, because {unread} could not be read in this cycle; {}, among them {}. Look at them by `syncline export '{name}' --what-if`; the \
+         next cycle that can read everything sends them, and `syncline export '{name}'` does without waiting for it",
+        counted(summary.deletes, "delete was not sent", "deletes were not sent"),
+        if summary.deletes == 1 { "it waits for the next export" } else { "they wait for the next export" },
         sample(snapshot, names, options.connector, Sampled::Deletes)?
     ))
+}
+
+/// The same of deletes that follow from the removal of connectors.
+pub(super) fn removed(snapshot: &Snapshot, names: &Names, options: &ExportOptions, held: &HeldDeletes) -> Result<String, StoreError> {
+    let name = &options.name;
+    let other = options.allow_deletes.map_or_else(String::new, |allowed| format!("the set {allowed} is allowed, another one waits: "));
+    Ok(format!(
+        "{other}{}, because {}; {}, among them {}. Look at them by `syncline export '{name}' --what-if`; `syncline export '{name}' \
+         --allow-deletes {}` sends exactly these",
+        counted(held.count(), "delete was not sent", "deletes were not sent"),
+        held.reason(),
+        if held.count() == 1 { "it goes on waiting" } else { "they go on waiting" },
+        sample_of(snapshot, names, held)?,
+        held.set()
+    ))
+}
+
+/// Some of the deletes that wait because of removals, for a sentence.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn sample_of(snapshot: &Snapshot, names: &Names, held: &HeldDeletes) -> Result<String, StoreError> {
+    let mut found = Vec::new();
+    for id in held.objects.iter().take(NAMED) {
+        found.extend(snapshot.cs_object(*id)?.map(|object| called(names, &object)));
+    }
+    if held.objects.len() > NAMED {
+        found.push("…".to_owned());
+    }
+    Ok(found.join("; "))
 }
 
 /// Stops the export of an installation that only watches, also in the middle when it was told so meanwhile.

@@ -15,13 +15,16 @@ mod plan;
 mod prepare;
 mod preview;
 mod queue;
+mod removals;
 
 pub use adds::new_objects;
-pub use guards::{Sampled, sample};
+pub use guards::{Sampled, sample, sample_of};
 pub use limits::{ExportLimits, Limits};
 pub use plan::{DeleteSet, ExportPlan};
 pub use preview::{ExportPreview, PlannedExport, plan_export};
 pub use queue::ExportSummary;
+pub(in crate::engine) use removals::follow_removals;
+pub use removals::{HeldDeletes, REMOVALS};
 
 use super::active;
 use super::bridge::{Bridge, Calls};
@@ -39,8 +42,6 @@ use tracing::Instrument as _;
 
 /// The state that tells that something was exported to a connector before.
 pub(super) const EXPORTED: &str = "exported";
-/// The state of a target that names the removed connectors whose deletes nobody has allowed yet.
-pub const REMOVALS: &str = "export-removals";
 /// The state that tells that names were sent of which the target may have kept some aside.
 pub(super) const NAMES_SENT: &str = "names-sent";
 /// The state that keeps the target's terms.
@@ -59,15 +60,6 @@ pub trait ExportReview: Send + Sync {
     fn allow(&self, connector: ConnectorId, summary: &ExportSummary, first: bool) -> Result<(), String>;
 }
 
-/// Why deletes are not sent while everything else is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// These directories could not be read: whoever is missing may have moved there.
-    Unread(String),
-    /// These connectors were removed, and nobody has allowed what follows from it.
-    Removed(String),
-}
-
 /// How careful to be.
 #[derive(Clone)]
 pub struct ExportOptions {
@@ -79,8 +71,8 @@ pub struct ExportOptions {
     pub limits: Limits,
     /// Deletes allowed this once, whatever the limits say; no others.
     pub allow_deletes: Option<DeleteSet>,
-    /// Deletes stay where they are this time.
-    pub hold_deletes: Option<Hold>,
+    /// These directories could not be read: whoever is missing may have moved there, so deletes stay where they are this time.
+    pub unread: Option<String>,
     /// More refused objects than this end the step.
     pub errors_max: u64,
     /// Export although this installation only watches.
@@ -103,7 +95,7 @@ impl ExportOptions {
             name: name.into(),
             limits: Limits::default(),
             allow_deletes: None,
-            hold_deletes: None,
+            unread: None,
             errors_max: 5_000,
             force: false,
             only: None,
@@ -152,13 +144,21 @@ pub fn export(
     let snapshot = store.snapshot()?;
     let unique = names::unique(&**connector, store.names());
     let mut queue = Queue::load(&snapshot, options.connector, &unique)?;
-    let held = options.hold_deletes.as_ref().filter(|_| queue.summary.deletes > 0);
-    if let Some(hold) = held {
-        recorder.note(guards::held(&snapshot, store.names(), options, &queue.summary, hold)?);
+    let all = queue.summary;
+    let removed = HeldDeletes::of(&snapshot, options.connector)?;
+    let allowed = options.allow_deletes.is_some_and(|set| set == removed.set() || set == all.delete_set());
+    let mut held = false;
+    if let Some(unread) = options.unread.as_ref().filter(|_| all.deletes > 0) {
+        recorder.note(guards::unread(&snapshot, store.names(), options, &all, unread)?);
         queue.hold_deletes();
+        held = true;
+    } else if !removed.is_empty() && !allowed {
+        recorder.note(guards::removed(&snapshot, store.names(), options, &removed)?);
+        queue.hold(&removed.objects);
+        held = true;
     }
     if queue.is_empty() {
-        return Ok((if held.is_some() { "completed-warnings" } else { "success" }, ExportOutcome::default()));
+        return Ok((if held { "completed-warnings" } else { "success" }, ExportOutcome::default()));
     }
     let first = !was_exported(&snapshot, options.connector)?;
     drop(snapshot);
@@ -167,11 +167,16 @@ pub fn export(
     let sight = guards::Sight { store, connector, bridge, options, cx };
     sight.another_installation(terms.last_writer.as_ref(), false, recorder)?;
     let asked = cx.clock.elapsed();
-    let summary = queue.summary;
+    // Who was named in an allowance of their own is not counted with the others.
+    let counted_apart = !held && options.allow_deletes == Some(removed.set());
+    let summary = if counted_apart { queue.summary.without(&removed.objects) } else { queue.summary };
     guards::deletes(store, &summary, options, &terms, recorder)?;
     if let Some(review) = &options.review {
         let stopped = |message| EngineError::Guard { result: "stopped-by-review", message };
-        review.allow(options.connector, &summary, first).map_err(stopped)?;
+        review.allow(options.connector, &queue.summary, first).map_err(stopped)?;
+    }
+    if !held && !removed.is_empty() {
+        removals::release(store, options.connector, &removed.objects)?;
     }
     if let Some(only) = options.only {
         queue.keep(only);
@@ -209,7 +214,7 @@ pub fn export(
     };
     run.all(queue, &unique, recorder)?;
     let (result, outcome) = run.finish(recorder)?;
-    Ok((if held.is_some() && result == "success" { "completed-warnings" } else { result }, outcome))
+    Ok((if held && result == "success" { "completed-warnings" } else { result }, outcome))
 }
 
 /// True when something was exported to a target before.

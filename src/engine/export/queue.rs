@@ -6,7 +6,7 @@ use super::{DeleteSet, ExportLimits};
 use crate::connector::ExportTerms;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Dn, Stage};
 use crate::store::{Snapshot, StoreError};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// How many ids one read asks for.
@@ -70,6 +70,16 @@ impl ExportSummary {
         Ok([ours, terms.deletes_max, share, limits.half_of(known)].into_iter().flatten().min())
     }
 
+    /// The same without deletes that are not sent.
+    #[must_use]
+    pub fn without(mut self, held: &BTreeSet<CsId>) -> Self {
+        self.deletes = self.deletes.saturating_sub(held.len() as u64);
+        for id in held {
+            self.deletes_fingerprint = self.deletes_fingerprint.wrapping_sub(fingerprint(*id));
+        }
+        self
+    }
+
     fn take(&mut self, object: &CsObject) {
         let pending = object.stage(Stage::PendingExport);
         match pending.kind {
@@ -79,10 +89,22 @@ impl ExportSummary {
             DeltaKind::Update => self.updates += 1,
             DeltaKind::Delete => {
                 self.deletes += 1;
-                let one = xxh3_64_with_seed(&object.id.0.to_le_bytes(), 116);
-                self.deletes_fingerprint = self.deletes_fingerprint.wrapping_add(one);
+                self.deletes_fingerprint = self.deletes_fingerprint.wrapping_add(fingerprint(object.id));
             }
         }
+    }
+}
+
+/// What one delete adds to the name of a set of them.
+fn fingerprint(id: CsId) -> u64 {
+    xxh3_64_with_seed(&id.0.to_le_bytes(), 116)
+}
+
+impl DeleteSet {
+    /// The name of a set of deletes.
+    pub(super) fn of(objects: &BTreeSet<CsId>) -> Self {
+        let fingerprint = objects.iter().fold(0_u64, |sum, id| sum.wrapping_add(fingerprint(*id)));
+        Self { count: objects.len() as u64, fingerprint }
     }
 }
 
@@ -174,6 +196,12 @@ impl Queue {
         self.deletes.clear();
         self.exchange.hold_deletes();
         self.summary.deletes = 0;
+    }
+
+    /// Leaves some deletes where they are.
+    pub(super) fn hold(&mut self, held: &BTreeSet<CsId>) {
+        self.deletes.values_mut().for_each(|list| list.retain(|id| !held.contains(id)));
+        self.summary = self.summary.without(held);
     }
 
     /// Leaves everything but one object where it is.

@@ -1,0 +1,297 @@
+//! What waits because a connector was removed, and for whom: neither more nor less, and whoever asks is told.
+
+use crate::{assert_code, counted, document, small_world, stdout, with_config};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::fs;
+use std::ops::Range;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A directory of people with these numbers, which are their objectGUIDs, too.
+fn directory(name: &str, numbers: impl IntoIterator<Item = u8>) -> String {
+    let mut text = "version: 1\n".to_owned();
+    for number in numbers {
+        let guid = BASE64_STANDARD.encode([number; 16]);
+        write!(
+            text,
+            "\ndn: CN={name}{number},OU=People,DC={name},DC=example\nobjectClass: top\nobjectClass: person\nobjectClass: user\n\
+             objectGUID:: {guid}\ncn: {name}{number}\ndisplayName: {name}{number}\nsAMAccountName: {name}{number}\n\
+             userPrincipalName: {name}{number}@{name}.example\nuserAccountControl: 512\n"
+        )
+        .expect("a text takes everything");
+    }
+    text
+}
+
+/// A tenant with the people of several directories.
+struct World {
+    folder: TempDir,
+    config: PathBuf,
+}
+
+impl World {
+    /// `corp.example` has twelve people; the others these.
+    fn with(others: &[(&str, Range<u8>)]) -> Self {
+        let folder = small_world();
+        let config = folder.path().join("config");
+        let world = Self { folder, config };
+        world.write("people", directory("corp", 1..13));
+        for (name, numbers) in others {
+            world.write(name, directory(name, numbers.clone()));
+            let path = format!("path={}", world.folder.path().join(format!("{name}.ldif")).display());
+            assert_code(&world.does(&["connector", "add", name, "ldif", "--set", &path]), 0);
+        }
+        assert_code(&world.does(&["cycle", "start", "--initial"]), 0);
+        assert_code(&world.does(&["status"]), 0);
+        world
+    }
+
+    fn write(&self, name: &str, text: String) {
+        fs::write(self.folder.path().join(format!("{name}.ldif")), text).expect("the folder can be written");
+    }
+
+    /// Whoever of `corp.example` has one of these numbers stays.
+    fn corp_keeps(&self, numbers: Range<u8>) {
+        self.write("people", directory("corp", numbers));
+    }
+
+    fn does(&self, arguments: &[&str]) -> std::process::Output {
+        with_config(&self.config, arguments)
+    }
+
+    #[track_caller]
+    fn ends(&self, arguments: &[&str], code: i32) -> Value {
+        let output = self.does(&[&["--json"], arguments].concat());
+        assert_code(&output, code);
+        document(&output)
+    }
+
+    #[track_caller]
+    fn shows(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.does(arguments);
+        assert_code(&output, code);
+        stdout(&output)
+    }
+
+    /// A cycle that ends so; how many it deleted.
+    #[track_caller]
+    fn cycle(&self, code: i32) -> u64 {
+        counted(&self.ends(&["cycle", "start"], code), "export-delete")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.config.join(format!("connectors/{name}.toml"))
+    }
+
+    /// Takes a connector's file away; gives what it says.
+    fn take(&self, file: &str, name: &str, code: i32) -> String {
+        let text = fs::read_to_string(self.file(file)).expect("a file");
+        fs::remove_file(self.file(file)).expect("it can be removed");
+        assert_code(&self.does(&["connector", "remove", name]), code);
+        text
+    }
+
+    /// The deletes of removed connectors that wait, by the name of their set.
+    #[track_caller]
+    fn held(&self, count: u64) -> String {
+        let found = self.ends(&["export", "Entra", "--what-if"], 1);
+        let held = &found["targets"][0]["held"];
+        assert_eq!(held["deletes"], count, "{held:#}");
+        held["delete_set"].as_str().expect("a set").to_owned()
+    }
+}
+
+#[test]
+fn who_leaves_elsewhere_opens_no_door_for_a_removed_connector() {
+    let world = World::with(&[("lab", 101..109)]);
+    world.corp_keeps(1..12);
+    for profile in ["full-import", "delta-sync"] {
+        assert_code(&world.does(&["run", "start", "corp.example", profile]), 0);
+    }
+    world.take("lab", "lab", 0);
+    let sent = world.ends(&["export", "Entra"], 0);
+    assert_eq!(counted(&sent, "export-delete"), 1, "whoever left elsewhere waits for nobody: {sent:#}");
+    assert_eq!(world.cycle(1), 0);
+    assert_eq!(world.cycle(1), 0);
+    world.held(8);
+    assert_code(&world.does(&["store", "check"]), 0);
+}
+
+#[test]
+fn an_allowance_for_one_removal_is_none_for_the_next() {
+    let world = World::with(&[("lab", 101..109), ("hr", 201..207)]);
+    world.take("lab", "lab", 0);
+    assert_eq!(world.cycle(1), 0);
+    world.take("hr", "hr", 0);
+    let set = world.held(8);
+    let sent = world.ends(&["export", "Entra", "--allow-deletes", &set], 0);
+    assert_eq!(counted(&sent, "export-delete"), 8);
+    assert_eq!(world.cycle(1), 0, "nobody has looked at these");
+    let set = world.held(6);
+    let message = world.shows(&["export", "Entra"], 1);
+    assert!(message.contains("hr was removed") && message.contains(&format!("--allow-deletes {set}")), "{message}");
+    assert_eq!(counted(&world.ends(&["export", "Entra", "--allow-deletes", &set], 0), "export-delete"), 6);
+    assert_eq!(world.cycle(0), 0);
+    assert_code(&world.does(&["status"]), 0);
+}
+
+#[test]
+fn what_is_held_is_told_everywhere_and_others_leave_as_always() {
+    let world = World::with(&[("lab", 101..109)]);
+    world.take("lab", "lab", 0);
+    assert_eq!(world.cycle(1), 0);
+    let told = "lab was removed, and nobody has said yet that this is meant to delete";
+    let status = world.ends(&["status"], 1);
+    let attention = status["attention"].to_string();
+    assert!(attention.contains("8 deletes are held for Entra") && attention.contains(told), "{attention}");
+    assert!(world.ends(&["doctor"], 1).to_string().contains(told));
+    let guard = world.ends(&["guard", "show"], 0);
+    assert!(guard["targets"][0]["blocked_by"][0].as_str().is_some_and(|reason| reason.contains(told)), "{guard:#}");
+    assert_eq!(guard["stops"][0]["guard"], "removed connector", "{guard:#}");
+    assert!(world.ends(&["alerts", "show"], 0)["found"].to_string().contains("deletes-held"));
+    assert!(world.shows(&["object", "explain", "lab101@lab.example"], 0).contains("was removed, and"));
+    let scheduler = world.ends(&["scheduler", "show"], 0);
+    assert_ne!(scheduler["last_success"], scheduler["last_cycle"], "{scheduler:#}");
+    assert_eq!(scheduler["guard_stops"][0]["guard"], "removed connector", "{scheduler:#}");
+
+    // Whoever leaves another directory meanwhile goes, and nobody else.
+    world.corp_keeps(1..12);
+    assert_eq!(world.cycle(1), 1);
+    let set = world.held(8);
+    let shown = world.ends(&["export", "Entra", "--what-if", "--allow-deletes", &set], 0);
+    let target = &shown["targets"][0];
+    assert!(target["allowed"] == true && target["deletes"] == 8 && target["held"].is_null(), "{shown:#}");
+    let other = format!("8-{:016x}", 7);
+    let shown = world.does(&["export", "Entra", "--what-if", "--allow-deletes", &other]);
+    assert_code(&shown, 1);
+    world.held(8);
+    assert_eq!(counted(&world.ends(&["export", "Entra", "--allow-deletes", &set], 0), "export-delete"), 8);
+    assert_eq!(world.cycle(0), 0);
+    assert!(world.shows(&["status"], 0).contains("All is well"));
+}
+
+#[test]
+fn a_removal_that_deletes_nobody_holds_nobody() {
+    // Everybody of the removed one is somebody of the other, too.
+    let world = World::with(&[("lab", 1..9)]);
+    let file = world.take("lab", "lab", 0);
+    assert_eq!(world.cycle(0), 0);
+    assert_code(&world.does(&["status"]), 0);
+    world.corp_keeps(1..12);
+    assert_eq!(world.cycle(0), 1, "who was never there");
+    world.corp_keeps(2..12);
+    assert_eq!(world.cycle(0), 1, "who was there, and stayed by the other directory");
+
+    // And one that comes back, without whoever was deleted.
+    world.write("lab", directory("lab", 2..9));
+    fs::write(world.file("lab"), &file).expect("the folder can be written");
+    assert_eq!(world.cycle(0), 0);
+    world.take("lab", "lab", 0);
+    fs::write(world.file("lab"), &file).expect("the folder can be written");
+    assert_eq!(world.cycle(0), 0);
+    world.corp_keeps(2..11);
+    assert_eq!(world.cycle(0), 1);
+}
+
+#[test]
+fn a_connector_that_comes_back_takes_its_hold_along() {
+    let world = World::with(&[("lab", 101..109)]);
+    let file = world.take("lab", "lab", 0);
+    assert_eq!(world.cycle(1), 0);
+    fs::write(world.file("lab"), &file).expect("the folder can be written");
+    assert_eq!(world.cycle(0), 0);
+    assert_code(&world.does(&["status"]), 0);
+    // Whoever leaves it now leaves.
+    world.write("lab", directory("lab", 101..108));
+    assert_eq!(world.cycle(0), 1);
+}
+
+#[test]
+fn held_deletes_are_not_counted_with_those_that_an_export_sends() {
+    let world = World::with(&[("lab", 101..109)]);
+    assert_code(&world.does(&["guard", "set", "--max-deletes", "5"]), 0);
+    world.take("lab", "lab", 0);
+    world.write("people", directory("corp", 1..13).replace("displayName: corp3", "displayName: Third"));
+    let cycle = world.ends(&["cycle", "start"], 1);
+    assert_eq!((counted(&cycle, "export-update"), counted(&cycle, "export-delete")), (1, 0), "{cycle:#}");
+    let status = world.shows(&["status"], 1);
+    assert!(!status.contains("nothing is exported") && status.contains("8 deletes are held"), "{status}");
+    // Six who leave elsewhere are too many by themselves.
+    world.write("people", directory("corp", 1..7).replace("displayName: corp3", "displayName: Third"));
+    assert_eq!(world.cycle(5), 0);
+    let status = world.shows(&["status"], 2);
+    assert!(status.contains("6 deletes wait for Entra, and 5 are allowed"), "{status}");
+    let set = world.ends(&["export", "Entra", "--what-if"], 5)["targets"][0]["delete_set"].as_str().expect("a set").to_owned();
+    assert!(set.starts_with("14-"), "{set}");
+    let shown = world.ends(&["export", "Entra", "--what-if", "--allow-deletes", &set], 0);
+    assert_eq!(shown["targets"][0]["allowed"], true, "{shown:#}");
+    assert_eq!(counted(&world.ends(&["export", "Entra", "--allow-deletes", &set], 0), "export-delete"), 14);
+}
+
+#[test]
+fn without_a_target_it_is_not_well() {
+    let world = World::with(&[]);
+    let text = fs::read_to_string(world.file("90-entra")).expect("a file");
+    fs::remove_file(world.file("90-entra")).expect("it can be removed");
+    let said = world.shows(&["connector", "remove", "Entra"], 0);
+    assert!(!said.contains("Deletes that follow"), "{said}");
+    assert_code(&world.does(&["cycle", "start"]), 0);
+    world.cycle(1);
+    let status = world.shows(&["status"], 1);
+    assert!(status.contains("no target is configured"), "{status}");
+    assert!(world.ends(&["doctor"], 1).to_string().contains("no target is configured"));
+
+    // Who leaves meanwhile is nobody's when it comes back, and that is said.
+    world.corp_keeps(1..10);
+    world.cycle(1);
+    fs::write(world.file("90-entra"), text).expect("the folder can be written");
+    let cycle = world.ends(&["cycle", "start"], 1);
+    assert!(cycle["warnings"].to_string().contains("3 objects belong to nobody here"), "{cycle:#}");
+    let status = world.shows(&["status"], 1);
+    assert!(status.contains("3 objects belong to nobody here") && status.contains("corp10"), "{status}");
+    assert!(world.ends(&["doctor"], 1).to_string().contains("3 objects belong to nobody here"));
+}
+
+#[test]
+fn who_waits_to_be_removed_from_a_target_that_goes_is_named() {
+    let world = World::with(&[]);
+    world.corp_keeps(1..11);
+    for profile in ["full-import", "delta-sync"] {
+        assert_code(&world.does(&["run", "start", "corp.example", profile]), 0);
+    }
+    fs::remove_file(world.file("90-entra")).expect("it can be removed");
+    let looked = world.ends(&["connector", "remove", "Entra", "--what-if"], 1);
+    assert_eq!((&looked["target"], &looked["deletes"]), (&Value::from(true), &Value::from(2)), "{looked:#}");
+    let output = world.does(&["connector", "remove", "Entra"]);
+    assert_code(&output, 1);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("2 objects wait to be removed there") && said.contains("corp11") && said.contains("corp12"), "{said}");
+}
+
+#[test]
+fn a_new_store_names_those_whom_nobody_remembers() {
+    let world = World::with(&[]);
+    let store = world.config.join("syncline.redb");
+    fs::rename(&store, world.folder.path().join("former.redb")).expect("it can be moved");
+    world.corp_keeps(1..12);
+    let cycle = world.ends(&["cycle", "start", "--initial"], 1);
+    let warning = cycle["warnings"][0].as_str().unwrap_or_default();
+    assert!(warning.contains("1 object belongs to nobody here") && warning.contains("corp12"), "{cycle:#}");
+    let status = world.shows(&["status"], 1);
+    assert!(status.contains("1 object belongs to nobody here") && status.contains("--state disconnector"), "{status}");
+}
+
+#[test]
+fn a_connector_is_renamed_only_when_that_is_meant() {
+    let world = World::with(&[("lab", 101..109)]);
+    let text = fs::read_to_string(world.file("lab")).expect("a file");
+    fs::write(world.file("lab"), text.replace("\"lab\"", "\"works\"")).expect("the folder can be written");
+    let shown = world.ends(&["connector", "rename", "lab", "works", "--what-if"], 0);
+    assert_eq!((&shown["objects"], &shown["what_if"]), (&Value::from(8), &Value::from(true)), "{shown:#}");
+    let list = world.ends(&["connector", "list"], 0).to_string();
+    assert!(list.contains("abandoned"), "nothing was renamed: {list}");
+    assert_code(&world.does(&["connector", "rename", "lab", "works"]), 0);
+    assert_eq!(world.cycle(0), 0);
+}
