@@ -188,7 +188,9 @@ impl Table {
         let Self { mut header, mut numbers, named, mut rows } = self;
         header.retain(|_| keep());
         numbers.retain(|_| keep());
-        rows.iter_mut().for_each(|row| row.retain(|_| keep()));
+        for row in &mut rows {
+            row.retain(|_| keep());
+        }
         Self { header, numbers, named, rows }
     }
 

@@ -47,7 +47,7 @@ impl Engine<'_> {
                 let former = before.iter().find(|known| same(&known.name, group) && known.key != key);
                 if let Some(former) = former {
                     let there = snapshot.cs_by_anchor(id, &former.key)?.map(|id| snapshot.cs_object(id)).transpose()?.flatten();
-                    let former = match there.filter(|object| object.imported()) {
+                    let former = match there.filter(CsObject::imported) {
                         Some(object) => format!("the former one is '{}' now; if that is meant, name it in [selection] groups", object.dn),
                         None => "the former one is not there any more".to_owned(),
                     };

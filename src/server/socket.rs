@@ -313,7 +313,7 @@ mod tests {
     struct Echo;
 
     /// How long a service of these tests may take to answer at all.
-    const SOON: Duration = Duration::from_secs(60);
+    const SOON: Duration = Duration::from_mins(1);
 
     /// More than one message may have, in characters of several octets and some that JSON writes with six.
     fn large() -> String {

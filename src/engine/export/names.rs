@@ -115,7 +115,7 @@ fn key(kind: UniqueKind, text: &str) -> u128 {
     xxh3_128(format!("{kind:?} {}", fold(bare.trim())).as_bytes())
 }
 
-fn texts<'o>(object: &'o CsObject, attr: AttrId, there: impl Fn(ValueState) -> bool) -> impl Iterator<Item = &'o str> {
+fn texts(object: &CsObject, attr: AttrId, there: impl Fn(ValueState) -> bool) -> impl Iterator<Item = &str> {
     let items = object.values.attribute(attr).filter(move |item| there(ValueState(item.flags)));
     items.filter_map(|item| if let ValueRef::Text(text) = item.value { Some(text) } else { None })
 }
