@@ -5,7 +5,7 @@
 
 use super::EngineError;
 use super::run::{Engine, SYNCHRONIZED};
-use crate::model::{ConnectorId, Dn};
+use crate::model::{ConnectorId, CsObject, Dn};
 use crate::store::{ChangeSet, Kept, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
