@@ -36,7 +36,7 @@ fn people(numbers: impl Iterator<Item = u32>) -> String {
 
 /// A group with a key of its own.
 fn group(number: u32, name: &str, members: impl Iterator<Item = u32>) -> String {
-    let members: String = members.map(|member| format!("member: CN=user {member},{OU}\n")).collect();
+    let members = members.map(|member| format!("member: CN=user {member},{OU}\n")).collect::<Vec<_>>().concat();
     let key = key(number);
     format!("dn: CN={name},{OU}\nobjectClass: group\nobjectGUID:: {key}\ncn: {name}\nsAMAccountName: {name}\n{members}\n")
 }
@@ -44,7 +44,9 @@ fn group(number: u32, name: &str, members: impl Iterator<Item = u32>) -> String 
 impl World {
     fn with(files: &[(&str, &str)]) -> Self {
         let world = Self { folder: tempfile::tempdir().expect("a folder can be made") };
-        files.iter().for_each(|(name, text)| world.write(name, text));
+        for (name, text) in files {
+            world.write(name, text);
+        }
         let path = world.at(files[0].0.split('/').next().expect("a name"));
         let path = path.to_str().expect("a plain path");
         assert_code(&world.run(&["init", "--source", "ldif", "--path", path, "--domain", "corp.example"]), 0);

@@ -23,7 +23,7 @@ fn said(cycle: &Value, connector: &str) -> String {
 
 /// Somebody looks at what would be forgotten of the former tenant, and decides.
 fn forgets_the_former(world: &World, objects: u64, deletes: u64) {
-    let code = if deletes > 0 { 1 } else { 0 };
+    let code = i32::from(deletes > 0);
     let shown = world.json(code, &["cs", "clear", "Entra", "--what-if"]);
     assert_eq!((&shown["objects"], &shown["deletes"]), (&objects.into(), &deletes.into()), "{shown:#}");
     assert!(shown["former_tenant"].is_string(), "{shown:#}");
