@@ -67,14 +67,12 @@ impl Exchange {
         !self.taken.is_empty()
     }
 
-    /// Nobody who leaves goes in this export.
-    pub(super) fn hold_deletes(&mut self) {
-        self.freed.retain(|_, id| !self.leaving.contains(id));
-    }
-
-    /// Only one object is sent: nobody goes before it.
-    pub(super) fn forget_others(&mut self) {
-        self.freed.clear();
+    /// Who is not sent in this export, for whatever reason, gives nothing up in it either.
+    pub(super) fn keep(&mut self, queued: impl Iterator<Item = CsId>) {
+        if !self.freed.is_empty() {
+            let queued: HashSet<CsId> = queued.collect();
+            self.freed.retain(|_, id| queued.contains(id));
+        }
     }
 
     /// The order in which names become free before they are taken.
@@ -251,6 +249,16 @@ mod tests {
         let first = exchange(&[(2, 20), (5, 50), (6, 60)], &[(1, 20), (2, 50)], &[5, 6]);
         assert_eq!((first.deletes, first.updates), (vec![CsId(5)], vec![vec![CsId(2)]]));
         assert_eq!(first.parted.into_iter().collect::<Vec<_>>(), [(CsId(5), HashSet::from([50]))]);
+    }
+
+    #[test]
+    fn who_is_held_back_gives_nothing_up() {
+        let mut exchange = Exchange { freed: HashMap::from([(10, CsId(1)), (20, CsId(2))]), ..Exchange::default() };
+        exchange.taken = vec![(CsId(3), 10), (CsId(3), 20)];
+        exchange.leaving = HashSet::from([CsId(1), CsId(2)]);
+        exchange.keep([CsId(2), CsId(3)].into_iter());
+        let first = exchange.order();
+        assert_eq!((first.deletes, first.parted.len()), (vec![CsId(2)], 1));
     }
 
     #[test]

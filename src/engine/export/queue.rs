@@ -194,7 +194,6 @@ impl Queue {
     /// Leaves the deletes where they are.
     pub(super) fn hold_deletes(&mut self) {
         self.deletes.clear();
-        self.exchange.hold_deletes();
         self.summary.deletes = 0;
     }
 
@@ -209,7 +208,6 @@ impl Queue {
         let lists = self.adds.values_mut().chain(self.updates.values_mut()).chain(self.deletes.values_mut());
         lists.for_each(|list| list.retain(|id| *id == only));
         self.moving.retain(|id| *id == only);
-        self.exchange.forget_others();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -222,7 +220,9 @@ impl Queue {
     }
 
     /// Whoever has names that others take, everything else before the deletes, and the other deletes, children first.
-    pub(super) fn into_waves(self) -> Waves {
+    pub(super) fn into_waves(mut self) -> Waves {
+        let lists = self.adds.values().chain(self.updates.values()).chain(self.deletes.values());
+        self.exchange.keep(lists.flatten().copied());
         let first = self.exchange.order();
         let early: HashSet<CsId> = first.deletes.iter().chain(first.updates.iter().flatten()).copied().collect();
         let late = |mut list: Vec<CsId>| {
