@@ -219,7 +219,7 @@ async fn what_was_taken_must_stay_as_it_was() {
 async fn a_place_of_an_older_form_asks_for_a_full_import() {
     let world = World::new().await;
     let Err(EngineError::Connector(error)) = world.run(&world.store, Some(b"ldif".to_vec())).await else { panic!("taken") };
-    assert_eq!(error.kind, ConnectorErrorKind::WatermarkLost);
+    assert_eq!(error.kind, ConnectorErrorKind::ReadAnew);
 }
 
 /// Random records of everybody, some of which name people who are not there.

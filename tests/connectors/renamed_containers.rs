@@ -94,7 +94,8 @@ impl Trial {
         all.into_iter().filter(syncline::model::CsObject::imported).map(|object| object.dn.to_lowercase()).collect()
     }
 
-    /// An import that is stopped, whichever it is, and changes nothing. Gives the message.
+    /// An import that is stopped, whichever it is, and brings nobody in: what waits for a synchronization is forgotten until one
+    /// that reads everything is believed.
     #[track_caller]
     fn stops(&self, old: &str, new: &str, commands: &[&str]) {
         let before = self.people();
@@ -105,7 +106,7 @@ impl Trial {
             for part in [&[old, new][..], commands].concat() {
                 assert!(message.contains(&part.to_lowercase()), "'{part}' is missing: {message}");
             }
-            assert_eq!(self.people(), before);
+            assert!(self.people().is_subset(&before), "{:?}", self.people());
         }
     }
 }

@@ -102,7 +102,8 @@ fn a_rehearsal_says_nothing_about_the_real_tenant() {
     // And back, by a decision again: everybody is found there and joined, nobody is deleted, also not who left meanwhile.
     std::fs::write(&file, EMBEDDED).unwrap();
     forgets_the_former(&world, 35, 0);
-    let back = world.cycle(0, &[]);
+    let back = world.cycle(1, &[]);
+    assert!(back["warnings"].to_string().contains("1 object belongs to nobody here"), "{back:#}");
     assert_eq!((counted(&back, "export-add"), counted(&back, "export-delete")), (0, 0), "{back:#}");
     assert_eq!(exported(&world.cycle(0, &[])), 0);
     world.check_store();

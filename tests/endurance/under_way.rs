@@ -114,7 +114,7 @@ fn staging_mode_counts_beside_a_file_that_cannot_be_read_and_stays_until_it_can(
     world.cycle(0, &[]);
     assert_eq!(world.accepted(), sent, "it was let out by a configuration that was refused");
     assert_eq!(world.json(0, &["mode", "show"])["mode"], "staging");
-    let refused = world.json(4, &["mode", "active"]);
+    let refused = world.json(3, &["mode", "active"]);
     assert!(refused["error"]["message"].as_str().unwrap().contains("rules/10-half.toml"), "{refused:#}");
     std::fs::remove_file(&rules).unwrap();
     assert_eq!(world.json(0, &["mode", "show"])["mode"], "active");
