@@ -209,9 +209,7 @@ fn nobody_uses_what_lies_above() {
                 wrong.push(format!("{name} uses crate::{path}; of passwords the tenant and connectors may use the hash only"));
             }
         }
-        // Tests of whole runs need a runtime for the bridge.
-        let exempt = name == BRIDGE || name == "src/engine/verdict_tests.rs";
-        for (_, crates) in FOREIGN.iter().filter(|(prefix, _)| name.starts_with(prefix) && !exempt) {
+        for (_, crates) in FOREIGN.iter().filter(|(prefix, _)| name.starts_with(prefix) && name != BRIDGE) {
             for foreign in *crates {
                 let names_it = code
                     .lines()

@@ -22,8 +22,6 @@ mod recorder;
 pub mod run;
 mod single;
 pub mod sync;
-#[cfg(test)]
-mod verdict_tests;
 
 pub use describe::text_of;
 pub use recorder::{Progress, Silent, StepRecorder};

@@ -21,6 +21,7 @@ mod script;
 mod source;
 mod takeover;
 mod target;
+mod verdict;
 
 use life::{Life, Verdict};
 use rayon::prelude::*;

@@ -1,24 +1,24 @@
 //! What a guard did not believe, through whole runs: a scripted directory is wrong, fails, is renamed under the import, and the
 //! metaverse holds those that were believed and nobody else.
 
-use super::Silent;
-use super::belief::{Belief, Doubt};
-use super::bridge::Bridge;
-use super::import::{DISBELIEVED, WATERMARK};
-use super::run::{Caution, Engine, Participant, Profile, Standing};
-use crate::connector::{
-    Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ContainerPlace, DiscoveryError, ExportBatch, ExportReply,
-    ImportRequest, ImportStream, KeptContainer, Operation, PageBuilder, Schema,
-};
-use crate::context::Context;
-use crate::events::{Event, EventSink};
-use crate::model::{AttrId, ConnectorId, CsObject, Dn, MvObject, Names, ObjectErrorCode, Stage, Timestamp, ValueRef};
-use crate::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings, RunParameters};
-use crate::store::{ChangeSet, RunRecord, Store};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use syncline::connector::{
+    Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ContainerPlace, DiscoveryError, ExportBatch, ExportReply,
+    ImportRequest, ImportStream, KeptContainer, Operation, PageBuilder, Schema,
+};
+use syncline::context::Context;
+use syncline::engine::Silent;
+use syncline::engine::belief::{Belief, Doubt};
+use syncline::engine::bridge::Bridge;
+use syncline::engine::import::{DISBELIEVED, WATERMARK};
+use syncline::engine::run::{Caution, Engine, Participant, Profile, Standing};
+use syncline::events::{Event, EventSink};
+use syncline::model::{AttrId, ConnectorId, CsObject, Dn, MvObject, Names, ObjectErrorCode, Stage, Timestamp, ValueRef};
+use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings, RunParameters};
+use syncline::store::{ChangeSet, RunRecord, Store};
 
 const A: ConnectorId = ConnectorId(1);
 const B: ConnectorId = ConnectorId(2);
