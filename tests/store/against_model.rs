@@ -602,6 +602,27 @@ fn compare(store: &Store, model: &Model, indexed: bool) {
     }
 }
 
+/// A store on a new disk, with names and indexes.
+fn ready() -> (Disk, Store) {
+    let disk = Disk::default();
+    let store = disk.open().unwrap();
+    intern(&store);
+    index(&store);
+    (disk, store)
+}
+
+/// What actions come to, with their number.
+fn numbered(number: u8, actions: &[Action], model: &mut Model) -> ChangeSet {
+    let mut set = change_set(actions, model);
+    set.states.push((COMMITS, "number".to_owned(), Some(vec![number])));
+    set
+}
+
+/// The number of the last that is there.
+fn last_number(store: &Store) -> Option<u8> {
+    store.snapshot().unwrap().state(COMMITS, "number").unwrap().map(|octets| octets[0])
+}
+
 fn intern(store: &Store) {
     for number in 1..ATTRIBUTES {
         assert_eq!(store.names().intern(&format!("attribute{number}")), AttrId(number));
@@ -644,17 +665,13 @@ proptest! {
         operations in 0..160u64,
         survivors in any::<u64>(),
     ) {
-        let disk = Disk::default();
-        let store = disk.open().unwrap();
-        intern(&store);
-        index(&store);
+        let (disk, store) = ready();
         let mut model = Model::default();
         disk.fail_after(operations);
         let mut interrupted = None;
         for (number, actions) in (1u8..).zip(&sets) {
             let mut after = model.clone();
-            let mut set = change_set(actions, &mut after);
-            set.states.push((COMMITS, "number".to_owned(), Some(vec![number])));
+            let set = numbered(number, actions, &mut after);
             if store.apply(set).is_err() {
                 interrupted = Some((number, after));
                 prop_assert!(store.snapshot().is_err(), "a failed disk ends the use of the store");
@@ -666,9 +683,8 @@ proptest! {
         prop_assert_eq!(interrupted.is_some(), disk.is_dead());
         drop(store);
         let store = disk.after_power_loss(survivors).open().unwrap();
-        let committed = store.snapshot().unwrap().state(COMMITS, "number").unwrap();
         let model = match interrupted {
-            Some((number, after)) if committed == Some(vec![number]) => after,
+            Some((number, after)) if last_number(&store) == Some(number) => after,
             _ => model,
         };
         compare(&store, &model, true);
@@ -680,17 +696,13 @@ proptest! {
         operations in 0..120u64,
         survivors in any::<u64>(),
     ) {
-        let disk = Disk::default();
-        let store = disk.open().unwrap();
-        intern(&store);
-        index(&store);
+        let (disk, store) = ready();
         let mut moments = vec![Model::default()];
         let mut durable = 0;
         disk.fail_after(operations);
         for (number, (part, actions)) in (1u8..).zip(&sets) {
             let mut after = moments.last().unwrap().clone();
-            let mut set = change_set(actions, &mut after);
-            set.states.push((COMMITS, "number".to_owned(), Some(vec![number])));
+            let set = numbered(number, actions, &mut after);
             moments.push(after);
             let applied = if *part { store.apply_part(set) } else { store.apply(set) };
             if applied.is_err() {
@@ -705,7 +717,7 @@ proptest! {
         }
         drop(store);
         let store = disk.after_power_loss(survivors).open().unwrap();
-        let committed = store.snapshot().unwrap().state(COMMITS, "number").unwrap().map_or(0, |octets| octets[0]);
+        let committed = last_number(&store).unwrap_or(0);
         prop_assert!(committed >= durable, "{committed} of {durable}");
         compare(&store, &moments[usize::from(committed)], true);
     }
@@ -715,10 +727,7 @@ proptest! {
         sets in proptest::collection::vec(proptest::collection::vec(action(), 1..20), 1..5),
         survivors in any::<u64>(),
     ) {
-        let disk = Disk::default();
-        let store = disk.open().unwrap();
-        intern(&store);
-        index(&store);
+        let (disk, store) = ready();
         let mut model = Model::default();
         for actions in &sets {
             store.apply_part(change_set(actions, &mut model)).unwrap();
