@@ -252,6 +252,25 @@ async fn filters_find_by_index_and_by_looking() {
     }
 }
 
+/// An index gives its objects in pages like a look at everybody does.
+#[tokio::test]
+async fn what_an_index_finds_comes_in_pages() {
+    let (served, token) = populated().await;
+    let names = format!("userPrincipalName in ('u5@{VERIFIED}','u1@{VERIFIED}','u3@{VERIFIED}')");
+    let mut next = format!("/v1.0/users?$top=1&$select=userPrincipalName&$filter={names}");
+    let mut found = Vec::new();
+    loop {
+        let (status, body) = get(&served, &token, &next).await;
+        assert_eq!(status, 200, "{body}");
+        let page = body["value"].as_array().unwrap();
+        assert_eq!(page.len(), 1, "{body}");
+        found.push(page[0]["userPrincipalName"].as_str().unwrap().to_lowercase());
+        let Some(link) = body["@odata.nextLink"].as_str() else { break };
+        next = link[link.find("/v1.0").unwrap()..].to_owned();
+    }
+    assert_eq!(found, [1, 3, 5].map(|number| format!("u{number}@{VERIFIED}")));
+}
+
 #[tokio::test]
 async fn values_come_from_where_they_should() {
     let (served, token) = populated().await;

@@ -84,6 +84,15 @@ impl Filter {
         }
     }
 
+    /// True when an object meets the condition only with an element in this list.
+    pub(super) fn needs_element_of(&self, list: &str) -> bool {
+        match self {
+            Self::And(parts) => parts.iter().any(|part| part.needs_element_of(list)),
+            Self::Any { path, .. } => path.eq_ignore_ascii_case(list),
+            _ => false,
+        }
+    }
+
     /// True when the object meets the condition. Names and texts compare without case, immutable ids with it.
     pub(super) fn matches(&self, object: &Value) -> bool {
         match self {
@@ -342,6 +351,21 @@ mod tests {
             ("surname eq 'x'", false),
         ] {
             assert_eq!(Filter::parse(text).unwrap().matches(&user), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_asked_of_every_object_needs_an_element() {
+        let conflict = "onPremisesProvisioningErrors/any(e:e/category eq 'PropertyConflict')";
+        for (text, expected) in [
+            (conflict.to_owned(), true),
+            (format!("accountEnabled eq true and {conflict}"), true),
+            ("onpremisesprovisioningerrors/any()".to_owned(), true),
+            (format!("accountEnabled eq true or {conflict}"), false),
+            (format!("not ({conflict})"), false),
+            ("proxyAddresses/any(p:p eq 'smtp:c@b.example')".to_owned(), false),
+        ] {
+            assert_eq!(Filter::parse(&text).unwrap().needs_element_of("onPremisesProvisioningErrors"), expected, "{text}");
         }
     }
 

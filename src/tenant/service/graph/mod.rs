@@ -461,9 +461,31 @@ impl<'a> Condition<'a> {
         Ok(filter.matches(&Value::Object(view::show(reader, object, record, Some(names), false)?)))
     }
 
-    /// The objects that can meet the condition, at most one for each text that it names, when an index knows.
+    /// Shows the objects behind a number that meet the condition, by an index where one knows them, until `show` has enough.
+    fn each(
+        &self,
+        reader: &Reader,
+        after: ObjectNumber,
+        mut show: impl FnMut(ObjectNumber, &ObjectRecord) -> Result<bool, DirectoryError>,
+    ) -> Result<(), DirectoryError> {
+        let mut look = |object, record: &ObjectRecord| Ok(!self.meets(reader, object, record)? || show(object, record)?);
+        let Some(found) = self.by_index(reader)? else { return reader.scan(after, |object, record| look(object, &record)) };
+        for object in found.into_iter().filter(|object| *object > after) {
+            if let Some(record) = reader.object(object)?
+                && !look(object, &record)?
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The objects that can meet the condition, ascending, when an index knows.
     fn by_index(&self, reader: &Reader) -> Result<Option<Vec<ObjectNumber>>, DirectoryError> {
         let Some((filter, _)) = &self.filter else { return Ok(None) };
+        if filter.needs_element_of(PROVISIONING_ERRORS) {
+            return reader.quarantined().map(Some);
+        }
         for (path, texts) in filter.demands() {
             let Some(find) = index_of(path) else { continue };
             let mut found = BTreeSet::new();
@@ -475,6 +497,9 @@ impl<'a> Condition<'a> {
         Ok(None)
     }
 }
+
+/// The property that only objects have of which something is kept aside; the directory lists these.
+const PROVISIONING_ERRORS: &str = "onPremisesProvisioningErrors";
 
 /// Finds the object with a value of a property.
 type Find = fn(&Reader, &str) -> Result<Option<ObjectNumber>, DirectoryError>;
@@ -501,29 +526,16 @@ fn list(tenant: &Tenant, request: &Request<'_>, kind: ObjectKind) -> Outcome {
     };
     let mut value = Vec::new();
     let mut next = None;
-    if let Some(found) = condition.by_index(&reader)? {
-        for object in found {
-            if let Some(record) = reader.object(object)?
-                && condition.meets(&reader, object, &record)?
-            {
-                value.push(Value::Object(view::show(&reader, object, &record, selection.as_deref(), false)?));
-            }
+    let mut last = after;
+    condition.each(&reader, after, |object, record| {
+        if value.len() == query.page() {
+            next = Some(last);
+            return Ok(false);
         }
-    } else {
-        let mut last = after;
-        reader.scan(after, |object, record| {
-            if !condition.meets(&reader, object, &record)? {
-                return Ok(true);
-            }
-            if value.len() == query.page() {
-                next = Some(last);
-                return Ok(false);
-            }
-            value.push(Value::Object(view::show(&reader, object, &record, selection.as_deref(), false)?));
-            last = object;
-            Ok(true)
-        })?;
-    }
+        value.push(Value::Object(view::show(&reader, object, record, selection.as_deref(), false)?));
+        last = object;
+        Ok(true)
+    })?;
     let mut body = Map::new();
     body.insert("@odata.context".to_owned(), json!(context_of(request, kind, false)));
     if query.count {
@@ -538,8 +550,8 @@ fn list(tenant: &Tenant, request: &Request<'_>, kind: ObjectKind) -> Outcome {
 
 fn count_objects(reader: &Reader, condition: &Condition<'_>) -> Result<u64, DirectoryError> {
     let mut count = 0;
-    reader.scan(0, |object, record| {
-        count += u64::from(condition.meets(reader, object, &record)?);
+    condition.each(reader, 0, |_, _| {
+        count += 1;
         Ok(true)
     })?;
     Ok(count)
