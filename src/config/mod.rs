@@ -222,7 +222,7 @@ pub struct LimitsTable {
 
 impl Default for LimitsTable {
     fn default() -> Self {
-        Self { cache_mib: 64, threads: 0, object_errors: 5_000, history_days: 7 }
+        Self { cache_mib: 96, threads: 0, object_errors: 5_000, history_days: 7 }
     }
 }
 

@@ -516,6 +516,21 @@ pub(super) fn want(
     Ok(wanted)
 }
 
+/// See [`RuleSet::want_references`].
+pub(super) fn want_references(
+    rules: &RuleSet,
+    scope: &ScopeSet,
+    object: &dyn AttributeSource,
+    run: &RunParameters,
+) -> Result<Vec<ReferenceFlow>, FlowError> {
+    let bench = Bench::new(rules, wanting(rules, scope, object, false, run));
+    let (mut wanted, mut values) = (Wanted::default(), FlatBuilder::default());
+    for target in bench.layout.targets.iter().filter(|target| target.refers && !bench.is_idle(target)) {
+        decide(&bench, target, &mut wanted, &mut values)?;
+    }
+    Ok(wanted.references)
+}
+
 impl Wanted {
     /// Nobody had a value: whoever was asked first clears the attribute.
     fn clears(&mut self, target: &Target, by: &CompiledRule) {

@@ -29,6 +29,8 @@ pub(super) struct Target {
     pub(super) mixed: bool,
     /// Every flow copies or trims values of one attribute, so that nothing comes of it when none of them is there.
     pub(super) plain: bool,
+    /// A flow may give references.
+    pub(super) refers: bool,
     flows: Range<usize>,
 }
 
@@ -46,9 +48,11 @@ impl Layout {
                 Some(target) => {
                     target.flows.end = at + 1;
                     target.plain &= is_plain(flow);
+                    target.refers |= may_refer(flow);
                 }
                 None => {
-                    targets.push(Target { attr: *attr, merge: flow.merge, mixed: flow.mixed, plain: is_plain(flow), flows: at..at + 1 });
+                    let (plain, refers, flows) = (is_plain(flow), may_refer(flow), at..at + 1);
+                    targets.push(Target { attr: *attr, merge: flow.merge, mixed: flow.mixed, plain, refers, flows });
                 }
             }
         }
@@ -64,6 +68,11 @@ impl Layout {
 fn is_plain(flow: &CompiledFlow) -> bool {
     let reads_one = matches!(flow.source, CompiledSource::Direct(_) | CompiledSource::Trim(_) | CompiledSource::TrimCut(_));
     reads_one && !flow.once && !flow.keep && !flow.mixed && flow.kind.kind != Some(ValueKind::Reference) && flow.target != AttrId::DN
+}
+
+/// Attributes whose kind no schema tells may be references.
+fn may_refer(flow: &CompiledFlow) -> bool {
+    flow.kind.kind.is_none_or(|kind| kind == ValueKind::Reference) && flow.target != AttrId::DN
 }
 
 /// The layouts worked out so far, by the positions of their rules.

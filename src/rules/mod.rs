@@ -342,6 +342,16 @@ impl RuleSet {
         flow::want(self, scope, object, creating, run)
     }
 
+    /// The references of [`want`](Self::want) alone, of an object that exists there.
+    pub fn want_references(
+        &self,
+        scope: &ScopeSet,
+        object: &dyn AttributeSource,
+        run: &RunParameters,
+    ) -> Result<Vec<ReferenceFlow>, FlowError> {
+        flow::want_references(self, scope, object, run)
+    }
+
     fn of(&self, connector: ConnectorId, direction: Direction) -> impl Iterator<Item = &CompiledRule> {
         let pairs = self.rules.iter().zip(&self.compiled);
         pairs.filter(move |(rule, _)| rule.connector == connector && rule.direction == direction).map(|(_, compiled)| compiled)

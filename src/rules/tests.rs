@@ -195,6 +195,9 @@ impl World {
 
     pub(super) fn want(&self, object: &Object) -> Result<(ScopeSet, Wanted), FlowError> {
         let scope = self.set.outbound_scope(ConnectorId(2), object, &run())?;
+        if let Ok(existing) = self.set.want(&scope, object, false, &run()) {
+            assert_eq!(self.set.want_references(&scope, object, &run()).unwrap(), existing.references);
+        }
         let wanted = self.set.want(&scope, object, true, &run())?;
         Ok((scope, wanted))
     }

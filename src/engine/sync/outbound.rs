@@ -415,13 +415,8 @@ impl Draft<'_> {
         let Some(object) = self.cs(id)? else { return Ok(true) };
         let image = MvImage::new(self.view, &before);
         let scope = self.book.rules.outbound_scope(id.connector(), &image, self.book.run);
-        let former = scope.and_then(|scope| self.book.rules.want(&of_type(&scope, object.object_type), &image, false, self.book.run));
-        Ok(match former {
-            Ok(former) => {
-                former.references.len() != flows.len() || former.references.iter().zip(flows).any(|(old, new)| !same_flow(old, new))
-            }
-            Err(_) => true,
-        })
+        let former = scope.and_then(|scope| self.book.rules.want_references(&of_type(&scope, object.object_type), &image, self.book.run));
+        Ok(former.map_or(true, |former| former.len() != flows.len() || former.iter().zip(flows).any(|(old, new)| !same_flow(old, new))))
     }
 }
 
