@@ -152,6 +152,16 @@ fn known_number(snapshot: &Snapshot, name: &str) -> Result<Option<u16>, StoreErr
     Ok(as_number(snapshot.state(INSTALLATION, &key(name))?))
 }
 
+fn kept_source_anchor(snapshot: &Snapshot) -> Result<Option<String>, StoreError> {
+    Ok(snapshot.state(INSTALLATION, SOURCE_ANCHOR)?.and_then(|octets| String::from_utf8(octets).ok()))
+}
+
+/// True for the one change that leaves everybody who they are: who has none of the new attribute keeps the same value, and whoever
+/// has another one there is refused alone (specification: sync engine 5.8; the rules' "SourceAnchor attribute has changed.").
+fn is_successor(kept: &str, now: &str) -> bool {
+    kept.eq_ignore_ascii_case("objectGUID") && now.eq_ignore_ascii_case("mS-DS-ConsistencyGuid")
+}
+
 /// Keeps the attribute that ties people to their cloud objects, where none is kept yet.
 pub(super) fn note_source_anchor(store: &Store, anchor: &str) -> Result<(), StoreError> {
     if store.snapshot()?.state(INSTALLATION, SOURCE_ANCHOR)?.is_some() {
@@ -219,12 +229,9 @@ impl Service {
     pub(super) fn keep_source_anchor(&self) -> Result<(), ServiceError> {
         let now = &self.config.rules.source_anchor;
         let snapshot = self.store.snapshot()?;
-        let kept = snapshot.state(INSTALLATION, SOURCE_ANCHOR)?.and_then(|octets| String::from_utf8(octets).ok());
-        match kept {
+        match kept_source_anchor(&snapshot)? {
             Some(kept) if kept.eq_ignore_ascii_case(now) => Ok(()),
-            // The same value for everybody who has none of the new attribute, and whoever has another one there is refused alone
-            // (specification: sync engine 5.8; the rules' "SourceAnchor attribute has changed.").
-            Some(kept) if kept.eq_ignore_ascii_case("objectGUID") && now.eq_ignore_ascii_case("mS-DS-ConsistencyGuid") => {
+            Some(kept) if is_successor(&kept, now) => {
                 let mut changes = ChangeSet::new();
                 changes.states.push((INSTALLATION, SOURCE_ANCHOR.to_owned(), Some(now.clone().into_bytes())));
                 Ok(self.store.apply(changes)?)
@@ -252,6 +259,12 @@ impl Service {
                 Ok(())
             }
         }
+    }
+
+    /// The source anchor that cloud objects were made with, when [`Self::keep_source_anchor`] refuses the configured one.
+    pub(super) fn changed_source_anchor(&self, snapshot: &Snapshot) -> Result<Option<String>, StoreError> {
+        let now = &self.config.rules.source_anchor;
+        Ok(kept_source_anchor(snapshot)?.filter(|kept| !kept.eq_ignore_ascii_case(now) && !is_successor(kept, now)))
     }
 
     /// What a connector has left behind that is configured no longer.

@@ -1,6 +1,6 @@
 //! Protection against deleting by accident, as an administrator sees and sets it (specification: sync engine, section 5.5).
 
-use super::guard_stops::{GuardStop, REMOVED_CONNECTOR};
+use super::guard_stops::{GuardStop, REMOVED_CONNECTOR, SOURCE_ANCHOR_CHANGED};
 use super::{Service, ServiceError};
 use crate::config::{Edit, GuardTable, MAIN_FILE, Written, change_file};
 use crate::connector::{ConnectorError, ConnectorErrorKind, DeleteLimit};
@@ -138,6 +138,8 @@ impl Service {
             if self.awaits_approval(*id)? {
                 blocked_by.push(format!("its first export waits for an approval: `syncline export '{name}' --what-if` names the plan"));
             }
+            let changed = stops.iter().filter(|stop| stop.connector == name && stop.guard == SOURCE_ANCHOR_CHANGED);
+            blocked_by.extend(changed.map(|stop| format!("{stop}, and nothing runs: `{}`", stop.command)));
             let stopped = !blocked_by.is_empty();
             if !held.is_empty() {
                 let rest = if stopped { "" } else { "; everything else is sent" };

@@ -12,6 +12,8 @@ use std::fmt;
 
 /// The guard that holds the deletes which follow from the removal of a connector; everything else is sent.
 pub(super) const REMOVED_CONNECTOR: &str = "removed connector";
+/// The guard that lets nothing run while the rules would make everybody somebody else.
+pub(super) const SOURCE_ANCHOR_CHANGED: &str = "source anchor";
 /// Runs read at a time.
 const PAGE: usize = 100;
 /// Runs looked through for the first one that was stopped.
@@ -26,10 +28,10 @@ pub struct GuardStop {
     pub guard: &'static str,
     /// How the run ended.
     pub result: String,
-    /// The run that it stopped last.
+    /// The run that it stopped last; 0 when nothing began.
     pub run: u64,
-    /// When the first of the runs began that it stopped one after the other.
-    pub since: String,
+    /// When the first of the runs began that it stopped one after the other; nothing where none began.
+    pub since: Option<String>,
     /// The command that shows what it is about, and how it goes on.
     pub command: String,
 }
@@ -37,9 +39,13 @@ pub struct GuardStop {
 impl fmt::Display for GuardStop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whole seconds are enough for people.
-        let since = self.since.split_once('.').map_or_else(|| self.since.clone(), |(whole, _)| format!("{whole}Z"));
         let stopped = if self.guard == REMOVED_CONNECTOR { "has deletes held" } else { "is stopped" };
-        write!(f, "{} {stopped} by the guard '{}' since {since}", self.connector, self.guard)
+        write!(f, "{} {stopped} by the guard '{}'", self.connector, self.guard)?;
+        let Some(since) = &self.since else { return Ok(()) };
+        match since.split_once('.') {
+            Some((whole, _)) => write!(f, " since {whole}Z"),
+            None => write!(f, " since {since}"),
+        }
     }
 }
 
@@ -56,6 +62,18 @@ impl Service {
     /// The same among the newest runs.
     pub(super) fn guard_stops_of(&self, snapshot: &Snapshot, runs: &[RunView]) -> Result<Vec<GuardStop>, ServiceError> {
         let mut stops = Vec::new();
+        if let Some(kept) = self.changed_source_anchor(snapshot)? {
+            for target in self.rules.as_ref().map_or(&[][..], |rules| rules.targets()) {
+                stops.push(GuardStop {
+                    connector: self.name_of(*target),
+                    guard: SOURCE_ANCHOR_CHANGED,
+                    result: "no-start-source-anchor".to_owned(),
+                    run: 0,
+                    since: None,
+                    command: format!("syncline config set rules.source_anchor {kept}"),
+                });
+            }
+        }
         for (id, name) in &self.connectors {
             for export in [false, true] {
                 let Some(last) = last_run(runs, name, export) else { continue };
@@ -68,7 +86,7 @@ impl Service {
                     "stopped-another-installation" | "stopped-staging-mode" => "syncline mode show".to_owned(),
                     _ => format!("syncline run show {}", last.run),
                 };
-                let since = stopped_since(snapshot, *id, export, &last.result)?.unwrap_or(last.started);
+                let since = Some(stopped_since(snapshot, *id, export, &last.result)?.unwrap_or(last.started));
                 stops.push(GuardStop { connector: name.clone(), guard, result: last.result, run: last.run, since, command });
             }
             let held = HeldDeletes::of(snapshot, *id)?;
@@ -79,7 +97,7 @@ impl Service {
                     guard: REMOVED_CONNECTOR,
                     result: last.as_ref().map_or_else(String::new, |run| run.result.clone()),
                     run: last.map_or(0, |run| run.run),
-                    since: held.since.to_string(),
+                    since: Some(held.since.to_string()),
                     command: format!("syncline export {name} --what-if"),
                 });
             }

@@ -14,7 +14,7 @@ use crate::engine::belief::Belief;
 use crate::engine::export::{ExportSummary, HeldDeletes, known_terms, sample_of};
 use crate::engine::run::{Profile, severity};
 use crate::model::{ConnectorId, CsId, ErrorSide, ObjectError};
-use crate::store::Snapshot;
+use crate::store::{RunResult, Snapshot};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -256,6 +256,15 @@ impl Service {
             let what = format!("the rules do not compile, so nothing runs: {problem}");
             attention.push(Attention::trouble(what, "syncline rule lint".to_owned()).told(Condition::NothingRuns, ""));
         }
+        if let Some(kept) = self.changed_source_anchor(&snapshot)? {
+            let now = &self.config.rules.source_anchor;
+            let what = format!(
+                "nothing runs: [rules] source_anchor is '{now}', but the objects in the cloud were made with '{kept}', and everybody would \
+                 be deleted and made anew"
+            );
+            let command = format!("syncline config set rules.source_anchor {kept}");
+            attention.push(Attention::trouble(what, command).told(Condition::NothingRuns, ""));
+        }
         if let Some(what) = self.nothing_to_do()? {
             attention.push(Attention::new(Health::Attention, what, "syncline connector list".to_owned()));
         }
@@ -409,7 +418,7 @@ fn unfinished(scheduler: &SchedulerView, runs: &[RunView]) -> Option<Attention> 
     // Runs of that cycle, with the worst of them as the reason.
     let cycle = runs.iter().find_map(|run| run.cycle);
     let worst = runs.iter().filter(|run| cycle.is_some() && run.cycle == cycle).max_by_key(|run| severity(&run.result))?;
-    let (why, command) = if severity(&worst.result) >= 3 {
+    let (why, command) = if worst.result != RunResult::IN_PROGRESS.0 && severity(&worst.result) >= 3 {
         (format!("{} of {} ended: {}", worst.profile, worst.connector, worst.result), format!("syncline run show {}", worst.number))
     } else {
         ("it was stopped or broke off on the way".to_owned(), "syncline cycle start".to_owned())

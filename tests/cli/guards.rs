@@ -16,6 +16,15 @@ fn another_source_anchor_is_refused_once_objects_are_in_the_cloud() {
     assert_code(&output, 4);
     let shown = stderr(&output);
     assert!(shown.contains("'nonsense'") && shown.contains("Put 'mS-DS-ConsistencyGuid' back"), "{shown}");
+    // Whoever asks is told, and how it is undone.
+    let undo = "config set rules.source_anchor mS-DS-ConsistencyGuid";
+    for (asked, code) in [(&["status"][..], 2), (&["guard", "show"], 0), (&["scheduler", "show"], 0), (&["doctor"], 2)] {
+        let output = with_config(&config, asked);
+        assert_code(&output, code);
+        assert!(stdout(&output).replace('\n', " ").contains(undo), "{asked:?}: {}", stdout(&output));
+    }
+    let shown = document(&with_config(&config, &["--json", "guard", "show"]));
+    assert_eq!(shown["targets"][0]["stopped"], true, "{shown:#}");
     fs::write(&main, text).unwrap();
     let output = with_config(&config, &["--json", "cycle", "start"]);
     assert_code(&output, 0);

@@ -156,6 +156,19 @@ pub fn examine(
         Ok(service) => {
             found.extend(tenants::embedded(cx, config, service));
             found.extend(machine::store(cx, service));
+            match service.store().snapshot().and_then(|snapshot| service.changed_source_anchor(&snapshot)) {
+                Ok(Some(kept)) => {
+                    let evidence = format!("the objects in the cloud were made with '{kept}', so nothing runs with another one");
+                    found.push(Finding::fail(
+                        "configuration",
+                        "rules.source_anchor",
+                        evidence,
+                        format!("`syncline config set rules.source_anchor {kept}`"),
+                    ));
+                }
+                Ok(None) => {}
+                Err(error) => found.push(Finding::fail("store", "source anchor", error.to_string(), "`syncline store check` tells more")),
+            }
             if !service.password_sources().is_empty() {
                 match service.diagnose_passwords(cx, None) {
                     Ok(checks) => found.extend(checks.into_iter().map(Finding::of_passwords)),
