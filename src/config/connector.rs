@@ -471,7 +471,8 @@ pub(super) fn read_text(folder: &Path, path: &Path, text: &str) -> Result<Connec
         }
         ConnectorKind::Ad => {
             let mut settings: AdFile = file::parse(folder, path, text)?;
-            check_url(&settings.url).map_err(|(message, hint)| key_problem(folder, path, text, "url", message).hint(hint))?;
+            let server = (settings.url.as_str(), settings.start_tls, settings.allow_plain);
+            refuse_server(server).map_err(|(message, hint)| key_problem(folder, path, text, "url", message).hint(hint))?;
             refuse_zeros(
                 folder,
                 path,
@@ -483,7 +484,8 @@ pub(super) fn read_text(folder: &Path, path: &Path, text: &str) -> Result<Connec
         }
         ConnectorKind::Ldap => {
             let mut settings: LdapFile = file::parse(folder, path, text)?;
-            check_url(&settings.url).map_err(|(message, hint)| key_problem(folder, path, text, "url", message).hint(hint))?;
+            let server = (settings.url.as_str(), settings.start_tls, settings.allow_plain);
+            refuse_server(server).map_err(|(message, hint)| key_problem(folder, path, text, "url", message).hint(hint))?;
             refuse_zeros(
                 folder,
                 path,
@@ -556,6 +558,16 @@ fn refuse_non_names(folder: &Path, path: &Path, text: &str, settings: &Connector
         }
     }
     Ok(())
+}
+
+/// The same for a file, whose keys the advice names.
+fn refuse_server((url, start_tls, allow_plain): (&str, bool, bool)) -> Result<(), (String, &'static str)> {
+    check_url(url)?;
+    check_server(url, start_tls, allow_plain).map_err(|(message, _)| {
+        let plain = url.starts_with("ldap://");
+        let keys = "write ldaps://, or start_tls = true, or allow_plain = true if that is really wanted";
+        (message, if plain { keys } else { "start_tls goes with ldap://" })
+    })
 }
 
 /// Refuses an address that no connection can be made to as it is meant.
@@ -641,6 +653,8 @@ mod tests {
     fn servers_are_reached_encrypted_or_on_purpose() {
         assert!(check_server("ldap://dc1", false, false).is_err() && check_server("ldaps://dc1", true, false).is_err());
         assert!(check_server("http://dc1", false, true).is_err());
+        let file = |url| refuse_server((url, false, false)).map_err(|(message, hint)| format!("{message}; {hint}"));
+        assert!(file("ldap://dc1").unwrap_err().contains("start_tls = true") && file("ldap://a@dc1").unwrap_err().contains("bind_name"));
         for (url, start_tls, allow_plain) in [("ldaps://dc1", false, false), ("ldap://dc1", true, false), ("ldap://dc1", false, true)] {
             assert_eq!(check_server(url, start_tls, allow_plain), Ok(()));
         }

@@ -32,7 +32,7 @@ pub use password::{AdPasswordTable, LdifPasswordTable, PasswordReader, PasswordS
 pub(crate) use schema::known_words;
 pub use schema::{SCHEMAS, SettingKey, SettingKind, connector_keys, schema_of, setting_keys};
 pub use secrets::{CredentialReference, SecretOrigin, Secrets, valid_name};
-pub use service::{SchedulerTable, ServiceTable};
+pub use service::{SchedulerTable, ServiceTable, duration_of};
 pub use template::{ConfigTemplate, TemplateError, TemplatePasswords, TemplateSource, TemplateTenant, take_back, write_secret};
 
 use crate::engine::import::SHRINK_PERCENT_MAX;

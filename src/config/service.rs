@@ -8,6 +8,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// A duration as people write it: `45m`, `1h 30m`, `2d`, `1w`; a day has 24 hours.
+///
+/// # Errors
+/// When it is none, or counts in months or years, which have no one length.
+pub fn duration_of(text: &str) -> Result<SignedDuration, String> {
+    let none = || format!("'{text}' is no duration: write 45m, 1h 30m or 2d (a day has 24 hours)");
+    text.parse::<jiff::Span>().and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours())).map_err(|_| none())
+}
+
+fn read_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
+    duration_of(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
 /// `[scheduler]`: when cycles run (specification: sync engine, section 5.4).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +30,7 @@ pub struct SchedulerTable {
     /// From the beginning of one cycle to that of the next: `30m`, `1h 30m`. The tenant's shortest interval counts where
     /// it is longer.
     #[schemars(with = "String")]
+    #[serde(deserialize_with = "read_duration")]
     pub interval: SignedDuration,
     /// History is purged and the store is looked after once a day.
     pub maintenance: bool,
@@ -93,6 +107,8 @@ mod tests {
         let read = |text: &str| toml::from_str::<SchedulerTable>(text).map_err(|error| error.to_string());
         assert_eq!(read("interval = \"45m\"").unwrap().interval(), Duration::from_mins(45));
         assert_eq!(read("interval = \"1h 30m\"").unwrap().interval(), Duration::from_mins(90));
+        assert_eq!(read("interval = \"2d\"").unwrap().interval(), Duration::from_hours(48));
+        assert!(read("interval = \"1 month\"").unwrap_err().contains("'1 month' is no duration: write 45m"));
         assert_eq!(read("interval = \"PT3H\"").unwrap().interval(), Duration::from_hours(3));
         assert!(read("interval = 30").is_err());
         for wrong in ["5s", "7d", "-30m"] {

@@ -4,7 +4,7 @@
 use super::connectors::INSTALLATION;
 use super::guard_stops::GuardStop;
 use super::{Service, ServiceError};
-use crate::config::{Edit, MAIN_FILE, SchedulerTable, change_file};
+use crate::config::{Edit, MAIN_FILE, SchedulerTable, change_file, duration_of};
 use crate::context::Context;
 use crate::engine::export::known_terms;
 use crate::engine::run::{FULL_IMPORT_ASKED, FULL_SYNC_ASKED};
@@ -186,7 +186,7 @@ impl Service {
     ) -> Result<Vec<&'static str>, ServiceError> {
         if let Some(text) = interval {
             let refused = |why: String| ServiceError::Usage(format!("--interval {text}: {why}"));
-            let interval = text.parse().map_err(|error: jiff::Error| refused(error.to_string()))?;
+            let interval = duration_of(text).map_err(|why| ServiceError::Usage(format!("--interval: {why}")))?;
             SchedulerTable { interval, ..SchedulerTable::default() }.check().map_err(refused)?;
         }
         let folder = &self.config.folder;

@@ -7,6 +7,7 @@ use crate::cli::commands::more;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{Output, Table, clean, counted, duration, moment, table, thousands};
 use crate::cli::progress::progress;
+use crate::config::duration_of;
 use crate::model::{ConnectorId, Timestamp};
 use crate::service::Profile as Kind;
 use crate::service::{Access, DeleteSet, DriveOptions, GuardStop, History, RunView, Service, StepObjectView, StepObjectsView, Work};
@@ -68,9 +69,7 @@ pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, Comma
 
 fn purge(app: &App, older_than: Option<&str>, all: bool) -> Result<Exit, CommandError> {
     let age = match older_than {
-        Some(text) => text.parse::<jiff::SignedDuration>().map_err(|error| {
-            CommandError::usage(format!("--older-than {text}: {error}")).hint("write a duration: 12h, 7d, 1h 30m (a day has 24 hours)")
-        })?,
+        Some(text) => duration_of(text).map_err(|why| CommandError::usage(format!("--older-than: {why}")))?,
         None => jiff::SignedDuration::ZERO,
     };
     let micros = i64::try_from(age.unsigned_abs().as_micros()).unwrap_or(i64::MAX);

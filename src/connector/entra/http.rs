@@ -79,7 +79,8 @@ pub(super) fn redirected(home: &str, target: &str) -> Result<String, String> {
 }
 
 fn is_loopback(host: &str) -> bool {
-    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// What the instances of a service have in common: its host without the first label. `None` where that would be a
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn tokens_leave_the_machine_encrypted_only() {
-        for good in ["https://adminwebservice.microsoftonline.com/x", "http://127.0.0.1:8080", "http://localhost/x", "http://[::1]:1/"] {
+        for good in ["https://adminwebservice.microsoftonline.com/x", "http://127.0.0.78:8080", "http://localhost/x", "http://[::1]:1/"] {
             assert!(check(good).is_ok(), "{good}");
         }
         for bad in ["http://tenant.example/", "ldap://127.0.0.1", "tenant", ""] {
