@@ -180,6 +180,9 @@ impl From<StoreError> for CommandError {
                 "`syncline --version` says which version this is; a backup from before lies beside the store, `syncline store restore --help`",
             ),
             StoreError::Damaged { place, reason } => damaged(&place, &reason),
+            StoreError::NoPlace { .. } => {
+                Self::new("store-no-place", Exit::NotStarted, message).hint("name another place for the copy; nothing is wrong with the store")
+            }
             _ => Self::new("store", Exit::NotStarted, message)
                 .hint("`syncline doctor` looks at the disk and the store, `syncline store check` at all of its records"),
         }

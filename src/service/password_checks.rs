@@ -109,9 +109,16 @@ pub fn diagnose_unstored(cx: &Context, config: &Config) -> Result<Vec<PasswordDi
 /// Every directory that has passwords: its switch, and what reading them takes.
 async fn source_checks(cx: &Context, config: &Config, names: &Arc<Names>) -> Vec<PasswordDiagnosis> {
     let mut checks = Vec::new();
+    let asked_for = config.connectors.iter().any(|connector| switch(connector) == Some(true));
     for connector in &config.connectors {
         let Some(enabled) = switch(connector) else { continue };
         let area = connector.name.as_str();
+        if asked_for && !enabled {
+            // Passwords of one directory are no reason to want those of another.
+            let evidence = format!("off; `syncline phs enable '{area}'` switches it on");
+            checks.push(PasswordDiagnosis::new(area, "switch", true, evidence, ""));
+            continue;
+        }
         let evidence = if enabled { "password_hash_sync.enabled is true" } else { "password_hash_sync.enabled is false" };
         let remedy = format!("`syncline phs enable {area}` switches it on");
         checks.push(PasswordDiagnosis::new(area, "switch", enabled, evidence, &remedy));

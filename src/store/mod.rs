@@ -172,6 +172,12 @@ pub enum StoreError {
         /// The object that wants it.
         claimant: String,
     },
+    /// A copy cannot be written where it was asked for; nothing is wrong with the store.
+    #[error("the store cannot be copied there: {reason}")]
+    NoPlace {
+        /// What is in the way.
+        reason: String,
+    },
     /// The database or the disk refused.
     #[error("the store could not {action}: {reason}")]
     Database {

@@ -140,12 +140,10 @@ impl Store {
     pub fn backup(&self, to: &Path) -> Result<(), StoreError> {
         const ACTION: &str = "copy itself";
         if to.exists() {
-            let reason = format!("{} exists; choose another name", to.display());
-            return Err(StoreError::Database { action: ACTION, reason });
+            return Err(StoreError::NoPlace { reason: format!("{} exists", to.display()) });
         }
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let unwritable =
-            |error: &std::io::Error| StoreError::Database { action: ACTION, reason: format!("{}: {}", to.display(), reason_of(error)) };
+        let unwritable = |error: &std::io::Error| StoreError::NoPlace { reason: format!("{}: {}", to.display(), reason_of(error)) };
         let temporary =
             tempfile::Builder::new().prefix(".backup-").tempfile_in(folder).map_err(|error| unwritable(&error))?.into_temp_path();
         let view = self.snapshot()?;

@@ -244,13 +244,9 @@ fn print(app: &App, view: &WhatIfView) {
         None => {}
     }
     if let Some(held) = &view.held {
-        app.output.note(told(format!(
-            "{} not sent, because {}: {}. After a review, to send exactly these:\n  {}",
-            counted(held.deletes, "delete would be", "deletes would be"),
-            held.reason,
-            held.sample,
-            call(&["export", &view.connector, "--allow-deletes", &held.delete_set])
-        )));
+        let held_back = counted(held.deletes, "delete would not be sent", "deletes would not be sent");
+        let why = told(format!("{held_back}, because {}: {}. After a review, to send exactly these:", held.reason, held.sample));
+        app.output.note(format!("{why}\n  {}", call(&["export", &view.connector, "--allow-deletes", &held.delete_set])));
     }
     if view.stopped_by_threshold {
         app.output.note(format!(

@@ -120,7 +120,15 @@ fn print(app: &App, view: &GuardView) {
                 ("as a share", percent(target.tenant_max_delete_percent)),
                 ("waiting deletes", thousands(target.waiting)),
                 ("limit that counts", target.limit.map(thousands).unwrap_or_default()),
-                ("state", if target.blocked_by.is_empty() { "open".to_owned() } else { "stopped".to_owned() }),
+                (
+                    "state",
+                    match (target.stopped, target.blocked_by.is_empty()) {
+                        (true, _) => "stopped",
+                        (false, true) => "open",
+                        (false, false) => "open, except for what is named here",
+                    }
+                    .to_owned(),
+                ),
             ],
         );
         for reason in &target.blocked_by {
