@@ -36,6 +36,12 @@ impl Context {
         Self { clock: Arc::new(SystemClock::new()), cancel: CancellationToken::new(), seed }
     }
 
+    /// The same for work that nobody can stop: it is short, and half of it would do harm.
+    #[must_use]
+    pub fn to_the_end(&self) -> Self {
+        Self { cancel: CancellationToken::new(), ..self.clone() }
+    }
+
     /// The current time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()

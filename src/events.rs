@@ -11,7 +11,7 @@ pub use catalogue::{Explanation, Source, catalogue, explanation};
 
 pub use password::PasswordEvent;
 
-use crate::model::Timestamp;
+use crate::model::{Timestamp, counted};
 use std::fmt;
 
 /// How much an event matters.
@@ -113,6 +113,15 @@ pub enum Event {
         /// The target's name.
         connector: String,
     },
+    /// 7043: an export broke off while names changed hands, and people go by stand-ins.
+    StandInNames {
+        /// The target's name.
+        connector: String,
+        /// How many.
+        objects: u64,
+        /// Some of them by name, with their stand-ins.
+        people: String,
+    },
     /// 7060: a service begins its work.
     ServiceStarted {
         /// The program's version.
@@ -199,6 +208,7 @@ impl Event {
             Self::ExportLeftOut { .. } => 7040,
             Self::AnotherInstallation { .. } => 7041,
             Self::DeletionThresholdOff { .. } => 7042,
+            Self::StandInNames { .. } => 7043,
             Self::ServiceStarted { .. } => 7060,
             Self::ServiceStopping => 7061,
             Self::ConfigurationTaken => 7062,
@@ -231,6 +241,7 @@ impl Event {
             | Self::AlertNotSent { .. } => Level::Warning,
             Self::ImportShrank { .. }
             | Self::AnotherInstallation { .. }
+            | Self::StandInNames { .. }
             | Self::ConfigurationRefused { .. }
             | Self::CycleNotStarted { .. }
             | Self::StoreLost { .. } => Level::Error,
@@ -263,6 +274,9 @@ impl Event {
             }
             Self::ExportLeftOut { connector } | Self::DeletionThresholdOff { connector } => vec![("connector", Text(connector))],
             Self::AnotherInstallation { connector, other } => vec![("connector", Text(connector)), ("other", Text(other))],
+            Self::StandInNames { connector, objects, people } => {
+                vec![("connector", Text(connector)), ("objects", Count(*objects)), ("people", Text(people))]
+            }
             Self::ServiceStarted { version } => vec![("version", Text(version))],
             Self::ServiceStopping | Self::ConfigurationTaken => Vec::new(),
             Self::ConfigurationRefused { message } | Self::CycleNotStarted { message } | Self::StoreLost { message } => {
@@ -286,6 +300,7 @@ impl Event {
             | Self::NotReimported { connector, .. }
             | Self::FullStepRequired { connector, .. }
             | Self::AnotherInstallation { connector, .. }
+            | Self::StandInNames { connector, .. }
             | Self::DeletionThresholdOff { connector }
             | Self::ExportLeftOut { connector } => Some(connector),
             Self::CycleStarted { .. }
@@ -352,6 +367,12 @@ impl fmt::Display for Event {
             Self::AnotherInstallation { connector, other } => write!(
                 f,
                 "another installation writes to {connector}: {other}; this one sends nothing until somebody decides which of them is active"
+            ),
+            Self::StandInNames { connector, objects, people } => write!(
+                f,
+                "{} by stand-in names in {connector}, since an export ended while names changed hands: {people}. The next export sends them \
+                 first; in staging mode nothing is sent, so promote this installation by `syncline promote`",
+                counted(*objects, "object goes", "objects go")
             ),
             Self::ServiceStarted { version } => write!(f, "the service of Syncline {version} begins its work"),
             Self::ServiceStopping => f.write_str("the service ends its work"),

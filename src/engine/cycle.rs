@@ -4,8 +4,8 @@
 //! back (specification: sync engine, section 5.4). Where a directory could not be read, nobody is deleted for it.
 
 use super::active;
-use super::export::ExportSummary;
-use super::run::{Belonging, Engine, Profile, Standing, severity};
+use super::export::{ExportSummary, StandIns};
+use super::run::{Belonging, Engine, Profile, Standing, severity, stopped_by_guard};
 use super::{EngineError, Progress, TRACED};
 use crate::events::Event;
 use crate::model::{ConnectorId, ErrorSide, RunId, Stage};
@@ -36,6 +36,11 @@ impl Engine<'_> {
         self.tell(Event::CycleFinished { result });
         Ok(runs)
     }
+}
+
+/// True for the results of exports that a limit or a guard ended in the middle.
+fn ends_exports(result: &str) -> bool {
+    stopped_by_guard(result) || result == "stopped-error-limit"
 }
 
 /// A cycle under way.
@@ -122,7 +127,7 @@ impl Cycle<'_, '_> {
         }
         if let Some(reason) = self.hindrance(target) {
             tracing::warn!(connector = self.name(target), "nothing is exported in this cycle: {reason}");
-            return Ok(());
+            return self.tell_of_stand_ins(target);
         }
         let unread: Vec<&str> = self.unread.iter().map(|id| self.name(*id)).collect();
         // Whoever is missing here may have moved to where nobody could look.
@@ -139,12 +144,28 @@ impl Cycle<'_, '_> {
             if sent == 0 {
                 break;
             }
+            let stopped = self.runs.last().is_some_and(|run| ends_exports(&run.result.0));
             self.import(target, Profile::DeltaImport)?;
             if self.unread.contains(&target) {
                 // What the target holds is not known: the next cycle goes on from there.
                 break;
             }
             self.synchronize(target, Profile::DeltaSynchronization)?;
+            if stopped {
+                // It would only be stopped again: a person, or the next cycle, goes on.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// As long as nothing may be sent, somebody has to know who cannot sign in for it.
+    fn tell_of_stand_ins(&self, target: ConnectorId) -> Result<(), StoreError> {
+        let snapshot = self.engine.store.snapshot()?;
+        let left = StandIns::of(&snapshot, target)?;
+        if !left.is_empty() {
+            let people = left.sample(&snapshot, self.engine.store.names())?;
+            self.engine.tell(Event::StandInNames { connector: self.name(target).to_owned(), objects: left.count(), people });
         }
         Ok(())
     }

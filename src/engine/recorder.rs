@@ -33,6 +33,7 @@ pub struct StepRecorder<'a> {
     progress: &'a mut dyn Progress,
     done: u64,
     expected: Option<u64>,
+    handed_over: u64,
 }
 
 /// How many notes a step keeps.
@@ -41,7 +42,16 @@ const NOTES_MAX: usize = 100;
 impl<'a> StepRecorder<'a> {
     /// A recorder that tells `progress`.
     pub fn new(progress: &'a mut dyn Progress) -> Self {
-        Self { counters: BTreeMap::new(), objects: Vec::new(), notes: Vec::new(), events: Vec::new(), progress, done: 0, expected: None }
+        Self {
+            counters: BTreeMap::new(),
+            objects: Vec::new(),
+            notes: Vec::new(),
+            events: Vec::new(),
+            progress,
+            done: 0,
+            expected: None,
+            handed_over: 0,
+        }
     }
 
     /// Counts.
@@ -104,6 +114,16 @@ impl<'a> StepRecorder<'a> {
     /// The objects remembered since the last call.
     pub fn take_objects(&mut self) -> Vec<StepObject> {
         std::mem::take(&mut self.objects)
+    }
+
+    /// So many more objects were handed over to a target, whatever it answers.
+    pub fn handed_over(&mut self, objects: u64) {
+        self.handed_over += objects;
+    }
+
+    /// How many objects were handed over to a target.
+    pub fn all_handed_over(&self) -> u64 {
+        self.handed_over
     }
 
     /// How many objects the step will probably handle.

@@ -326,9 +326,9 @@ impl Engine<'_> {
                 if matches!(&error, EngineError::Guard { result, .. } if *result == "stopped-shrink-guard") {
                     recorder.event(Event::ImportShrank { connector: name.clone(), message: error.to_string() });
                 }
-                // An export that broke off may have handed something over; only an import knows.
-                if kind == StepKind::Export && !matches!(error, EngineError::Guard { .. }) {
-                    sent += 1;
+                // What an export that ended early had handed over, only an import knows. A guard may have let nothing out at all.
+                if kind == StepKind::Export && (recorder.all_handed_over() > 0 || !matches!(error, EngineError::Guard { .. })) {
+                    sent += recorder.all_handed_over().max(1);
                 }
                 let begun = recorder.counters().values().any(|count| *count > 0);
                 let result = if begun { error.result_under_way() } else { error.result() };

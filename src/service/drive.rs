@@ -163,7 +163,7 @@ impl Service {
     fn holds_deletes(&self) -> Result<bool, ServiceError> {
         let snapshot = self.store.snapshot()?;
         for target in self.rules()?.targets() {
-            if !HeldDeletes::of(&snapshot, *target)?.is_empty() {
+            if !HeldDeletes::of(&snapshot, self.store.names(), *target)?.is_empty() {
                 return Ok(true);
             }
         }

@@ -294,7 +294,7 @@ impl Walk<'_> {
         } else if let Some(error) = error {
             (StepOutcome::Stopped, format!("{name} refused it: {}.", error.code))
         } else if pending == DeltaKind::Delete {
-            let held = HeldDeletes::of(&self.browser.snapshot, export.id.connector())?;
+            let held = HeldDeletes::of(&self.browser.snapshot, self.service.store.names(), export.id.connector())?;
             if held.objects.contains(&export.id) {
                 let command = format!("`syncline export '{name}' --what-if` shows all of them and how to");
                 (StepOutcome::Stopped, format!("It is not deleted in {name}, because {}: {command}.", held.reason()))

@@ -1,6 +1,6 @@
 //! Protection against deleting by accident, as an administrator sees and sets it (specification: sync engine, section 5.5).
 
-use super::guard_stops::{GuardStop, REMOVED_CONNECTOR, SOURCE_ANCHOR_CHANGED};
+use super::guard_stops::{GuardStop, SOURCE_ANCHOR_CHANGED, holds_deletes};
 use super::{Service, ServiceError};
 use crate::config::{Edit, GuardTable, MAIN_FILE, Written, change_file};
 use crate::connector::{ConnectorError, ConnectorErrorKind, DeleteLimit};
@@ -119,7 +119,7 @@ impl Service {
             let summary = ExportSummary::of(&snapshot, *id)?;
             let limit = summary.delete_limit(&snapshot, *id, &export_limits(guard), &terms)?;
             let mut blocked_by = Vec::new();
-            let held = HeldDeletes::of(&snapshot, *id)?;
+            let held = HeldDeletes::of(&snapshot, self.store.names(), *id)?;
             let sent = summary.without(&held.objects);
             if let Some(limit) = limit.filter(|limit| sent.deletes > *limit) {
                 let wait = if sent.deletes == 1 { "delete waits" } else { "deletes wait" };
@@ -143,7 +143,7 @@ impl Service {
             let stopped = !blocked_by.is_empty();
             if !held.is_empty() {
                 let rest = if stopped { "" } else { "; everything else is sent" };
-                let since = stops.iter().find(|stop| stop.connector == name && stop.guard == REMOVED_CONNECTOR);
+                let since = stops.iter().find(|stop| stop.connector == name && holds_deletes(stop.guard));
                 let since = since.map_or_else(String::new, |stop| format!("{stop}: "));
                 blocked_by.push(format!(
                     "{since}{} not sent, because {}: `syncline export '{name}' --what-if`{rest}",
@@ -155,7 +155,7 @@ impl Service {
             blocked_by.extend(
                 stops
                     .iter()
-                    .filter(|stop| stop.connector == name && !stopped && stop.guard != REMOVED_CONNECTOR)
+                    .filter(|stop| stop.connector == name && !stopped && !holds_deletes(stop.guard))
                     .map(|stop| format!("{stop}: `{}`", stop.command)),
             );
             targets.push(GuardedTarget {

@@ -11,13 +11,20 @@ use serde::Serialize;
 use std::fmt;
 
 /// The guard that holds the deletes which follow from the removal of a connector; everything else is sent.
-pub(super) const REMOVED_CONNECTOR: &str = "removed connector";
+const REMOVED_CONNECTOR: &str = "removed connector";
+/// The guard that holds the deletes of people who may only have moved; everything else is sent.
+const POSSIBLE_MOVE: &str = "possible move";
 /// The guard that lets nothing run while the rules would make everybody somebody else.
 pub(super) const SOURCE_ANCHOR_CHANGED: &str = "source anchor";
 /// Runs read at a time.
 const PAGE: usize = 100;
 /// Runs looked through for the first one that was stopped.
 const RUNS: usize = 5_000;
+
+/// True for the guards that hold some deletes and stop nothing else.
+pub(super) fn holds_deletes(guard: &str) -> bool {
+    [REMOVED_CONNECTOR, POSSIBLE_MOVE].contains(&guard)
+}
 
 /// A run that a guard stopped, and that nothing has healed since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,7 +46,7 @@ pub struct GuardStop {
 impl fmt::Display for GuardStop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whole seconds are enough for people.
-        let stopped = if self.guard == REMOVED_CONNECTOR { "has deletes held" } else { "is stopped" };
+        let stopped = if holds_deletes(self.guard) { "has deletes held" } else { "is stopped" };
         write!(f, "{} {stopped} by the guard '{}'", self.connector, self.guard)?;
         let Some(since) = &self.since else { return Ok(()) };
         match since.split_once('.') {
@@ -89,12 +96,12 @@ impl Service {
                 let since = Some(stopped_since(snapshot, *id, export, &last.result)?.unwrap_or(last.started));
                 stops.push(GuardStop { connector: name.clone(), guard, result: last.result, run: last.run, since, command });
             }
-            let held = HeldDeletes::of(snapshot, *id)?;
+            let held = HeldDeletes::of(snapshot, self.store.names(), *id)?;
             if !held.is_empty() {
                 let last = last_run(runs, name, true);
                 stops.push(GuardStop {
                     connector: name.clone(),
-                    guard: REMOVED_CONNECTOR,
+                    guard: if held.connectors.is_empty() { POSSIBLE_MOVE } else { REMOVED_CONNECTOR },
                     result: last.as_ref().map_or_else(String::new, |run| run.result.clone()),
                     run: last.map_or(0, |run| run.run),
                     since: Some(held.since.to_string()),

@@ -1,7 +1,7 @@
 //! How everything stands, for one screen: what runs, what waits, what needs somebody.
 
 use super::guard::export_limits;
-use super::guard_stops::{REMOVED_CONNECTOR, is_healed};
+use super::guard_stops::{holds_deletes, is_healed};
 use super::passwords::PasswordStanding;
 use super::scheduler::SchedulerView;
 use super::views::RunView;
@@ -11,7 +11,7 @@ use crate::config::ConnectorSettings;
 use crate::context::Context;
 use crate::engine::active::displaced_by;
 use crate::engine::belief::Belief;
-use crate::engine::export::{ExportSummary, HeldDeletes, known_terms, sample_of};
+use crate::engine::export::{ExportSummary, HeldDeletes, StandIns, known_terms, sample_of};
 use crate::engine::run::{Profile, severity};
 use crate::model::{ConnectorId, CsId, ErrorSide, ObjectError};
 use crate::store::{RunResult, Snapshot};
@@ -142,6 +142,32 @@ impl Service {
         self.standing(cx, served, true)
     }
 
+    /// Who cannot sign in since an export ended while names changed hands.
+    fn look_at_stand_ins(
+        &self,
+        snapshot: &Snapshot,
+        id: ConnectorId,
+        name: &str,
+        attention: &mut Vec<Attention>,
+    ) -> Result<(), ServiceError> {
+        let left = StandIns::of(snapshot, id)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let (then, command) = if self.config.guard.staging {
+            ("in staging mode nothing is sent, so they go on waiting until an installation is active", "syncline promote".to_owned())
+        } else {
+            ("the next export sends them before everything else", format!("syncline export '{name}'"))
+        };
+        let what = format!(
+            "{} by stand-in names in {name} and cannot sign in, since an export ended while names changed hands; {then}: {}",
+            crate::model::counted(left.count(), "object goes", "objects go"),
+            left.sample(snapshot, self.store.names())?
+        );
+        attention.push(Attention::trouble(what, command));
+        Ok(())
+    }
+
     /// The same; uncounted, accounts with passwords are not counted, for those who ask again and again.
     pub(super) fn standing(&self, cx: &Context, served: bool, counted: bool) -> Result<StatusView, ServiceError> {
         let snapshot = self.store.snapshot()?;
@@ -160,7 +186,7 @@ impl Service {
                 pending = PendingView { adds: summary.adds, updates: summary.updates, renames: summary.renames, deletes: summary.deletes };
                 let guard = &self.config.guard;
                 let limit = summary.delete_limit(&snapshot, *id, &export_limits(guard), &known_terms(&snapshot, *id)?)?;
-                let held = HeldDeletes::of(&snapshot, *id)?;
+                let held = HeldDeletes::of(&snapshot, self.store.names(), *id)?;
                 let sent = summary.without(&held.objects);
                 if let Some(limit) = limit.filter(|limit| sent.deletes > *limit) {
                     let (waits, allowed) =
@@ -173,7 +199,7 @@ impl Service {
                         .push(Attention::trouble(what, format!("syncline export {name} --what-if")).told(Condition::DeletesHeld, name));
                 }
                 if !held.is_empty() {
-                    let since = stops.iter().find(|stop| stop.connector == *name && stop.guard == REMOVED_CONNECTOR);
+                    let since = stops.iter().find(|stop| stop.connector == *name && holds_deletes(stop.guard));
                     let since = since.map_or_else(String::new, |stop| format!("{stop}: "));
                     let what = format!(
                         "{since}{} for {name}, because {}: {}",
@@ -185,6 +211,9 @@ impl Service {
                     // One alert is enough for deletes that wait.
                     attention.push(if told_by_deletes { found } else { found.told(Condition::DeletesHeld, name) });
                 }
+            }
+            if target {
+                self.look_at_stand_ins(&snapshot, *id, name, &mut attention)?;
             }
             if target && let Some(rival) = displaced_by(&snapshot, *id)? {
                 let what = format!("another installation writes to {name}, so this one sends nothing: {rival}");
@@ -221,7 +250,7 @@ impl Service {
                 attention.push(Attention::new(Health::Attention, what, format!("syncline run show {}", import.run)));
             }
             for run in [&last_import, &last_export].into_iter().flatten().filter(failed) {
-                let stop = stops.iter().find(|stop| stop.run == run.run && stop.guard != REMOVED_CONNECTOR);
+                let stop = stops.iter().find(|stop| stop.run == run.run && !holds_deletes(stop.guard));
                 let (profile, result) = (profile_of(&runs, run.run), &run.result);
                 let (what, command) = stop.map_or_else(
                     || (format!("the last {profile} of {name} ended: {result}"), format!("syncline run show {}", run.run)),

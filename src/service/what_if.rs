@@ -40,7 +40,7 @@ pub struct WhatIfView {
     pub awaits_approval: bool,
     /// The export would stop before the first object.
     pub stopped_by_threshold: bool,
-    /// Deletes that would not be sent, since nobody has allowed what follows from the removal of a connector.
+    /// Deletes that would not be sent, since nobody has allowed what follows from the removal of a connector, or what may only be a move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldView>,
     /// The set of deletes that was named for an allowance is one that waits; nothing where none was named.
@@ -61,11 +61,14 @@ pub struct WhatIfView {
     pub more: bool,
 }
 
-/// Deletes that wait because connectors were removed.
+/// Deletes that wait because connectors were removed, or because who is to be deleted may only have moved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HeldView {
     /// What the connectors were called.
     pub connectors: Vec<String>,
+    /// Who may only have moved, and to where: a sentence for each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<String>,
     /// How many deletes wait for somebody.
     pub deletes: u64,
     /// The name of exactly these, for `--allow-deletes`.
@@ -149,7 +152,7 @@ impl Service {
         let plan = plan_export(&snapshot, self.store.names(), connector, None, limit)?;
         let (summary, terms) = (plan.summary, known_terms(&snapshot, connector)?);
         let delete_limit = summary.delete_limit(&snapshot, connector, &export_limits(guard), &terms)?;
-        let held = HeldDeletes::of(&snapshot, connector)?;
+        let held = HeldDeletes::of(&snapshot, self.store.names(), connector)?;
         let (all, apart) = (allow == Some(summary.delete_set()), allow == Some(held.set()) && !held.is_empty());
         let rest = summary.without(&held.objects);
         let judged = if all { summary } else { rest };
@@ -185,6 +188,7 @@ impl Service {
         }
         Ok(Some(HeldView {
             connectors: held.connectors.clone(),
+            moves: held.moves.values().map(ToString::to_string).collect(),
             deletes: held.count(),
             delete_set: held.set().to_string(),
             reason: held.reason(),

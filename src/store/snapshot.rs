@@ -479,6 +479,23 @@ impl Snapshot {
         })
     }
 
+    /// All connectors that keep a state under a name, with it. Reads the states of all connectors, which are few.
+    pub fn states_named(&self, name: &str) -> Result<Vec<(ConnectorId, Vec<u8>)>, StoreError> {
+        self.guarded("read states", || {
+            let (mut found, mut count) = (Vec::new(), 0);
+            for row in self.tables.state.range::<(u16, &str)>(..)? {
+                let (key, value) = row?;
+                let (connector, known) = key.value();
+                count += 1;
+                if known == name {
+                    found.push((ConnectorId(connector), value.value().to_vec()));
+                }
+            }
+            self.read(count);
+            Ok(found)
+        })
+    }
+
     /// The names of all states of a connector, in order.
     pub fn state_names(&self, connector: ConnectorId) -> Result<Vec<String>, StoreError> {
         self.guarded("read the names of states", || {

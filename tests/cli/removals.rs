@@ -295,3 +295,73 @@ fn a_connector_is_renamed_only_when_that_is_meant() {
     assert_code(&world.does(&["connector", "rename", "lab", "works"]), 0);
     assert_eq!(world.cycle(0), 0);
 }
+
+impl World {
+    /// What a cycle came to, however it ends.
+    fn any_cycle(&self) -> Value {
+        document(&self.does(&["--json", "cycle", "start"]))
+    }
+
+    /// Those of `corp.example` without one who leaves for good and one who moves to `lab`, as whom it has this record.
+    fn moves(&self, who: u8, leaver: u8, record: &str) {
+        self.write("people", directory("corp", (1..13).filter(|number| ![who, leaver].contains(number))));
+        self.write("lab", directory("lab", 101..103) + record);
+    }
+}
+
+/// Somebody of `corp.example` as `lab` has them.
+fn moved(number: u8, more: &str) -> String {
+    let text = directory("corp", [number]).replace("DC=corp", "DC=lab").replace("version: 1\n", "");
+    text.replace("userAccountControl: 512\n", &format!("userAccountControl: 512\n{more}"))
+}
+
+/// The new entry of somebody who moved has a value that nobody can read, so no object comes of it.
+#[test]
+fn who_may_only_have_moved_to_an_entry_that_cannot_be_read_is_not_deleted() {
+    let world = World::with(&[("lab", 101..103)]);
+    world.moves(3, 5, &moved(3, "thumbnailPhoto:: %%%\n"));
+    let shown = world.any_cycle();
+    assert_eq!(counted(&shown, "export-delete"), 1, "who leaves for good goes, and nobody else: {shown:#}");
+    let said = shown.to_string();
+    assert!(said.contains("corp3 (corp3@corp.example) may only have moved to 'CN=corp3,OU=People,DC=lab,DC=example' of lab"), "{said}");
+    assert!(said.contains("`syncline errors 'lab'`") && said.contains("--allow-deletes 1-"), "{said}");
+    world.held(1);
+    assert_eq!(counted(&world.any_cycle(), "export-delete"), 0, "again and again");
+    // Everybody is told, on both sides.
+    let told = "may only have moved";
+    let status = stdout(&world.does(&["--json", "status"]));
+    assert!(status.contains(told) && status.contains("possible move"), "{status}");
+    assert!(world.shows(&["object", "explain", "corp3@corp.example"], 0).contains(told));
+    let guard = world.ends(&["guard", "show"], 0);
+    assert_eq!(guard["stops"][0]["guard"], "possible move", "{guard:#}");
+    // It ends by itself.
+    world.moves(3, 5, &moved(3, ""));
+    let shown = world.ends(&["cycle", "start"], 0);
+    assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-add")), (0, 0), "{shown:#}");
+    assert!(world.shows(&["status"], 0).contains("All is well"));
+    assert_code(&world.does(&["store", "check"]), 0);
+}
+
+/// The new entry of somebody who moved can be read, and a rule fails for it, again and again.
+#[test]
+fn who_may_only_have_moved_to_an_object_that_cannot_be_synchronized_is_not_deleted() {
+    let world = World::with(&[("lab", 101..103)]);
+    let rule = "[[rule]]\nname = \"In from lab - Own\"\ndirection = \"inbound\"\nconnector = \"lab\"\ncs_type = \"user\"\n\
+                mv_type = \"person\"\nlink = \"join\"\norder = 50\n\
+                flows = [{ to = \"title\", expr = 'IIF(IsPresent([title]), Error(\"Nobody has a title\"), \"none\")' }]\n";
+    fs::create_dir_all(world.config.join("rules")).expect("the folder can be made");
+    fs::write(world.config.join("rules/own.toml"), rule).expect("the folder can be written");
+    world.any_cycle();
+    // With another key: the sign-in name tells who it is.
+    let (old, new) = (BASE64_STANDARD.encode([4; 16]), BASE64_STANDARD.encode([44; 16]));
+    world.moves(4, 5, &moved(4, "title: Lead\n").replace(&old, &new));
+    let shown = world.any_cycle();
+    assert_eq!(counted(&shown, "export-delete"), 1, "{shown:#}");
+    let said = shown.to_string();
+    assert!(said.contains("(sync-rule-error-function-triggered) and shows corp4@corp.example, too"), "{said}");
+    assert_eq!(counted(&world.any_cycle(), "export-delete"), 0);
+    // Somebody knows better.
+    let set = world.held(1);
+    let sent = world.does(&["--json", "export", "Entra", "--allow-deletes", &set]);
+    assert_eq!(counted(&document(&sent), "export-delete"), 1);
+}

@@ -1,9 +1,11 @@
 //! Sign-in names that change hands: everybody has the right one in the cloud, or it is said who has not.
 
+use crate::served::{Served, comes};
 use crate::world::{World, counted, exported};
 use base64::Engine as _;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::process::Stdio;
 
 /// A person with a key and a name.
 fn person(key: u32, label: &str, name: &str) -> String {
@@ -148,4 +150,114 @@ fn a_name_that_the_tenant_keeps_aside_is_a_problem_of_the_person_until_it_is_fre
     world.cycle(0, &[]);
     assert!(!problems(&world).contains(code), "{}", problems(&world));
     assert_eq!(sign_in_names(&world)["Ada"], "taken taken");
+}
+
+/// Some people swap their names, each with the one beside, and all of them are sent in pieces of two.
+const PAIRS: u32 = 15;
+
+fn pairs(swapped: bool) -> String {
+    let label = |key: u32| format!("p{key}");
+    let name = |key: u32| if swapped { label(if key % 2 == 1 { key + 1 } else { key - 1 }) } else { label(key) };
+    others() + &(1..=2 * PAIRS).map(|key| person(key, &label(key), &name(key))).collect::<String>()
+}
+
+/// People whose sign-in name is one that nobody knows.
+fn under_stand_ins(world: &World) -> Vec<String> {
+    let name = |shown: &String| shown.split(' ').next().unwrap().to_owned();
+    sign_in_names(world).values().map(name).filter(|name| name.len() >= 32).collect()
+}
+
+/// The emergency switch, in the middle of an export in which names change hands.
+#[test]
+fn staging_mode_leaves_nobody_under_a_stand_in() {
+    let world = World::new(&pairs(false), &[]);
+    world.set_batch(2);
+    world.cycle(0, &["--initial"]);
+    world.write_directory(&pairs(true));
+    world.fault("slow,delay=300");
+    let writes = world.writes();
+    let service = Served::start(&world);
+    assert!(comes(|| world.writes() >= writes + 4), "nothing arrives");
+    world.json(0, &["mode", "staging"]);
+    let stopped = || world.newest_runs().iter().any(|run| run["profile"] == "Export" && run["result"] == "stopped-staging-mode");
+    assert!(comes(stopped), "{:#?}", world.newest_runs());
+    world.clear("/faults");
+    assert_eq!(under_stand_ins(&world), [] as [String; 0]);
+    world.json(0, &["promote"]);
+    world.cycle(0, &[]);
+    let label = |key: u32| format!("p{key}");
+    for key in (1..=2 * PAIRS).step_by(2) {
+        assert_names(&world, &[(&label(key), &label(key + 1)), (&label(key + 1), &label(key))]);
+    }
+    service.stop();
+    world.check_store();
+}
+
+/// The process is killed right behind the parting, and then somebody switches to staging mode.
+#[test]
+fn who_goes_by_a_stand_in_is_named_as_long_as_nothing_may_be_sent() {
+    let world = World::new(&pairs(false), &[]);
+    world.set_batch(2);
+    world.cycle(0, &["--initial"]);
+    assert_eq!(world.json(0, &["status"])["health"], "well");
+    world.write_directory(&pairs(true));
+    // The first call of the export arrives, and the process dies before it can send more.
+    world.fault("slow,delay=1500,operation=ProvisionAzureADSyncObjects2");
+    let writes = world.writes();
+    let mut cycle = world.command().args(["cycle", "start"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    assert!(comes(|| world.writes() > writes), "nothing arrives");
+    cycle.kill().unwrap();
+    cycle.wait().unwrap();
+    world.json(0, &["mode", "staging"]);
+    world.clear("/faults");
+    world.cycle(0, &[]);
+    let left = under_stand_ins(&world);
+    assert_eq!(left.len(), 2, "{left:?}");
+    let status = world.json(2, &["status"]).to_string();
+    assert!(status.contains("2 objects go by stand-in names") && status.contains("syncline promote"), "{status}");
+    assert!(left.iter().all(|name| status.contains(name)), "{status}");
+    let events = world.json(0, &["events", "list", "--id", "7043"]).to_string();
+    assert!(left.iter().all(|name| events.contains(name)), "{events}");
+    let doctor = world.syncline(&["doctor"]);
+    let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(doctor.contains("stand-in"), "{doctor}");
+    // A guard of deletes stops everything else.
+    world.json(0, &["mode", "active"]);
+    let stays: String = pairs(true).replace(&others(), "") + &person(100, "other100", "other100");
+    world.write_directory(&stays);
+    world.json(0, &["guard", "set", "--max-deletes", "1"]);
+    world.cycle(5, &["--allow-shrink"]);
+    assert_eq!(under_stand_ins(&world), [] as [String; 0]);
+    assert_eq!(sign_in_names(&world).values().filter(|name| name.starts_with("other")).count(), 10, "nobody was deleted");
+    assert!(!world.json(2, &["status"]).to_string().contains("stand-in"));
+    world.check_store();
+}
+
+/// What an export handed over before a guard ended it is confirmed in the same cycle.
+#[test]
+fn an_export_that_a_guard_ends_is_confirmed_all_the_same() {
+    let world = World::new(&others(), &[]);
+    world.set_batch(1);
+    world.cycle(0, &["--initial"]);
+    world.write_directory(&(others() + &(200..230).map(|key| person(key, &format!("n{key}"), &format!("n{key}"))).collect::<String>()));
+    world.fault("slow,delay=300");
+    let accepted = world.accepted();
+    let service = Served::start(&world);
+    assert!(comes(|| world.accepted() >= accepted + 3), "nothing arrives");
+    world.json(0, &["mode", "staging"]);
+    let runs = || -> Vec<(String, String, String)> {
+        let text = |run: &Value, name: &str| run[name].as_str().unwrap_or_default().to_owned();
+        // The oldest first.
+        world.newest_runs().iter().rev().map(|run| (text(run, "connector"), text(run, "profile"), text(run, "result"))).collect()
+    };
+    assert!(comes(|| runs().iter().any(|run| run.2 == "stopped-staging-mode")), "{:#?}", runs());
+    assert!(
+        comes(|| world.json(0, &["events", "list", "--id", "7002"])["events"].as_array().map_or(0, Vec::len) >= 2),
+        "the cycle goes on"
+    );
+    service.stop();
+    let runs = runs();
+    let export = runs.iter().position(|run| run.2 == "stopped-staging-mode").unwrap();
+    assert!(runs[export + 1..].iter().any(|run| run.0 == runs[export].0 && run.1.ends_with("Import")), "{runs:?}");
+    assert!(runs[export + 1..].iter().all(|run| run.1 != "Export"), "{runs:?}");
 }

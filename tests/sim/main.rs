@@ -17,6 +17,7 @@ mod disk;
 mod expected;
 mod export;
 mod life;
+mod names;
 mod script;
 mod source;
 mod takeover;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use syncline::connector::{
-    Capabilities, Completion, Connector, ConnectorError, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ExportRejection,
-    ExportReply, ExportTerms, ExportTotals, ImportRequest, ImportStream, LastWriter, Operation, PageBuilder, Schema,
+    Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportKind, ExportOperation, ExportOutcome,
+    ExportRejection, ExportReply, ExportTerms, ExportTotals, ImportRequest, ImportStream, LastWriter, Operation, PageBuilder, Schema,
+    UniqueAttribute, UniqueKind,
 };
 use syncline::context::Context;
 use syncline::engine::active::take_over;
@@ -142,7 +143,14 @@ impl Connector for Target {
         unreachable!("scenes import by hand")
     }
 
-    async fn export(&self, _cx: &Context, batch: &ExportBatch) -> Answer {
+    fn unique_attributes(&self) -> &'static [UniqueAttribute] {
+        const { &[UniqueAttribute { name: "userPrincipalName", kind: UniqueKind::SignInName }] }
+    }
+
+    async fn export(&self, cx: &Context, batch: &ExportBatch) -> Answer {
+        if cx.cancelled() {
+            return Err(ConnectorError::new(ConnectorErrorKind::Cancelled, "told to stop").unsent());
+        }
         self.script.sent.lock().unwrap().extend(batch.operations.iter().map(Sent::of));
         let answer = self.script.answers.lock().unwrap().pop_front();
         match answer {

@@ -2,7 +2,7 @@
 //! commands that review it and allow it.
 
 use super::queue::{ExportSummary, each};
-use super::{ExportOptions, HeldDeletes};
+use super::{ExportOptions, HeldDeletes, StandIns};
 use crate::connector::{Connector, ExportTerms, ExportTotals, LastWriter};
 use crate::context::Context;
 use crate::engine::active::{self, Look};
@@ -10,8 +10,9 @@ use crate::engine::bridge::Bridge;
 use crate::engine::describe::called;
 use crate::engine::{EngineError, StepRecorder};
 use crate::events::Event;
-use crate::model::{ConnectorId, CsObject, DeltaKind, Names, Stage, counted};
+use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Names, Stage, counted};
 use crate::store::{Snapshot, Store, StoreError};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// So many objects are named.
@@ -81,7 +82,7 @@ pub(super) fn deletes(
     } else {
         ""
     };
-    let held = HeldDeletes::of(&store.snapshot()?, options.connector)?;
+    let held = HeldDeletes::of(&store.snapshot()?, store.names(), options.connector)?;
     let counted_here = |object: &CsObject| {
         let deleted = object.stage(Stage::PendingExport).kind == DeltaKind::Delete;
         deleted && !held.objects.contains(&object.id)
@@ -123,8 +124,15 @@ pub(super) fn unread(
 pub(super) fn removed(snapshot: &Snapshot, names: &Names, options: &ExportOptions, held: &HeldDeletes) -> Result<String, StoreError> {
     let name = &options.name;
     let other = options.allow_deletes.map_or_else(String::new, |allowed| format!("the set {allowed} is allowed, another one waits: "));
+    let ends = if held.moves.is_empty() {
+        String::new()
+    } else {
+        let places: BTreeSet<&str> = held.moves.values().map(|found| found.connector.as_str()).collect();
+        let commands: Vec<String> = places.into_iter().map(|place| format!("`syncline errors '{place}'`")).collect();
+        format!(". What cannot be used is shown by {}; it ends by itself when that is put right", commands.join(", "))
+    };
     Ok(format!(
-        "{other}{}, because {}; {}, among them {}. Look at them by `syncline export '{name}' --what-if`; `syncline export '{name}' \
+        "{other}{}, because {}; {}, among them {}{ends}. Look at them by `syncline export '{name}' --what-if`; `syncline export '{name}' \
          --allow-deletes {}` sends exactly these",
         counted(held.count(), "delete was not sent", "deletes were not sent"),
         held.reason(),
@@ -134,19 +142,48 @@ pub(super) fn removed(snapshot: &Snapshot, names: &Names, options: &ExportOption
     ))
 }
 
+/// What is said of objects that wait because they take names from others of whom nobody knows whether they gave them up.
+pub(super) fn too_early(
+    snapshot: &Snapshot,
+    names: &Names,
+    options: &ExportOptions,
+    waiting: &BTreeSet<CsId>,
+) -> Result<String, StoreError> {
+    let name = &options.name;
+    Ok(format!(
+        "{}, because an earlier export did not get all its answers, and {name} may still have the names that they take: {}. The next import          shows it: `syncline run start '{name}' full-import`, then `syncline export '{name}'`; a cycle does both",
+        counted(waiting.len() as u64, "object was not sent", "objects were not sent"),
+        some(snapshot, names, waiting)?
+    ))
+}
+
+/// The same of objects that were sent although everything else is stopped.
+pub(super) fn urgent(snapshot: &Snapshot, names: &Names, options: &ExportOptions, waiting: &StandIns) -> Result<String, StoreError> {
+    Ok(format!(
+        "people who went by a stand-in in {} since an export broke off were sent all the same, before anything was stopped: {}",
+        options.name,
+        waiting.sample(snapshot, names)?
+    ))
+}
+
+/// Some objects by name, for a sentence.
+fn some(snapshot: &Snapshot, names: &Names, objects: &BTreeSet<CsId>) -> Result<String, StoreError> {
+    let mut found = Vec::new();
+    for id in objects.iter().take(NAMED) {
+        found.extend(snapshot.cs_object(*id)?.map(|object| called(names, &object)));
+    }
+    if objects.len() > NAMED {
+        found.push("…".to_owned());
+    }
+    Ok(found.join("; "))
+}
+
 /// Some of the deletes that wait because of removals, for a sentence.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub fn sample_of(snapshot: &Snapshot, names: &Names, held: &HeldDeletes) -> Result<String, StoreError> {
-    let mut found = Vec::new();
-    for id in held.objects.iter().take(NAMED) {
-        found.extend(snapshot.cs_object(*id)?.map(|object| called(names, &object)));
-    }
-    if held.objects.len() > NAMED {
-        found.push("…".to_owned());
-    }
-    Ok(found.join("; "))
+    some(snapshot, names, &held.objects)
 }
 
 /// Stops the export of an installation that only watches, also in the middle when it was told so meanwhile.

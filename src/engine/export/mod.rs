@@ -10,27 +10,32 @@ mod answer;
 mod deltas;
 mod guards;
 mod limits;
+mod moves;
 mod names;
 mod plan;
 mod prepare;
 mod preview;
 mod queue;
 mod removals;
+mod stand_ins;
 
 pub use adds::new_objects;
 pub use guards::{Sampled, sample, sample_of};
 pub use limits::{ExportLimits, Limits};
+pub use moves::PossibleMove;
 pub use plan::{DeleteSet, ExportPlan};
 pub use preview::{ExportPreview, PlannedExport, plan_export};
 pub use queue::ExportSummary;
 pub(in crate::engine) use removals::follow_removals;
 pub use removals::{HeldDeletes, REMOVALS};
+pub use stand_ins::{STAND_INS, StandIns};
 
 use super::active;
 use super::bridge::{Bridge, Calls};
 use super::{EngineError, StepRecorder, TRACED};
 use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ExportTerms, ExportTotals, Installation};
 use crate::context::Context;
+use crate::events::Event;
 use crate::model::{ConnectorId, CsId, RunId};
 use crate::store::{ChangeSet, Snapshot, Store, StoreError};
 use prepare::{Batch, Sent, Waiting};
@@ -145,9 +150,13 @@ pub fn export(
     let unique = names::unique(&**connector, store.names());
     let mut queue = Queue::load(&snapshot, options.connector, &unique)?;
     let all = queue.summary;
-    let removed = HeldDeletes::of(&snapshot, options.connector)?;
+    let removed = HeldDeletes::of(&snapshot, store.names(), options.connector)?;
     let allowed = options.allow_deletes.is_some_and(|set| set == removed.set() || set == all.delete_set());
-    let mut held = false;
+    let too_early = queue.leave_too_early();
+    let mut held = !too_early.is_empty();
+    if held {
+        recorder.note(guards::too_early(&snapshot, store.names(), options, &too_early)?);
+    }
     if let Some(unread) = options.unread.as_ref().filter(|_| all.deletes > 0) {
         recorder.note(guards::unread(&snapshot, store.names(), options, &all, unread)?);
         queue.hold_deletes();
@@ -170,23 +179,34 @@ pub fn export(
     // Who was named in an allowance of their own is not counted with the others.
     let counted_apart = !held && options.allow_deletes == Some(removed.set());
     let summary = if counted_apart { queue.summary.without(&removed.objects) } else { queue.summary };
-    guards::deletes(store, &summary, options, &terms, recorder)?;
-    if let Some(review) = &options.review {
+    let stopped = guards::deletes(store, &summary, options, &terms, recorder).err();
+    if stopped.is_none()
+        && let Some(review) = &options.review
+    {
         let stopped = |message| EngineError::Guard { result: "stopped-by-review", message };
         review.allow(options.connector, &queue.summary, first).map_err(stopped)?;
     }
-    if !held && !removed.is_empty() {
+    if stopped.is_none() && !held && !removed.is_empty() {
         removals::release(store, options.connector, &removed.objects)?;
     }
     if let Some(only) = options.only {
         queue.keep(only);
     }
-    if queue.exchange.takes() {
+    let waiting = StandIns::of(&store.snapshot()?, options.connector)?;
+    // Who was promised a name in an earlier export gets it before everybody else, and no guard of deletes is about them.
+    let urgent = queue.take_urgent(&waiting);
+    if stopped.is_some() && !urgent.is_empty() {
+        recorder.note(guards::urgent(&store.snapshot()?, store.names(), options, &waiting)?);
+        queue = Queue::default();
+    } else if let Some(stopped) = stopped {
+        return Err(stopped);
+    }
+    if queue.exchange.takes() || urgent.exchange.takes() {
         let mut changes = ChangeSet::new();
         changes.states.push((options.connector, NAMES_SENT.to_owned(), Some(vec![1])));
         store.apply(changes)?;
     }
-    recorder.expect(Some(queue.len()));
+    recorder.expect(Some(urgent.len() + queue.len()));
     let mut run = Run {
         store,
         connector,
@@ -197,6 +217,7 @@ pub fn export(
         summary,
         cx,
         calls: bridge.calls(),
+        on_its_way: false,
         waiting: Waiting::default(),
         again: BTreeSet::new(),
         moving: HashSet::new(),
@@ -212,8 +233,11 @@ pub fn export(
         first,
         asked,
     };
-    run.all(queue, &unique, recorder)?;
+    run.all(urgent, queue, &unique, recorder)?;
     let (result, outcome) = run.finish(recorder)?;
+    if let Some(stopped) = stopped {
+        return Err(stopped);
+    }
     Ok((if held && result == "success" { "completed-warnings" } else { result }, outcome))
 }
 
@@ -273,6 +297,8 @@ struct Run<'a> {
     summary: ExportSummary,
     cx: &'a Context,
     calls: Calls<Vec<Sent>, Answer>,
+    /// What is sent now was promised to objects that go by a stand-in: nothing but a lost connection stops it.
+    on_its_way: bool,
     /// Objects with something left that could not be sent yet.
     waiting: Waiting,
     /// Objects to be sent once more, in another way.
@@ -301,15 +327,20 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn all(&mut self, mut queue: Queue, unique: &names::Unique, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+    /// Sends everything: first those who wait for their names.
+    fn all(&mut self, urgent: Queue, mut queue: Queue, unique: &names::Unique, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         self.moving = std::mem::take(&mut queue.moving);
+        let Waves { first, before, .. } = urgent.into_waves();
+        self.exchange(first, unique, recorder)?;
+        for wave in before {
+            self.wave(&wave, true, recorder)?;
+        }
         let Waves { first, before, deletes } = queue.into_waves();
         self.deletes_follow = !deletes.is_empty();
         // The guards have let all of the deletes pass, these among them.
-        self.still_allowed(!first.deletes.is_empty(), recorder);
-        self.part(&first.parted, unique, recorder)?;
-        self.wave(&first.deletes, true, recorder)?;
-        for wave in first.updates.into_iter().chain(before) {
+        self.still_allowed(!first.leaving.is_empty(), recorder);
+        self.exchange(first, unique, recorder)?;
+        for wave in before {
             self.wave(&wave, true, recorder)?;
         }
         self.moving.clear();
@@ -355,23 +386,10 @@ impl Run<'_> {
         let mut rest = ids;
         let mut changes = ChangeSet::new();
         loop {
-            if self.cx.cancelled() && self.problem.is_none() {
-                self.problem = Some(EngineError::Cancelled);
-            }
             // What is on its way gets its answer; nothing else leaves.
-            if self.problem.is_none()
-                && let Err(stopped) = guards::staging(self.store, self.options, recorder)
-            {
-                self.stop(stopped);
-            }
-            if self.problem.is_none()
-                && !rest.is_empty()
-                && let Err(problem) = self.look_again(recorder)
-            {
-                self.stop(problem);
-            }
+            self.look(!rest.is_empty(), recorder);
             let mut ready: Vec<Batch> = Vec::new();
-            if self.problem.is_none() && !rest.is_empty() {
+            if !self.is_stopped() && !rest.is_empty() {
                 let snapshot = self.store.snapshot()?;
                 while !rest.is_empty() && self.calls.len() + ready.len() < in_flight {
                     let from =
@@ -386,14 +404,16 @@ impl Run<'_> {
             self.commit(&mut changes)?;
             for batch in ready {
                 let Batch { operations, sent } = batch;
-                let (connector, cx) = (Arc::clone(self.connector), self.cx.clone());
+                let cx = if self.on_its_way { self.cx.to_the_end() } else { self.cx.clone() };
+                let connector = Arc::clone(self.connector);
+                recorder.handed_over(operations.len() as u64);
                 let batch = ExportBatch { operations };
                 // From the call to its answer.
                 let span = tracing::info_span!(target: TRACED, "batch", objects = batch.operations.len());
                 self.calls.start(sent, async move { connector.export(&cx, &batch).await }.instrument(span));
             }
             let Some(mut ended) = self.calls.next_ended() else {
-                if rest.is_empty() || self.problem.is_some() {
+                if rest.is_empty() || self.is_stopped() {
                     return Ok(());
                 }
                 continue;
@@ -406,6 +426,36 @@ impl Run<'_> {
                     None => break,
                 }
             }
+        }
+    }
+
+    /// Looks whether the export may go on. `more`: there is something to send.
+    fn look(&mut self, more: bool, recorder: &mut StepRecorder<'_>) {
+        if self.on_its_way {
+            return;
+        }
+        if self.cx.cancelled() {
+            self.stop(EngineError::Cancelled);
+        }
+        if self.problem.is_none()
+            && let Err(stopped) = guards::staging(self.store, self.options, recorder)
+        {
+            self.stop(stopped);
+        }
+        if self.problem.is_none()
+            && more
+            && let Err(problem) = self.look_again(recorder)
+        {
+            self.stop(problem);
+        }
+    }
+
+    /// True when nothing more may leave. A guard, or the wish to stop, does not concern what is on its way.
+    fn is_stopped(&self) -> bool {
+        match &self.problem {
+            None => false,
+            Some(EngineError::Guard { .. } | EngineError::Cancelled) => !self.on_its_way,
+            Some(EngineError::Store(_) | EngineError::Connector(_)) => true,
         }
     }
 
@@ -442,6 +492,11 @@ impl Run<'_> {
             changes.states.push((self.options.connector, EXPORTED.to_owned(), Some(vec![1])));
         }
         self.commit(&mut changes)?;
+        let left = stand_ins::settle(self.store, self.options.connector)?;
+        if !left.is_empty() {
+            let people = left.sample(&self.store.snapshot()?, self.store.names())?;
+            recorder.event(Event::StandInNames { connector: self.options.name.clone(), objects: left.count(), people });
+        }
         if self.outcome.unknown > 0 {
             recorder
                 .note(format!("of {} objects nobody knows whether the target took them; the next import decides", self.outcome.unknown));

@@ -2,6 +2,7 @@
 
 use super::super::describe::{self, text_of};
 use super::deltas;
+use super::names::is_stand_in;
 use crate::connector::{AttributeChange, Capabilities, ExportKind, ExportOperation, ReferenceChange};
 use crate::model::{
     AttrId, Blob, CsId, CsObject, CsReference, DeltaKind, Names, Stage, StageDelta, StageMask, Value, ValueRef, ValueState,
@@ -254,7 +255,10 @@ fn attributes(
                 shown.added(attr, || describe::shorten(item.value));
                 change.added.push(value.clone());
             } else if removed {
-                shown.removed(attr, || describe::shorten(item.value));
+                // That a stand-in goes is no news to anybody: nobody was told that it came.
+                if !matches!(item.value, ValueRef::Text(text) if is_stand_in(deltas::acknowledged_name(object), text)) {
+                    shown.removed(attr, || describe::shorten(item.value));
+                }
                 change.removed.push(value.clone());
             }
             if wanted {

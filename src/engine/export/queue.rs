@@ -2,7 +2,7 @@
 
 use super::deltas;
 use super::names::{Exchange, First, Unique};
-use super::{DeleteSet, ExportLimits};
+use super::{DeleteSet, ExportLimits, StandIns};
 use crate::connector::ExportTerms;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Dn, Stage};
 use crate::store::{Snapshot, StoreError};
@@ -114,9 +114,19 @@ pub(super) fn each(
     connector: ConnectorId,
     each: &mut dyn FnMut(&CsObject) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    each_in(snapshot, Stage::PendingExport, connector, each)
+}
+
+/// The same for every object with something in a stage.
+fn each_in(
+    snapshot: &Snapshot,
+    stage: Stage,
+    connector: ConnectorId,
+    each: &mut dyn FnMut(&CsObject) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let mut after = None;
     loop {
-        let ids = snapshot.queue(Stage::PendingExport, connector, after, PAGE)?;
+        let ids = snapshot.queue(stage, connector, after, PAGE)?;
         for id in &ids {
             if let Some(object) = snapshot.cs_object(*id)? {
                 each(&object)?;
@@ -188,7 +198,35 @@ impl Queue {
             Ok(())
         })?;
         queue.adds = levels(snapshot, adds)?;
+        if queue.exchange.takes() {
+            each_in(snapshot, Stage::InProgress, connector, &mut |object| {
+                queue.exchange.note_unanswered(object, unique);
+                Ok(())
+            })?;
+        }
         Ok(queue)
+    }
+
+    /// Leaves those where they are who take names that the target may still have: an import decides that first. Gives them.
+    pub(super) fn leave_too_early(&mut self) -> BTreeSet<CsId> {
+        let early = self.exchange.too_early();
+        let lists = self.adds.values_mut().chain(self.updates.values_mut());
+        lists.for_each(|list| list.retain(|id| !early.contains(id)));
+        early
+    }
+
+    /// Takes out whoever goes by a stand-in and has a name to get, with those who have to go before them.
+    pub(super) fn take_urgent(&mut self, waiting: &StandIns) -> Self {
+        let mut urgent = Self { exchange: self.exchange.clone(), ..Self::default() };
+        let queued: HashSet<CsId> = self.updates.values().flatten().copied().collect();
+        let waiting: BTreeSet<CsId> = waiting.names.keys().filter(|id| queued.contains(id)).copied().collect();
+        let ids = self.exchange.without_deletes(&waiting);
+        for (depth, list) in &mut self.updates {
+            let (now, later) = std::mem::take(list).into_iter().partition(|id| ids.contains(id));
+            *list = later;
+            urgent.updates.insert(*depth, now);
+        }
+        urgent
     }
 
     /// Leaves the deletes where they are.
@@ -224,7 +262,7 @@ impl Queue {
         let lists = self.adds.values().chain(self.updates.values()).chain(self.deletes.values());
         self.exchange.keep(lists.flatten().copied());
         let first = self.exchange.order();
-        let early: HashSet<CsId> = first.deletes.iter().chain(first.updates.iter().flatten()).copied().collect();
+        let early: HashSet<CsId> = first.ids().collect();
         let late = |mut list: Vec<CsId>| {
             list.retain(|id| !early.contains(id));
             list

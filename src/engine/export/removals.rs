@@ -1,9 +1,11 @@
-//! Deletes that follow from the removal of a connector: whom it concerns is kept before anybody of it is synchronized off, and
+//! Deletes that wait for somebody. Those that follow from the removal of a connector: whom it concerns is kept before anybody of it is synchronized off, and
 //! whoever of them is to be deleted waits until somebody has allowed exactly that.
 
 use super::DeleteSet;
+use super::guards::NAMED;
+use super::moves::{PossibleMove, possible_moves};
 use super::queue::each;
-use crate::model::{ConnectorId, CsId, DeltaKind, Stage, Timestamp};
+use crate::model::{ConnectorId, CsId, DeltaKind, Names, Stage, Timestamp};
 use crate::store::{ChangeSet, Kept, KeptState, Snapshot, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,23 +30,26 @@ struct Removal {
     objects: BTreeSet<u64>,
 }
 
-/// Deletes of one target that wait because connectors were removed and nobody has allowed them yet.
+/// Deletes of one target that wait because connectors were removed, or because who is to be deleted may only have moved, and nobody
+/// has allowed them yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldDeletes {
     /// What the removed connectors were called.
     pub connectors: Vec<String>,
-    /// Since when the first of these removals is known.
+    /// Of whom it may be that they only moved, and where to.
+    pub moves: BTreeMap<CsId, PossibleMove>,
+    /// Since when the first of them waits.
     pub since: Timestamp,
     /// The objects that are to be deleted.
     pub objects: BTreeSet<CsId>,
 }
 
 impl HeldDeletes {
-    /// What waits for a target because of removals. Costs nothing where there was none.
+    /// What waits for a target. Costs nothing where no connector was removed and nothing of a source has a problem.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn of(snapshot: &Snapshot, target: ConnectorId) -> Result<Self, StoreError> {
+    pub fn of(snapshot: &Snapshot, names: &Names, target: ConnectorId) -> Result<Self, StoreError> {
         let mut held = Self::default();
         for removal in removals(snapshot, target)?.into_values() {
             let waiting = waiting(snapshot, &removal.objects)?;
@@ -54,6 +59,12 @@ impl HeldDeletes {
                 held.connectors.push(removal.name);
                 held.objects.extend(waiting.into_iter().map(CsId));
             }
+        }
+        held.moves = possible_moves(snapshot, names, target)?;
+        held.moves.retain(|id, _| !held.objects.contains(id));
+        for (id, possible) in &held.moves {
+            held.since = if held.objects.is_empty() { possible.since } else { held.since.min(possible.since) };
+            held.objects.insert(*id);
         }
         Ok(held)
     }
@@ -75,8 +86,16 @@ impl HeldDeletes {
 
     /// Why they wait, in a sentence.
     pub fn reason(&self) -> String {
-        let were = if self.connectors.len() == 1 { "was" } else { "were" };
-        format!("{} {were} removed, and nobody has said yet that this is meant to delete", self.connectors.join(" and "))
+        let mut reasons = Vec::new();
+        if !self.connectors.is_empty() {
+            let were = if self.connectors.len() == 1 { "was" } else { "were" };
+            reasons.push(format!("{} {were} removed, and nobody has said yet that this is meant to delete", self.connectors.join(" and ")));
+        }
+        reasons.extend(self.moves.values().take(NAMED).map(ToString::to_string));
+        if self.moves.len() > NAMED {
+            reasons.push(format!("and {} more", self.moves.len() - NAMED));
+        }
+        reasons.join("; ")
     }
 }
 
@@ -212,7 +231,7 @@ mod tests {
     }
 
     fn held(store: &Store) -> Vec<u64> {
-        let held = HeldDeletes::of(&store.snapshot().unwrap(), TARGET).unwrap();
+        let held = HeldDeletes::of(&store.snapshot().unwrap(), store.names(), TARGET).unwrap();
         held.objects.iter().map(|id| id.sequence()).collect()
     }
 

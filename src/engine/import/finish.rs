@@ -82,6 +82,7 @@ impl Import<'_> {
             ));
         }
         self.final_states(completion, lost || nameless, &mut changes)?;
+        self.keep_refused(whole, &mut changes)?;
         self.commit(changes, recorder)?;
         let surprised = self.tell_surprises(recorder) | self.warned;
         Ok(match (self.problems, nameless, surprised) {

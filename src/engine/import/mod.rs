@@ -30,6 +30,7 @@ use crate::store::{ChangeSet, Store, StoreError};
 pub use disbelief::DISBELIEVED;
 pub(super) use disbelief::{disbelieve, finish_taking_back, is_disbelieved};
 use lookup::Lookup;
+pub(in crate::engine) use refused::refused_entries;
 pub use retire::{retire, take_back};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use surprise::Surprises;
@@ -204,6 +205,8 @@ struct Import<'a> {
     problems: u64,
     /// Some of what could not be used, by name.
     problem_names: Vec<String>,
+    /// Entries of which no object came.
+    refused: Vec<refused::RefusedEntry>,
     /// Entries that could be neither read nor identified: nothing may be taken for gone.
     unidentified: u64,
     /// Objects of the space that were reported.
@@ -246,6 +249,7 @@ impl<'a> Import<'a> {
             secret,
             problems: 0,
             problem_names: Vec::new(),
+            refused: Vec::new(),
             unidentified: 0,
             kept: 0,
             kept_of: BTreeMap::new(),

@@ -5,12 +5,45 @@ use super::page::Ahead;
 use super::segment::Segment;
 use super::{EngineError, Import, StepRecorder};
 use crate::connector::{DiscoveryError, EntryRef};
-use crate::model::{Anchor, CsId, ErrorSide, Link, ObjectError, ObjectErrorCode};
+use crate::model::{Anchor, ConnectorId, CsId, Dn, ErrorSide, Link, ObjectError, ObjectErrorCode};
+use crate::store::{ChangeSet, KeptState, Snapshot, StoreError};
+use serde::{Deserialize, Serialize};
 
 /// An anchor longer than this cannot be a key (specification: sync engine, section 2.4).
 const ANCHOR_MAX: usize = 398;
 /// So many entries are named when they are too many.
 const NAMED: usize = 3;
+
+/// Under this name a connector keeps which entries no object came of.
+const REFUSED: KeptState<Vec<RefusedEntry>> = KeptState::new("refused-entries");
+
+/// An entry of which no object came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::engine) struct RefusedEntry {
+    /// Its name, or whatever was known of it.
+    pub(in crate::engine) name: String,
+    /// Its key.
+    pub(in crate::engine) anchor: Option<Vec<u8>>,
+    /// Why it cannot be used.
+    pub(in crate::engine) code: String,
+    /// Since when, in microseconds since 1970.
+    pub(in crate::engine) since: i64,
+}
+
+/// The entries of a connector of which no object came, and none has come since.
+pub(in crate::engine) fn refused_entries(snapshot: &Snapshot, connector: ConnectorId) -> Result<Vec<RefusedEntry>, StoreError> {
+    let mut entries = REFUSED.read(snapshot, connector)?.or_forgotten().unwrap_or_default();
+    let mut known = Vec::new();
+    for entry in &entries {
+        let by_anchor = entry.anchor.as_deref().map(|anchor| snapshot.cs_by_anchor(connector, anchor)).transpose()?.flatten();
+        let by_name = Dn::parse(&entry.name).ok().map(|dn| snapshot.cs_by_dn(connector, &dn.key())).transpose()?.flatten();
+        let by_name = by_name.map(|id| snapshot.cs_link(id)).transpose()?.flatten();
+        known.push(by_anchor.is_some() || by_name.is_some_and(|link| link != Link::Placeholder));
+    }
+    let mut known = known.into_iter();
+    entries.retain(|_| known.next() == Some(false));
+    Ok(entries)
+}
 
 impl Import<'_> {
     /// An entry that cannot be used: counted and noted, and seen if it can be told which object it is. False when that
@@ -63,10 +96,30 @@ impl Import<'_> {
             recorder.object("stage-failure", id, &shown, Vec::new());
         } else {
             recorder.count("stage-failure", 1);
+            let anchor = error.anchor.as_ref().map(|anchor| anchor.as_bytes().to_vec());
+            self.refused.push(RefusedEntry { name: shown, anchor, code: error.code.to_string(), since: self.cx.now().0 });
             // Without an anchor it may be anybody under a new name.
             self.unidentified += u64::from(error.anchor.is_none());
         }
         Ok(true)
+    }
+
+    /// Keeps which entries no object came of. An import of changes tells of the others no more.
+    pub(super) fn keep_refused(&mut self, whole: bool, changes: &mut ChangeSet) -> Result<(), StoreError> {
+        let (connector, snapshot) = (self.options.connector, self.store.snapshot()?);
+        let before = REFUSED.read(&snapshot, connector)?.or_forgotten().unwrap_or_default();
+        let mut after = std::mem::take(&mut self.refused);
+        for entry in &before {
+            match after.iter_mut().find(|again| again.name == entry.name && again.anchor == entry.anchor) {
+                Some(again) => again.since = entry.since,
+                None if !whole => after.push(entry.clone()),
+                None => {}
+            }
+        }
+        if after != before {
+            REFUSED.put(changes, connector, Some(&after).filter(|after| !after.is_empty()))?;
+        }
+        Ok(())
     }
 
     /// Keeps the names of some that could not be used.

@@ -1,0 +1,183 @@
+//! Deletes of people who may only have moved: a directory let somebody go, and another one shows an entry that could be them and
+//! cannot be used. As long as that is so, exactly these deletes wait. It is looked at for what waits to be deleted and for what has
+//! a problem, so it costs nothing where there is none.
+
+use super::queue::each;
+use crate::engine::belief::{NAME, REMOVED};
+use crate::engine::describe::called;
+use crate::engine::import::refused_entries;
+use crate::model::{
+    ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, Link, Names, Stage, StageMask, Timestamp, ValueRef, ValueState, fold,
+};
+use crate::store::{Snapshot, StoreError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use std::collections::{BTreeMap, HashMap};
+
+/// By these attributes a target knows who somebody is.
+const IDENTITY: [&str; 4] = ["sourceAnchor", "userPrincipalName", "mail", "proxyAddresses"];
+/// Problems read at a time.
+const PAGE: usize = 1_000;
+/// Longer values identify nobody.
+const KEY_MAX: usize = 64;
+
+/// Who is to be deleted, and may only have moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PossibleMove {
+    /// Who is to be deleted.
+    pub person: String,
+    /// The connector with the entry that cannot be used.
+    pub connector: String,
+    /// The entry's name.
+    pub entry: String,
+    /// Why it cannot be used.
+    pub code: String,
+    /// What both have in common.
+    pub alike: String,
+    /// Since when it cannot be used.
+    pub since: Timestamp,
+}
+
+impl std::fmt::Display for PossibleMove {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { person, connector, entry, code, alike, .. } = self;
+        write!(f, "{person} may only have moved to '{entry}' of {connector}, which cannot be used ({code}) and shows {alike}, too")
+    }
+}
+
+/// An entry or object that cannot be used.
+struct Unusable {
+    connector: String,
+    entry: String,
+    code: String,
+    since: Timestamp,
+}
+
+/// What cannot be used, by what it shows.
+#[derive(Default)]
+struct InTheWay {
+    found: Vec<Unusable>,
+    /// By values of people.
+    values: HashMap<String, usize>,
+    /// By the last part of the names of entries of which nothing else is known.
+    leaves: HashMap<String, usize>,
+}
+
+impl InTheWay {
+    fn of(snapshot: &Snapshot, target: ConnectorId) -> Result<Self, StoreError> {
+        let mut all = Self::default();
+        for (connector, name) in snapshot.states_named(NAME)? {
+            if connector != target && snapshot.state(connector, REMOVED)?.is_none() {
+                let name = String::from_utf8_lossy(&name).into_owned();
+                all.objects(snapshot, connector, &name)?;
+                all.entries(snapshot, connector, &name)?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Objects that belong to nobody because they cannot be read or synchronized.
+    fn objects(&mut self, snapshot: &Snapshot, connector: ConnectorId, name: &str) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = snapshot.errors(connector, after, PAGE)?;
+            let Some((last, side, _)) = page.last() else { return Ok(()) };
+            after = Some((*last, *side));
+            for (id, side, error) in &page {
+                let free = matches!(snapshot.cs_link(*id)?, Some(Link::Disconnected | Link::DisconnectedByFilter));
+                if *side == ErrorSide::Export || !free {
+                    continue;
+                }
+                let Some(object) = snapshot.cs_object(*id)? else { continue };
+                if object.stage(Stage::PendingImport).kind != DeltaKind::Delete {
+                    let code = error.code.to_string();
+                    self.found.push(Unusable { connector: name.to_owned(), entry: object.dn.to_string(), code, since: error.first_seen });
+                    self.values_of(&object);
+                }
+            }
+        }
+    }
+
+    fn values_of(&mut self, object: &CsObject) {
+        let index = self.found.len() - 1;
+        let anchor = object.anchor.as_ref().map(|anchor| ValueRef::Binary(anchor.as_bytes()));
+        let shown = object.values.iter().filter(|item| ValueState(item.flags).present(StageMask::IMPORTED));
+        for key in shown.map(|item| item.value).chain(anchor).filter_map(key_of) {
+            self.values.entry(key).or_insert(index);
+        }
+    }
+
+    /// Entries of which no object came.
+    fn entries(&mut self, snapshot: &Snapshot, connector: ConnectorId, name: &str) -> Result<(), StoreError> {
+        for entry in refused_entries(snapshot, connector)? {
+            let index = self.found.len();
+            self.found.push(Unusable {
+                connector: name.to_owned(),
+                entry: entry.name.clone(),
+                code: entry.code.clone(),
+                since: Timestamp(entry.since),
+            });
+            if let Some(key) = entry.anchor.as_deref().and_then(|anchor| key_of(ValueRef::Binary(anchor))) {
+                self.values.entry(key).or_insert(index);
+            }
+            let leaf = Dn::parse(&entry.name).ok().and_then(|dn| dn.naming_value().map(|(_, value)| value));
+            if let Some(leaf) = leaf.and_then(|value| String::from_utf8(value).ok()) {
+                self.leaves.entry(fold(leaf.trim()).to_string()).or_insert(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// What shows the same as somebody, and what that is.
+    fn alike(&self, names: &Names, object: &CsObject) -> Option<(&Unusable, String)> {
+        let texts = |name: &str| {
+            let items = names.find(name).into_iter().flat_map(|attr| object.values.attribute(attr));
+            let there = items.filter(|item| ValueState(item.flags).present(StageMask::EXPECTED));
+            there.filter_map(|item| if let ValueRef::Text(text) = item.value { Some(text) } else { None })
+        };
+        for text in IDENTITY.into_iter().flat_map(texts) {
+            let found = key_of(ValueRef::Text(text)).and_then(|key| self.values.get(&key));
+            if let Some(index) = found {
+                return self.found.get(*index).map(|found| (found, bare(text).to_owned()));
+            }
+        }
+        let text = ["displayName", "cn"].into_iter().flat_map(texts).find(|text| self.leaves.contains_key(&*fold(text.trim())))?;
+        let index = self.leaves.get(&*fold(text.trim()))?;
+        self.found.get(*index).map(|found| (found, format!("the name '{text}'")))
+    }
+}
+
+/// A text without the scheme of a mail address.
+fn bare(text: &str) -> &str {
+    text.split_at_checked(5).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("smtp:")).map_or(text, |(_, rest)| rest).trim()
+}
+
+/// What is compared of a value. Keys of directories are octets there, and base64 in targets.
+fn key_of(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Text(text) => Some(bare(text)).filter(|text| !text.is_empty()).map(|text| fold(text).to_string()),
+        ValueRef::Binary(octets) if octets.len() <= KEY_MAX => Some(fold(&STANDARD.encode(octets)).to_string()),
+        _ => None,
+    }
+}
+
+/// Deletes of a target that wait because who is to be deleted may only have moved.
+pub(super) fn possible_moves(snapshot: &Snapshot, names: &Names, target: ConnectorId) -> Result<BTreeMap<CsId, PossibleMove>, StoreError> {
+    let mut moves = BTreeMap::new();
+    let in_the_way = InTheWay::of(snapshot, target)?;
+    if in_the_way.found.is_empty() {
+        return Ok(moves);
+    }
+    each(snapshot, target, &mut |object| {
+        if object.stage(Stage::PendingExport).kind == DeltaKind::Delete
+            && let Some((found, alike)) = in_the_way.alike(names, object)
+        {
+            let Unusable { connector, entry, code, since } = found;
+            let person = called(names, object);
+            let (connector, entry, code) = (connector.clone(), entry.clone(), code.clone());
+            moves.insert(object.id, PossibleMove { person, connector, entry, code, alike, since: *since });
+        }
+        Ok(())
+    })?;
+    Ok(moves)
+}
