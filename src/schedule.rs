@@ -241,10 +241,10 @@ impl Memory {
         }
     }
 
-    /// Notes which connectors the cycle read that began last.
-    pub fn note_read(&mut self, connectors: impl IntoIterator<Item = ConnectorId>) {
-        let Some(began) = self.cycle_began else { return };
-        self.read.extend(connectors.into_iter().map(|ConnectorId(number)| (number, began)));
+    /// Notes which connectors were read by runs of which the first `began` then, in a cycle or by hand: from there on changes are
+    /// missing.
+    pub fn note_read(&mut self, connectors: impl IntoIterator<Item = ConnectorId>, began: Timestamp) {
+        self.read.extend(connectors.into_iter().map(|ConnectorId(number)| (number, began.0)));
     }
 
     /// True for a connector of which the next cycle reads everything, since nothing was read of it for a week. Somebody who says delta
@@ -396,11 +396,11 @@ mod tests {
         let schedule = Schedule { maintenance: false, ..Schedule::default() };
         let (week, away, here) = (7 * 24 * 60, ConnectorId(1), ConnectorId(2));
         let mut memory = ran(0);
-        memory.note_read([away, here]);
+        memory.note_read([away, here], at(0));
         // Cycles go on, and in none of them all is read.
         memory.begin_cycle(at(week - 10));
         memory.end_cycle(at(week - 9), whole(Reached::Nothing));
-        memory.note_read([here]);
+        memory.note_read([here], at(week - 10));
         let too_old = |memory: &Memory, minutes| (memory.is_too_old(away, at(minutes)), memory.is_too_old(here, at(minutes)));
         assert_eq!((too_old(&memory, week - 1), too_old(&memory, week)), ((false, false), (true, false)));
         assert_eq!(schedule.next(&memory, at(week)), Some((at(week + 20), delta(CycleReason::Interval))));
@@ -411,8 +411,9 @@ mod tests {
         memory.next_cycle = Policy::Delta;
         assert_eq!(too_old(&memory, week), (false, false));
         memory.next_cycle = Policy::Unspecified;
-        memory.note_read([away]);
-        assert_eq!(too_old(&memory, week), (false, false));
+        // Read by hand.
+        memory.note_read([away], at(week - 2));
+        assert_eq!((too_old(&memory, week), too_old(&memory, 2 * week - 2)), ((false, false), (true, true)));
         // What was kept before single connectors were remembered.
         assert_eq!((too_old(&ran(0), week - 1), too_old(&ran(0), week)), ((false, false), (true, true)));
     }
@@ -431,7 +432,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_again() {
         let mut memory = ran(3);
-        memory.note_read([ConnectorId(7)]);
+        memory.note_read([ConnectorId(7)], at(3));
         memory.suspended = Some(Suspension { since: 1, by: "root".to_owned(), reason: "move".to_owned() });
         let text = serde_json::to_string(&memory).unwrap();
         assert_eq!(serde_json::from_str::<Memory>(&text).unwrap(), memory);

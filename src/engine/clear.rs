@@ -2,7 +2,7 @@
 //! joining ties both together again, as it does in a new store.
 
 use super::belief::{Belief, Doubt};
-use super::run::{FULL_IMPORT_ASKED, FULL_SYNC_ASKED};
+use super::full_steps::{FULL_IMPORT_ASKED, FULL_SYNC_ASKED};
 use crate::model::{
     AttrId, ConnectorId, CsReference, DeltaKind, FlatBuilder, Lineage, Link, MvId, MvObject, MvReference, Stage, Timestamp, ValueState,
 };

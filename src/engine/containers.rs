@@ -4,6 +4,7 @@
 //! what was meant, but what would be read: everybody of an excluded one comes in, everybody of an included one goes. So nothing
 //! is read until a person has said which it is (specification: sync engine, section 2.3).
 
+use super::import::Verdict;
 use super::run::Engine;
 use super::{EngineError, StepRecorder, import};
 use crate::connector::{ContainerPlace, KeptContainer};
@@ -35,7 +36,7 @@ impl Engine<'_> {
         let places = self.bridge.wait(connector.containers(&self.cx, &before))?;
         let renamed = renamed(&places);
         if !renamed.is_empty() {
-            import::disbelieve(self.store, id, self.takes_exports(id), recorder)?;
+            import::disbelieve(self.store, id, Verdict::Stopped, self.takes_exports(id), recorder)?;
             let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
             return Err(EngineError::Guard { result: RENAMED_CONTAINER, message: message(name, &renamed) });
         }

@@ -77,10 +77,10 @@ impl Cycle<'_, '_> {
         let mut order: Vec<ConnectorId> = Vec::new();
         for id in present.chain(targets.iter().copied()) {
             // What was staged is what the directory said. But it may be half of a move, so it waits for an import that is believed.
-            if self.engine.is_disbelieved(id)? {
+            if let Some(verdict) = self.engine.verdict(id)? {
                 tracing::warn!(
                     connector = self.name(id),
-                    "nothing of it is synchronized: no import was believed since a guard stopped one"
+                    "nothing of it is synchronized: {verdict}, and none that reads everything was believed since"
                 );
                 self.unread.insert(id);
             } else {

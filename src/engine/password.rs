@@ -4,7 +4,7 @@
 //! scope of an outbound one, and the object there is exported and confirmed (specification: sync engine 7.3). The
 //! password path changes no attribute and waits for no run: it asks what runs have committed.
 
-use super::run::{READ_WITH, SYNCHRONIZED};
+use super::full_steps::{READ_WITH, SYNCHRONIZED};
 use super::sync::image::{CsImage, MvImage};
 use super::sync::view::{Failure, Overlay, View};
 use crate::connector::ACCOUNT_DISABLED;

@@ -4,7 +4,9 @@
 //! full synchronization would take them out of the cloud out of the blue. So a person says which group is meant.
 
 use super::EngineError;
-use super::run::{Engine, SYNCHRONIZED};
+use super::full_steps::SYNCHRONIZED;
+use super::refusals::some_of;
+use super::run::Engine;
 use crate::model::{ConnectorId, CsObject, Dn};
 use crate::store::{ChangeSet, Kept, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
@@ -26,9 +28,40 @@ struct Pilot {
 }
 
 impl Engine<'_> {
+    /// A pilot whose group is not there has no members: everybody would be taken out of the cloud, whatever is synchronized.
+    pub(super) fn refuse_missing_pilots(&self) -> Result<(), EngineError> {
+        let snapshot = self.store.snapshot()?;
+        for (id, group) in self.rules.pilot_groups() {
+            let id = *id;
+            let found = match Dn::parse(group) {
+                Ok(name) => snapshot.cs_by_dn(id, &name.key())?,
+                Err(_) => None,
+            };
+            let there = match found {
+                Some(found) => snapshot.cs_object(found)?.is_some_and(|object| {
+                    let kind = self.store.names().object_type_name(object.object_type);
+                    object.imported() && kind.to_ascii_lowercase().contains("group")
+                }),
+                None => false,
+            };
+            if !there {
+                let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
+                let message = format!(
+                    "the pilot group '{group}' is not among the imported groups of {name}: nobody would be its member, and everybody of its {} \
+                     objects would be taken out of the cloud, among them {}. Was it renamed, moved or excluded? Look for it with `syncline \
+                     object explain '{group}'`; set [selection] groups right, or import the group first: `syncline run start '{name}' full-import`",
+                    snapshot.cs_count(id)?,
+                    some_of(&snapshot, id)?
+                );
+                return Err(EngineError::Guard { result: "no-start-pilot-group-missing", message });
+            }
+        }
+        self.refuse_replaced_pilots(&snapshot)
+    }
+
     /// Refuses to apply rules while another group than before has the name of a pilot; keeps the keys of those that are seen for
     /// the first time. All of them are there.
-    pub(super) fn refuse_replaced_pilots(&self, snapshot: &Snapshot) -> Result<(), EngineError> {
+    fn refuse_replaced_pilots(&self, snapshot: &Snapshot) -> Result<(), EngineError> {
         let mut configured: BTreeMap<ConnectorId, Vec<&str>> = BTreeMap::new();
         for (id, group) in self.rules.pilot_groups() {
             configured.entry(*id).or_default().push(group);

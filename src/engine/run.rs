@@ -6,29 +6,21 @@
 use super::belief::{Belief, Doubt};
 use super::bridge::Bridge;
 use super::containers::RENAMED_CONTAINER;
-use super::export::{DeleteSet, ExportOptions, ExportReview, ExportSummary, Limits, Sampled, export, follow_removals, sample};
-use super::import::{self, FULL_NEEDED, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
+use super::export::{DeleteSet, ExportOptions, ExportReview, Limits, export, follow_removals};
+use super::full_steps::{FULL_IMPORT_ASKED, FULL_SYNC_ASKED, SYNCHRONIZED};
+use super::import::{self, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder, TRACED};
 use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{Anchor, AttrId, ConnectorId, CsId, CsObject, Dn, ErrorSide, ObjectErrorCode, RunId, Stage, Timestamp, counted};
+use crate::model::{Anchor, ConnectorId, CsId, CsObject, ErrorSide, ObjectErrorCode, RunId, Stage, Timestamp};
 use crate::rules::{RuleSet, RunParameters};
-use crate::store::{ChangeSet, RunRecord, RunResult, Snapshot, StepKind, StepRecord, Store, StoreError};
+use crate::store::{ChangeSet, RunRecord, RunResult, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use xxhash_rust::xxh3::xxh3_64;
 
-/// Under this name a connector keeps the fingerprint of the rules of its last full synchronization.
-pub(super) const SYNCHRONIZED: &str = "synchronized-with";
-/// Under this name a connector keeps what its last complete import read.
-pub(super) const READ_WITH: &str = "read-completely";
-/// Under this name a connector keeps that somebody asked for a full import, and when (microseconds since 1970).
-pub const FULL_IMPORT_ASKED: &str = "full-import-asked";
-/// The same for a full synchronization.
-pub const FULL_SYNC_ASKED: &str = "full-synchronization-asked";
 /// How many old runs one look asks for.
 const OLD_TOGETHER: usize = 16;
 /// The result of a run whose process ended under it.
@@ -351,65 +343,6 @@ impl Engine<'_> {
         Ok((done, then))
     }
 
-    /// The profile that can be run instead of the one that was asked for, and why.
-    fn possible(&self, snapshot: &Snapshot, id: ConnectorId, profile: Profile) -> Result<(Profile, Option<String>), StoreError> {
-        if matches!(profile, Profile::FullImport | Profile::DeltaImport)
-            && let Some(reason) = Belief::of(snapshot, id)?.reason()
-        {
-            return Ok((Profile::FullImport, Some(reason)));
-        }
-        let because = |reason: &str| Some(reason.to_owned());
-        Ok(match profile {
-            Profile::DeltaImport => {
-                let connector = self.participants.get(&id).and_then(|participant| participant.connector.as_ref());
-                if connector.is_some_and(|connector| !connector.capabilities().delta_import) {
-                    (Profile::FullImport, None)
-                } else if snapshot.state(id, FULL_IMPORT_ASKED)?.is_some() {
-                    (Profile::FullImport, because("somebody asked for it"))
-                } else if snapshot.state(id, WATERMARK)?.is_none() {
-                    (Profile::FullImport, because("no earlier import left a place to go on from"))
-                } else if snapshot.state(id, READ_WITH)?.is_none_or(|known| known != self.reads(id).to_le_bytes()) {
-                    (Profile::FullImport, because("what is read changed since the last full import"))
-                } else if import::is_disbelieved(snapshot, id)? {
-                    (Profile::FullImport, because("an earlier one was not believed"))
-                } else if snapshot.state(id, FULL_NEEDED)?.is_some() {
-                    (Profile::FullImport, because("an earlier import could not use all that it was told"))
-                } else if !snapshot.queue(Stage::InProgress, id, None, 1)?.is_empty() {
-                    // What was changed is told by a delta; what never arrived is told by nobody but a full import.
-                    (Profile::FullImport, because("an export did not get all its answers"))
-                } else {
-                    (profile, None)
-                }
-            }
-            Profile::DeltaSynchronization => match snapshot.state(id, SYNCHRONIZED)? {
-                None => (Profile::FullSynchronization, None),
-                Some(known) if known != self.rules_and_parameters().to_le_bytes() => {
-                    (Profile::FullSynchronization, because("the rules or their parameters changed since the last one"))
-                }
-                Some(_) if snapshot.state(id, FULL_SYNC_ASKED)?.is_some() => {
-                    (Profile::FullSynchronization, because("somebody asked for it"))
-                }
-                Some(_) => (profile, None),
-            },
-            other => (other, None),
-        })
-    }
-
-    /// Stands for the rules and for what they read as `%Domain.FQDN%` and the like.
-    fn rules_and_parameters(&self) -> u64 {
-        rules_and_parameters(self.rules, &self.parameters)
-    }
-
-    /// Stands for what an import of the connector reads.
-    fn reads(&self, id: ConnectorId) -> u64 {
-        reads(self.rules, id, self.participants.get(&id).map_or(0, |participant| participant.selection))
-    }
-
-    /// The attributes that rules read or write, ascending.
-    pub(super) fn attributes(&self, id: ConnectorId) -> Vec<AttrId> {
-        attributes(self.rules, id)
-    }
-
     fn import(
         &self,
         id: ConnectorId,
@@ -426,6 +359,7 @@ impl Engine<'_> {
         let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
         let mut options = ImportOptions::full(id, name, attributes.clone(), step);
         options.full = full;
+        options.reads = Some(self.reads(id));
         options.managed = self.rules.outbound_attributes(id).into_iter().collect();
         options.written_only = self.rules.written_only(id).into_iter().collect();
         options.shrink_percent_max = self.caution.shrink_percent_max;
@@ -458,8 +392,6 @@ impl Engine<'_> {
                      {reason}: correct them (`syncline run show {}`) and read again by `syncline run start '{name}' full-import`",
                     step.0.0
                 ));
-            } else {
-                self.remember(id, READ_WITH, self.reads(id).to_le_bytes().to_vec())?;
             }
             if self.caution.allow_shrink {
                 self.believe_pilots(id)?;
@@ -516,37 +448,6 @@ impl Engine<'_> {
         if changes.is_empty() { Ok(()) } else { self.store.apply(changes) }
     }
 
-    /// A pilot whose group is not there has no members: everybody would be taken out of the cloud, whatever is synchronized.
-    pub(super) fn refuse_missing_pilots(&self) -> Result<(), EngineError> {
-        let snapshot = self.store.snapshot()?;
-        for (id, group) in self.rules.pilot_groups() {
-            let id = *id;
-            let found = match Dn::parse(group) {
-                Ok(name) => snapshot.cs_by_dn(id, &name.key())?,
-                Err(_) => None,
-            };
-            let there = match found {
-                Some(found) => snapshot.cs_object(found)?.is_some_and(|object| {
-                    let kind = self.store.names().object_type_name(object.object_type);
-                    object.imported() && kind.to_ascii_lowercase().contains("group")
-                }),
-                None => false,
-            };
-            if !there {
-                let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
-                let message = format!(
-                    "the pilot group '{group}' is not among the imported groups of {name}: nobody would be its member, and everybody of its {} \
-                     objects would be taken out of the cloud, among them {}. Was it renamed, moved or excluded? Look for it with `syncline \
-                     object explain '{group}'`; set [selection] groups right, or import the group first: `syncline run start '{name}' full-import`",
-                    snapshot.cs_count(id)?,
-                    some_of(&snapshot, id)?
-                );
-                return Err(EngineError::Guard { result: "no-start-pilot-group-missing", message });
-            }
-        }
-        self.refuse_replaced_pilots(&snapshot)
-    }
-
     /// A refusal is over when what was refused is no longer wanted.
     pub(super) fn drop_moot_errors(&self) -> Result<(), StoreError> {
         let snapshot = self.store.snapshot()?;
@@ -588,33 +489,7 @@ impl Engine<'_> {
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(&'static str, u64), EngineError> {
         self.refuse_the_abandoned()?;
-        let snapshot = self.store.snapshot()?;
-        for (source_id, participant) in self.sources().filter(|(source_id, _)| *source_id != id) {
-            let doubt = Belief::of(&snapshot, source_id)?.reason();
-            // A person of two directories must not be sent with what only one of them says.
-            if participant.standing == Standing::Configured && (doubt.is_some() || snapshot.state(source_id, READ_WITH)?.is_none()) {
-                let (waiting, source) = (ExportSummary::of(&snapshot, id)?.all(), &participant.name);
-                let some = sample(&snapshot, self.store.names(), id, Sampled::All)?;
-                let among = if some.is_empty() { String::new() } else { format!(", among them {some}") };
-                let unread = doubt.map_or_else(|| "was never read completely".to_owned(), |doubt| format!("was not read since: {doubt}"));
-                let message = format!(
-                    "{source} {unread}, so nothing is exported to {name}: {}{among}. Who of them is in \
-                     {source}, too, nobody knows yet. Its last import says why: `syncline run list`; read it by `syncline run start '{source}' \
-                     full-import`",
-                    counted(waiting, "object waits", "objects wait"),
-                );
-                return Err(EngineError::Guard { result: "no-start-source-never-read", message });
-            }
-        }
-        if let Some(reason) = Belief::of(&snapshot, id)?.reason() {
-            let message = format!(
-                "nothing is exported to {name} before it was read as a whole, because {reason}: {}, and what of it the target has already \
-                 nobody knows yet. Look at them by `syncline export '{name}' --what-if`; read it by `syncline run start '{name}' full-import`",
-                counted(ExportSummary::of(&snapshot, id)?.all(), "object waits", "objects wait"),
-            );
-            return Err(EngineError::Guard { result: "no-start-target-not-read", message });
-        }
-        drop(snapshot);
+        self.refuse_the_unread(id, name)?;
         let options = ExportOptions {
             limits: self.caution.limits.clone(),
             allow_deletes: self.caution.allow_deletes,
@@ -636,74 +511,10 @@ impl Engine<'_> {
         follow_removals(self.store, self.rules.targets(), &leaving, self.cx.now())
     }
 
-    /// Connectors from which others get something, be it that rules write to them, too.
-    fn sources(&self) -> impl Iterator<Item = (ConnectorId, &Participant)> {
-        let gives = move |(id, participant): &(&ConnectorId, &Participant)| !participant.target || self.rules.is_source(**id);
-        self.participants.iter().filter(gives).map(|(id, participant)| (*id, participant))
-    }
-
     /// True when rules write to a connector and, as far as that is known, it can be written to.
     pub(super) fn takes_exports(&self, id: ConnectorId) -> bool {
         let takes = |participant: &Participant| participant.connector.as_ref().is_none_or(|known| known.capabilities().export);
         self.participants.get(&id).is_some_and(|participant| participant.target && takes(participant))
-    }
-
-    /// True when what is staged of a connector waits for an import that is believed.
-    pub(super) fn is_disbelieved(&self, id: ConnectorId) -> Result<bool, StoreError> {
-        let configured = self.participants.get(&id).is_some_and(|participant| participant.standing == Standing::Configured);
-        Ok(configured && import::is_disbelieved(&self.store.snapshot()?, id)?)
-    }
-
-    /// What a guard did not believe goes nowhere, also when the imports behind it fail.
-    pub(super) fn refuse_the_disbelieved(&self, id: ConnectorId) -> Result<(), EngineError> {
-        if !self.is_disbelieved(id)? {
-            return Ok(());
-        }
-        let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
-        let message = format!(
-            "nothing of '{name}' is synchronized: a guard stopped an import of it, and none that reads everything was believed since. What \
-             stopped it: `syncline run list`; when that is put right, read it by `syncline run start '{name}' full-import`"
-        );
-        Err(EngineError::Guard { result: "no-start-import-not-believed", message })
-    }
-
-    /// A connector whose file is missing says nothing about its people: without its rules they would look as if nobody
-    /// wanted them any more.
-    pub(super) fn refuse_the_abandoned(&self) -> Result<(), EngineError> {
-        let abandoned = self.participants.iter().find(|(_, participant)| participant.standing == Standing::Abandoned);
-        let Some((id, participant)) = abandoned else { return Ok(()) };
-        let snapshot = self.store.snapshot()?;
-        let (name, count) = (&participant.name, snapshot.cs_count(*id)?);
-        let message = format!(
-            "the store holds {count} objects of the connector '{name}', which is not configured any more, among them {}; nothing is \
-             synchronized. `syncline connector list` shows it. Put its file back into connectors/; \
-             or, if it has another name now, `syncline connector rename '{name}' NEW`; or let its objects go by `syncline connector remove '{name}'`",
-            some_of(&snapshot, *id)?
-        );
-        Err(EngineError::Guard { result: "no-start-configuration", message })
-    }
-
-    /// What a space holds of a connector that was removed is staged as gone, though its directory never said so: when it is
-    /// configured again, that goes nowhere before the directory was read.
-    pub(super) fn refuse_the_returned(&self, id: ConnectorId) -> Result<(), EngineError> {
-        let Some(participant) = self.participants.get(&id).filter(|participant| participant.standing == Standing::Configured) else {
-            return Ok(());
-        };
-        let snapshot = self.store.snapshot()?;
-        let belief = Belief::of(&snapshot, id)?;
-        if !matches!(belief.doubt, Some(Doubt::Removed | Doubt::Unreadable)) {
-            return Ok(());
-        }
-        let (name, count, reason) = (&participant.name, snapshot.cs_count(id)?, belief.reason().unwrap_or_default());
-        let some = some_of(&snapshot, id)?;
-        let among = if some.is_empty() { String::new() } else { format!(", among them {some}") };
-        let message = format!(
-            "nothing of '{name}' is synchronized before it was read as a whole, because {reason}: the store holds {}{among}, and what of \
-             it is staged as gone its directory did not say. Its last import says why it was not read: `syncline run list`; read it by \
-             `syncline run start '{name}' full-import`",
-            counted(count, "object", "objects"),
-        );
-        Err(EngineError::Guard { result: "no-start-source-not-read", message })
     }
 
     pub(super) fn connector(&self, id: ConnectorId) -> Result<&Arc<dyn Connector>, EngineError> {
@@ -787,15 +598,6 @@ pub fn forget_runs_before(store: &Store, oldest: Timestamp) -> Result<u64, Store
     }
 }
 
-/// Some objects of a connector by name, for a sentence.
-fn some_of(snapshot: &Snapshot, connector: ConnectorId) -> Result<String, StoreError> {
-    const NAMED: usize = 3;
-    let found = snapshot.cs_scan(connector, None, NAMED + 1)?;
-    let more = found.len() > NAMED;
-    let names: Vec<String> = found.into_iter().take(NAMED).map(|object| object.dn.to_string()).collect();
-    Ok(names.join("; ") + if more { "; …" } else { "" })
-}
-
 /// The result of an import that was stopped because a file of its folder is missing or empty.
 const MISSING_FILE: &str = "stopped-missing-file";
 
@@ -825,59 +627,6 @@ pub fn guard_of(result: &str) -> Option<&'static str> {
         "stopped-staging-mode" => Some("staging mode"),
         _ => None,
     }
-}
-
-fn attributes(rules: &RuleSet, id: ConnectorId) -> Vec<AttrId> {
-    let mut attributes: BTreeSet<AttrId> = rules.inbound_attributes(id).into_iter().collect();
-    attributes.extend(rules.outbound_attributes(id));
-    attributes.remove(&AttrId::DN);
-    attributes.into_iter().collect()
-}
-
-fn reads(rules: &RuleSet, id: ConnectorId, selection: u64) -> u64 {
-    let attributes = attributes(rules, id).into_iter().flat_map(|attr| attr.0.to_le_bytes());
-    xxh3_64(&selection.to_le_bytes().into_iter().chain(attributes).collect::<Vec<u8>>())
-}
-
-fn rules_and_parameters(rules: &RuleSet, parameters: &RunParameters) -> u64 {
-    xxh3_64(format!("{} {:?}", rules.fingerprint(), parameters.parameters).as_bytes())
-}
-
-/// What the next cycle does with a connector before it exports anything, beyond looking for changes: what waits now is not all
-/// that it will send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outstanding {
-    /// Everything is read, since what is selected changed.
-    Reading,
-    /// Everything is synchronized, since the rules changed.
-    Synchronizing,
-    /// Some objects are synchronized.
-    Changes,
-}
-
-/// What is outstanding for a connector that was read before: `selection` is what its configuration selects now.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn outstanding(
-    snapshot: &Snapshot,
-    rules: &RuleSet,
-    parameters: &RunParameters,
-    id: ConnectorId,
-    selection: u64,
-) -> Result<Option<Outstanding>, StoreError> {
-    let differs = |known: Option<Vec<u8>>, now: u64| known.is_some_and(|known| known != now.to_le_bytes());
-    Ok(if differs(snapshot.state(id, READ_WITH)?, reads(rules, id, selection)) || snapshot.state(id, FULL_IMPORT_ASKED)?.is_some() {
-        Some(Outstanding::Reading)
-    } else if differs(snapshot.state(id, SYNCHRONIZED)?, rules_and_parameters(rules, parameters))
-        || snapshot.state(id, FULL_SYNC_ASKED)?.is_some()
-    {
-        Some(Outstanding::Synchronizing)
-    } else if snapshot.dirty(id, None, 1)?.is_empty() {
-        None
-    } else {
-        Some(Outstanding::Changes)
-    })
 }
 
 /// How bad a result is: 0 is success.

@@ -174,6 +174,7 @@ impl Engine<'_> {
             None => None,
         };
         drop(snapshot);
+        self.note_other_selection(id)?;
         let anchor = known.as_ref().and_then(|object| object.anchor.clone());
         let request = ImportRequest { kind: ImportKind::Full, attributes: attributes.clone() };
         let wanted = self.bridge.wait(read_entry(&**connector, &self.cx, &request, anchor.as_ref(), dn))?;

@@ -132,11 +132,17 @@ impl Service {
         let threads = self.threads()?;
         let turn = threads.handle().block_on(self.facilities.turn.take(cx, &self.title(work), options.patience))?;
         let cycle = work.iter().any(|piece| matches!(piece, Work::Cycle { .. }));
+        let began = cx.now();
         if !cycle {
-            return self.do_work(cx, &threads, work, options, turn, progress);
+            let done = self.do_work(cx, &threads, work, options, turn, progress);
+            let read = done.as_ref().map(|runs| self.read_by(runs)).unwrap_or_default();
+            if !read.is_empty() {
+                self.note_schedule(|memory| memory.note_read(read, began));
+            }
+            return done;
         }
         // Whatever keeps a cycle from going on, it counts: the schedule must not try the same again at once.
-        self.note_schedule(|memory| memory.begin_cycle(cx.now()));
+        self.note_schedule(|memory| memory.begin_cycle(began));
         let done = self.do_work(cx, &threads, work, options, turn, progress);
         // One that was told to stop left out runs that nobody sees the lack of.
         let initial = work.contains(&Work::Cycle { initial: true });
@@ -153,7 +159,7 @@ impl Service {
         };
         let read = done.as_ref().map(|runs| self.read_by(runs)).unwrap_or_default();
         self.note_schedule(|memory| {
-            memory.note_read(read);
+            memory.note_read(read, began);
             memory.end_cycle(cx.now(), end);
         });
         done

@@ -7,7 +7,7 @@ use super::{Service, ServiceError};
 use crate::config::{Edit, MAIN_FILE, SchedulerTable, change_file, duration_of};
 use crate::context::Context;
 use crate::engine::export::known_terms;
-use crate::engine::run::{FULL_IMPORT_ASKED, FULL_SYNC_ASKED};
+use crate::engine::full_steps::{FULL_IMPORT_ASKED, FULL_SYNC_ASKED};
 use crate::model::{ConnectorId, Timestamp};
 use crate::schedule::{Due, Memory, Policy, Schedule};
 use crate::store::{ChangeSet, Kept, KeptState, Store};

@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::engine::active::displaced_by;
 use crate::engine::belief::Belief;
 use crate::engine::export::{ExportSummary, HeldDeletes, StandIns, known_terms, sample_of};
+use crate::engine::import::{self, Verdict};
 use crate::engine::run::{Profile, severity};
 use crate::model::{ConnectorId, CsId, ErrorSide, ObjectError};
 use crate::store::{RunResult, Snapshot};
@@ -317,6 +318,10 @@ impl Service {
             let unknown = self.is_tenant(name) && self.tenant_to_forget(snapshot, id)?.is_some();
             let what = format!("{name} has to be read as a whole before anything is exported, because {reason}");
             if unknown { (format!("{what}; which tenant the store is about nobody knows any more"), clear) } else { (what, cycle) }
+        } else if let Some(verdict) = import::verdict(snapshot, id)?.filter(|verdict| *verdict != Verdict::Stopped) {
+            // What a guard stopped is told by its run.
+            let what = format!("nothing of {name} is synchronized before everything of it was read: {verdict}");
+            (what, format!("syncline run start '{name}' full-import"))
         } else {
             return Ok(());
         };

@@ -9,7 +9,8 @@ use crate::connector::ExportKind;
 use crate::context::Context;
 use crate::engine::belief::Belief;
 use crate::engine::export::{DeleteSet, ExportPlan, HeldDeletes, PlannedExport, known_terms, plan_export, sample_of};
-use crate::engine::run::{Outstanding, Standing, outstanding};
+use crate::engine::full_steps::{Outstanding, outstanding};
+use crate::engine::run::Standing;
 use crate::model::ConnectorId;
 use crate::store::Snapshot;
 use serde::Serialize;
@@ -117,15 +118,17 @@ impl Service {
             let selection = self.config.connector(name).map_or(0, super::connectors::selection);
             let steps = match outstanding(&snapshot, rules, &parameters, *id, selection)? {
                 None => continue,
-                Some(Outstanding::Reading) => {
-                    "is read as a whole first, since what is selected changed: `syncline run start '{}' full-import`"
+                Some(Outstanding::Reading(reason)) => {
+                    format!("is read as a whole first, because {reason}: `syncline run start '{name}' full-import`")
                 }
                 Some(Outstanding::Synchronizing) => {
-                    "is synchronized as a whole first, since the rules changed: `syncline run start '{}' full-sync`"
+                    format!("is synchronized as a whole first, since the rules changed: `syncline run start '{name}' full-sync`")
                 }
-                Some(Outstanding::Changes) => "has changes that are not synchronized yet: `syncline run start '{}' delta-sync`",
+                Some(Outstanding::Changes) => {
+                    format!("has changes that are not synchronized yet: `syncline run start '{name}' delta-sync`")
+                }
             };
-            sentences.push(format!("{name} {}", steps.replace("{}", name)));
+            sentences.push(format!("{name} {steps}"));
         }
         for (id, (name, standing)) in self.former_connectors()? {
             if standing == Standing::Removed && snapshot.cs_count(id)? > 0 {

@@ -78,6 +78,41 @@ fn a_truncated_file_is_not_believed() {
     heals(&world, &whole, 0);
 }
 
+/// A container is included by mistake, its file is cut in the middle, and the container is excluded again.
+#[test]
+fn half_of_another_selection_goes_nowhere() {
+    let whole = |count: u32| {
+        let contractors = (6..=count).map(|number| person(number, "").replace("OU=People", "OU=Contractors"));
+        let records: Vec<String> = people(5).into_iter().chain(contractors).collect();
+        format!(
+            "# syncline: this file ends with a line that counts its records\n{}\n# syncline: end of file, records: {count}\n",
+            file(&records)
+        )
+    };
+    // More than come in one page.
+    let all = whole(1_200);
+    let world = World::new(&all, &[]);
+    let select = |verb: &str| world.json(0, &["partition", verb, "corp", "OU=Contractors,DC=corp,DC=example"]);
+    select("exclude");
+    assert_eq!(counted(&world.cycle(0, &["--initial"]), "export-add"), 5);
+    world.clear("/traffic");
+    select("include");
+    world.write_directory(&all[..all.len() - 100]);
+    for _ in 0..2 {
+        let cycle = world.cycle(3, &[]);
+        assert_eq!(cycle["runs"][0]["result"], "stopped-file", "{cycle:#}");
+        assert!(counted(&cycle, "stage-add") > 100 && exported(&cycle) == 0, "{cycle:#}");
+        assert_eq!(world.writes(), 0);
+    }
+    let told = world.json(2, &["status"]).to_string();
+    assert!(told.contains("nothing of corp is synchronized") && told.contains("what is read of it changed"), "{told}");
+    let refused = world.json(4, &["run", "start", "corp", "delta-sync"]).to_string();
+    assert!(refused.contains("what is read of it changed"), "{refused}");
+    select("exclude");
+    heals(&world, &all, 0);
+    assert_eq!(world.writes(), 0);
+}
+
 /// Files of others promise nothing; but one that ends within an entry deletes nobody.
 #[test]
 fn a_file_that_ends_within_an_entry_deletes_nobody() {

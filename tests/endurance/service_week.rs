@@ -10,9 +10,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use syncline::config::{Config, set_key};
 use syncline::directory_generator::{DirectoryRecipe, PasswordRecipe, PasswordState};
+use syncline::engine::Silent;
 use syncline::model::Timestamp;
 use syncline::schedule::Suspension;
-use syncline::service::{EventQuery, Health, ServiceError};
+use syncline::service::{DriveOptions, EventQuery, Health, Profile, ServiceError, Work};
 
 const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -121,6 +122,19 @@ fn a_directory_that_is_away_for_a_week_costs_nobody_else_a_full_step() {
     life.pass(HOUR * 239);
     assert_eq!(last("second", "Import").1, "success");
     assert_eq!(asked("second"), before + 1, "the first one that succeeds is the last one");
+    // It is away again, and somebody reads it by hand before a week is over.
+    std::fs::rename(&file, &hidden).unwrap();
+    life.pass(HOUR * 383);
+    std::fs::rename(&hidden, &file).unwrap();
+    let service = life.service();
+    let by_hand = Work::Profile { connector: service.connector_id("second").unwrap(), profile: Profile::FullImport };
+    let runs = service.drive(&life.cx, &[by_hand], DriveOptions::default(), &mut Silent).unwrap();
+    assert_eq!(runs[0].result, "success", "{runs:#?}");
+    std::fs::rename(&file, &hidden).unwrap();
+    life.pass(HOUR * 443);
+    assert_ne!(last("second", "Import").1, "success");
+    assert_eq!(asked("second"), 0, "what was read by hand is not too old, and what was told of the week before is history");
+    drop(service);
     life.end();
 }
 

@@ -3,7 +3,7 @@
 use crate::directory::{Directory, Entry};
 use crate::disk::Disk;
 use crate::expected::{Values, expect};
-use crate::source::Source;
+use crate::source::{Source, Told, selected};
 use crate::target::{State, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -71,6 +71,8 @@ pub(crate) struct Verdict {
     pub(crate) power_losses: u64,
     pub(crate) faults: u64,
     pub(crate) exports: u64,
+    /// Selections that were undone before they were read to their end.
+    pub(crate) undone: u64,
 }
 
 struct Nobody;
@@ -84,6 +86,12 @@ pub(crate) struct Life {
     /// The world's own dice, used by its connectors.
     fate: Arc<Mutex<Dice>>,
     directories: [Arc<Mutex<Directory>>; 2],
+    told: [Told; 2],
+    /// The first directory is read without some of its people.
+    narrow: bool,
+    /// It was not read to its end since that changed.
+    half_read: bool,
+    undone: u64,
     target: Arc<Mutex<State>>,
     lies: bool,
     disk: Disk,
@@ -103,6 +111,10 @@ impl Life {
             dice: Dice { state: seed, quiet: false },
             fate: Arc::new(Mutex::new(Dice { state: seed ^ 0xFA7E, quiet: false })),
             directories: [Arc::default(), Arc::default()],
+            told: [Arc::default(), Arc::default()],
+            narrow: false,
+            half_read: false,
+            undone: 0,
             target: Arc::default(),
             lies,
             disk,
@@ -119,6 +131,12 @@ impl Life {
         for _ in 0..self.dice.below(8) + 4 {
             for _ in 0..=self.dice.below(7) {
                 self.change();
+            }
+            if self.dice.chance(if self.half_read { 0.5 } else { 0.25 }) {
+                self.undone += u64::from(self.half_read);
+                self.narrow = !self.narrow;
+                self.half_read = false;
+                self.diary.push(format!("  the selection is {}", if self.narrow { "narrow" } else { "wide" }));
             }
             if self.dice.chance(0.3) {
                 let operations = self.dice.below(250) + 1;
@@ -140,8 +158,11 @@ impl Life {
                 break;
             }
         }
+        self.judge(&last).map_err(|why| format!("{why}\n{}", self.diary.join("\n")))?;
+        // Reading and synchronizing everything comes to the same.
+        let last = self.cycle(true).map_err(|error| format!("the quiet time is not quiet: {error}"))?;
         let diary = self.diary.clone();
-        self.judge(&last).map_err(|why| format!("{why}\n{}", diary.join("\n")))
+        self.judge(&last).and_then(|()| self.end(&last)).map_err(|why| format!("read as a whole: {why}\n{}", diary.join("\n")))
     }
 
     fn lose_power(&mut self) {
@@ -243,7 +264,8 @@ impl Life {
         let rules = Self::rules(&names);
         let source = |index: usize| {
             let (names, dice) = (Arc::clone(&names), Arc::clone(&self.fate));
-            Arc::new(Source { names, directory: Arc::clone(&self.directories[index]), dice }) as Arc<dyn Connector>
+            let (directory, told) = (Arc::clone(&self.directories[index]), Arc::clone(&self.told[index]));
+            Arc::new(Source { names, directory, told, narrow: index == 0 && self.narrow, dice }) as Arc<dyn Connector>
         };
         let target =
             Arc::new(Target { names: Arc::clone(&names), state: Arc::clone(&self.target), dice: Arc::clone(&self.fate), lies: self.lies });
@@ -252,7 +274,7 @@ impl Life {
             connector: Some(connector),
             unusable: None,
             target,
-            selection: 0,
+            selection: u64::from(name == "A" && self.narrow),
             standing: Standing::Configured,
         };
         let participants = BTreeMap::from([
@@ -278,6 +300,9 @@ impl Life {
         let runs = engine.cycle(initial, &mut Silent)?;
         let asked: Vec<String> = std::mem::take(&mut self.target.lock().unwrap().asked);
         self.diary.push(format!("  a cycle:{}\n    asked: {}", told(&runs), asked.join("\n      ")));
+        let read = runs.iter().find(|run| run.connector == A).map(|run| (run.profile.as_str(), run.result.0 == "success"));
+        // A full import that broke off has read one half at most.
+        self.half_read = read == Some(("Full Import", false));
         // A step that met the end of the store ends with it; the next one would, too.
         if self.disk.is_dead() {
             Err(StoreError::Damaged { place: "disk".to_owned(), reason: "the power is gone".to_owned() })
@@ -286,8 +311,13 @@ impl Life {
         }
     }
 
-    fn judge(self, last: &[RunRecord]) -> Result<Verdict, String> {
+    fn read(&self) -> [Directory; 2] {
         let [a, b] = [0, 1].map(|index| self.directories[index].lock().unwrap().clone());
+        [selected(&a, self.narrow), b]
+    }
+
+    fn judge(&self, last: &[RunRecord]) -> Result<(), String> {
+        let [a, b] = self.read();
         let expected = expect(&a, &b).target;
         let state = self.target.lock().unwrap();
         let held: BTreeMap<String, Values> =
@@ -312,10 +342,16 @@ impl Life {
                 return Err(format!("{stage:?} is not empty at the end: {left:?}"));
             }
         }
+        Ok(())
+    }
+
+    /// Behind a cycle that read everything.
+    fn end(self, last: &[RunRecord]) -> Result<Verdict, String> {
+        let [a, b] = self.read();
         conserved(last, (a.len() + b.len()) as u64)?;
-        drop(snapshot);
         self.runtime.shutdown_timeout(Duration::from_secs(1));
-        Ok(Verdict { power_losses: self.power_losses, faults: state.faults, exports: state.calls })
+        let state = self.target.lock().unwrap();
+        Ok(Verdict { power_losses: self.power_losses, faults: state.faults, exports: state.calls, undone: self.undone })
     }
 }
 

@@ -58,6 +58,7 @@ fn every_life_ends_as_if_nothing_had_happened() {
             ("power losses", sum(|verdict| verdict.power_losses)),
             ("faults", sum(|verdict| verdict.faults)),
             ("exports", sum(|verdict| verdict.exports)),
+            ("selections that were undone half-read", sum(|verdict| verdict.undone)),
         ] {
             assert!(met > 50, "only {met} {name}");
         }

@@ -1,4 +1,4 @@
-//! A directory as a source: it is read whole, in any order, and sometimes the connection breaks.
+//! A directory as a source: it is read whole or tells what changed, in any order, and sometimes the connection breaks.
 
 use crate::directory::Directory;
 use crate::life::Dice;
@@ -6,16 +6,28 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use std::sync::{Arc, Mutex};
 use syncline::connector::{
-    Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportPage, ImportRequest,
-    ImportStream, Operation, PageBuilder, Schema,
+    Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind, ImportPage,
+    ImportRequest, ImportStream, Operation, PageBuilder, Schema,
 };
 use syncline::context::Context;
 use syncline::model::{Names, ValueRef};
 
+/// What was there when somebody imported, by the watermarks.
+pub(crate) type Told = Arc<Mutex<Vec<Directory>>>;
+
 pub(crate) struct Source {
     pub(crate) names: Arc<Names>,
     pub(crate) directory: Arc<Mutex<Directory>>,
+    pub(crate) told: Told,
+    /// Somebody is left out.
+    pub(crate) narrow: bool,
     pub(crate) dice: Arc<Mutex<Dice>>,
+}
+
+/// Who is selected.
+pub(crate) fn selected(directory: &Directory, narrow: bool) -> Directory {
+    let is_in = |anchor: &str| !narrow || !anchor.ends_with(['1', '4', '7']);
+    directory.iter().filter(|(anchor, _)| is_in(anchor)).map(|(anchor, entry)| (anchor.clone(), entry.clone())).collect()
 }
 
 #[async_trait]
@@ -23,7 +35,7 @@ impl Connector for Source {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             full_import: true,
-            delta_import: false,
+            delta_import: true,
             export: false,
             batch_objects: 1,
             batch_references: 1,
@@ -36,12 +48,30 @@ impl Connector for Source {
         Ok(Schema::default())
     }
 
-    async fn import(&self, _cx: &Context, _request: ImportRequest) -> Result<ImportStream, ConnectorError> {
+    async fn import(&self, _cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
         let directory = self.directory.lock().unwrap().clone();
+        let now = selected(&directory, self.narrow);
         let mut dice = self.dice.lock().unwrap();
-        let mut order: Vec<&String> = directory.keys().collect();
+        let mut told = self.told.lock().unwrap();
+        let (before, breaking) = match &request.kind {
+            ImportKind::Full => (Directory::new(), 0.25),
+            ImportKind::Delta { since } => (told[usize::from(since[0])].clone(), 0.1),
+        };
+        // Directories tell also of whoever came and went meanwhile.
+        let gone: Directory = match &request.kind {
+            ImportKind::Full => Directory::new(),
+            ImportKind::Delta { since } => {
+                let met = told[usize::from(since[0])..].iter().flatten().filter(|(anchor, _)| !now.contains_key(*anchor));
+                met.map(|(anchor, entry)| (anchor.clone(), entry.clone())).collect()
+            }
+        };
+        let mut order: Vec<&String> =
+            now.iter().filter(|(anchor, entry)| before.get(*anchor) != Some(entry)).map(|(anchor, _)| anchor).collect();
+        order.extend(gone.keys());
+        told.push(now.clone());
+        let watermark = vec![u8::try_from(told.len() - 1).unwrap()];
         dice.shuffle(&mut order);
-        let breaks = dice.fault(0.1).then(|| dice.below(order.len().max(1) as u64));
+        let breaks = dice.fault(breaking).then(|| dice.below(order.len().max(1) as u64));
         let mut pages: Vec<Result<ImportPage, ConnectorError>> = Vec::new();
         let mut page = PageBuilder::new();
         for (number, anchor) in order.iter().enumerate() {
@@ -50,7 +80,12 @@ impl Connector for Source {
                 pages.push(Err(ConnectorError::new(ConnectorErrorKind::Dropped, "the simulated connection broke")));
                 return Ok(futures_util::stream::iter(pages).boxed());
             }
-            let entry = &directory[*anchor];
+            let Some(entry) = now.get(*anchor) else {
+                page.begin_gone(&gone[*anchor].dn);
+                page.anchor(anchor.as_bytes());
+                page.finish();
+                continue;
+            };
             page.begin_entry(&entry.dn);
             page.anchor(anchor.as_bytes());
             page.object_type(self.names.object_type(&entry.object_type));
@@ -71,7 +106,7 @@ impl Connector for Source {
                 pages.push(Ok(std::mem::take(&mut page).build(None)));
             }
         }
-        pages.push(Ok(page.build(Some(Completion::default()))));
+        pages.push(Ok(page.build(Some(Completion { watermark: Some(watermark), answered_in_full: false }))));
         Ok(futures_util::stream::iter(pages).boxed())
     }
 

@@ -1,13 +1,15 @@
-//! What a guard did not believe, through whole runs: a scripted directory is wrong, fails, is renamed under the import, and the
-//! metaverse holds those that were believed and nobody else.
+//! What is not believed, through whole runs: a scripted directory is wrong, fails, is renamed under the import, is cut off under
+//! another selection, and the metaverse holds those that were believed and nobody else.
 
+use crate::disk::Disk;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use syncline::connector::{
     Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ContainerPlace, DiscoveryError, ExportBatch, ExportReply,
-    ImportRequest, ImportStream, KeptContainer, Operation, PageBuilder, Schema,
+    ImportKind, ImportRequest, ImportStream, KeptContainer, Operation, PageBuilder, Schema,
 };
 use syncline::context::Context;
 use syncline::engine::Silent;
@@ -94,9 +96,24 @@ struct Script {
     end: Mutex<End>,
     /// So many looks at the containers find them in their places; those behind find them renamed.
     renamed_after: Mutex<Option<usize>>,
+    /// So many looks at the containers are answered; those behind find the connection broken.
+    broken_after: Mutex<Option<usize>>,
+    /// Who asks for changes is told that there are none; otherwise everything is told.
+    tells_changes: AtomicBool,
 }
 
 impl Script {
+    fn new(names: &Arc<Names>) -> Arc<Self> {
+        Arc::new(Self {
+            names: Arc::clone(names),
+            people: Mutex::default(),
+            end: Mutex::new(End::Complete),
+            renamed_after: Mutex::default(),
+            broken_after: Mutex::default(),
+            tells_changes: AtomicBool::default(),
+        })
+    }
+
     fn tells(&self, people: &[String], end: End) {
         *self.people.lock().unwrap() = people.to_vec();
         *self.end.lock().unwrap() = end;
@@ -121,19 +138,25 @@ impl Connector for Script {
         Ok(Schema::default())
     }
 
-    async fn import(&self, _cx: &Context, _request: ImportRequest) -> Result<ImportStream, ConnectorError> {
+    async fn import(&self, _cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
         let (people, end) = (self.people.lock().unwrap().clone(), *self.end.lock().unwrap());
         if end == End::Away {
             return Err(ConnectorError::new(ConnectorErrorKind::Connection, "the directory does not answer"));
         }
         let mut page = PageBuilder::new();
+        if self.tells_changes.load(Ordering::SeqCst) && matches!(request.kind, ImportKind::Delta { .. }) {
+            let nothing = page.build(Some(Completion { watermark: Some(vec![1]), answered_in_full: false }));
+            return Ok(futures_util::stream::iter([Ok(nothing)]).boxed());
+        }
         for person in &people {
             let (name, shown) = person.split_once('=').unwrap_or((person, person));
             page.begin_entry(&format!("CN={name},DC=x"));
             page.anchor(name.as_bytes());
             page.object_type(self.names.object_type("user"));
-            page.attribute(self.names.intern("displayName"), Operation::Replace);
-            page.value(ValueRef::Text(shown));
+            if !shown.is_empty() {
+                page.attribute(self.names.intern("displayName"), Operation::Replace);
+                page.value(ValueRef::Text(shown));
+            }
             page.finish();
         }
         if end == End::Illegible {
@@ -156,6 +179,11 @@ impl Connector for Script {
         if *self.end.lock().unwrap() == End::Away {
             return Err(ConnectorError::new(ConnectorErrorKind::Connection, "the directory does not answer"));
         }
+        let mut answered = self.broken_after.lock().unwrap();
+        if *answered == Some(0) {
+            return Err(ConnectorError::new(ConnectorErrorKind::Dropped, "the connection broke"));
+        }
+        *answered = answered.map(|left| left.saturating_sub(1));
         let mut left = self.renamed_after.lock().unwrap();
         let renamed = *left == Some(0);
         *left = left.map(|left| left.saturating_sub(1));
@@ -181,6 +209,8 @@ struct World {
     a: Arc<Script>,
     b: Arc<Script>,
     rules: String,
+    /// Stands for what the configuration selects of A.
+    selection: AtomicU64,
 }
 
 fn named(prefix: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
@@ -190,20 +220,26 @@ fn named(prefix: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
 impl World {
     /// Ten people of A and two of B, read and synchronized.
     fn new(more_rules: &str) -> Self {
-        let store = Store::in_memory().unwrap();
-        let script = || {
-            let names = Arc::clone(store.names());
-            let (people, end, renamed_after) = (Mutex::default(), Mutex::new(End::Complete), Mutex::default());
-            Arc::new(Script { names, people, end, renamed_after })
-        };
-        let (a, b) = (script(), script());
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let world = Self { runtime, a, b, rules: format!("{RULES}{more_rules}"), store };
-        world.a.tells(&named("a", 0..10), End::Complete);
-        world.b.tells(&named("b", 0..2), End::Complete);
+        let world = Self::unread(Store::in_memory().unwrap(), more_rules);
         world.cycle();
         assert_eq!(world.people().len(), 12);
         world
+    }
+
+    /// The same, and nothing was read yet.
+    fn unread(store: Store, more_rules: &str) -> Self {
+        let (a, b) = (Script::new(store.names()), Script::new(store.names()));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let world = Self { runtime, a, b, rules: format!("{RULES}{more_rules}"), store, selection: AtomicU64::new(1) };
+        world.a.tells(&named("a", 0..10), End::Complete);
+        world.b.tells(&named("b", 0..2), End::Complete);
+        world
+    }
+
+    /// Selects something else of A; who asks for changes is told none from here on.
+    fn select(&self, selection: u64) {
+        self.selection.store(selection, Ordering::SeqCst);
+        self.a.tells_changes.store(true, Ordering::SeqCst);
     }
 
     fn with<R>(&self, work: impl FnOnce(&Engine<'_>) -> R) -> R {
@@ -217,7 +253,7 @@ impl World {
             connector,
             unusable: None,
             target: rules.targets().contains(&id),
-            selection: 0,
+            selection: if id == A { self.selection.load(Ordering::SeqCst) } else { 0 },
             standing: Standing::Configured,
         };
         let (a, b): (Arc<dyn Connector>, Arc<dyn Connector>) = (self.a.clone(), self.b.clone());
@@ -408,4 +444,148 @@ fn a_source_that_rules_write_to_is_a_source() {
     let (result, message) = world.run(T, Profile::Export);
     assert_eq!(result, "no-start-source-never-read", "{message}");
     assert!(message.contains("A was not read since: the store was restored from a backup"), "{message}");
+}
+
+/// A container is included, the import of everything breaks off, and the container is excluded again. Or an attribute is, and half
+/// of the people were read without it.
+#[test]
+fn a_selection_that_is_undone_before_it_was_read_leaves_nothing() {
+    let without_names: Vec<String> = (0..5).map(|number| format!("a{number}=")).collect();
+    for other in [named("a", 0..14), without_names] {
+        for profile in [Profile::DeltaImport, Profile::FullImport] {
+            let world = World::new("");
+            let (before, space) = (world.people(), world.space());
+            world.a.tells(&other, End::CutOff);
+            world.select(2);
+            for _ in 0..2 {
+                let (result, message) = world.run(A, profile);
+                assert_eq!(result, "stopped-connectivity", "{message}");
+                let runs = world.cycle();
+                assert_eq!(world.people(), before, "half of another selection goes nowhere: {runs:#?}");
+                let (result, message) = world.run(A, Profile::DeltaSynchronization);
+                assert_eq!(result, REFUSED, "{message}");
+                assert!(message.contains("what is read of it changed"), "{message}");
+            }
+            world.a.tells(&named("a", 0..10), End::Complete);
+            world.select(1);
+            let runs = world.cycle();
+            assert_eq!((world.people(), world.space()), (before, space), "{runs:#?}");
+            assert_eq!(result_of(&runs, A, "Full Import").as_deref(), Some("success"), "{runs:#?}");
+            assert_eq!(result_of(&world.cycle(), A, "Delta Import").as_deref(), Some("success"), "it is believed again");
+            assert_eq!(world.store.check().unwrap().problems, []);
+        }
+    }
+}
+
+/// It is not undone: as soon as it was read to its end, everything goes on.
+#[test]
+fn another_selection_counts_when_it_was_read_to_its_end() {
+    for end in [End::Complete, End::Illegible] {
+        let world = World::new("");
+        world.a.tells(&named("a", 0..14), End::CutOff);
+        world.select(2);
+        world.cycle();
+        assert_eq!(world.people().len(), 12);
+        world.a.tells(&named("a", 0..14), end);
+        let runs = world.cycle();
+        assert_eq!(world.people().len(), 16, "{end:?}: {runs:#?}");
+        assert_eq!(world.run(A, Profile::DeltaSynchronization).0, "success", "{end:?}");
+    }
+}
+
+/// An entry of which nobody knows whose it is takes nobody off, and lets no wrong base in either.
+#[test]
+fn a_wrong_base_with_an_illegible_entry_is_not_believed() {
+    let world = World::new("");
+    let (before, space) = (world.people(), world.space());
+    world.a.tells(&named("stranger", 0..4), End::Illegible);
+    world.select(2);
+    let runs = world.cycle();
+    assert_eq!(result_of(&runs, A, "Full Import").as_deref(), Some("stopped-shrink-guard"), "{runs:#?}");
+    assert_eq!((world.people(), world.space()), (before, space));
+}
+
+/// Nothing is exported before everything was read once, so what the first import told so far may count.
+#[test]
+fn a_first_import_that_breaks_off_goes_on() {
+    let world = World::unread(Store::in_memory().unwrap(), OUT_TO_T);
+    world.a.tells(&named("a", 0..5), End::CutOff);
+    world.cycle();
+    assert_eq!(world.people().len(), 7);
+    let (result, message) = world.run(T, Profile::Export);
+    assert_eq!(result, "no-start-source-never-read", "{message}");
+    world.a.tells(&named("a", 0..8), End::CutOff);
+    world.cycle();
+    assert_eq!((world.people().len(), world.space().len()), (10, 8));
+    world.a.tells(&named("a", 0..10), End::Complete);
+    world.cycle();
+    assert_eq!(world.people().len(), 12);
+    let (result, message) = world.run(T, Profile::Export);
+    assert_eq!(result, "no-start-connection", "the guards let it pass, and it is no more than a name: {message}");
+}
+
+/// One person of another selection is read by hand, and the selection is undone: no delta tells that the person is not meant.
+#[test]
+fn one_entry_of_another_selection_is_looked_at_again() {
+    let world = World::new("");
+    world.a.tells(&named("a", 0..11), End::Complete);
+    world.select(2);
+    let dn = Dn::parse("CN=a10,DC=x").unwrap();
+    let record = world.with(|engine| engine.import_entry(A, &dn, None, &mut Silent).unwrap());
+    assert_eq!((record.result.0.as_ref(), world.space().len()), ("success", 11), "{record:#?}");
+    world.a.tells(&named("a", 0..10), End::Complete);
+    world.select(1);
+    let runs = world.cycle();
+    assert_eq!((world.people().len(), world.space().len()), (12, 10), "{runs:#?}");
+}
+
+/// Wherever the process dies in an import of another selection: the place to go on from is that of what was read.
+#[test]
+fn a_place_to_go_on_from_is_never_that_of_another_selection() {
+    let mut outcomes = BTreeSet::new();
+    for operations in 0.. {
+        let disk = Disk::default();
+        let mut world = World::unread(disk.open().unwrap(), "");
+        world.cycle();
+        let before = world.people();
+        world.a.tells(&named("a", 0..6), End::Complete);
+        world.select(2);
+        disk.fail_after(operations);
+        // The store ends with the process.
+        let _ended = world.with(|engine| engine.run(A, Profile::DeltaImport, &mut Silent));
+        let over = !disk.is_dead();
+        world.store = disk.after_power_loss(u64::MAX).open().unwrap();
+        world.a = Script::new(world.store.names());
+        world.b = Script::new(world.store.names());
+        world.a.tells(&named("a", 0..10), End::Complete);
+        world.b.tells(&named("b", 0..2), End::Complete);
+        world.select(1);
+        let runs = world.cycle();
+        assert_eq!(world.people(), before, "killed after {operations} operations: {runs:#?}");
+        outcomes.insert(result_of(&runs, A, "Full Import").is_some());
+        if over {
+            break;
+        }
+    }
+    assert_eq!(outcomes, BTreeSet::from([false, true]), "killed before anything was read, and behind it");
+}
+
+/// The connection breaks when everything was read and before anybody was taken for gone.
+#[test]
+fn a_last_look_that_fails_deletes_nobody() {
+    for profile in [Profile::FullImport, Profile::DeltaImport] {
+        let world = World::new("");
+        let before = world.people();
+        world.a.tells(&named("a", 0..6), End::Complete);
+        *world.a.broken_after.lock().unwrap() = Some(1);
+        let (result, message) = world.run(A, profile);
+        assert_eq!(result, "stopped-connectivity", "{message}");
+        assert_eq!(world.space().len(), 10, "{profile:?}: nobody is taken for gone");
+        *world.a.broken_after.lock().unwrap() = Some(1);
+        let runs = world.cycle();
+        assert_eq!(world.people(), before, "{profile:?}: {runs:#?}");
+        *world.a.broken_after.lock().unwrap() = None;
+        world.cycle();
+        assert_eq!(world.people().len(), 8);
+    }
 }

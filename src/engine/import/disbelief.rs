@@ -1,22 +1,78 @@
-//! An import that a guard did not believe: what is staged is taken back, so that nothing of it counts, and nothing of the
-//! connector is synchronized until one that reads everything is believed. (Specification: sync engine, section 5.5.)
+//! An import that is not believed, since a guard stopped it or it came to no end where only the whole of it counts: what is
+//! staged is taken back, and nothing of the connector is synchronized until one that reads everything is believed.
+//! (Specification: sync engine, section 5.5.)
 
 use super::{EngineError, Import, StepRecorder};
 use crate::engine::base::{drop_import, drop_reference_import};
 use crate::model::{ConnectorId, CsId, CsObject, Link, Stage, counted};
 use crate::store::{ChangeSet, Snapshot, Store, StoreError};
+use std::fmt;
 
-/// Under this name a connector keeps that what is staged is not believed, until an import that reads everything is.
+/// Under this name a connector keeps that what is staged is not believed, until an import that reads everything is, and why.
 pub const DISBELIEVED: &str = "import-disbelieved";
 /// Objects per transaction.
 const BATCH: usize = 1_000;
 
+/// Why what is staged of a connector is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A guard stopped an import.
+    Stopped,
+    /// An import of something else than the last complete one read has begun, and not come to its end.
+    OtherSelection,
+    /// An import found objects gone, and has not come to its end.
+    Departures,
+}
+
+impl Verdict {
+    /// As it is kept. What cannot be read weighs as much as a guard.
+    fn read(kept: &[u8]) -> Self {
+        match kept {
+            [2] => Self::OtherSelection,
+            [3] => Self::Departures,
+            _ => Self::Stopped,
+        }
+    }
+
+    fn octet(self) -> u8 {
+        match self {
+            Self::Stopped => 1,
+            Self::OtherSelection => 2,
+            Self::Departures => 3,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopped => "a guard stopped an import of it",
+            Self::OtherSelection => "what is read of it changed, and the import that reads everything has not come to its end",
+            Self::Departures => "an import found objects of it gone, and has not come to its end",
+        })
+    }
+}
+
 impl Import<'_> {
     /// Takes back what is staged.
-    pub(super) fn disbelieve(&self, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+    pub(super) fn disbelieve(&self, verdict: Verdict, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         self.commit(ChangeSet::new(), recorder)?;
-        disbelieve(self.store, self.options.connector, self.options.takes_exports, recorder)
+        disbelieve(self.store, self.options.connector, verdict, self.options.takes_exports, recorder)
     }
+
+    /// Before anything is staged that counts as a whole or not at all.
+    pub(super) fn note_verdict(&mut self) -> Result<(), StoreError> {
+        match self.unwritten.take() {
+            Some(verdict) => note(self.store, self.options.connector, verdict),
+            None => Ok(()),
+        }
+    }
+}
+
+fn note(store: &Store, connector: ConnectorId, verdict: Verdict) -> Result<(), StoreError> {
+    let mut changes = ChangeSet::new();
+    changes.states.push((connector, DISBELIEVED.to_owned(), Some(vec![verdict.octet()])));
+    store.apply(changes)
 }
 
 /// Notes that what is staged of a connector is not believed, and takes it back. Where the connector `takes_exports`, whatever is
@@ -24,12 +80,11 @@ impl Import<'_> {
 pub(in crate::engine) fn disbelieve(
     store: &Store,
     connector: ConnectorId,
+    verdict: Verdict,
     takes_exports: bool,
     recorder: &mut StepRecorder<'_>,
 ) -> Result<(), EngineError> {
-    let mut changes = ChangeSet::new();
-    changes.states.push((connector, DISBELIEVED.to_owned(), Some(vec![1])));
-    store.apply(changes)?;
+    note(store, connector, verdict)?;
     let (forgotten, restored) = take_back_staged(store, connector, takes_exports)?;
     if forgotten + restored > 0 {
         recorder.note(format!(
@@ -41,14 +96,17 @@ pub(in crate::engine) fn disbelieve(
     Ok(())
 }
 
-/// True when what is staged of a connector is not believed.
-pub(in crate::engine) fn is_disbelieved(snapshot: &Snapshot, connector: ConnectorId) -> Result<bool, StoreError> {
-    Ok(snapshot.state(connector, DISBELIEVED)?.is_some())
+/// Why what is staged of a connector is not believed; `None` where it is.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn verdict(snapshot: &Snapshot, connector: ConnectorId) -> Result<Option<Verdict>, StoreError> {
+    Ok(snapshot.state(connector, DISBELIEVED)?.map(|kept| Verdict::read(&kept)))
 }
 
 /// Finishes what an interruption left of a taking back, and takes back what an import has told since that was not believed either.
 pub(in crate::engine) fn finish_taking_back(store: &Store, connector: ConnectorId, takes_exports: bool) -> Result<(), StoreError> {
-    if is_disbelieved(&store.snapshot()?, connector)? {
+    if verdict(&store.snapshot()?, connector)?.is_some() {
         take_back_staged(store, connector, takes_exports)?;
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! The end of an import: what nobody reported, and whether to believe that it is gone.
 
-use super::{AskAgain, EngineError, Import, LastLook, StepRecorder};
+use super::{AskAgain, EngineError, Import, LastLook, StepRecorder, Verdict};
 use crate::connector::Completion;
 use crate::model::{
-    Anchor, CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, ObjectType, Stage, StageDelta, StageMask, ValueState,
+    Anchor, CsId, CsObject, DeltaKind, ErrorSide, Link, ObjectError, ObjectErrorCode, ObjectType, Stage, StageDelta, StageMask, ValueState,
 };
 use crate::store::{ChangeSet, DirtyReason, Snapshot};
 use std::collections::BTreeMap;
@@ -64,11 +64,22 @@ impl Import<'_> {
     ) -> Result<&'static str, EngineError> {
         self.ask_for_unknown(ask_again, recorder)?;
         let whole = self.options.full || completion.answered_in_full;
-        if whole && self.unidentified == 0 {
-            self.obsolete(ask_again, recorder)?;
+        // All that the directory is asked comes before anybody is taken for gone: what breaks off here deletes nobody.
+        let missing = if whole { self.missing(ask_again, recorder)? } else { Vec::new() };
+        if whole {
+            last_look(recorder)?;
+            self.obsolete(&missing, recorder)?;
         }
-        self.renew_referrers(ask_again, recorder)?;
-        last_look(recorder)?;
+        if !whole || !self.outdated.is_empty() {
+            let renewed = self.renew_referrers(ask_again, recorder).and_then(|()| last_look(recorder));
+            if let Err(error) = renewed {
+                // Guards take back what they stop.
+                if !missing.is_empty() && !matches!(error, EngineError::Guard { .. }) {
+                    self.disbelieve(self.verdict.unwrap_or(Verdict::Departures), recorder)?;
+                }
+                return Err(error);
+            }
+        }
         let mut changes = ChangeSet::new();
         let nameless = self.nameless(&mut changes, recorder)?;
         // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is
@@ -93,9 +104,12 @@ impl Import<'_> {
         })
     }
 
-    /// Stages deletes for what was not reported, after the guard has had its say and the directory was asked again.
-    fn obsolete(&mut self, ask_again: &mut AskAgain<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let mut snapshot = self.store.snapshot()?;
+    /// Whom nobody reported, after the guard has had its say and the directory was asked again.
+    fn missing(&mut self, ask_again: &mut AskAgain<'_>, recorder: &mut StepRecorder<'_>) -> Result<Vec<CsId>, EngineError> {
+        if self.unidentified > 0 && !self.judges_gaps() {
+            return Ok(Vec::new());
+        }
+        let snapshot = self.store.snapshot()?;
         let mut unseen = self.lookup.unseen(&snapshot)?;
         let mut missing = Missing::default();
         let mut anchors: Vec<Anchor> = Vec::new();
@@ -109,19 +123,24 @@ impl Import<'_> {
             }
         }
         if let Err(stopped) = self.guard(&missing) {
-            self.disbelieve(recorder)?;
+            self.disbelieve(Verdict::Stopped, recorder)?;
             return Err(stopped);
         }
-        self.ask(&anchors, ask_again, recorder)?;
-        if !anchors.is_empty() {
-            snapshot = self.store.snapshot()?;
+        if self.unidentified == 0 {
+            self.ask(&anchors, ask_again, recorder)?;
             unseen.retain(|id| !self.lookup.is_seen(*id));
         }
         if self.unidentified > 0 {
-            // One of the answers may be about anybody.
-            return Ok(());
+            // An entry, or one of the answers, may be about anybody.
+            unseen.clear();
         }
-        for chunk in unseen.chunks(BATCH) {
+        Ok(unseen)
+    }
+
+    /// Stages deletes for whoever is missing.
+    fn obsolete(&mut self, missing: &[CsId], recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let snapshot = self.store.snapshot()?;
+        for chunk in missing.chunks(BATCH) {
             let mut changes = ChangeSet::new();
             for id in chunk {
                 if let Some(object) = snapshot.cs_object(*id)? {

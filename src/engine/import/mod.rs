@@ -22,13 +22,14 @@ mod tests;
 mod unknown;
 
 use super::belief::Belief;
+use super::full_steps::{READ_WITH, reads_something_else};
 use super::{EngineError, StepRecorder, TRACED, hash};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage};
 use crate::context::Context;
 use crate::model::{Anchor, AttrId, ConnectorId, CsId, ObjectError, ObjectType, RunId};
 use crate::store::{ChangeSet, Store, StoreError};
-pub use disbelief::DISBELIEVED;
-pub(super) use disbelief::{disbelieve, finish_taking_back, is_disbelieved};
+pub use disbelief::{DISBELIEVED, Verdict, verdict};
+pub(super) use disbelief::{disbelieve, finish_taking_back};
 use lookup::Lookup;
 pub(in crate::engine) use refused::refused_entries;
 pub use retire::{retire, take_back};
@@ -58,6 +59,9 @@ pub struct ImportOptions {
     pub full: bool,
     /// The attributes read; part of the epoch of hashes.
     pub attributes: Vec<AttrId>,
+    /// Stands for all that is read. A full import of something else than the last complete one read counts as a whole or not at
+    /// all. `None` neither looks nor keeps it.
+    pub reads: Option<u64>,
     /// Attributes that our rules write: changed by others, they are drift.
     pub managed: BTreeSet<AttrId>,
     /// Attributes that our rules write and do not look at: that an export of ours arrived in them is no news, and needs no
@@ -88,6 +92,7 @@ impl ImportOptions {
             name: name.into(),
             full: true,
             attributes,
+            reads: None,
             managed: BTreeSet::new(),
             written_only: BTreeSet::new(),
             references_stay: false,
@@ -104,7 +109,7 @@ impl ImportOptions {
 /// Imports from a stream of pages. Gives the step's result string.
 ///
 /// A stream that fails or ends without completion leaves what was staged so far (it is true), deletes nothing and
-/// saves no watermark.
+/// saves no watermark. Under another selection it is true of that one alone, and a verdict keeps it from going anywhere.
 pub fn import(
     store: &Store,
     pages: impl Iterator<Item = Result<ImportPage, ConnectorError>>,
@@ -160,6 +165,7 @@ pub fn import_looking(
         if cx.cancelled() {
             return Err(EngineError::Cancelled);
         }
+        import.note_verdict()?;
         import.warned |= !page.warnings.is_empty();
         page.warnings.iter().for_each(|warning| recorder.note(warning.clone()));
         let span = tracing::info_span!(target: TRACED, "batch", objects = page.len()).entered();
@@ -223,6 +229,10 @@ struct Import<'a> {
     outdated: BTreeSet<CsId>,
     /// Objects of which a delta import was told changes, and that nobody knows.
     unknown: Unknown,
+    /// What is said of all that is staged until the import has come to its end.
+    verdict: Option<Verdict>,
+    /// The same as long as the store does not say it.
+    unwritten: Option<Verdict>,
     /// The connector had something to say to people.
     warned: bool,
     surprises: Surprises,
@@ -234,6 +244,13 @@ impl<'a> Import<'a> {
         let secret = store.hash_seed();
         let epoch = hash::epoch(&options.attributes, secret);
         let known = snapshot.state(options.connector, EPOCH)?;
+        // A delta goes on only from what is believed, and reads what the last complete import read.
+        let noted = if options.full { verdict(&snapshot, options.connector)? } else { None };
+        let other = match options.reads.filter(|_| options.full && noted.is_none()) {
+            Some(reads) => reads_something_else(&snapshot, options.connector, reads)?,
+            None => false,
+        };
+        let unwritten = other.then_some(Verdict::OtherSelection);
         let trust = !options.verify && known.as_deref() == Some(&epoch.to_le_bytes()[..]);
         let lookup = if options.full {
             Lookup::load(&snapshot, options.connector, trust)?
@@ -258,6 +275,8 @@ impl<'a> Import<'a> {
             renamed_back: HashMap::new(),
             outdated: BTreeSet::new(),
             unknown: Unknown::default(),
+            verdict: noted.or(unwritten),
+            unwritten,
             warned: false,
             surprises: Surprises::default(),
         })
@@ -297,16 +316,28 @@ impl<'a> Import<'a> {
         }
         let whole = self.options.full || completion.answered_in_full;
         // Who could not be identified may be anybody: no guard has judged who is missing, and nothing is known better than before.
-        if whole && (self.unidentified == 0 || self.options.allow_shrink) {
+        if whole && (self.unidentified == 0 || self.options.allow_shrink || self.judges_gaps()) {
             changes.states.push((connector, DISBELIEVED.to_owned(), None));
         }
+        let snapshot = self.store.snapshot()?;
         if self.options.full && self.unidentified == 0 {
-            Belief::restored_by_reading(&self.store.snapshot()?, connector, changes)?;
+            Belief::restored_by_reading(&snapshot, connector, changes)?;
+        }
+        // One commit with the place to go on from: a delta must not go on behind what another selection read.
+        if self.options.full && (self.unidentified == 0 || Belief::of(&snapshot, connector)?.doubt.is_none()) {
+            let reads = self.options.reads.map(|reads| (connector, READ_WITH.to_owned(), Some(reads.to_le_bytes().to_vec())));
+            changes.states.extend(reads);
         }
         // A place that an earlier import left is of no use behind a full one, which saw all and left none.
         if self.unidentified == 0 && (whole || completion.watermark.is_some()) {
             changes.states.push((connector, WATERMARK.to_owned(), completion.watermark.clone()));
         }
         Ok(())
+    }
+
+    /// True when it must be judged who is missing, also where nobody can be taken for gone: an unreadable entry must not keep
+    /// what changed from being believed for ever, and a wrong base must not hide behind it. What a guard stopped stays so.
+    fn judges_gaps(&self) -> bool {
+        self.verdict.is_some_and(|verdict| verdict != Verdict::Stopped)
     }
 }

@@ -724,6 +724,35 @@ fn what_was_not_met_is_asked_for_before_it_is_gone() {
     assert_eq!(recorder.counter("stage-delete"), 0, "no answer is no answer");
 }
 
+/// The directory names whoever is there, and breaks off when those are asked for who refer to somebody that is not.
+#[test]
+fn what_breaks_off_behind_deletes_is_not_believed() {
+    for (answers, verdict) in [(1, Some(vec![3])), (2, None)] {
+        let store = Store::in_memory().unwrap();
+        import_rows(&store, &[ANNA, BERT]);
+        consume(&store);
+        let mut builder = PageBuilder::new();
+        builder.begin_present("");
+        builder.anchor(b"1");
+        builder.finish();
+        let pages = [Ok(builder.build(Some(Completion { watermark: Some(vec![8]), answered_in_full: true })))];
+        let mut options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
+        (options.full, options.references_stay) = (false, true);
+        let mut asked = Vec::new();
+        let mut ask = |anchors: &[Anchor]| {
+            asked.extend(anchors.iter().map(|anchor| String::from_utf8_lossy(anchor.as_bytes()).into_owned()));
+            if asked.len() > answers { Err(ConnectorError::new(ConnectorErrorKind::Dropped, "hung up")) } else { Ok(Some(Vec::new())) }
+        };
+        let mut silent = Silent;
+        let mut recorder = StepRecorder::new(&mut silent);
+        let result = import_asking(&store, pages.into_iter(), &mut ask, &options, &Context::system(), &mut recorder);
+        assert_eq!(asked, ["2", "1"], "who is missing, and who refers to them");
+        assert_eq!((result.is_err(), state(&store, super::DISBELIEVED)), (verdict.is_some(), verdict.clone()));
+        let gone = store.snapshot().unwrap().queue(Stage::PendingImport, SPACE, None, 10).unwrap().len();
+        assert_eq!(gone, usize::from(verdict.is_none()), "nobody is taken for gone, or Bert is");
+    }
+}
+
 #[test]
 fn who_lost_a_name_and_got_none_is_counted_and_named() {
     let store = Store::in_memory().unwrap();
