@@ -131,8 +131,8 @@ impl Agent {
         if self.installation.is_none() {
             return Ok(());
         }
-        let (store, target, now) = (self.shared.store.clone(), pair.target, cx.now());
-        off_thread(move || active::wrote(&store, target, now)).await
+        let (store, target, told, now) = (self.shared.store.clone(), pair.target, pair.sender.told(), cx.now());
+        off_thread(move || active::wrote(&store, target, told, now)).await
     }
 
     /// The target takes nothing more for the time being. Told once.
