@@ -252,7 +252,7 @@ impl Memory {
     pub fn is_too_old(&self, ConnectorId(number): ConnectorId, now: Timestamp) -> bool {
         // Who remembers nothing of single connectors remembers cycles that read all of them.
         let read = self.read.get(&number).copied().or(self.last_read());
-        self.next_cycle != Policy::Delta && read.is_some_and(|at| since(at, now) >= DELTA_AGE_MAX)
+        self.next_cycle != Policy::Delta && read.is_some_and(|at| now.since(Timestamp(at)) >= DELTA_AGE_MAX)
     }
 
     /// When the last cycle began that read all directories and applied all rules. Who remembers successes only has read, too.
@@ -266,13 +266,7 @@ impl Memory {
     }
 }
 
-/// How long ago a noted time is. One in the future is that of a clock which was set back since: nobody knows, so it is longer than
-/// anything that waits.
-fn since(noted: i64, now: Timestamp) -> Duration {
-    u64::try_from(now.0.saturating_sub(noted)).map_or(Duration::MAX, Duration::from_micros)
-}
-
-/// A noted time and an interval behind it, at the earliest now; now when the noted time lies in the future.
+/// A noted time and an interval behind it, at the earliest now; now when the noted time lies in the future, as by [`Timestamp::since`].
 fn later(noted: i64, interval: Duration, now: Timestamp) -> Timestamp {
     if noted > now.0 {
         return now;
@@ -442,7 +436,7 @@ mod tests {
     #[test]
     fn a_time_of_a_clock_that_was_ahead_is_longer_ago_than_anything() {
         assert_eq!(
-            (since(60_000_000, at(2)), since(at(2).0 + 1, at(2))),
+            (at(2).since(Timestamp(60_000_000)), at(2).since(Timestamp(at(2).0 + 1))),
             (Duration::from_micros(at(2).0.unsigned_abs() - 60_000_000), Duration::MAX)
         );
     }

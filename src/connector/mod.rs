@@ -132,6 +132,11 @@ pub trait Connector: Send + Sync {
     async fn begin_export(&self, _cx: &Context) -> Result<ExportTerms, ConnectorError> {
         Ok(ExportTerms::default())
     }
+    /// What the target's clock showed when it answered last, where it tells that: when something was written there does not depend on our
+    /// own clock then.
+    fn told(&self) -> Option<Timestamp> {
+        None
+    }
     /// Called once after the last batch of an export step.
     async fn finish_export(&self, _cx: &Context, _totals: ExportTotals) -> Result<(), ConnectorError> {
         Ok(())

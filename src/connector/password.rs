@@ -51,6 +51,11 @@ pub trait PasswordTarget: Send + Sync {
     /// When the target does not answer.
     async fn features(&self, cx: &Context) -> Result<PasswordFeatures, ConnectorError>;
 
+    /// What the target's clock showed when it answered last, where it tells that.
+    fn told(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Switches the target's password hash synchronization on or off; everything else that it has switched stays.
     ///
     /// # Errors

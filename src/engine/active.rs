@@ -20,6 +20,8 @@ const ALIVE: Duration = Duration::from_hours(24);
 const SIGN_OF_LIFE: Duration = Duration::from_hours(6);
 /// A target that tells no ids tells times: one so much later than our own last write is somebody else's.
 const SLACK: Duration = Duration::from_mins(10);
+/// What we write is noted so often.
+const NOTED_EVERY: Duration = Duration::from_mins(1);
 /// Whom we took over from may go on for so long, until it looks: it waits for answers, or a long export is under way.
 const LINGERS: Duration = Duration::from_hours(6);
 
@@ -60,8 +62,11 @@ pub enum Look {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Standing {
-    /// When we last wrote, in microseconds since 1970.
+    /// When we last wrote, in microseconds since 1970 by our own clock: for how long we have been quiet.
     contact: Option<i64>,
+    /// The same by the target's clock, where it told that: whether what it shows as its last contact may be ours. Earlier versions
+    /// noted [`contact`](Self::contact) alone, and it counts until we write again, which is within hours.
+    written: Option<i64>,
     /// Who took over from us: nothing is sent until a person decides otherwise.
     displaced_by: Option<Rival>,
     /// Whom we took over from, as it was last seen.
@@ -101,7 +106,7 @@ impl Standing {
 
     /// The takeover is so new that the other one may not have found out.
     fn has_just_taken_over(&self, now: Timestamp) -> bool {
-        self.taken_over.is_some_and(|at| (0..micros(LINGERS)).contains(&now.0.saturating_sub(at)))
+        self.taken_over.is_some_and(|at| now.since(Timestamp(at)) < LINGERS)
     }
 
     fn is_ours(&self, last: &LastWriter, ours: &Installation) -> bool {
@@ -113,8 +118,10 @@ impl Standing {
         }
     }
 
+    /// True when a time that the target shows is not later than our own last write. Both are of the target's clock: by ours, with a clock
+    /// that is ahead, every write of another installation would pass for our own.
     fn may_have_written(&self, at: Timestamp) -> bool {
-        self.contact.is_some_and(|contact| at.0 <= contact.saturating_add(micros(SLACK)))
+        self.written.or(self.contact).is_some_and(|written| at.0 <= written.saturating_add(micros(SLACK)))
     }
 }
 
@@ -227,17 +234,18 @@ pub fn displaced_by(snapshot: &Snapshot, target: ConnectorId) -> Result<Option<R
     Ok(Standing::read(snapshot, target)?.displaced_by)
 }
 
-/// Notes that this installation wrote to a target.
+/// Notes that this installation wrote to a target. `told`: what the target's clock showed in its answer, where it tells that.
 ///
 /// # Errors
 /// When the store refuses.
-pub fn wrote(store: &Store, target: ConnectorId, now: Timestamp) -> Result<(), StoreError> {
+pub fn wrote(store: &Store, target: ConnectorId, told: Option<Timestamp>, now: Timestamp) -> Result<(), StoreError> {
     // Once a minute is often enough for what is measured in hours.
-    let is_noted = |standing: &Standing| standing.contact.is_some_and(|contact| (0..60_000_000).contains(&(now.0 - contact)));
-    if is_noted(&Standing::read(&store.snapshot()?, target)?) {
+    let noted = |known: Option<i64>, at: Timestamp| known.is_some_and(|known| at.since(Timestamp(known)) < NOTED_EVERY);
+    let known = Standing::read(&store.snapshot()?, target)?;
+    if noted(known.contact, now) && told.map_or(known.written.is_none(), |told| noted(known.written, told)) {
         return Ok(());
     }
-    Standing::update(store, target, |standing| standing.contact = Some(now.0))
+    Standing::update(store, target, |standing| (standing.contact, standing.written) = (Some(now.0), told.map(|told| told.0)))
 }
 
 /// Makes this installation the one that writes to a target: notes whom it takes over from, and shows itself there at once, so that
@@ -253,10 +261,10 @@ pub async fn take_over(
     cx: &Context,
 ) -> Result<(), EngineError> {
     connector.finish_export(cx, ExportTotals::default()).await?;
-    let now = Some(cx.now().0);
+    let (now, written) = (Some(cx.now().0), connector.told().map(|told| told.0));
     Ok(Standing::update(store, target, |standing| {
         let predecessor = last.map(Rival::from).or(standing.predecessor.take());
-        *standing = Standing { contact: now, displaced_by: None, predecessor, taken_over: now, seen: false };
+        *standing = Standing { contact: now, written, displaced_by: None, predecessor, taken_over: now, seen: false };
     })?)
 }
 
@@ -274,8 +282,7 @@ pub fn show_life(
     cx: &Context,
 ) -> Result<Option<Rival>, EngineError> {
     let (standing, now) = (Standing::read(&store.snapshot()?, target)?, cx.now());
-    let quiet = |contact: i64| now.0.saturating_sub(contact) >= micros(SIGN_OF_LIFE) || contact > now.0;
-    let quiet = standing.contact.is_some_and(quiet);
+    let quiet = standing.contact.is_some_and(|contact| now.since(Timestamp(contact)) >= SIGN_OF_LIFE);
     let unseen = standing.has_just_taken_over(now) && !standing.seen;
     // Whoever never wrote has nothing to defend, and whoever was displaced says nothing.
     if standing.displaced_by.is_some() || !(quiet || unseen) {
@@ -289,7 +296,7 @@ pub fn show_life(
     };
     if show {
         bridge.wait(connector.finish_export(cx, ExportTotals::default()))?;
-        wrote(store, target, now)?;
+        wrote(store, target, connector.told(), now)?;
     }
     Ok(None)
 }
@@ -412,7 +419,7 @@ mod tests {
         let store = Store::in_memory().unwrap();
         let damaged: KeptState<String> = KeptState::new("active-installation");
         damaged.update(&store, TARGET, |_| (Kept::Here("damaged".to_owned()), ())).unwrap();
-        wrote(&store, TARGET, NOW).unwrap();
+        wrote(&store, TARGET, None, NOW).unwrap();
         let by = displaced_by(&store.snapshot().unwrap(), TARGET).unwrap().expect("it counts as displaced");
         assert!(by.to_string().contains("cannot be read"), "{by}");
         let found = look(&store, TARGET, &ours(), Some(&writer("a", "ONE", 0)), NOW).unwrap();
@@ -428,13 +435,42 @@ mod tests {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     begin.wait();
-                    (0..10).for_each(|minutes| wrote(&store, TARGET, at(2 * minutes)).unwrap());
+                    (0..10).for_each(|minutes| wrote(&store, TARGET, None, at(2 * minutes)).unwrap());
                 });
                 begin.wait();
                 drop(look(&store, TARGET, &ours(), Some(&writer("b", "TWO", 0)), at(0)).unwrap());
             });
             assert!(displaced_by(&store.snapshot().unwrap(), TARGET).unwrap().is_some(), "round {round}");
         }
+    }
+
+    /// Our clock is a day ahead when we write, and the target tells its own.
+    #[test]
+    fn a_clock_that_is_ahead_makes_nobody_elses_write_ours() {
+        let store = Store::in_memory().unwrap();
+        let ahead = |minutes: i64| at(minutes + 24 * 60);
+        let others = [writer("a", "CLONE", 30), LastWriter { id: None, ..writer("", "TWO", 30) }];
+        let found = |last: &LastWriter, minutes| {
+            let told = LastWriter { told: Some(at(minutes)), ..last.clone() };
+            rival(&store.snapshot().unwrap(), TARGET, &ours(), Some(&told), ahead(minutes)).unwrap().is_some()
+        };
+        // What an earlier version noted locks nobody out, not us either.
+        STANDING.update(&store, TARGET, |_| (Kept::Here(Standing { contact: Some(ahead(0).0), ..Standing::default() }), ())).unwrap();
+        assert!(!found(&writer("a", "OLD NAME", 0), 1), "our own contact, before the machine was renamed");
+        assert!(!found(&writer("a", "ONE", 0), 1));
+        // The next write is within the minute that needs no note by our clock.
+        wrote(&store, TARGET, Some(at(0)), ahead(0)).unwrap();
+        assert!(!found(&writer("a", "OLD NAME", 0), 1));
+        for other in &others {
+            assert!(found(other, 31), "{other:?}");
+        }
+        wrote(&store, TARGET, Some(at(40)), ahead(40)).unwrap();
+        assert!(!found(&writer("a", "OLD NAME", 40), 41), "our own write of just now");
+        // The clock is put right, or the target tells its time no more.
+        wrote(&store, TARGET, Some(at(50)), at(50)).unwrap();
+        assert!(!found(&writer("a", "OLD NAME", 50), 51));
+        wrote(&store, TARGET, None, at(55)).unwrap();
+        assert!(!found(&writer("a", "OLD NAME", 55), 56));
     }
 
     /// The public cloud tells a machine and perhaps a time.

@@ -14,7 +14,7 @@ use super::{EngineError, Progress, StepRecorder, TRACED};
 use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{Anchor, ConnectorId, CsId, CsObject, ErrorSide, ObjectErrorCode, RunId, Stage, Timestamp};
+use crate::model::{Anchor, ConnectorId, CsId, CsObject, ErrorSide, ObjectErrorCode, Retention, RunId, Stage, Timestamp};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{ChangeSet, RunRecord, RunResult, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
@@ -560,8 +560,8 @@ impl Engine<'_> {
 
     /// Removes history that is older than it is kept.
     pub(super) fn forget_old_runs(&self) -> Result<(), StoreError> {
-        let kept = i64::from(self.caution.history_days.max(1)) * 86_400_000_000;
-        forget_runs_before(self.store, Timestamp(self.cx.now().0.saturating_sub(kept))).map(drop)
+        let (kept, now) = (i64::from(self.caution.history_days.max(1)) * 86_400_000_000, self.cx.now());
+        forget_runs(self.store, Retention { before: Timestamp(now.0.saturating_sub(kept)), now }).map(drop)
     }
 
     pub(super) fn tell(&self, event: Event) {
@@ -575,27 +575,17 @@ impl std::fmt::Debug for Engine<'_> {
     }
 }
 
-/// Removes the history of runs that began before a point in time. Gives how many there were. Costs what is removed.
+/// Removes the history of runs that are older than it is kept. Gives how many there were. Costs what is removed.
 ///
 /// # Errors
 /// When the store refuses.
-pub fn forget_runs_before(store: &Store, oldest: Timestamp) -> Result<u64, StoreError> {
-    let mut forgotten = 0;
-    loop {
-        let runs = store.snapshot()?.oldest_runs(OLD_TOGETHER)?;
-        let old: Vec<RunId> = runs.iter().take_while(|run| run.started < oldest).map(|run| run.id).collect();
-        let over = old.len() < runs.len() || runs.is_empty();
-        // One by one: a run may have as many rows as the directory has objects.
-        for run in old {
-            let mut changes = ChangeSet::new();
-            changes.runs_delete.push(run);
-            store.apply(changes)?;
-            forgotten += 1;
-        }
-        if over {
-            return Ok(forgotten);
-        }
+pub fn forget_runs(store: &Store, retention: Retention) -> Result<u64, StoreError> {
+    let old = store.snapshot()?.old_runs(retention)?;
+    // One by one: a run may have as many rows as the directory has objects.
+    for run in &old {
+        store.apply(ChangeSet { runs_delete: vec![*run], ..ChangeSet::new() })?;
     }
+    Ok(old.len() as u64)
 }
 
 /// The result of an import that was stopped because a file of its folder is missing or empty.

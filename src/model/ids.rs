@@ -1,4 +1,4 @@
-//! Identifiers: dense and small on purpose, because they are the primary keys of the store. GUIDs and anchors
+//! Identifiers: small on purpose, because they are the primary keys of the store. GUIDs and anchors
 //! of directories are attributes with an index.
 
 use std::fmt;
@@ -9,7 +9,8 @@ pub struct ConnectorId(pub u16);
 
 /// A connector-space object: the connector in the upper 16 bits, a sequence number from 1 below it.
 ///
-/// All objects of one connector are therefore one contiguous, dense key range.
+/// All objects of one connector are therefore one contiguous key range. Numbers are never used again, so that it has holes where objects
+/// left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CsId(pub u64);
 

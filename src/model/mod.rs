@@ -26,5 +26,5 @@ pub use ids::{ConnectorId, CsId, MvId, RuleId, RunId};
 pub use names::{AttrId, Names, ObjectType};
 pub use object::{CsObject, CsReference, Lineage, Link, MvObject, MvReference};
 pub use source::{AttributeSource, Present, Values};
-pub use time::Timestamp;
+pub use time::{Retention, Timestamp};
 pub use value::{Blob, Value, ValueKind, ValueRef, fold};

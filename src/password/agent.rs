@@ -85,9 +85,9 @@ pub(super) struct Memory {
     pub(super) holds: HashMap<ConnectorId, Hold>,
 }
 
-/// A target that does not answer, and when to ask again.
+/// A target that does not answer, and when to ask again, on the clock of durations.
 pub(super) struct Hold {
-    pub(super) until: Timestamp,
+    pub(super) until: Duration,
     pub(super) attempts: u32,
 }
 
@@ -288,7 +288,7 @@ impl Agent {
             return Ok(());
         }
         let believed = Believed::since(pair, state.believed);
-        if memory.holds.get(&pair.target).is_some_and(|hold| hold.until > cx.now()) {
+        if memory.holds.get(&pair.target).is_some_and(|hold| hold.until > cx.clock.elapsed()) {
             state.held.get_or_insert(Held::Unreachable);
             return Ok(());
         }

@@ -54,6 +54,13 @@ pub(super) fn look(route: &Route, record: Option<&PasswordRecord>, now: Timestam
     }
 }
 
+/// True when the next attempt is to be waited for. A time further ahead than anything is put off was noted by a clock that was set back
+/// since, and is due, unless the target asked for so long, and did so at a time that is over.
+pub(super) fn is_put_off(record: &PasswordRecord, now: Timestamp) -> bool {
+    let asked = || record.status == PasswordStatus::RetryRequestedByTarget && record.attempted.is_some_and(|at| at <= now);
+    record.next.is_some_and(|next| next > now && (next <= retry::after(now, retry::LONGEST) || asked()))
+}
+
 fn close(reason: &NoRoute, record: Option<&PasswordRecord>, now: Timestamp) -> Option<PasswordRecord> {
     let waits = reason.waits();
     let known = match record {
@@ -63,7 +70,7 @@ fn close(reason: &NoRoute, record: Option<&PasswordRecord>, now: Timestamp) -> O
         None => return None,
     };
     // Looked at again now and then for as long as it is wanted (specification: sync engine 7.5, first row).
-    let next = waits.then(|| known.next.filter(|next| *next > now).unwrap_or_else(|| retry::after(now, WAITING)));
+    let next = waits.then(|| known.next.filter(|_| is_put_off(&known, now)).unwrap_or_else(|| retry::after(now, WAITING)));
     // Meanwhile another account's password may get there, or an administrator's: what was sent does not count when it
     // comes back.
     let gone = !waits || matches!(reason, NoRoute::NoTarget | NoRoute::NotExported { missing: Missing::Leaving, .. });
@@ -154,8 +161,9 @@ pub(super) fn decide(
         return (Some(settle(next, PasswordStatus::FilteredByTarget, detail)), Action::Nothing);
     }
     if let Some(since) = terms.full_since {
-        // Also for those that fail now and are tried again when the full synchronization is over.
-        next.sent.take_if(|sent| sent.at < since);
+        // Also for those that fail now and are tried again when the full synchronization is over. Asked for by a clock that was ahead, it
+        // is for everybody.
+        next.sent.take_if(|sent| sent.at.is_before(since, now));
     }
     let sent =
         next.sent.as_ref().filter(|sent| same_account(sent, destination) && stamp == Some(sent.stamp) && sent.force_change == force_change);
@@ -171,7 +179,7 @@ pub(super) fn decide(
     }
     if news {
         next.attempts = 0;
-    } else if !terms.asked && next.next.is_some_and(|next| next > now) {
+    } else if !terms.asked && is_put_off(&next, now) {
         // Known, and to be tried again later.
         return (Some(next), Action::Nothing);
     }
@@ -331,5 +339,25 @@ mod tests {
         assert_eq!((record.unwrap().attempts, action), (0, SEND));
         let terms = Terms { asked: true, ..TERMS };
         assert_eq!(decide(&change(5), &route(), Some(&later), terms).1, SEND, "when it is asked for, it is time");
+    }
+
+    /// What a clock noted that was ahead and was set back since.
+    #[test]
+    fn a_time_to_come_is_neither_sent_nor_waited_for() {
+        let ahead = Timestamp(NOW.0 + 10 * 365 * 86_400_000_000);
+        let mut record = sent(5);
+        assert_eq!(decide(&change(5), &route(), Some(&record), TERMS).1, Action::Nothing, "it has it all the same");
+        record.sent.as_mut().unwrap().at = ahead;
+        let full = Terms { full_since: Some(Timestamp(900)), ..TERMS };
+        assert_eq!(decide(&change(5), &route(), Some(&record), full).1, SEND, "everybody is sent once more");
+        let waits = PasswordRecord { next: Some(ahead), status: PasswordStatus::Error, sent: None, ..sent(5) };
+        assert_eq!(decide(&change(5), &route(), Some(&waits), TERMS).1, SEND);
+        let closed = look(&Route::Closed(NoRoute::NoTarget), Some(&waits), NOW).unwrap();
+        assert_eq!(closed.next, Some(retry::after(NOW, WAITING)));
+        // A target may ask for so long itself.
+        let asked =
+            |attempted| PasswordRecord { status: PasswordStatus::RetryRequestedByTarget, attempted: Some(attempted), ..waits.clone() };
+        assert_eq!(decide(&change(5), &route(), Some(&asked(Timestamp(999))), TERMS).1, Action::Nothing);
+        assert_eq!(decide(&change(5), &route(), Some(&asked(ahead)), TERMS).1, SEND);
     }
 }

@@ -131,8 +131,8 @@ impl Agent {
         if self.installation.is_none() {
             return Ok(());
         }
-        let (store, target, now) = (self.shared.store.clone(), pair.target, cx.now());
-        off_thread(move || active::wrote(&store, target, now)).await
+        let (store, target, told, now) = (self.shared.store.clone(), pair.target, pair.sender.told(), cx.now());
+        off_thread(move || active::wrote(&store, target, told, now)).await
     }
 
     /// The target takes nothing more for the time being. Told once.
@@ -161,9 +161,9 @@ impl Agent {
 
     /// A sign of life when nothing was sent for a while (specification: sync engine 7.4, point 7).
     pub(super) async fn heartbeat(&self, cx: &Context, memory: &mut Memory, pair: &Pair, state: &mut PairState) -> Result<(), StoreError> {
-        let last = state.last_sent.max(state.last_heartbeat).map(Timestamp);
         // After a time without answers it also tells whether the target is back.
-        let recent = last.is_some_and(|last| retry::between(last, cx.now()) < HEARTBEAT);
+        let mut signs = [state.last_sent, state.last_heartbeat].into_iter().flatten();
+        let recent = signs.any(|sign| cx.now().since(Timestamp(sign)) < HEARTBEAT);
         if cx.cancelled() || recent && state.held.is_none() {
             return Ok(());
         }
@@ -200,6 +200,6 @@ impl Agent {
 fn hold(cx: &Context, memory: &mut Memory, target: ConnectorId, asked: Option<Duration>) {
     let attempts = memory.holds.get(&target).map_or(0, |hold| hold.attempts).saturating_add(1);
     let jitter = retry::jitter(cx.seed, CsId::new(target, 0), attempts);
-    let until = retry::again(cx.now(), attempts, asked, jitter);
+    let until = cx.clock.elapsed().saturating_add(retry::wait(attempts, asked, jitter));
     memory.holds.insert(target, Hold { until, attempts });
 }

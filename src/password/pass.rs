@@ -229,10 +229,11 @@ impl<'p> Pass<'p> {
         // Any other target that cannot be asked refuses the next batch, too.
         let (Ok(features), Some(ours)) = (features, self.order.installation.clone()) else { return Ok(()) };
         let (store, target, now, wrote) = (self.shared.store.clone(), self.pair.target, self.cx.now(), self.result.accepted > 0);
+        let told = self.pair.sender.told();
         let rival = off_thread(move || {
             if wrote {
                 // What the target shows may be our own contact of just now.
-                active::wrote(&store, target, now)?;
+                active::wrote(&store, target, told, now)?;
             }
             active::rival(&store.snapshot()?, target, &ours, features.last_writer.as_ref(), now)
         })

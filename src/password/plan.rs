@@ -229,18 +229,31 @@ pub(super) struct Due {
     pub(super) in_scope: usize,
 }
 
+/// Accounts with something to do, those first that wait longest, behind `after`: what was due at `began`, and what waits for a time that
+/// a clock noted which was ahead.
+fn due_page(
+    snapshot: &Snapshot,
+    source: ConnectorId,
+    (began, now): (Timestamp, Timestamp),
+    after: Option<(Timestamp, CsId)>,
+) -> Result<Vec<(Timestamp, CsId)>, StoreError> {
+    let rows = snapshot.passwords_due(source, began, after, PAGE)?;
+    if rows.is_empty() { snapshot.passwords_later(source, retry::after(now, retry::LONGEST), after, PAGE) } else { Ok(rows) }
+}
+
 /// Finds the accounts that are due, after looking again at those that wait for their way to open.
 pub(super) fn due(shared: &Shared, source: ConnectorId, domains: &[String], now: Timestamp) -> Result<Due, StoreError> {
     let mut found = Due::default();
     let mut after = None;
     loop {
         let snapshot = shared.store.snapshot()?;
-        let rows = snapshot.passwords_due(source, now, after, PAGE)?;
+        let rows = due_page(&snapshot, source, (now, now), after)?;
         let Some(last) = rows.last() else { break };
         after = Some(*last);
         let mut waiting = Vec::new();
         for (_, account) in rows {
             match snapshot.password(account)? {
+                Some(record) if decision::is_put_off(&record, now) => {}
                 Some(record) if record.routed => add(&mut found, &snapshot, account, domains)?,
                 Some(_) => waiting.push(account),
                 None => {}
@@ -302,14 +315,14 @@ pub(super) fn put_off_missed(
     let (mut after, mut count) = (None, 0);
     loop {
         let snapshot = shared.store.snapshot()?;
-        let rows = snapshot.passwords_due(source, began, after, PAGE)?;
+        let rows = due_page(&snapshot, source, (began, now), after)?;
         let Some(last) = rows.last() else { return Ok(count) };
         after = Some(*last);
         let mut changes = ChangeSet::new();
         for (_, account) in rows {
             let (Some(record), Some(object)) = (snapshot.password(account)?, snapshot.cs_object(account)?) else { continue };
             let here = domain_of(&object.dn, domain.1).is_none_or(|index| domain.1[index] == domain.0);
-            if !record.routed || !here {
+            if !record.routed || !here || decision::is_put_off(&record, now) {
                 continue;
             }
             let jitter = retry::jitter(seed, account, record.attempts + 1);

@@ -11,6 +11,7 @@ use crate::store::{PasswordRecord, PasswordStatus, Snapshot, Store, StoreError};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Objects looked at in one go.
 const PAGE: usize = 1_000;
@@ -162,10 +163,20 @@ pub struct PairStatus {
 }
 
 impl PairStatus {
-    /// When the tenant last heard from us: of a password, or of a sign of life, which is only sent where no password was.
-    pub fn last_sign_of_life(&self) -> Option<&str> {
+    /// When the tenant last heard from us: of a password, or of a sign of life, which is only sent where no password was. A time in the
+    /// future, which a clock noted that was set back since, only where there is no other.
+    pub fn last_sign_of_life(&self, now: Timestamp) -> Option<&str> {
         let signs = [&self.last_sent, &self.last_heartbeat].into_iter().flatten();
-        signs.map(String::as_str).max_by_key(|at| at.parse::<jiff::Timestamp>().ok())
+        signs.map(String::as_str).max_by_key(|sign| {
+            let at = sign.parse::<jiff::Timestamp>().ok().map(|at| Timestamp(at.as_microsecond()));
+            (at.is_some_and(|at| at <= now), at)
+        })
+    }
+
+    /// How long ago that was, by the rule of [`Timestamp::since`].
+    pub fn silence(&self, now: Timestamp) -> Option<Duration> {
+        let last = self.last_sign_of_life(now)?.parse::<jiff::Timestamp>().ok()?;
+        Some(now.since(Timestamp(last.as_microsecond())))
     }
 }
 

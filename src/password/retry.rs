@@ -13,6 +13,8 @@ pub(super) const SPLIT: u32 = 3;
 /// How long a look at a route that has not opened yet may be put off. What opens it is noted by the store; this is for
 /// what nothing notes, such as a scope that tests the time.
 pub(super) const WAITING: Duration = Duration::from_mins(30);
+/// Nothing of ours is put off for longer: the longest pause with its jitter.
+pub(super) const LONGEST: Duration = Duration::from_mins(MINUTES[MINUTES.len() - 1] * (100 + JITTER_PERCENT) / 100);
 /// Waits are up to this share longer than said, so that not all come back at once.
 const JITTER_PERCENT: u64 = 20;
 
@@ -22,24 +24,23 @@ pub(super) fn pause(attempts: u32) -> Duration {
     Duration::from_mins(MINUTES[index])
 }
 
-/// When to try again after the `attempts`-th attempt in vain. What the target asked for counts exactly.
-pub(super) fn again(now: Timestamp, attempts: u32, asked: Option<Duration>, jitter: u64) -> Timestamp {
-    let wait = asked.unwrap_or_else(|| {
+/// How long to wait after the `attempts`-th attempt in vain. What the target asked for counts exactly.
+pub(super) fn wait(attempts: u32, asked: Option<Duration>, jitter: u64) -> Duration {
+    asked.unwrap_or_else(|| {
         let pause = pause(attempts);
         let share = u32::try_from(jitter % (JITTER_PERCENT + 1)).unwrap_or(0);
         pause + pause * share / 100
-    });
-    after(now, wait)
+    })
+}
+
+/// When that is.
+pub(super) fn again(now: Timestamp, attempts: u32, asked: Option<Duration>, jitter: u64) -> Timestamp {
+    after(now, wait(attempts, asked, jitter))
 }
 
 /// A point in time after another one.
 pub(super) fn after(now: Timestamp, wait: Duration) -> Timestamp {
     Timestamp(now.0.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)))
-}
-
-/// The time between two points; none when the second is not later.
-pub(super) fn between(earlier: Timestamp, later: Timestamp) -> Duration {
-    Duration::from_micros(u64::try_from(later.0.saturating_sub(earlier.0)).unwrap_or(0))
 }
 
 /// A number that scatters accounts and attempts, the same for the same seed.
@@ -64,9 +65,8 @@ mod tests {
         for jitter in 0..50 {
             let wait = again(now, 2, None, jitter).0 - now.0;
             assert!((240_000_000..=288_000_000).contains(&wait), "{wait}");
+            assert!(super::wait(u32::MAX, None, jitter) <= LONGEST);
         }
         assert_eq!(again(now, 2, Some(Duration::from_secs(7)), 13), Timestamp::from_seconds(1_007), "as the target said");
-        assert_eq!(between(now, Timestamp::from_seconds(1_060)), Duration::from_mins(1));
-        assert_eq!(between(now, Timestamp(0)), Duration::ZERO);
     }
 }

@@ -3,8 +3,8 @@
 use super::doctor::ago;
 use super::{Service, ServiceError};
 use crate::context::Context;
+use crate::model::Timestamp;
 use crate::schedule::Schedule;
-use std::time::Duration;
 
 /// How things stand. Without names of people and without values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Service {
                 errors: snapshot.errors(*id, None, ERRORS_COUNTED)?.len() as u64,
             });
         }
-        let age = |at: i64| Duration::from_micros(u64::try_from(cx.now().0.saturating_sub(at)).unwrap_or(0)).as_secs();
+        let age = |at: i64| cx.now().since(Timestamp(at)).as_secs();
         let schedule: Schedule = self.schedule();
         Ok(HealthFacts {
             running: self.running().is_some(),

@@ -4,17 +4,18 @@ use super::partitions::same_name;
 use super::{Service, ServiceError};
 use crate::context::Context;
 use crate::events::{Event, EventSink, Field, Level, Log, Source};
-use crate::model::{CsId, Timestamp};
+use crate::model::{CsId, Retention, Timestamp};
 use crate::password::report::AccountStatus;
 use crate::store::{ChangeSet, EventRecord, Store};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// So many events are written together: a transaction for each would cost more than what they tell of.
 const TOGETHER: usize = 200;
-/// So long an event waits for others, in microseconds.
-const LONGEST_WAIT: i64 = 10_000_000;
+/// So long an event waits for others.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const DAY: i64 = 86_400_000_000;
 
 /// Passes events to the log and keeps them in the store, the oldest of them as long as run history.
@@ -39,7 +40,8 @@ impl Journal {
     fn write(&self, waiting: &mut Vec<EventRecord>) {
         let Some(newest) = waiting.last().map(|event| event.at) else { return };
         let before = Timestamp(newest.0.saturating_sub(i64::from(self.days.max(1)).saturating_mul(DAY)));
-        let changes = ChangeSet { events: std::mem::take(waiting), events_before: Some(before), ..ChangeSet::new() };
+        let kept = Retention { before, now: newest };
+        let changes = ChangeSet { events: std::mem::take(waiting), events_kept: Some(kept), ..ChangeSet::new() };
         if let Err(error) = self.store.apply(changes) {
             tracing::warn!("events could not be kept: {error}");
         }
@@ -60,7 +62,7 @@ impl EventSink for Journal {
             fields: Json::Object(fields).to_string(),
         };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let urgent = record.level > Level::Information || waiting.first().is_some_and(|first| at.0 - first.at.0 >= LONGEST_WAIT);
+        let urgent = record.level > Level::Information || waiting.first().is_some_and(|first| at.since(first.at) >= LONGEST_WAIT);
         waiting.push(record);
         if urgent || waiting.len() >= TOGETHER {
             self.write(&mut waiting);

@@ -4,8 +4,8 @@ use super::{Access, Service, ServiceError};
 use crate::config::Config;
 use crate::context::Context;
 use crate::engine::belief::{Belief, Doubt};
-use crate::engine::run::forget_runs_before;
-use crate::model::Timestamp;
+use crate::engine::run::forget_runs;
+use crate::model::{Retention, Timestamp};
 use crate::schedule::Policy;
 use crate::store::{ChangeSet, Store};
 use std::path::Path;
@@ -67,17 +67,17 @@ impl Service {
     /// # Errors
     /// When the store refuses.
     pub fn maintain(&self, cx: &Context) -> Result<u64, ServiceError> {
-        let days = i64::from(self.config.limits.history_days.max(1));
-        self.purge_before(Timestamp(cx.now().0.saturating_sub(days.saturating_mul(DAY))))
+        let (days, now) = (i64::from(self.config.limits.history_days.max(1)), cx.now());
+        self.purge(Retention { before: Timestamp(now.0.saturating_sub(days.saturating_mul(DAY))), now })
     }
 
-    /// Purges runs and events from before a point in time. Gives how many runs there were.
+    /// Purges runs and events that are older than they are kept. Gives how many runs there were.
     ///
     /// # Errors
     /// When the store refuses.
-    pub fn purge_before(&self, oldest: Timestamp) -> Result<u64, ServiceError> {
-        let purged = forget_runs_before(&self.store, oldest)?;
-        self.store.apply(ChangeSet { events_before: Some(oldest), ..ChangeSet::new() })?;
+    pub fn purge(&self, retention: Retention) -> Result<u64, ServiceError> {
+        let purged = forget_runs(&self.store, retention)?;
+        self.store.apply(ChangeSet { events_kept: Some(retention), ..ChangeSet::new() })?;
         Ok(purged)
     }
 }

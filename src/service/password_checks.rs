@@ -175,16 +175,14 @@ fn tenant_check(area: &str, features: Result<PasswordFeatures, ConnectorError>) 
 
 /// The tenant raises an alert after two hours; health tools look for a sign of life of the last three (specification: sync
 /// engine 7.4).
-const SIGN_OF_LIFE_HOURS: i64 = 3;
+const SIGN_OF_LIFE: Duration = Duration::from_hours(3);
 
 fn agent_checks(cx: &Context, area: &str, pair: &PairStatus) -> Vec<PasswordDiagnosis> {
     let mut checks = Vec::new();
     let first = if pair.ready { "both sides were synchronized in full" } else { "the first full synchronization has not completed" };
     checks.push(PasswordDiagnosis::first_synchronization(area, pair.ready, first));
-    let last = pair.last_sign_of_life();
-    let fresh = last
-        .and_then(|last| last.parse::<jiff::Timestamp>().ok())
-        .is_some_and(|last| cx.now().to_jiff().duration_since(last).as_hours() < SIGN_OF_LIFE_HOURS);
+    let last = pair.last_sign_of_life(cx.now());
+    let fresh = pair.silence(cx.now()).is_some_and(|silence| silence < SIGN_OF_LIFE);
     let unheard = last.is_none();
     let evidence =
         last.map_or_else(|| "the tenant has heard nothing yet".to_owned(), |last| format!("the tenant last heard from us at {last}"));

@@ -185,7 +185,7 @@ impl Service {
     fn fitness(&self, cx: &Context) -> Result<Vec<PromotionCheck>, ServiceError> {
         let now = cx.now();
         let most = FRESH.max(self.schedule().effective_interval() * 2);
-        let fresh = |at: i64| Duration::from_micros(u64::try_from(now.0.saturating_sub(at)).unwrap_or(0)) <= most;
+        let fresh = |at: i64| now.since(Timestamp(at)) <= most;
         let succeeded = self.scheduler_memory()?.last_read();
         let mut checks = vec![PromotionCheck {
             what: "the last cycle",

@@ -11,7 +11,6 @@ use crate::connector::ad::{self, PasswordChangeError};
 use crate::connector::ldap::first_suffix;
 use crate::connector::{ConnectorError, ConnectorErrorKind};
 use crate::context::Context;
-use crate::model::Timestamp;
 use async_trait::async_trait;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::SecretString;
@@ -164,9 +163,7 @@ async fn settle_at(cx: &Context, door: &dyn Door, name: &str, secrets: &Secrets)
 /// As [`settle`], for whoever holds the lock of the secret; `at_once` looks whenever the last look was.
 async fn settle_held(cx: &Context, door: &dyn Door, name: &str, secrets: &Secrets, at_once: bool) -> Result<Settled, ConfigProblem> {
     let Some((next, begun)) = secrets.next(name)? else { return Ok(Settled::Nothing) };
-    let since = |then: Timestamp| u64::try_from(cx.now().0.saturating_sub(then.0)).map(Duration::from_micros);
-    // A time to come is none: the clock was set.
-    if !at_once && secrets.tried(name).and_then(|tried| since(tried).ok()).is_some_and(|ago| ago < BETWEEN_TRIES) {
+    if !at_once && secrets.tried(name).is_some_and(|tried| cx.now().since(tried) < BETWEEN_TRIES) {
         return Ok(Settled::Unknown(None));
     }
     let old = secrets.resolve(&CredentialReference { credential: name.to_owned() })?;
@@ -179,7 +176,8 @@ async fn settle_held(cx: &Context, door: &dyn Door, name: &str, secrets: &Secret
         Counts::New => Settled::Unknown(None),
         Counts::Neither => Settled::Neither,
         Counts::Unknown(error) => Settled::Unknown(Some(error)),
-        Counts::Old => match since(begun).unwrap_or_default() {
+        // A password is not forgotten on a guess: begun at a time to come, it may have been a moment ago.
+        Counts::Old => match cx.now().since(begun.min(cx.now())) {
             ago if ago < OVER => Settled::Open(ago),
             _ => {
                 secrets.drop_next(name)?;
@@ -371,6 +369,7 @@ fn ours(name: &str, secrets: &Secrets) -> Result<(), ServiceError> {
 mod tests {
     use super::*;
     use crate::context::{Clock, SystemClock};
+    use crate::model::Timestamp;
     use secrecy::ExposeSecret as _;
     use std::pin::Pin;
     use std::sync::Mutex;

@@ -386,7 +386,7 @@ impl Service {
                 held,
                 last_sent: status.last_sent.clone(),
                 last_heartbeat: status.last_heartbeat.clone(),
-                last_sign_of_life: status.last_sign_of_life().map(str::to_owned),
+                last_sign_of_life: status.last_sign_of_life(cx.now()).map(str::to_owned),
                 flagged: status.flagged,
             });
         }

@@ -4,7 +4,7 @@ use super::event::EventRecord;
 use super::history::{RunRecord, StepObject};
 use super::password::{PasswordRecord, Watch};
 use crate::model::{
-    AttrId, ConnectorId, CsId, CsObject, CsReference, ErrorSide, MvId, MvObject, MvReference, ObjectError, RunId, Timestamp,
+    AttrId, ConnectorId, CsId, CsObject, CsReference, ErrorSide, MvId, MvObject, MvReference, ObjectError, Retention, RunId,
 };
 
 /// Everything one transaction writes. Entries may come in any order; the store sorts them by table and key.
@@ -43,8 +43,8 @@ pub struct ChangeSet {
     pub runs_delete: Vec<RunId>,
     /// Events to append to the journal, in their order; numbers are given when they are written.
     pub events: Vec<EventRecord>,
-    /// Events told before this time go, but for the last one.
-    pub events_before: Option<Timestamp>,
+    /// Events that are older than they are kept go, but for the last one.
+    pub events_kept: Option<Retention>,
     /// What is remembered of passwords, by account; `None` forgets. Which accounts are due follows.
     pub passwords: Vec<(CsId, Option<PasswordRecord>)>,
     /// Objects that were looked at, as [`Snapshot::moved`](super::Snapshot::moved) gave them. One that moved again
@@ -90,7 +90,7 @@ impl ChangeSet {
             && self.step_objects.is_empty()
             && self.runs_delete.is_empty()
             && self.events.is_empty()
-            && self.events_before.is_none()
+            && self.events_kept.is_none()
             && self.passwords.is_empty()
             && self.moved_seen.is_empty()
             && self.watched.is_none()

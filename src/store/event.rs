@@ -5,7 +5,7 @@ use super::record::{self, Flaw};
 use super::tables;
 use super::write::{Tally, write_rows};
 use crate::events::Level;
-use crate::model::Timestamp;
+use crate::model::{Retention, Timestamp};
 use redb::{ReadableTable, WriteTransaction};
 use rkyv::{Archive, Serialize};
 
@@ -75,14 +75,14 @@ pub(super) fn decode(sequence: u64, bytes: &[u8]) -> Result<EventRecord, Flaw> {
     })
 }
 
-/// Appends events, and drops those that were told before a time.
+/// Appends events, and drops those that are older than they are kept.
 pub(super) fn write(
     transaction: &WriteTransaction,
     events: Vec<EventRecord>,
-    drop_before: Option<Timestamp>,
+    kept: Option<Retention>,
     tally: &mut Tally,
 ) -> Result<(), Fault> {
-    if events.is_empty() && drop_before.is_none() {
+    if events.is_empty() && kept.is_none() {
         return Ok(());
     }
     let mut table = transaction.open_table(tables::EVENT)?;
@@ -93,19 +93,18 @@ pub(super) fn write(
     }
     let rows: Vec<_> = rows.iter().map(|(sequence, bytes)| (*sequence, bytes.as_deref())).collect();
     write_rows(&mut table, &rows, tally)?;
-    if let Some(time) = drop_before {
+    if let Some(retention) = kept {
         // They are in the order of telling, and the last one stays: its number says where to go on.
         let last = table.last()?.map(|(key, _)| key.value());
-        let mut old = Vec::new();
-        for row in table.iter()? {
+        let mut sequences = Vec::new();
+        let told = table.iter()?.map(|row| -> Result<Timestamp, Fault> {
             let (sequence, bytes) = row?;
+            sequences.push(sequence.value());
             let at = record::access::<ArchivedEventRecordV1>(bytes.value()).map_or(i64::MIN, |event| event.at.to_native());
-            if at >= time.0 || Some(sequence.value()) == last {
-                break;
-            }
-            old.push(sequence.value());
-        }
-        for sequence in &old {
+            Ok(Timestamp(at))
+        });
+        let old = retention.old(told)?;
+        for sequence in sequences.into_iter().take(old).filter(|sequence| Some(*sequence) != last) {
             table.remove(sequence)?;
             tally.written += 1;
         }

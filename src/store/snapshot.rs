@@ -10,8 +10,8 @@ use super::tables::{Tables, counter, meta};
 use super::write::Tally;
 use super::{DirtyReason, Inner, StoreError};
 use crate::model::{
-    AttrId, Blob, ConnectorId, CsId, CsObject, CsReference, DnKey, ErrorSide, Link, MvId, MvObject, MvReference, ObjectError, RunId, Stage,
-    Timestamp, ValueRef, ValueState,
+    AttrId, Blob, ConnectorId, CsId, CsObject, CsReference, DnKey, ErrorSide, Link, MvId, MvObject, MvReference, ObjectError, Retention,
+    RunId, Stage, Timestamp, ValueRef, ValueState,
 };
 use redb::{AccessGuard, Key, ReadOnlyTable, ReadableTableMetadata, Value};
 use std::fmt::Display;
@@ -539,8 +539,30 @@ impl Snapshot {
         after: Option<(Timestamp, CsId)>,
         limit: usize,
     ) -> Result<Vec<(Timestamp, CsId)>, StoreError> {
+        self.passwords_until(connector, now, after, limit)
+    }
+
+    /// The same for those whose time is later than `behind`.
+    pub fn passwords_later(
+        &self,
+        connector: ConnectorId,
+        behind: Timestamp,
+        after: Option<(Timestamp, CsId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, CsId)>, StoreError> {
+        let start = after.max(Some((behind, CsId(u64::MAX))));
+        self.passwords_until(connector, Timestamp(i64::MAX), start, limit)
+    }
+
+    fn passwords_until(
+        &self,
+        connector: ConnectorId,
+        end: Timestamp,
+        after: Option<(Timestamp, CsId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, CsId)>, StoreError> {
         self.guarded("read which passwords are due", || {
-            let end = (connector.0, now.0, u64::MAX);
+            let end = (connector.0, end.0, u64::MAX);
             let start =
                 after.map_or(Bound::Included((connector.0, i64::MIN, 0)), |(time, id)| Bound::Excluded((connector.0, time.0, id.0)));
             if start_is_behind(&start, &end) {
@@ -593,17 +615,20 @@ impl Snapshot {
         })
     }
 
-    /// The oldest runs first.
-    pub fn oldest_runs(&self, limit: usize) -> Result<Vec<RunRecord>, StoreError> {
+    /// The runs that are older than they are kept, the oldest first. Reads these, and of the others no more than tells them apart.
+    pub fn old_runs(&self, retention: Retention) -> Result<Vec<RunId>, StoreError> {
         self.guarded("read runs", || {
-            let mut found = Vec::new();
-            for row in self.tables.run.range::<u64>(..)?.take(limit) {
+            let mut runs = Vec::new();
+            let began = self.tables.run.range::<u64>(..)?.map(|row| -> Result<Timestamp, Fault> {
                 let (id, bytes) = row?;
                 let id = RunId(id.value());
-                found.push(record::decode_run(id, bytes.value()).map_err(|flaw| flawed("run", id, flaw))?);
-            }
-            self.read(found.len());
-            Ok(found)
+                runs.push(id);
+                Ok(record::decode_run(id, bytes.value()).map_err(|flaw| flawed("run", id, flaw))?.started)
+            });
+            let old = retention.old(began)?;
+            self.read(runs.len());
+            runs.truncate(old);
+            Ok(runs)
         })
     }
 

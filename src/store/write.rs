@@ -267,7 +267,7 @@ impl Writer<'_> {
             step_objects,
             mut runs_delete,
             events,
-            events_before,
+            events_kept,
             mut passwords,
             moved_seen,
             watched,
@@ -355,7 +355,7 @@ impl Writer<'_> {
             }
             self.tally.written += before - table.len()?;
         }
-        event::write(self.transaction, events, events_before, self.tally)
+        event::write(self.transaction, events, events_kept, self.tally)
     }
 
     fn rows<'r, K: Key + 'static, V: Value + 'static>(

@@ -27,13 +27,14 @@ use state::{Activation, Application, Domain, State};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 use traffic::Traffic;
 use uuid::Uuid;
 
 const STATE_ROW: &str = "state";
 const KEY_ROW: &str = "signing key";
 /// The sweep's period: one hour.
-const SWEEP_MICROSECONDS: i64 = 3600 * 1_000_000;
+const SWEEP: Duration = Duration::from_hours(1);
 /// The role that sync accounts hold.
 pub const SYNC_ROLE: &str = "Directory Synchronization Accounts";
 
@@ -238,7 +239,7 @@ impl Tenant {
         {
             self.finish_deactivation()?;
         }
-        if now.0.saturating_sub(last_sweep) >= SWEEP_MICROSECONDS {
+        if now.since(Timestamp(last_sweep)) >= SWEEP {
             self.update_state(|state| state.last_sweep = now.0)?;
             self.directory.sweep(&self.policy())?;
         }

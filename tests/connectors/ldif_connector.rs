@@ -319,6 +319,90 @@ async fn exports_append_change_records_that_read_back() {
     assert_eq!((error.kind, error.nothing_sent), (ConnectorErrorKind::File, true));
 }
 
+fn group(number: u64) -> ExportOperation {
+    let mut group = operation(number, ExportKind::Update, &format!("CN=group {number},DC=x"));
+    let members = (0..40).map(|member| format!("CN=member {member} of {number},OU=People,DC=x")).collect();
+    group.references = vec![ReferenceChange { name: "member".into(), replace: true, added: members, removed: vec![] }];
+    group
+}
+
+fn members(path: &Path) -> Vec<(String, usize)> {
+    let records = syncline::protocol::ldif::Reader::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
+    records.map(Result::unwrap).map(|record| (record.dn.clone(), record.values().filter(|value| value.name == "member").count())).collect()
+}
+
+const FULL_DISK: &str = "SYNCLINE_TEST_FULL_DISK";
+
+/// What the other process of the test below does, whose files can grow no further.
+#[tokio::test]
+async fn on_a_full_disk() {
+    let Some(target) = std::env::var_os(FULL_DISK).map(std::path::PathBuf::from) else { return };
+    let files = Files::new();
+    let connector = files.connector(&target, |settings| settings.export = Some(target.clone()));
+    let before = std::fs::read(&target).unwrap();
+    let error = connector.export(&Context::system(), &ExportBatch { operations: vec![group(2), group(3)] }).await.unwrap_err();
+    assert_eq!((error.kind, error.nothing_sent), (ConnectorErrorKind::File, true), "{error}");
+    assert_eq!(String::from_utf8(std::fs::read(&target).unwrap()), String::from_utf8(before));
+}
+
+/// The disk is full in the middle of a batch: nothing of it stays, and the next one begins where it began.
+#[tokio::test]
+async fn a_batch_that_was_cut_off_is_taken_back() {
+    let files = Files::new();
+    let target = files.folder.path().join("out.ldif");
+    let connector = files.connector(&target, |settings| settings.export = Some(target.clone()));
+    connector.export(&Context::system(), &ExportBatch { operations: vec![group(1)] }).await.unwrap();
+    let record = std::fs::metadata(&target).unwrap().len();
+    // Room for one record more, and for a part of the next one (in units of 512 octets).
+    let most = record * 5 / 2 / 512;
+    assert!(most * 512 > 2 * record && most * 512 < 3 * record, "{record}");
+    let limited = format!("trap '' XFSZ; ulimit -f {most}; exec \"$0\" \"$@\"");
+    let child = std::process::Command::new("sh")
+        .args(["-c", &limited])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "ldif_connector::on_a_full_disk", "--nocapture"])
+        .env(FULL_DISK, &target)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&child.stderr));
+    connector.export(&Context::system(), &ExportBatch { operations: vec![group(2), group(3)] }).await.unwrap();
+    assert_eq!(members(&target), [1, 2, 3].map(|number| (format!("CN=group {number},DC=x"), 40)));
+}
+
+/// Wherever a kill cut the file off, the next export leaves whole records only, and none that was cut short.
+#[tokio::test]
+async fn half_a_record_at_the_end_is_cut_off() {
+    let files = Files::new();
+    let whole = files.folder.path().join("whole.ldif");
+    let connector = |target: &Path| files.connector(target, |settings| settings.export = Some(target.to_owned()));
+    let mut large = group(2);
+    large.attributes = vec![set("info", vec!["x".repeat(150_000).as_str().into()])];
+    connector(&whole).export(&Context::system(), &ExportBatch { operations: vec![group(1), large] }).await.unwrap();
+    let octets = std::fs::read(&whole).unwrap();
+    let first = octets.windows(2).position(|pair| pair == b"\n\n").unwrap() + 2;
+    let places = [0, 1, 30, first - 2, first - 1, first, first + 1, first + 65_536, octets.len() - 90, octets.len() - 1, octets.len()];
+    for place in places {
+        let target = files.write("out.ldif", &octets[..place]);
+        connector(&target).export(&Context::system(), &ExportBatch { operations: vec![group(3)] }).await.unwrap();
+        let kept = if place == octets.len() { 2 } else { usize::from(place >= first) };
+        let names: Vec<(String, usize)> =
+            [1, 2].into_iter().take(kept).chain([3]).map(|number| (format!("CN=group {number},DC=x"), 40)).collect();
+        assert_eq!(members(&target), names, "cut off at {place}");
+    }
+    // Lines of another system, and a file that its writer ended.
+    let target = files.write("out.ldif", "dn: CN=a,DC=x\r\nchangetype: delete\r\n\r\ndn: CN=b");
+    connector(&target).export(&Context::system(), &ExportBatch { operations: vec![group(3)] }).await.unwrap();
+    assert_eq!(members(&target).len(), 2);
+    let mut closed = syncline::protocol::ldif::Writer::new(Vec::new()).unwrap();
+    closed.entry("CN=a,DC=x").unwrap();
+    let closed = closed.finish().unwrap();
+    let target = files.write("out.ldif", &closed);
+    let error = connector(&target).export(&Context::system(), &ExportBatch { operations: vec![group(3)] }).await.unwrap_err();
+    assert!(error.nothing_sent && error.message.contains("closed file"), "{error}");
+    assert_eq!(std::fs::read(&target).unwrap(), closed);
+}
+
 /// Several change records of one entry in one file come to what they come to in a file each.
 #[tokio::test]
 async fn records_of_one_entry_add_up_whatever_they_are() {

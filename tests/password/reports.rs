@@ -80,3 +80,23 @@ async fn the_agent_tells_how_it_does() {
     assert_eq!((bad.held, bad.heartbeat_failure.is_some()), (Some(Held::Denied), true));
     assert!(bad.domains[0].failure.is_some() && bad.domains[0].failing_since.is_some());
 }
+
+/// Nobody knows when that was, so somebody is told; what was heard since counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_of_life_in_the_future_is_long_ago() {
+    use std::time::Duration;
+    use syncline::context::Clock as _;
+    let mut stage = Stage::new();
+    stage.hire("1", "DC=a");
+    stage.run();
+    stage.clock.ahead(365 * 24 * 60);
+    stage.after(2).await;
+    let silence = |stage: &Stage| with_views(stage, |views| views.agent().unwrap().remove(0)).silence(stage.clock.now());
+    assert_eq!(silence(&stage), Some(Duration::ZERO));
+    stage.clock.ahead(0);
+    assert_eq!(silence(&stage), Some(Duration::MAX));
+    stage.after(2).await;
+    assert_eq!(silence(&stage), Some(Duration::ZERO), "the password that was sent is still noted in the future");
+    stage.clock.forward(1);
+    assert_eq!(silence(&stage), Some(Duration::from_mins(1)));
+}

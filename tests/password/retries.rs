@@ -192,3 +192,76 @@ async fn rights_that_were_taken_away_are_told_once() {
     stage.after(40).await;
     assert!(stage.target.holds("000", "first-000"));
 }
+
+/// Ten years.
+const AHEAD: i64 = 10 * 365 * 24 * 60;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_the_time_of_a_clock_that_was_ahead() {
+    let stage = staffed(3);
+    stage.clock.ahead(AHEAD);
+    stage.target.answers(|batch| {
+        let answer = |credential: &Credential| match credential.source_anchor.as_str() {
+            "001" => CredentialAnswer::Refused { code: 9, detail: None },
+            "002" => CredentialAnswer::Unknown,
+            _ => CredentialAnswer::Accepted,
+        };
+        Ok(batch.iter().map(answer).collect())
+    });
+    assert_eq!(stage.after(2).await.len(), 3);
+    stage.clock.ahead(0);
+    assert_eq!(stage.after(2).await, ["001", "002"], "at once, and none that was sent");
+    assert!((2..=40).contains(&wait(&stage, "001")), "tried in vain, it waits as ever");
+    assert_eq!(stage.after(1).await, [] as [&str; 0]);
+    stage.target.answers(accept);
+    assert_eq!(stage.after(40).await, ["001", "002"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_synchronization_leaves_out_nobody_that_was_sent_under_a_clock_ahead() {
+    let stage = staffed(3);
+    stage.clock.ahead(AHEAD);
+    assert_eq!(stage.after(2).await.len(), 3);
+    stage.clock.ahead(0);
+    stage.clock.forward(2);
+    stage.target.sent();
+    let full = stage.agent.cycle(&stage.cx, syncline::password::agent::CycleKind::Full).await.unwrap();
+    assert_eq!((stage.target.sent().iter().filter(|name| !name.is_empty()).count(), full.pairs[0].domains[0].accepted), (3, 3));
+    assert_eq!(stage.after(2).await.iter().filter(|name| !name.is_empty()).count(), 0, "once");
+    // Asked for by a clock that is ahead, it is for everybody, too, and ends.
+    stage.clock.ahead(AHEAD);
+    stage.target.answers(|_| Err(failure(CredentialErrorKind::Later, None, None)));
+    stage.agent.cycle(&stage.cx, syncline::password::agent::CycleKind::Full).await.unwrap();
+    stage.clock.ahead(0);
+    stage.target.answers(accept);
+    let mut sent = Vec::new();
+    for _ in 0..20 {
+        sent.extend(stage.after(2).await.into_iter().filter(|name| !name.is_empty()));
+    }
+    sent.sort();
+    assert_eq!(sent, ["000", "001", "002"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signs_of_life_and_holds_do_not_wait_for_a_clock_that_was_ahead() {
+    let stage = staffed(1);
+    stage.clock.ahead(AHEAD);
+    stage.after(2).await;
+    stage.after(31).await;
+    stage.clock.ahead(0);
+    assert_eq!(stage.after(2).await, [""], "a sign of life: when the last one was nobody knows");
+    assert_eq!(stage.after(2).await, [] as [&str; 0], "and no second one");
+    assert_eq!(stage.after(30).await, [""]);
+    // A target that does not answer is left alone for some minutes of the time that passes.
+    stage.clock.ahead(AHEAD);
+    *stage.target.features.lock().unwrap() = Err(syncline::connector::ConnectorErrorKind::Connection);
+    stage.source.change("000", Some("new"));
+    stage.after(2).await;
+    *stage.target.features.lock().unwrap() = Ok(syncline::connector::PasswordFeatures {
+        synchronization: true,
+        password_hashes: true,
+        ..syncline::connector::PasswordFeatures::default()
+    });
+    stage.clock.ahead(0);
+    assert!(stage.after(5).await.contains(&"000".to_owned()));
+}

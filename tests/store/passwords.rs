@@ -58,6 +58,10 @@ fn what_is_due_follows_from_the_records() {
     assert_eq!(due(50, None), [(Timestamp(-10), cs(1, 3)), (Timestamp(50), cs(1, 1)), (Timestamp(50), cs(1, 4))]);
     assert_eq!(due(50, Some((Timestamp(50), cs(1, 1)))), [(Timestamp(50), cs(1, 4))]);
     assert_eq!(due(50, Some((Timestamp(51), cs(1, 0)))), []);
+    let later = |behind: i64, after| view.passwords_later(SOURCE, Timestamp(behind), after, 10).unwrap();
+    assert_eq!(later(49, None), [(Timestamp(50), cs(1, 1)), (Timestamp(50), cs(1, 4))]);
+    assert_eq!(later(49, Some((Timestamp(50), cs(1, 1)))), [(Timestamp(50), cs(1, 4))]);
+    assert_eq!((later(50, None), later(50, Some((Timestamp(-10), cs(1, 3))))), (vec![], vec![]));
     assert_eq!(view.password(cs(1, 1)).unwrap(), Some(record(Some(50))));
     assert_eq!(view.passwords(SOURCE, Some(cs(1, 2)), 1).unwrap(), [(cs(1, 3), record(Some(-10)))]);
 

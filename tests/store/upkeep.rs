@@ -1,8 +1,11 @@
 //! Sizes, smaller files, copies.
 
 use crate::common::{OPTIONS, cs, octets, person, user};
-use syncline::model::{Blob, ConnectorId, FlatBuilder, Timestamp, ValueRef};
-use syncline::store::{ChangeSet, Store, StoreError};
+use std::collections::BTreeSet;
+use syncline::engine::run::forget_runs;
+use syncline::events::Level;
+use syncline::model::{Blob, ConnectorId, FlatBuilder, Retention, RunId, Timestamp, ValueRef};
+use syncline::store::{ChangeSet, EventRecord, RunRecord, RunResult, Store, StoreError};
 
 const SPACE: ConnectorId = ConnectorId(1);
 
@@ -176,4 +179,56 @@ fn a_store_in_use_is_not_restored_over() {
     std::fs::write(&path, "no store any more").unwrap();
     Store::restore(&backup, &path, Timestamp(1_000_000)).unwrap();
     assert!(Store::open(&path, OPTIONS).is_ok());
+}
+
+const DAY: i64 = 86_400_000_000;
+
+/// A store that has noted runs and events on these days, one behind the other.
+fn noted(days: &[i64]) -> Store {
+    let store = Store::in_memory().unwrap();
+    let run = |(number, day): (u64, &i64)| RunRecord {
+        id: RunId(number),
+        cycle: None,
+        connector: SPACE,
+        connector_name: "ad".to_owned(),
+        profile: "Full Import".to_owned(),
+        started: Timestamp(day * DAY),
+        ended: None,
+        result: RunResult::SUCCESS,
+        steps: Vec::new(),
+    };
+    let event = |day: &i64| EventRecord {
+        sequence: 0,
+        at: Timestamp(day * DAY),
+        number: 904,
+        level: Level::Information,
+        connector: String::new(),
+        text: String::new(),
+        fields: "{}".to_owned(),
+    };
+    let (runs, events) = ((1..).zip(days).map(run).collect(), days.iter().map(event).collect());
+    store.apply(ChangeSet { runs, events, ..ChangeSet::new() }).unwrap();
+    store
+}
+
+/// The days of runs and of events that are left after those were purged that are kept for a week.
+fn left(store: &Store, today: i64) -> (Vec<i64>, Vec<i64>) {
+    let retention = Retention { before: Timestamp((today - 7) * DAY), now: Timestamp(today * DAY) };
+    forget_runs(store, retention).unwrap();
+    store.apply(ChangeSet { events_kept: Some(retention), ..ChangeSet::new() }).unwrap();
+    let view = store.snapshot().unwrap();
+    let runs: BTreeSet<_> = view.runs(None, 1_000).unwrap().into_iter().map(|run| (run.id, run.started.0 / DAY)).collect();
+    let events = view.events(None, 1_000).unwrap();
+    (runs.into_iter().map(|(_, day)| day).collect(), events.into_iter().map(|event| event.at.0 / DAY).collect())
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_a_day_does_not_keep_history_for_years() {
+    let days = [100, 101, 3_700, 3_700, 102, 103, 110];
+    let store = noted(&days);
+    assert_eq!(left(&store, 109), (days[2..].to_vec(), days[2..].to_vec()), "what is behind it is young");
+    assert_eq!(left(&store, 110), (vec![103, 110], vec![103, 110]));
+    // A clock that is behind removes nothing, since nobody could bring it back; of events the last one always stays.
+    assert_eq!(left(&store, 1), (vec![103, 110], vec![103, 110]));
+    assert_eq!(left(&store, 400), (vec![], vec![110]));
 }

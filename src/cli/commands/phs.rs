@@ -184,7 +184,7 @@ fn status(app: &App, cx: &Context) -> Result<Exit, CommandError> {
                     ("full synchronization", asked),
                     ("last cycle", time(&status.last_cycle)),
                     ("last password sent", time(&status.last_sent)),
-                    ("last sign of life", time(&status.last_sign_of_life().map(str::to_owned))),
+                    ("last sign of life", time(&status.last_sign_of_life(cx.now()).map(str::to_owned))),
                     ("sign of life failed", status.heartbeat_failure.clone().unwrap_or_default()),
                     ("due", due.join(", ")),
                     ("not due yet", waiting),

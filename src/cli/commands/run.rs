@@ -8,7 +8,7 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{Output, Table, clean, counted, duration, moment, table, thousands};
 use crate::cli::progress::progress;
 use crate::config::duration_of;
-use crate::model::{ConnectorId, Timestamp};
+use crate::model::{ConnectorId, Retention, Timestamp};
 use crate::service::Profile as Kind;
 use crate::service::{Access, DeleteSet, DriveOptions, GuardStop, History, RunView, Service, StepObjectView, StepObjectsView, Work};
 use serde::Serialize;
@@ -73,8 +73,10 @@ fn purge(app: &App, older_than: Option<&str>, all: bool) -> Result<Exit, Command
         None => jiff::SignedDuration::ZERO,
     };
     let micros = i64::try_from(age.unsigned_abs().as_micros()).unwrap_or(i64::MAX);
-    let before = if all { app.cx.now() } else { Timestamp(app.cx.now().0.saturating_sub(micros)) };
-    let purged = app.service(Access::Existing)?.purge_before(before)?;
+    let now = app.cx.now();
+    // All of them are also those that a clock noted which was ahead.
+    let before = if all { Timestamp(i64::MAX) } else { Timestamp(now.0.saturating_sub(micros)) };
+    let purged = app.service(Access::Existing)?.purge(Retention { before, now })?;
     app.output.result(&json!({ "purged": purged }), |_| app.output.line(format!("{} forgotten.", counted(purged, "run", "runs"))));
     Ok(Exit::Ok)
 }

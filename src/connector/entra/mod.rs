@@ -270,6 +270,10 @@ impl Connector for EntraConnector {
         })
     }
 
+    fn told(&self) -> Option<Timestamp> {
+        self.service.told()
+    }
+
     async fn finish_export(&self, cx: &Context, totals: ExportTotals) -> Result<(), ConnectorError> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let request = Request::FinalizeExport { total: number(totals.sent), successful: number(totals.accepted) };

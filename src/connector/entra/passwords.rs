@@ -30,6 +30,10 @@ impl PasswordTarget for EntraConnector {
         Ok(features_of(&company, self.service.told()))
     }
 
+    fn told(&self) -> Option<Timestamp> {
+        self.service.told()
+    }
+
     async fn set_enabled(&self, cx: &Context, on: bool) -> Result<(), ConnectorError> {
         let now = self.company(cx, SETTINGS_PATIENCE).await?.features;
         let wanted = features::with(now, features::PASSWORD_HASH_SYNC, on);

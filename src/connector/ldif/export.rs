@@ -4,13 +4,17 @@ use crate::connector::{
     ConnectorError, ConnectorErrorKind, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ExportRejection, ExportReply,
 };
 use crate::model::{CsId, Dn, ObjectErrorCode, Value};
-use crate::protocol::ldif::Writer;
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use crate::protocol::ldif::{END_MARK, Writer};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
+/// The end of a file is read in such blocks.
+const BLOCK: u64 = 1 << 16;
+
 /// Appends a batch. The records are put together in memory first and written in one piece, so that a problem of one
-/// object leaves no half record behind.
+/// object leaves no half record behind. A write that fails on its way is taken back, and what an earlier one left behind that was cut off
+/// for good, by a kill or with the power, is taken away first: else the next record would go on where the half one ends.
 pub(super) fn append(path: &Path, batch: &ExportBatch) -> Result<ExportReply, ConnectorError> {
     let mut octets = Vec::new();
     let mut outcomes: Vec<(CsId, ExportOutcome)> = Vec::with_capacity(batch.operations.len());
@@ -31,15 +35,105 @@ pub(super) fn append(path: &Path, batch: &ExportBatch) -> Result<ExportReply, Co
         outcomes.push((operation.id, outcome));
     }
     let failed =
-        |error: &std::io::Error| ConnectorError::new(ConnectorErrorKind::File, format!("{} cannot be written: {error}", path.display()));
-    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(|error| failed(&error).unsent())?;
-    file.write_all(&octets).and_then(|()| file.sync_all()).map_err(|error| failed(&error))?;
+        |error: &io::Error| ConnectorError::new(ConnectorErrorKind::File, format!("{} cannot be written: {error}", path.display()));
+    let open = || -> io::Result<(File, u64)> {
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        let border = heal(&mut file, path)?;
+        Ok((file, border))
+    };
+    let (mut file, before) = open().map_err(|error| failed(&error).unsent())?;
+    let mut written = 0;
+    if let Err(error) = write_counted(&mut file, &octets, &mut written).and_then(|()| file.sync_all()) {
+        return Err(match cut_back(&file, before, written) {
+            Ok(()) => failed(&error).unsent(),
+            Err(left) => {
+                let message = format!("{}; what was written of a batch may still be there: {left}", failed(&error).message);
+                ConnectorError::new(ConnectorErrorKind::File, message)
+            }
+        });
+    }
     Ok(ExportReply::new(batch, outcomes))
+}
+
+/// As `write_all`, and counts what was written before an error.
+fn write_counted(file: &mut File, mut octets: &[u8], written: &mut u64) -> io::Result<()> {
+    while !octets.is_empty() {
+        match file.write(octets) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                octets = &octets[count..];
+                *written += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Takes away what was written of a batch; `Ok` when it is certainly gone. What somebody else wrote meanwhile is not ours to take.
+fn cut_back(file: &File, before: u64, written: u64) -> io::Result<()> {
+    if file.metadata()?.len() != before + written {
+        return Err(io::Error::other("somebody else wrote to the file at the same time"));
+    }
+    file.set_len(before)?;
+    file.sync_all()
+}
+
+/// Cuts off a half record at the end of a file, and gives the file's length then. A blank line would not do: it would make a whole record
+/// of half a one, such as a group that loses the members which are not there yet.
+fn heal(file: &mut File, path: &Path) -> io::Result<u64> {
+    let metadata = file.metadata()?;
+    let length = metadata.len();
+    // A pipe or a device has no end to look at.
+    let border = if metadata.is_file() { last_border(file, length)? } else { length };
+    if border < length {
+        if is_closed(file, length)? {
+            return Err(io::Error::other("it is a closed file, to which nothing is appended; name another file for exports"));
+        }
+        file.set_len(border)?;
+        file.sync_all()?;
+        let octets = length - border;
+        tracing::warn!("{}: the last record was not whole, as after a full disk; its {octets} octets were cut off", path.display());
+    }
+    Ok(border)
+}
+
+/// The place behind the last blank line, which ends a record; the beginning of the file when there is none.
+fn last_border(file: &mut File, length: u64) -> io::Result<u64> {
+    let mut end = length;
+    loop {
+        let start = end.saturating_sub(BLOCK);
+        let block = read(file, start, end)?;
+        let is_border = |place: &usize| matches!(block[..*place], [.., b'\n', b'\n'] | [.., b'\n', b'\r', b'\n']);
+        if let Some(place) = (0..=block.len()).rev().find(is_border) {
+            return Ok(start + place as u64);
+        }
+        if start == 0 {
+            return Ok(0);
+        }
+        // It may lie across both blocks.
+        end = start + 2;
+    }
+}
+
+/// True for a file that its writer ended: [`Writer::finish`] counts its records in the last line.
+fn is_closed(file: &mut File, length: u64) -> io::Result<bool> {
+    let end = read(file, length.saturating_sub(BLOCK), length)?;
+    let last = end.strip_suffix(b"\n").unwrap_or(&end).rsplit(|octet| *octet == b'\n').next();
+    Ok(last.is_some_and(|line| line.starts_with(END_MARK.as_bytes())))
+}
+
+fn read(file: &mut File, start: u64, end: u64) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(start))?;
+    let mut octets = Vec::new();
+    Read::take(file, end - start).read_to_end(&mut octets)?;
+    Ok(octets)
 }
 
 fn write_operation(octets: &mut Vec<u8>, operation: &ExportOperation) -> Result<(), String> {
     let mut writer = Writer::appending(octets);
-    let io = |error: std::io::Error| error.to_string();
+    let io = |error: io::Error| error.to_string();
     match operation.kind {
         ExportKind::Add => add(&mut writer, operation)?,
         ExportKind::Delete => writer.change(&operation.dn, "delete").map_err(io)?,
@@ -54,7 +148,7 @@ fn write_operation(octets: &mut Vec<u8>, operation: &ExportOperation) -> Result<
 }
 
 fn add(writer: &mut Writer<&mut Vec<u8>>, operation: &ExportOperation) -> Result<(), String> {
-    let io = |error: std::io::Error| error.to_string();
+    let io = |error: io::Error| error.to_string();
     writer.change(&operation.dn, "add").map_err(io)?;
     if !operation.attributes.iter().any(|attribute| attribute.name.eq_ignore_ascii_case("objectClass")) {
         writer.value("objectClass", operation.object_type.as_bytes()).map_err(io)?;
@@ -73,7 +167,7 @@ fn add(writer: &mut Writer<&mut Vec<u8>>, operation: &ExportOperation) -> Result
 }
 
 fn rename(writer: &mut Writer<&mut Vec<u8>>, dn: &str, wanted: &str) -> Result<(), String> {
-    let io = |error: std::io::Error| error.to_string();
+    let io = |error: io::Error| error.to_string();
     let old = Dn::parse(dn).map_err(|error| error.to_string())?;
     let new = Dn::parse(wanted).map_err(|error| format!("the new name '{wanted}': {error}"))?;
     let Some(rdn) = new.rdn(0) else { return Err("the new name is empty".to_owned()) };
@@ -87,7 +181,7 @@ fn rename(writer: &mut Writer<&mut Vec<u8>>, dn: &str, wanted: &str) -> Result<(
 }
 
 fn modify(writer: &mut Writer<&mut Vec<u8>>, operation: &ExportOperation) -> Result<(), String> {
-    let io = |error: std::io::Error| error.to_string();
+    let io = |error: io::Error| error.to_string();
     if operation.attributes.is_empty() && operation.references.is_empty() {
         return Ok(());
     }

@@ -469,7 +469,7 @@ impl Run<'_> {
         self.asked = now;
         if self.accepted > 0 {
             // What the target shows may be our own contact of just now.
-            active::wrote(self.store, self.options.connector, self.cx.now())?;
+            active::wrote(self.store, self.options.connector, self.connector.told(), self.cx.now())?;
         }
         let terms = self.bridge.wait(self.connector.begin_export(self.cx))?;
         let Self { store, connector, bridge, options, cx, .. } = *self;
@@ -486,7 +486,7 @@ impl Run<'_> {
     fn finish(mut self, recorder: &mut StepRecorder<'_>) -> Result<(&'static str, ExportOutcome), EngineError> {
         let mut changes = ChangeSet::new();
         if self.options.installation.is_some() && self.accepted > 0 {
-            active::wrote(self.store, self.options.connector, self.cx.now())?;
+            active::wrote(self.store, self.options.connector, self.connector.told(), self.cx.now())?;
         }
         if self.first && self.accepted > 0 {
             changes.states.push((self.options.connector, EXPORTED.to_owned(), Some(vec![1])));

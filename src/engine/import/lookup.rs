@@ -28,6 +28,50 @@ pub(super) enum Foreseen {
     Holder(Option<CsId>),
 }
 
+/// The canonical hashes of a space's objects. Numbers of objects are never used again, so that those in use lie as far apart as years of
+/// coming and going put them: what is kept goes with the objects that there are, and not with the highest number.
+#[derive(Default)]
+struct Hashes {
+    /// Ascending.
+    numbers: Vec<u64>,
+    /// In the same order; 0 where none is known.
+    hashes: Vec<u128>,
+}
+
+impl Hashes {
+    /// Loads those of a connector.
+    fn load(snapshot: &Snapshot, connector: ConnectorId) -> Result<Self, StoreError> {
+        let most = usize::try_from(snapshot.cs_count(connector)?).unwrap_or_default();
+        let mut known = Self { numbers: Vec::with_capacity(most), hashes: Vec::with_capacity(most) };
+        // The store gives them in the order of their ids.
+        snapshot.cs_hashes(connector, &mut |id, hash| {
+            known.numbers.push(id.sequence());
+            known.hashes.push(hash);
+        })?;
+        Ok(known)
+    }
+
+    fn place(&self, id: CsId) -> Option<usize> {
+        // Where nobody ever left, an object lies at its number; from there it is only ever to the left.
+        let number = id.sequence();
+        let end = usize::try_from(number).unwrap_or(usize::MAX).min(self.numbers.len());
+        match end.checked_sub(1) {
+            Some(last) if self.numbers[last] == number => Some(last),
+            _ => self.numbers[..end].binary_search(&number).ok(),
+        }
+    }
+
+    fn get(&self, id: CsId) -> Option<u128> {
+        self.place(id).map(|place| self.hashes[place])
+    }
+
+    fn forget(&mut self, id: CsId) {
+        if let Some(place) = self.place(id) {
+            self.hashes[place] = 0;
+        }
+    }
+}
+
 /// Who is who. A full import loads the whole space, about 100 octets per object, and asks the store for nothing more.
 /// A delta import loads nothing: what it meets is looked up in the store, and only what this import changed is kept
 /// here, so that its work depends on the changes alone.
@@ -36,9 +80,10 @@ pub(super) struct Lookup {
     whole: bool,
     anchors: HashMap<Key, Option<CsId>>,
     names: HashMap<Key, Option<CsId>>,
-    /// Canonical hashes by sequence number; 0 where none is known. Empty in a delta import, which compares bodies.
-    hashes: Vec<u128>,
-    seen: Vec<u64>,
+    /// Empty in a delta import, which compares bodies.
+    hashes: Hashes,
+    /// Who was reported: a bit of each object, in words of 64 numbers, and a word only where somebody was.
+    seen: HashMap<u64, u64>,
     /// Objects with an export that awaits confirmation: never unchanged.
     awaiting: HashSet<CsId>,
     connector: ConnectorId,
@@ -52,8 +97,8 @@ impl Lookup {
             whole: false,
             anchors: HashMap::new(),
             names: HashMap::new(),
-            hashes: Vec::new(),
-            seen: Vec::new(),
+            hashes: Hashes::default(),
+            seen: HashMap::new(),
             awaiting: HashSet::new(),
             connector,
             next_sequence: snapshot.cs_next_sequence(connector)?,
@@ -70,13 +115,7 @@ impl Lookup {
             lookup.names.insert(xxh3_128(name), Some(id));
         })?;
         if trust_hashes {
-            snapshot.cs_hashes(connector, &mut |id, hash| {
-                let index = slot(id);
-                if lookup.hashes.len() <= index {
-                    lookup.hashes.resize(index + 1, 0);
-                }
-                lookup.hashes[index] = hash;
-            })?;
+            lookup.hashes = Hashes::load(snapshot, connector)?;
             for stage in [Stage::Unconfirmed, Stage::InProgress] {
                 lookup.awaiting.extend(snapshot.queue(stage, connector, None, usize::MAX)?);
             }
@@ -126,29 +165,25 @@ impl Lookup {
 
     /// True when the entry says what the last import said, and nothing awaits confirmation.
     pub(super) fn unchanged(&self, id: CsId, hash: u128) -> bool {
-        hash != 0 && self.hashes.get(slot(id)) == Some(&hash) && !self.awaiting.contains(&id)
+        hash != 0 && self.hashes.get(id) == Some(hash) && !self.awaiting.contains(&id)
     }
 
     /// The next entry of the object is compared by its body.
     pub(super) fn forget_hash(&mut self, id: CsId) {
-        if let Some(hash) = self.hashes.get_mut(slot(id)) {
-            *hash = 0;
-        }
+        self.hashes.forget(id);
     }
 
     /// Notes that an object was reported; false when it had been before.
     pub(super) fn mark_seen(&mut self, id: CsId) -> bool {
-        let (word, bit) = (slot(id) / 64, 1u64 << (slot(id) % 64));
-        if self.seen.len() <= word {
-            self.seen.resize(word + 1, 0);
-        }
-        let new = self.seen[word] & bit == 0;
-        self.seen[word] |= bit;
+        let (word, bit) = (id.sequence() / 64, 1u64 << (id.sequence() % 64));
+        let word = self.seen.entry(word).or_default();
+        let new = *word & bit == 0;
+        *word |= bit;
         new
     }
 
     pub(super) fn is_seen(&self, id: CsId) -> bool {
-        self.seen.get(slot(id) / 64).is_some_and(|word| word >> (slot(id) % 64) & 1 == 1)
+        self.seen.get(&(id.sequence() / 64)).is_some_and(|word| word >> (id.sequence() % 64) & 1 == 1)
     }
 
     /// A number for a new object.
@@ -191,6 +226,63 @@ impl Lookup {
     }
 }
 
-fn slot(id: CsId) -> usize {
-    usize::try_from(id.sequence()).unwrap_or(usize::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CsObject, ObjectType};
+    use crate::store::{ChangeSet, Store};
+
+    const SPACE: ConnectorId = ConnectorId(1);
+
+    /// A space whose objects have these numbers, and hashes that follow from them.
+    fn loaded(numbers: &[u64]) -> Lookup {
+        let store = Store::in_memory().unwrap();
+        let mut changes = ChangeSet::new();
+        for number in numbers {
+            let id = CsId::new(SPACE, *number);
+            changes.cs_put.push(CsObject::new(id, ObjectType(1), format!("CN={number},DC=x")));
+            changes.cs_hash.push((id, Some(u128::from(*number) + 7)));
+        }
+        store.apply(changes).unwrap();
+        Lookup::load(&store.snapshot().unwrap(), SPACE, true).unwrap()
+    }
+
+    /// Octets of what is kept by number.
+    fn octets(lookup: &Lookup) -> usize {
+        lookup.hashes.numbers.capacity() * 8 + lookup.hashes.hashes.capacity() * 16 + lookup.seen.capacity() * 17
+    }
+
+    #[test]
+    fn every_object_has_its_own_hash_wherever_its_number_lies() {
+        let dense: Vec<u64> = (1..200).collect();
+        let gaps: Vec<u64> = (1..200).map(|number| number * number).collect();
+        for numbers in [&dense[..], &gaps, &[1], &[5_000_000], &[1, 2, 3, 5, 1 << 47], &[]] {
+            let mut lookup = loaded(numbers);
+            for number in numbers.iter().flat_map(|number| [number - 1, *number, number + 1]) {
+                let (id, known) = (CsId::new(SPACE, number), numbers.contains(&number));
+                assert_eq!(lookup.unchanged(id, u128::from(number) + 7), known, "{number} of {numbers:?}");
+                assert!(!lookup.unchanged(id, 3) && !lookup.is_seen(id));
+            }
+            for number in numbers {
+                let id = CsId::new(SPACE, *number);
+                assert!(lookup.mark_seen(id) && !lookup.mark_seen(id) && lookup.is_seen(id));
+                lookup.forget_hash(id);
+                assert!(!lookup.unchanged(id, u128::from(*number) + 7));
+            }
+        }
+    }
+
+    /// Years of people who came and went, and strangers that were taken back.
+    #[test]
+    fn memory_goes_with_the_objects_and_not_with_their_numbers() {
+        let at = |distance: u64| {
+            let numbers: Vec<u64> = (1..=2_000).map(|number| number * distance).collect();
+            let mut lookup = loaded(&numbers);
+            assert!(numbers.iter().all(|number| lookup.mark_seen(CsId::new(SPACE, *number))));
+            octets(&lookup)
+        };
+        let (dense, sparse) = (at(1), at(5_000));
+        assert!(dense <= 2_000 * 26, "{dense} octets");
+        assert!(sparse <= 2_000 * 24 + 4_000 * 17, "{sparse} octets");
+    }
 }

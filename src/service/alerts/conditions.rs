@@ -60,10 +60,11 @@ impl Service {
         let memory = self.scheduler_memory()?;
         // Where none ever succeeded, the first one that began counts.
         if let Some(since) = memory.cycle_succeeded.or(memory.maintained).or(memory.cycle_began) {
-            let hours = age(since, now).as_secs() / 3_600;
+            let silence = now.since(Timestamp(since));
+            let hours = silence.as_secs() / 3_600;
             if hours >= u64::from(alerts.cycle_hours.max(1)) {
                 let why = memory.suspended.map(|suspension| format!("; suspended by {}", suspension.by)).unwrap_or_default();
-                let text = format!("no cycle has succeeded for {hours} hours{why}");
+                let text = format!("no cycle has succeeded {}{why}", lasting(silence, &format!("{hours} hours")));
                 found.push(of(Condition::NoCycle, &text, "syncline status"));
             }
         }
@@ -72,11 +73,11 @@ impl Service {
         }
         for standing in self.password_status_uncounted(cx)?.into_iter().filter(|standing| standing.enabled && standing.status.ready) {
             let status = &standing.status;
-            let newest = status.last_sign_of_life().and_then(|at| at.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_microsecond);
-            let Some(newest) = newest else { continue };
-            let minutes = age(newest, now).as_secs() / 60;
+            let Some(silence) = status.silence(now) else { continue };
+            let minutes = silence.as_secs() / 60;
             if minutes >= u64::from(alerts.password_minutes.max(1)) {
-                let text = format!("nothing was heard from password synchronization of {} for {minutes} minutes", standing.name);
+                let how_long = lasting(silence, &format!("{minutes} minutes"));
+                let text = format!("nothing was heard from password synchronization of {} {how_long}", standing.name);
                 found.push(Found { subject: standing.name, ..of(Condition::PasswordsStale, &text, "syncline phs doctor") });
             }
         }
@@ -103,8 +104,9 @@ fn of(condition: Condition, text: &str, command: &str) -> Found {
     Found { condition, subject: String::new(), text: text.to_owned(), command: command.to_owned() }
 }
 
-fn age(since: i64, now: Timestamp) -> Duration {
-    Duration::from_micros(u64::try_from(now.0.saturating_sub(since)).unwrap_or(0))
+/// `for 30 hours`, or what is known when the last time was noted by a clock that was ahead.
+fn lasting(silence: Duration, told: &str) -> String {
+    if silence == Duration::MAX { "since the clock was set back".to_owned() } else { format!("for {told}") }
 }
 
 /// When a certificate in PEM form expires, in seconds since 1970. One that cannot be read is told by the runs that need it.

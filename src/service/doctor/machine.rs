@@ -111,9 +111,14 @@ fn rules(service: &Service) -> Finding {
     }
 }
 
+/// The age of what was noted by a clock that was ahead.
+const AGES: u64 = std::time::Duration::MAX.as_secs();
+
 /// So long ago, in words.
 pub(in crate::service) fn ago(seconds: u64) -> String {
     match seconds {
+        // See `Timestamp::since`.
+        AGES => "an unknown time (the clock was set back)".to_owned(),
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} minutes", seconds / 60),
         7_200..172_800 => format!("{} hours", seconds / 3_600),
@@ -123,10 +128,11 @@ pub(in crate::service) fn ago(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::ago;
+    use super::{AGES, ago};
 
     #[test]
     fn ages_are_told_in_fitting_units() {
+        assert!(ago(AGES).contains("set back"), "no number of days");
         assert_eq!([5, 300, 10_000, 200_000].map(ago), ["5 s", "5 minutes", "2 hours", "2 days"]);
     }
 }

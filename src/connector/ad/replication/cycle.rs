@@ -4,6 +4,7 @@ use super::accounts::{Decoded, Facts, decode};
 use super::session::{Question, Session};
 use crate::connector::{ConnectorError, ConnectorErrorKind, PassedOver, PasswordCompletion, PasswordPage, Wanted};
 use crate::context::Context;
+use crate::model::Timestamp;
 use crate::protocol::dcerpc::Guid;
 use crate::protocol::drsuapi::{ChangesRequest, Cookie, Cursor, Position, SessionKey, Target};
 use std::time::Duration;
@@ -53,10 +54,9 @@ pub(super) struct Cycle {
 }
 
 impl Plan {
-    /// Drops a cookie that is so old that deletions may be missing in between.
+    /// Drops a cookie that is so old that deletions may be missing in between, or may be.
     pub(super) fn forget_when_old(&mut self, cx: &Context) {
-        let limit = i64::try_from(self.tombstone_lifetime.as_micros()).unwrap_or(i64::MAX);
-        if self.cookie.as_ref().is_some_and(|cookie| cx.now().0.saturating_sub(cookie.taken) > limit) {
+        if self.cookie.as_ref().is_some_and(|cookie| cx.now().since(Timestamp(cookie.taken)) > self.tombstone_lifetime) {
             self.cookie = None;
             self.answered_in_full = true;
         }
