@@ -6,9 +6,12 @@ use super::import::{self, FULL_NEEDED, WATERMARK};
 use super::run::{Engine, Profile};
 use crate::model::{AttrId, ConnectorId, Stage};
 use crate::rules::{RuleSet, RunParameters};
-use crate::store::{ChangeSet, Snapshot, StoreError};
+use crate::store::{ChangeSet, DirtyReason, Snapshot, StoreError};
 use std::collections::BTreeSet;
 use xxhash_rust::xxh3::xxh3_64;
+
+/// Marks that are looked through for news.
+const MARKS: usize = 1_000;
 
 /// Under this name a connector keeps the fingerprint of the rules of its last full synchronization.
 pub(super) const SYNCHRONIZED: &str = "synchronized-with";
@@ -157,9 +160,9 @@ pub fn outstanding(
         || snapshot.state(id, FULL_SYNC_ASKED)?.is_some()
     {
         Some(Outstanding::Synchronizing)
-    } else if snapshot.dirty(id, None, 1)?.is_empty() {
-        None
     } else {
-        Some(Outstanding::Changes)
+        // What failed is tried again by every synchronization, and tells nothing new.
+        let news = snapshot.dirty(id, None, MARKS)?.iter().any(|(_, reason)| *reason != DirtyReason::SyncError);
+        news.then_some(Outstanding::Changes)
     })
 }

@@ -44,16 +44,13 @@ impl Layout {
         let mut targets: Vec<Target> = Vec::new();
         for (at, (attr, place, index)) in flows.iter().enumerate() {
             let flow = &rules[usize::from(*place)].flows[usize::from(*index)];
-            match targets.last_mut().filter(|target| target.attr == *attr) {
-                Some(target) => {
-                    target.flows.end = at + 1;
-                    target.plain &= is_plain(flow);
-                    target.refers |= may_refer(flow);
-                }
-                None => {
-                    let (plain, refers, flows) = (is_plain(flow), may_refer(flow), at..at + 1);
-                    targets.push(Target { attr: *attr, merge: flow.merge, mixed: flow.mixed, plain, refers, flows });
-                }
+            if let Some(target) = targets.last_mut().filter(|target| target.attr == *attr) {
+                target.flows.end = at + 1;
+                target.plain &= is_plain(flow);
+                target.refers |= may_refer(flow);
+            } else {
+                let (plain, refers, flows) = (is_plain(flow), may_refer(flow), at..at + 1);
+                targets.push(Target { attr: *attr, merge: flow.merge, mixed: flow.mixed, plain, refers, flows });
             }
         }
         Self { targets, flows: flows.into_iter().map(|(_, place, index)| (place, index)).collect() }

@@ -416,7 +416,9 @@ impl Run<'_> {
                 }
                 Err(error) => {
                     if error.nothing_sent {
-                        handed.into_iter().for_each(|object| stays_as_it_was(object, &mut changes));
+                        for object in handed {
+                            stays_as_it_was(object, &mut changes);
+                        }
                     } else {
                         self.outcome.unknown += handed.len() as u64;
                     }
