@@ -255,7 +255,7 @@ impl<'a> Import<'a> {
             outdated: BTreeSet::new(),
             unknown: Unknown::default(),
             warned: false,
-            surprises: Surprises::default(),
+            surprises: Surprises::of(Belief::of(&snapshot, options.connector)?.doubt),
         })
     }
 
