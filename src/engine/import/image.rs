@@ -272,7 +272,7 @@ fn shorten(value: ValueRef<'_>) -> String {
 }
 
 /// Sets the object-level kind of a stage from what its values and references say.
-pub(super) fn refresh_kind(object: &mut CsObject, rows: &[CsReference], stage: Stage) {
+pub(in crate::engine) fn refresh_kind(object: &mut CsObject, rows: &[CsReference], stage: Stage) {
     let any = touched(object, rows, stage);
     let delta = object.stage_mut(stage);
     if matches!(delta.kind, DeltaKind::None | DeltaKind::Update) {

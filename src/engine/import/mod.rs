@@ -29,6 +29,7 @@ use crate::model::{Anchor, AttrId, ConnectorId, CsId, ObjectError, ObjectType, R
 use crate::store::{ChangeSet, Store, StoreError};
 pub use disbelief::DISBELIEVED;
 pub(super) use disbelief::{disbelieve, finish_taking_back, is_disbelieved};
+pub(super) use image::refresh_kind;
 use lookup::Lookup;
 pub use retire::{retire, take_back};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
