@@ -77,7 +77,8 @@ pub trait Connector: Send + Sync {
     fn unique_attributes(&self) -> &'static [UniqueAttribute] {
         &[]
     }
-    /// Values that the directory accepted and keeps aside, because another object has them. `None` when it does no such thing.
+    /// Values that the directory accepted and keeps aside, because another object has them, and who that is. `None` when it does no
+    /// such thing.
     ///
     /// # Errors
     /// When the directory does not answer, or not to this account.
@@ -201,6 +202,23 @@ pub struct KeptAside {
     pub attribute: String,
     /// The value.
     pub value: String,
+    /// The other objects that have it now; `None` when that could not be looked up.
+    pub holders: Option<Vec<ValueHolder>>,
+}
+
+/// An object of a directory that has a value which another one was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueHolder {
+    /// Its key.
+    pub anchor: Anchor,
+    /// By what people know it there, with its id.
+    pub called: String,
+    /// It was deleted and can be restored; until it is removed for good it keeps its values.
+    pub in_recycle_bin: bool,
+    /// Attributes and values by which it has the value, as they really are.
+    pub values: Vec<(String, String)>,
+    /// What a person does so that it has the value no more.
+    pub removal: String,
 }
 
 /// What a connector can do.

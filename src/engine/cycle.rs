@@ -4,16 +4,18 @@
 //! back (specification: sync engine, section 5.4). Where a directory could not be read, nobody is deleted for it.
 
 use super::active;
-use super::export::{ExportSummary, StandIns};
+use super::export::{ExportSummary, HeldDeletes, StandIns};
 use super::run::{Belonging, Engine, Profile, Standing, severity, stopped_by_guard};
 use super::{EngineError, Progress, TRACED};
 use crate::events::Event;
-use crate::model::{ConnectorId, ErrorSide, RunId, Stage};
+use crate::model::{ConnectorId, DeltaKind, ErrorSide, ObjectErrorCode, RunId, Stage};
 use crate::store::{RunRecord, StoreError};
 use std::collections::BTreeSet;
 
 /// How often a cycle goes on to what its own confirmation made necessary.
 const ROUNDS: usize = 3;
+/// Not a refusal: the object was accepted.
+const KEPT_ASIDE: ObjectErrorCode = ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE;
 /// How many ids one look asks for.
 const PAGE: usize = 1_000;
 
@@ -136,7 +138,7 @@ impl Cycle<'_, '_> {
             if self.engine.cx.cancelled() {
                 break;
             }
-            if !self.wanted(target)? {
+            if !self.wanted(target, unread.is_some())? {
                 self.show_life(target)?;
                 break;
             }
@@ -214,19 +216,28 @@ impl Cycle<'_, '_> {
         self.engine.participants.get(&id).map_or("?", |participant| participant.name.as_str())
     }
 
-    /// True when something waits that was not refused already.
-    fn wanted(&self, target: ConnectorId) -> Result<bool, StoreError> {
+    /// True when something waits that was not refused already, and that an export would send. `held`: deletes stay this time.
+    fn wanted(&self, target: ConnectorId, held: bool) -> Result<bool, StoreError> {
         let snapshot = self.engine.store.snapshot()?;
         // The first export of a cycle tries everything again.
         let first = self.runs.iter().all(|run| run.connector != target || run.profile != Profile::Export.as_str());
         let page = if first { 1 } else { PAGE };
+        let removed = if first { HeldDeletes::default() } else { HeldDeletes::of(&snapshot, self.store.names(), target)? };
         let mut after = None;
         loop {
             let ids = snapshot.queue(Stage::PendingExport, target, after, page)?;
             let Some(last) = ids.last() else { return Ok(false) };
             after = Some(*last);
             for id in ids {
-                if first || snapshot.error(id, ErrorSide::Export)?.is_none() {
+                if first {
+                    return Ok(true);
+                }
+                // What an export left where it is would have everything sent once more that was refused.
+                let stays = removed.objects.contains(&id)
+                    || held && snapshot.cs_object(id)?.is_some_and(|object| object.stage(Stage::PendingExport).kind == DeltaKind::Delete);
+                // Who was taken with a value kept aside was not refused.
+                let refused = snapshot.error(id, ErrorSide::Export)?.is_some_and(|error| error.code != KEPT_ASIDE);
+                if !stays && !refused {
                     return Ok(true);
                 }
             }

@@ -230,6 +230,22 @@ fn held_deletes_are_not_counted_with_those_that_an_export_sends() {
     assert_eq!(counted(&world.ends(&["export", "Entra", "--allow-deletes", &set], 0), "export-delete"), 14);
 }
 
+/// What waits for a person is no reason to send once more what was refused.
+#[test]
+fn who_is_refused_is_sent_once_in_a_cycle_while_deletes_are_held() {
+    let world = World::with(&[("lab", 101..109)]);
+    world.take("lab", "lab", 0);
+    let addresses: String = (0..301).map(|number| format!("proxyAddresses: smtp:a{number}@corp.example\n")).collect();
+    let people = directory("corp", 1..13).replace("cn: corp3\n", &format!("cn: corp3\n{addresses}"));
+    world.write("people", people);
+    let cycle = world.ends(&["cycle", "start"], 2);
+    let exports = |cycle: &Value| cycle["runs"].as_array().expect("runs").iter().filter(|run| run["profile"] == "Export").count();
+    assert_eq!((counted(&cycle, "export-failure"), exports(&cycle)), (1, 1), "{cycle:#}");
+    world.held(8);
+    let cycle = world.ends(&["cycle", "start"], 2);
+    assert_eq!((counted(&cycle, "export-failure"), exports(&cycle)), (1, 1), "{cycle:#}");
+}
+
 #[test]
 fn without_a_target_it_is_not_well() {
     let world = World::with(&[]);

@@ -260,4 +260,128 @@ fn an_export_that_a_guard_ends_is_confirmed_all_the_same() {
     let export = runs.iter().position(|run| run.2 == "stopped-staging-mode").unwrap();
     assert!(runs[export + 1..].iter().any(|run| run.0 == runs[export].0 && run.1.ends_with("Import")), "{runs:?}");
     assert!(runs[export + 1..].iter().all(|run| run.1 != "Export"), "{runs:?}");
+/// What `errors` shows.
+fn problems(world: &World) -> String {
+    let shown = String::from_utf8_lossy(&world.syncline(&["errors"]).stdout).into_owned();
+    shown.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Both were in the recycle bin with their names, and each came back with those of the other.
+#[test]
+fn people_who_return_with_each_others_names_get_them() {
+    let world = World::new(&(others() + &person(24, "Mass 24", "mass24") + &person(25, "Mass 25", "mass25")), &[]);
+    world.cycle(0, &["--initial"]);
+    world.write_directory(&others());
+    assert_eq!(counted(&world.cycle(0, &[]), "export-delete"), 2);
+    world.write_directory(&(others() + &person(24, "Mass 24", "mass25") + &person(25, "Mass 25", "mass24")));
+    let shown = world.cycle(0, &[]);
+    assert_eq!(counted(&shown, "export-add"), 2, "{shown:#}");
+    assert_names(&world, &[("Mass 24", "mass25"), ("Mass 25", "mass24")]);
+    for arguments in [&[][..], &["--initial"], &[]] {
+        assert_eq!(exported(&world.cycle(0, arguments)), 0);
+    }
+    assert_names(&world, &[("Mass 24", "mass25"), ("Mass 25", "mass24")]);
+    assert!(!problems(&world).contains("Quarantined"), "{}", problems(&world));
+    world.check_store();
+}
+
+/// The connection to Graph fails at first, and everything is read anew before somebody looks.
+#[test]
+fn names_that_nobody_could_look_up_are_put_right_by_a_later_cycle() {
+    let world = World::new(&(others() + &person(24, "Mass 24", "mass24") + &person(25, "Mass 25", "mass25")), &[]);
+    world.cycle(0, &["--initial"]);
+    world.write_directory(&others());
+    world.cycle(0, &[]);
+    world.write_directory(&(others() + &person(24, "Mass 24", "mass25") + &person(25, "Mass 25", "mass24")));
+    world.fault("throttle=1000x,service=graph,retry-after=0.01");
+    world.cycle(0, &[]);
+    world.clear("/faults");
+    let shown = world.cycle(0, &["--initial"]);
+    assert_eq!(counted(&shown, "export-update"), 2, "{shown:#}");
+    assert_names(&world, &[("Mass 24", "mass25"), ("Mass 25", "mass24")]);
+    assert_eq!(exported(&world.cycle(0, &["--initial"])), 0);
+    world.check_store();
+}
+
+/// A person made anew while the account of before lies in the recycle bin.
+#[test]
+fn who_is_made_anew_a_cycle_later_is_told_who_has_the_name_and_how_it_becomes_free() {
+    let world = World::new(&(others() + &person(1, "Yara", "novak")), &[]);
+    world.cycle(0, &["--initial"]);
+    world.write_directory(&others());
+    assert_eq!(counted(&world.cycle(0, &[]), "export-delete"), 1);
+    let (_, bin) = world.graph(reqwest::Method::GET, "/directory/deletedItems/graph.user?$select=id,displayName", None);
+    let old = bin["value"][0]["id"].as_str().unwrap().to_owned();
+    world.write_directory(&(others() + &person(2, "Yara", "novak")));
+    world.cycle(1, &[]);
+    let told = problems(&world);
+    for words in
+        ["UserPrincipalName 'novak@corp.example'", "Yara (novak@corp.example, id ", "recycle bin", "az rest --method delete --url", &old]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    // It is no news in the next cycle, and nobody sends anything in vain.
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+    assert!(problems(&world).contains(&old));
+    let (status, _) = world.graph(reqwest::Method::DELETE, &format!("/directory/deletedItems/{old}"), None);
+    assert_eq!(status, 204);
+    world.cycle(0, &[]);
+    assert_names(&world, &[("Yara", "novak")]);
+    assert!(!problems(&world).contains("Quarantined"), "{}", problems(&world));
+    assert_eq!(exported(&world.cycle(0, &["--initial"])), 0);
+    world.check_store();
+}
+
+/// The other way that the guide names: the new entry gets the anchor of the old account.
+#[test]
+fn who_was_made_anew_can_have_the_old_account_back() {
+    let world = World::new(&(others() + &person(1, "Yara", "novak")), &[]);
+    world.cycle(0, &["--initial"]);
+    let old = world.graph(reqwest::Method::GET, "/users/novak@corp.example?$select=id", None).1["id"].clone();
+    world.write_directory(&others());
+    world.cycle(0, &[]);
+    world.write_directory(&(others() + &person(2, "Yara", "novak")));
+    world.cycle(1, &[]);
+    world.write_directory(&others());
+    assert_eq!(counted(&world.cycle(0, &[]), "export-delete"), 1);
+    world.write_directory(&(others() + &person(1, "Yara", "novak").replace("CN=Yara", "CN=Yara Novak")));
+    world.cycle(0, &[]);
+    assert_names(&world, &[("Yara", "novak")]);
+    assert_eq!(world.graph(reqwest::Method::GET, "/users/novak@corp.example?$select=id", None).1["id"], old);
+    world.check_store();
+}
+
+/// Nothing is put right where both are meant to have it: both are named.
+#[test]
+fn two_who_are_to_have_one_name_are_both_named() {
+    let world = World::new(&(others() + &person(1, "Ada", "a") + &person(2, "Ben", "b")), &[]);
+    world.cycle(0, &["--initial"]);
+    world.write_directory(&(others() + &person(1, "Ada", "a") + &person(2, "Ben", "a")));
+    world.cycle(1, &[]);
+    let told = problems(&world);
+    assert!(told.contains("Ada (a@corp.example) has and is to have, too") && told.contains("Ben"), "{told}");
+    assert_eq!(exported(&world.cycle(0, &[])), 0);
+    assert_eq!(sign_in_names(&world)["Ada"], "a a");
+    world.check_store();
+}
+
+/// The tenant does not take the new name of somebody with a mailbox, and so gives the old one to nobody.
+#[test]
+fn a_name_that_the_tenant_does_not_let_go_is_tried_once_and_told() {
+    let world = World::new(&(others() + &person(1, "Ada", "a") + &person(2, "Ben", "b")), &[]);
+    world.put("/features", &serde_json::json!({"bits": 32_768 + 32 + 16 + 8}));
+    world.cycle(0, &["--initial"]);
+    world.admin_patch("/objects/a@corp.example", &serde_json::json!({"mailbox": true}));
+    world.write_directory(&(others() + &person(1, "Ada", "c") + &person(2, "Ben", "a")));
+    let shown = world.cycle(1, &[]);
+    // Both, and once more to put it right.
+    assert_eq!(counted(&shown, "export-update"), 4, "{shown:#}");
+    let told = problems(&world);
+    assert!(told.contains("has and is to give up, and the target let it go by no export so far"), "{told}");
+    for arguments in [&[][..], &["--initial"], &[]] {
+        let shown = world.cycle(0, arguments);
+        assert_eq!(exported(&shown), 0, "{shown:#}");
+    }
+    assert!(problems(&world).contains("let it go by no export"), "{}", problems(&world));
+    world.check_store();
 }

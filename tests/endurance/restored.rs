@@ -2,7 +2,7 @@
 
 use crate::labs::{self, Lab};
 use crate::served::{Served, comes};
-use crate::world::{World, assert_same, counted, exported, people};
+use crate::world::{World, assert_same, counted, exported, people, person};
 use serde_json::Value;
 use std::path::PathBuf;
 use syncline::directory_generator::{DirectoryRecipe, PasswordRecipe, PasswordState};
@@ -213,4 +213,63 @@ fn what_is_no_backup_is_refused_and_changes_nothing() {
     std::fs::write(&backup, &octets[..octets.len() / 2]).unwrap();
     assert_ne!(world.syncline(&["store", "restore", &name]).status.code(), Some(0));
     assert_eq!(world.own_state(), own);
+}
+
+/// What a command's runs and the events since `before` say of drift.
+#[track_caller]
+fn assert_no_drift(world: &World, cycle: &Value) {
+    let messages = cycle.to_string();
+    assert!(!messages.contains("drift") && !messages.contains("by others"), "{cycle:#}");
+    let events = world.json(0, &["events", "list", "--limit", "1000"]).to_string();
+    assert!(!events.contains("7021"), "{events}");
+}
+
+/// The tenant gives back who returns with all that it had kept, be it gone from the directory meanwhile.
+#[test]
+fn who_comes_back_from_the_recycle_bin_was_changed_by_nobody() {
+    let group = |members: &str| {
+        format!(
+            "dn: CN=Outer,OU=People,DC=corp,DC=example\nobjectClass: top\nobjectClass: group\ncn: Outer\nobjectGUID:: \
+             AQEBAQEBAQEBAQEBAAAAAQ==\nsAMAccountName: outer\ngroupType: -2147483640\nobjectSid:: \
+             AQUAAAAAAAUVAAAAAQAAAAIAAAAEAAAAAQAAAA==\n{members}\n"
+        )
+    };
+    let (first, second) = ("member: CN=Person 1,OU=People,DC=corp,DC=example\n", "member: CN=Person 2,OU=People,DC=corp,DC=example\n");
+    let others: String = (2..14).map(|number| person(number, "") + "\n").collect();
+    let whole = person(1, "department: Sales\nemployeeID: 7\ngivenName: Per\nsn: Son\nproxyAddresses: smtp:per@corp.example\n") + "\n";
+    let world = World::new(&format!("{whole}{others}{}", group(&format!("{first}{second}"))), &[]);
+    world.cycle(0, &["--initial"]);
+    world.write_directory(&format!("{others}{}", group(second)));
+    assert_eq!(counted(&world.cycle(0, &[]), "export-delete"), 1);
+    world.write_directory(&format!("{}\n{others}{}", person(1, ""), group(second)));
+    let cycle = world.cycle(0, &[]);
+    assert_no_drift(&world, &cycle);
+    assert!(cycle.to_string().contains("restored by the target"), "{cycle:#}");
+    // And it is as the directory says.
+    let (_, shown) = world.graph(reqwest::Method::GET, "/users/p1@corp.example?$select=department,givenName,surname,employeeId", None);
+    assert!(["department", "givenName", "surname", "employeeId"].iter().all(|name| shown[name].is_null()), "{shown}");
+    assert_eq!(exported(&world.cycle(0, &["--initial"])), 0);
+    world.check_store();
+}
+
+/// What the exports since the backup did is our own work, and nobody remembers it.
+#[test]
+fn behind_a_restore_nobody_is_said_to_have_changed_what_we_sent() {
+    let first: String = (1..14).map(|number| person(number, "department: Sales\n") + "\n").collect();
+    let world = World::new(&first, &[]);
+    world.cycle(0, &["--initial"]);
+    let backup = world.config().join("backup.redb");
+    let name = backup.to_str().unwrap().to_owned();
+    world.json(0, &["store", "backup", &name]);
+    let second: String = (2..14).map(|number| person(number, "department: Research\n") + "\n").collect();
+    world.write_directory(&second);
+    let cycle = world.cycle(0, &[]);
+    assert_eq!((counted(&cycle, "export-update"), counted(&cycle, "export-delete")), (12, 1), "{cycle:#}");
+    world.json(0, &["store", "restore", &name]);
+    let cycle = world.cycle(0, &[]);
+    assert_no_drift(&world, &cycle);
+    assert!(cycle.to_string().contains("not as remembered: "), "{cycle:#}");
+    assert_eq!(exported(&cycle), 0, "{cycle:#}");
+    assert_eq!(exported(&world.cycle(0, &["--initial"])), 0);
+    world.check_store();
 }

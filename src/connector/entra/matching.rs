@@ -3,16 +3,15 @@
 
 use super::anchor::{self, Key};
 use super::graph::{BATCH, Graph, PAGE, quoted};
-use crate::connector::{ConnectorError, ConnectorErrorKind, Existing, KeptAside, Match, MatchFate, MatchKey, MatchReport, NewObject};
+use crate::connector::{ConnectorError, ConnectorErrorKind, Existing, Match, MatchFate, MatchKey, MatchReport, NewObject};
 use crate::context::Context;
-use crate::model::{Anchor, fold};
+use crate::model::fold;
 use crate::protocol::provisioning::features;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Values in one `in` filter (Graph, "Use the $filter query parameter").
-const VALUES: usize = 15;
+pub(super) const VALUES: usize = 15;
 
 /// What is read of an object: names of Graph, and of exports.
 const PROPERTIES: [(&str, &str); 24] = [
@@ -60,27 +59,6 @@ const CONTACT_PROPERTIES: [(&str, &str); 9] = [
     ("proxyAddresses", "proxyAddresses"),
     ("surname", "surname"),
 ];
-
-/// Values that the tenant accepted and keeps aside: the service itself says nothing of them (specification: provisioning service 6.1).
-pub(super) async fn kept_aside(graph: &Graph, cx: &Context) -> Result<Vec<KeptAside>, ConnectorError> {
-    let filter = utf8_percent_encode("onPremisesProvisioningErrors/any(e:e/category eq 'PropertyConflict')", NON_ALPHANUMERIC).to_string();
-    let mut found = Vec::new();
-    for (collection, kind) in [("users", "User"), ("groups", "Group"), ("contacts", "Contact")] {
-        let path = format!("/{collection}?$filter={filter}&$count=true&$select=id,onPremisesProvisioningErrors&$top={PAGE}");
-        let take = |object: &Value| {
-            let Some(id) = object["id"].as_str() else { return };
-            for entry in object["onPremisesProvisioningErrors"].as_array().into_iter().flatten() {
-                let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
-                let (attribute, value) = (text("propertyCausingError"), text("value"));
-                if text("category") == "PropertyConflict" {
-                    found.push(KeptAside { anchor: Anchor::new(format!("{kind}_{id}").as_bytes()), attribute, value });
-                }
-            }
-        };
-        graph.pages(cx, &path, take).await?;
-    }
-    Ok(found)
-}
 
 /// Objects of one type.
 struct Collection {

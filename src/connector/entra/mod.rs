@@ -11,6 +11,7 @@ mod export;
 mod graph;
 mod http;
 mod import;
+mod kept_aside;
 mod matching;
 mod passwords;
 mod person;
@@ -214,13 +215,27 @@ impl Connector for EntraConnector {
 
     async fn kept_aside(&self, cx: &Context) -> Result<Option<Vec<KeptAside>>, ConnectorError> {
         let graph = Graph::new(&self.settings)?;
-        tokio::select! {
-            found = matching::kept_aside(&graph, cx) => found.map(Some),
+        let mut found = tokio::select! {
+            found = kept_aside::list(&graph, cx) => found?,
             () = cx.clock.sleep(KEPT_ASIDE_PATIENCE) => {
                 let message = format!("Microsoft Graph took longer than {} seconds", KEPT_ASIDE_PATIENCE.as_secs());
-                Err(ConnectorError::new(ConnectorErrorKind::Busy, message))
+                return Err(ConnectorError::new(ConnectorErrorKind::Busy, message));
+            }
+        };
+        if !found.is_empty() {
+            let mut told = found.clone();
+            let looked = tokio::select! {
+                looked = kept_aside::look_up_holders(&graph, cx, &mut told) => looked,
+                () = cx.clock.sleep(KEPT_ASIDE_PATIENCE) => Err(ConnectorError::new(ConnectorErrorKind::Busy, "Microsoft Graph took too long")),
+            };
+            match looked {
+                Ok(()) => found = told,
+                Err(error) if error.kind == ConnectorErrorKind::Cancelled => return Err(error),
+                // Whose values they are is known; who has them is told another time.
+                Err(error) => tracing::warn!("who has the values that the tenant keeps aside could not be looked up: {error}"),
             }
         }
+        Ok(Some(found))
     }
 
     async fn set_delete_limit(&self, cx: &Context, limit: DeleteLimit) -> Result<(), ConnectorError> {

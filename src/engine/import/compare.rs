@@ -16,6 +16,8 @@ pub(super) struct Staged {
     pub(super) stored: bool,
     /// The entry was stored before, as more than a placeholder.
     pub(super) known: bool,
+    /// We had it made, and the target shows it for the first time.
+    pub(super) made: bool,
     pub(super) renamed: bool,
     pub(super) retyped: bool,
     /// What it says that it did not say before, for the history.
@@ -31,6 +33,8 @@ pub(super) fn compare(work: &mut Work<'_>, written_only: &BTreeSet<AttrId>, name
         (CsObject::new(work.id, object_type, work.entry.dn()), Vec::new())
     });
     let known = stored && object.link != Link::Placeholder && !(work.adopted && object.anchor.is_none());
+    let made =
+        !object.in_base && [Stage::Unconfirmed, Stage::InProgress].into_iter().any(|stage| object.stage(stage).kind == DeltaKind::Add);
     let before = object.stage(Stage::PendingImport).kind;
     if object.link == Link::Placeholder {
         object.link = Link::Disconnected;
@@ -84,7 +88,7 @@ pub(super) fn compare(work: &mut Work<'_>, written_only: &BTreeSet<AttrId>, name
             *row = commit_reference(*row).unwrap_or(*row);
         }
     }
-    Staged { object, rows: changed_rows, found, stored, known, renamed, retyped, changes }
+    Staged { object, rows: changed_rows, found, stored, known, made, renamed, retyped, changes }
 }
 
 /// Gives the object the name that the directory reports and remembers the one of the base image.

@@ -127,6 +127,8 @@ pub(super) struct Comparison {
     pub(super) unasked: BTreeSet<AttrId>,
     /// References that went in the same way. A reference may go because what it points to does.
     pub(super) lost: Vec<(AttrId, CsId)>,
+    /// References that came in the same way. A reference may come with what it points to.
+    pub(super) gained: Vec<(AttrId, CsId)>,
     /// Something was put back to be exported again.
     pub(super) wanted_again: bool,
     /// The state of any value or reference changed.
@@ -185,7 +187,7 @@ pub(super) fn compare_references(
         if !is_shown && unasked(row.state, is_shown) {
             found.lost.push((row.attr, row.target));
         } else if unasked(row.state, is_shown) {
-            found.unasked.insert(row.attr);
+            found.gained.push((row.attr, row.target));
         }
         let after = settle(row.state, is_shown, row.attr, written_only, found);
         if after != row.state {
@@ -193,7 +195,7 @@ pub(super) fn compare_references(
         }
     }
     for (attr, target) in shown.difference(&known) {
-        found.unasked.insert(*attr);
+        found.gained.push((*attr, *target));
         let state = settle(ValueState::ABSENT, true, *attr, written_only, found);
         rows.push(CsReference { owner, attr: *attr, target: *target, state });
     }
@@ -270,7 +272,7 @@ fn shorten(value: ValueRef<'_>) -> String {
 }
 
 /// Sets the object-level kind of a stage from what its values and references say.
-pub(super) fn refresh_kind(object: &mut CsObject, rows: &[CsReference], stage: Stage) {
+pub(in crate::engine) fn refresh_kind(object: &mut CsObject, rows: &[CsReference], stage: Stage) {
     let any = touched(object, rows, stage);
     let delta = object.stage_mut(stage);
     if matches!(delta.kind, DeltaKind::None | DeltaKind::Update) {

@@ -30,6 +30,7 @@ use crate::model::{Anchor, AttrId, ConnectorId, CsId, ObjectError, ObjectType, R
 use crate::store::{ChangeSet, Store, StoreError};
 pub use disbelief::{DISBELIEVED, Verdict, verdict};
 pub(super) use disbelief::{disbelieve, finish_taking_back};
+pub(super) use image::refresh_kind;
 use lookup::Lookup;
 pub(in crate::engine) use refused::refused_entries;
 pub use retire::{retire, take_back};
@@ -278,7 +279,7 @@ impl<'a> Import<'a> {
             verdict: noted.or(unwritten),
             unwritten,
             warned: false,
-            surprises: Surprises::default(),
+            surprises: Surprises::of(Belief::of(&snapshot, options.connector)?.doubt),
         })
     }
 

@@ -309,10 +309,10 @@ impl Import<'_> {
         changes: &mut ChangeSet,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(), EngineError> {
-        let Staged { object, rows, found, stored, known, renamed, retyped, changes: described } = staged;
+        let Staged { object, rows, found, stored, known, made, renamed, retyped, changes: described } = staged;
         let id = object.id;
         if known {
-            self.notice(&object, &found, snapshot, recorder)?;
+            self.notice(&object, &found, made, snapshot, recorder)?;
         }
         if work.whole {
             // Whose problem stands is looked at again by the next full import, also when nothing is to be sent again.

@@ -4,6 +4,7 @@
 use super::Import;
 use super::image::Comparison;
 use crate::engine::StepRecorder;
+use crate::engine::belief::Doubt;
 use crate::engine::describe::called;
 use crate::events::Event;
 use crate::model::{AttrId, CsObject, DeltaKind, Stage};
@@ -16,8 +17,22 @@ const NAMED: u64 = 5;
 /// How many objects surprised.
 #[derive(Debug, Default)]
 pub(super) struct Surprises {
+    /// What is remembered is doubted: what differs from it says nothing of others.
+    doubted: bool,
+    /// Objects that others changed or deleted.
     drifted: u64,
+    /// Objects that differ from what is remembered, while that is doubted.
+    unremembered: u64,
+    /// Objects that came with more than we sent, or got a reference to one that came.
+    returned: u64,
     not_reimported: u64,
+}
+
+impl Surprises {
+    /// None yet, where what is remembered of the target is doubted like this.
+    pub(super) fn of(doubt: Option<Doubt>) -> Self {
+        Self { doubted: doubt.is_some(), ..Self::default() }
+    }
 }
 
 /// True when an object is on its way out: nobody wonders that references to it go.
@@ -25,12 +40,19 @@ fn leaving(object: Option<&CsObject>) -> bool {
     object.is_none_or(|object| Stage::ALL.into_iter().any(|stage| object.stage(stage).kind == DeltaKind::Delete))
 }
 
+/// True when the target shows an object of ours since a moment ago: nobody wonders that references to it come, since a target
+/// that had it in its recycle bin gives it back with them.
+fn arriving(object: Option<&CsObject>) -> bool {
+    object.is_some_and(|object| !object.in_base && object.link.mv().is_some())
+}
+
 impl Import<'_> {
-    /// Notes what comparing a known object found.
+    /// Notes what comparing a known object found. `made`: we had it made, and it shows for the first time.
     pub(super) fn notice(
         &mut self,
         object: &CsObject,
         found: &Comparison,
+        made: bool,
         snapshot: &Snapshot,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(), StoreError> {
@@ -39,16 +61,39 @@ impl Import<'_> {
             return Ok(());
         }
         let mut drifted: BTreeSet<AttrId> = found.unasked.intersection(&self.options.managed).copied().collect();
+        let mut returned: BTreeSet<AttrId> = BTreeSet::new();
         for (attr, target) in &found.lost {
             if self.options.managed.contains(attr) && !drifted.contains(attr) && !leaving(snapshot.cs_object(*target)?.as_ref()) {
                 drifted.insert(*attr);
             }
         }
+        for (attr, target) in &found.gained {
+            if self.options.managed.contains(attr) && !drifted.contains(attr) {
+                let arrives = made || arriving(snapshot.cs_object(*target)?.as_ref());
+                if arrives { &mut returned } else { &mut drifted }.insert(*attr);
+            }
+        }
+        if made {
+            // What it has beyond what we sent it had before we sent it.
+            returned.append(&mut drifted);
+        }
         if !drifted.is_empty() {
-            let names: Vec<_> = drifted.into_iter().map(|attr| self.store.names().name(attr).to_string()).collect();
-            self.drift(object, &format!("{} was changed by others", names.join(", ")), recorder);
+            let names = self.names_of(drifted);
+            self.drift(object, &format!("{names} was changed by others"), &format!("{names} is otherwise"), recorder);
+        } else if !returned.is_empty() {
+            self.surprises.returned += 1;
+            if self.surprises.returned <= NAMED {
+                let (name, names) = (called(self.store.names(), object), self.names_of(returned));
+                recorder.note(format!(
+                    "restored by the target, which had it before (in its recycle bin, say), and brought up to date: {name}: {names}"
+                ));
+            }
         }
         Ok(())
+    }
+
+    fn names_of(&self, attributes: BTreeSet<AttrId>) -> String {
+        attributes.into_iter().map(|attr| self.store.names().name(attr).to_string()).collect::<Vec<_>>().join(", ")
     }
 
     /// Notes that an object is gone, unless we had asked for it.
@@ -56,24 +101,32 @@ impl Import<'_> {
         let stages = [Stage::Unconfirmed, Stage::InProgress, Stage::PendingExport];
         let asked = stages.into_iter().any(|stage| matches!(object.stage(stage).kind, DeltaKind::Delete | DeltaKind::DeleteAdd));
         if !self.options.managed.is_empty() && object.link.mv().is_some() && object.imported() && !asked {
-            self.drift(object, "deleted by others", recorder);
+            self.drift(object, "deleted by others", "it is not there", recorder);
         }
     }
 
-    fn drift(&mut self, object: &CsObject, what: &str, recorder: &mut StepRecorder<'_>) {
-        self.surprises.drifted += 1;
-        if self.surprises.drifted <= NAMED {
+    /// `doubted` is what is said where nobody knows whether that was others.
+    fn drift(&mut self, object: &CsObject, what: &str, doubted: &str, recorder: &mut StepRecorder<'_>) {
+        let (count, prefix, what) = if self.surprises.doubted {
+            (&mut self.surprises.unremembered, "not as remembered", doubted)
+        } else {
+            (&mut self.surprises.drifted, "drift", what)
+        };
+        *count += 1;
+        if *count <= NAMED {
             let name = called(self.store.names(), object);
-            recorder.note(format!("drift: {name}: {what}"));
+            recorder.note(format!("{prefix}: {name}: {what}"));
         }
     }
 
     /// Tells the numbers at the end. True when there was any.
     pub(super) fn tell_surprises(&self, recorder: &mut StepRecorder<'_>) -> bool {
-        let Surprises { drifted, not_reimported } = self.surprises;
+        let Surprises { drifted, unremembered, returned, not_reimported, .. } = self.surprises;
         let connector = self.options.name.clone();
-        if drifted > NAMED {
-            recorder.note(format!("drift: {} more objects", drifted - NAMED));
+        for (count, what) in [(drifted, "drift"), (unremembered, "not as remembered"), (returned, "restored by the target")] {
+            if count > NAMED {
+                recorder.note(format!("{what}: {} more objects", count - NAMED));
+            }
         }
         if drifted > 0 {
             recorder.event(Event::Drift { connector: connector.clone(), objects: drifted });

@@ -735,8 +735,13 @@ fn deleted_list(tenant: &Tenant, request: &Request<'_>, kind: Option<ObjectKind>
             Some(token) => token.parse().map_err(|_| GraphError::bad_request("The skip token is not valid."))?,
             None => 0,
         };
+        // By an index where one knows; otherwise everything that lies there.
+        let mut known = condition.by_index(&reader)?;
         'pages: loop {
-            let round = reader.deleted_after(after, 1000)?;
+            let round = match &mut known {
+                Some(known) => std::mem::take(known).into_iter().filter(|object| *object > after).collect(),
+                None => reader.deleted_after(after, 1000)?,
+            };
             if round.is_empty() {
                 break;
             }

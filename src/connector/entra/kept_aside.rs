@@ -1,0 +1,154 @@
+//! Values that a tenant accepted and keeps aside, and who has them instead: the provisioning service says nothing of it, so Graph
+//! is asked (specification: provisioning service 6.1; graph 4 and 6).
+
+use super::graph::{Graph, PAGE, quoted};
+use super::matching::VALUES;
+use crate::connector::{ConnectorError, ConnectorErrorKind, KeptAside, ValueHolder};
+use crate::context::Context;
+use crate::model::{Anchor, fold};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Of so many values it is looked up who has them; of further ones nobody asks in this look. An address takes five questions, twenty
+/// of which are one request.
+const LOOKED_UP: usize = 200;
+/// What is read of whoever has a value.
+const SELECT: &str = "id,displayName,userPrincipalName,mail,proxyAddresses";
+/// The same of objects without a sign-in name.
+const SELECT_ADDRESSES: &str = "id,displayName,mail,proxyAddresses";
+/// Where deleted users lie.
+const RECYCLE_BIN: &str = "directory/deletedItems/graph.user";
+/// Where values are had, and the types in anchors.
+const PLACES: [(&str, &str); 4] = [("users", "User"), ("groups", "Group"), ("contacts", "Contact"), (RECYCLE_BIN, "User")];
+
+/// A value that only one object can have, in the form in which values are compared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum UniqueValue {
+    SignInName(String),
+    Address(String),
+}
+
+impl UniqueValue {
+    fn of(attribute: &str, value: &str) -> Self {
+        if attribute.eq_ignore_ascii_case("userPrincipalName") {
+            return Self::SignInName(fold(value.trim()).into_owned());
+        }
+        let scheme = value.split_at_checked(5).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("smtp:"));
+        Self::Address(fold(scheme.map_or(value, |(_, rest)| rest).trim()).into_owned())
+    }
+}
+
+/// The values that are kept aside; nobody looked yet who has them.
+pub(super) async fn list(graph: &Graph, cx: &Context) -> Result<Vec<KeptAside>, ConnectorError> {
+    let filter = utf8_percent_encode("onPremisesProvisioningErrors/any(e:e/category eq 'PropertyConflict')", NON_ALPHANUMERIC).to_string();
+    let mut found = Vec::new();
+    for (collection, kind) in PLACES.into_iter().filter(|(collection, _)| *collection != RECYCLE_BIN) {
+        let path = format!("/{collection}?$filter={filter}&$count=true&$select=id,onPremisesProvisioningErrors&$top={PAGE}");
+        let take = |object: &Value| {
+            let Some(id) = object["id"].as_str() else { return };
+            for entry in object["onPremisesProvisioningErrors"].as_array().into_iter().flatten() {
+                let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+                let (attribute, value) = (text("propertyCausingError"), text("value"));
+                if text("category") == "PropertyConflict" {
+                    found.push(KeptAside { anchor: anchor(kind, id), attribute, value, holders: None });
+                }
+            }
+        };
+        graph.pages(cx, &path, take).await?;
+    }
+    Ok(found)
+}
+
+/// Looks up who has the values. What cannot be looked up stays open.
+pub(super) async fn look_up_holders(graph: &Graph, cx: &Context, found: &mut [KeptAside]) -> Result<(), ConnectorError> {
+    let all = found.iter().map(|kept| UniqueValue::of(&kept.attribute, &kept.value));
+    let wanted: BTreeSet<UniqueValue> = all.collect::<BTreeSet<_>>().into_iter().take(LOOKED_UP).collect();
+    let mut holders: BTreeMap<UniqueValue, Vec<ValueHolder>> = BTreeMap::new();
+    let mut everywhere = true;
+    for (collection, kind) in PLACES {
+        let answers = match graph.batch(cx, &questions(collection, &wanted)).await {
+            Ok(answers) => answers,
+            // Not everybody may look into the recycle bin.
+            Err(error) if collection == RECYCLE_BIN && error.kind != ConnectorErrorKind::Cancelled => {
+                everywhere = false;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        for object in answers.iter().filter_map(|answer| answer["value"].as_array()).flatten() {
+            for (value, holder) in held(graph, collection, kind, object) {
+                let known = holders.entry(value).or_default();
+                if known.iter().all(|other| other.anchor != holder.anchor) {
+                    known.push(holder);
+                }
+            }
+        }
+    }
+    for kept in found {
+        let value = UniqueValue::of(&kept.attribute, &kept.value);
+        let mut others = holders.get(&value).cloned().unwrap_or_default();
+        others.retain(|holder| holder.anchor != kept.anchor);
+        kept.holders = (wanted.contains(&value) && (everywhere || !others.is_empty())).then_some(others);
+    }
+    Ok(())
+}
+
+fn anchor(kind: &str, id: &str) -> Anchor {
+    Anchor::new(format!("{kind}_{id}").as_bytes())
+}
+
+/// The requests that find whoever has some of the values.
+fn questions(collection: &str, wanted: &BTreeSet<UniqueValue>) -> Vec<String> {
+    let people = matches!(collection, "users" | RECYCLE_BIN);
+    let select = if people { SELECT } else { SELECT_ADDRESSES };
+    let question = |filter: String| format!("/{collection}?$filter={filter}&$count=true&$select={select}");
+    let any_of = |property: &str, values: &[&String]| {
+        let lists = values.chunks(VALUES).map(|part| part.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(","));
+        lists.map(|list| question(format!("{property}%20in%20({list})"))).collect::<Vec<_>>()
+    };
+    let names: Vec<&String> =
+        wanted.iter().filter_map(|value| if let UniqueValue::SignInName(name) = value { Some(name) } else { None }).collect();
+    let addresses: Vec<&String> =
+        wanted.iter().filter_map(|value| if let UniqueValue::Address(address) = value { Some(address) } else { None }).collect();
+    let mut questions = if people { any_of("userPrincipalName", &names) } else { Vec::new() };
+    questions.extend(any_of("mail", &addresses));
+    // A condition on one of several values takes no list; Graph compares texts without case.
+    let address = |address: &&String| question(format!("proxyAddresses/any(p:p%20eq%20{})", quoted(&format!("smtp:{address}"))));
+    questions.extend(addresses.iter().map(address));
+    questions
+}
+
+/// The values that an object has, each with the object as its holder.
+fn held(graph: &Graph, collection: &str, kind: &str, object: &Value) -> Vec<(UniqueValue, ValueHolder)> {
+    let Some(id) = object["id"].as_str() else { return Vec::new() };
+    let mut values: BTreeMap<UniqueValue, Vec<(String, String)>> = BTreeMap::new();
+    for attribute in ["userPrincipalName", "mail", "proxyAddresses"] {
+        let texts = match &object[attribute] {
+            Value::Array(texts) => texts.iter().filter_map(Value::as_str).collect(),
+            Value::String(text) => vec![text.as_str()],
+            _ => Vec::new(),
+        };
+        for text in texts {
+            values.entry(UniqueValue::of(attribute, text)).or_default().push((attribute.to_owned(), text.to_owned()));
+        }
+    }
+    let text = |name: &str| object[name].as_str().filter(|text| !text.is_empty());
+    let name = match (text("displayName"), text("userPrincipalName").or_else(|| text("mail"))) {
+        (Some(name), Some(account)) => format!("{name} ({account}, id {id})"),
+        (Some(name), None) | (None, Some(name)) => format!("{name} (id {id})"),
+        (None, None) => format!("the object {id}"),
+    };
+    let in_recycle_bin = collection == RECYCLE_BIN;
+    let removal = if in_recycle_bin {
+        format!(
+            "remove it for good, in the Entra admin center under Users, Deleted users, or by `az rest --method delete --url \
+             {}/directory/deletedItems/{id}`",
+            graph.root()
+        )
+    } else {
+        format!("give it another value in the tenant, or delete it there and remove it for good (`{}/{collection}/{id}`)", graph.root())
+    };
+    let holder = |values| ValueHolder { anchor: anchor(kind, id), called: name.clone(), in_recycle_bin, values, removal: removal.clone() };
+    values.into_iter().map(|(value, had)| (value, holder(had))).collect()
+}
