@@ -4,6 +4,7 @@ use super::scheduler::Remembered;
 use super::tenant::{RunningTenant, TenantPlace};
 use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, EntraFile};
+use crate::connector::SignIns;
 use crate::context::Context;
 use crate::engine::export::Limits;
 use crate::password::agent::AgentTurn;
@@ -25,6 +26,8 @@ pub(super) struct Facilities {
     pub(super) turn: Turn,
     pub(super) passwords: PasswordLoop,
     pub(super) scheduler: Remembered,
+    /// What is known of the secrets of directories.
+    pub(super) sign_ins: SignIns,
     /// What limits exports; those under way look at it, too.
     pub(super) limits: Limits,
 }
@@ -37,6 +40,7 @@ impl Default for Facilities {
             turn: Turn::default(),
             passwords: PasswordLoop::default(),
             scheduler: Remembered::default(),
+            sign_ins: SignIns::default(),
             limits: Limits::unsaid(),
         }
     }
@@ -199,6 +203,11 @@ impl Service {
             }
         }
         done
+    }
+
+    /// What this process knows of the secrets with which it signs in to directories.
+    pub(super) fn sign_ins(&self) -> &SignIns {
+        &self.facilities.sign_ins
     }
 
     /// Gives leases back.

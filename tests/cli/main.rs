@@ -27,6 +27,7 @@ mod private;
 mod removals;
 mod serve;
 mod settings;
+mod sign_in;
 mod spaces;
 mod traces;
 mod truths;

@@ -80,7 +80,10 @@ async fn a_restored_store_sends_no_password_of_one_account_either() {
         Belief::distrust(&stage.world.snapshot(), side, Doubt::Restored, &mut changes).unwrap();
         stage.world.store.apply(changes).unwrap();
         let refused = stage.agent.push(&stage.cx, account).await.map_err(|error| error.to_string());
-        assert!(refused.as_ref().is_err_and(|error| error.contains("restored from a backup") && error.contains("cycle start")), "{refused:?}");
+        assert!(
+            refused.as_ref().is_err_and(|error| error.contains("restored from a backup") && error.contains("cycle start")),
+            "{refused:?}"
+        );
         assert_eq!(stage.cycle().await.pairs[0].held, Some(Held::NotSynchronized));
         assert_eq!(stage.target.sent().len(), 0);
     }
