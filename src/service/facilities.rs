@@ -1,5 +1,6 @@
 //! What several pieces of work of one process share: threads for connections, running tenants, and the turn to run.
 
+use super::journal::Pending;
 use super::scheduler::Remembered;
 use super::tenant::{RunningTenant, TenantPlace};
 use super::{Service, ServiceError};
@@ -28,6 +29,8 @@ pub(super) struct Facilities {
     pub(super) scheduler: Remembered,
     /// What is known of the secrets of directories.
     pub(super) sign_ins: SignIns,
+    /// What was told and is not written yet.
+    pub(super) events: Arc<Pending>,
     /// What limits exports; those under way look at it, too.
     pub(super) limits: Limits,
 }
@@ -41,6 +44,7 @@ impl Default for Facilities {
             passwords: PasswordLoop::default(),
             scheduler: Remembered::default(),
             sign_ins: SignIns::default(),
+            events: Arc::default(),
             limits: Limits::unsaid(),
         }
     }

@@ -156,7 +156,7 @@ impl Service {
                 sender: Arc::clone(&sender),
             });
         }
-        let journal = Arc::new(Journal::new(&self.store, self.config.limits.history_days));
+        let journal = Arc::new(self.journal());
         let agent = Agent::new(AgentSettings {
             store: self.store.clone(),
             rules,
