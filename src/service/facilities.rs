@@ -2,6 +2,7 @@
 
 use super::journal::Pending;
 use super::scheduler::Remembered;
+use super::still_enabled::SeenDisabled;
 use super::tenant::{RunningTenant, TenantPlace};
 use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, EntraFile};
@@ -29,6 +30,8 @@ pub(super) struct Facilities {
     pub(super) scheduler: Remembered,
     /// What is known of the secrets of directories.
     pub(super) sign_ins: SignIns,
+    /// Accounts that directories were seen to have disabled.
+    pub(super) seen_disabled: SeenDisabled,
     /// What was told and is not written yet.
     pub(super) events: Arc<Pending>,
     /// What limits exports; those under way look at it, too.
@@ -44,6 +47,7 @@ impl Default for Facilities {
             passwords: PasswordLoop::default(),
             scheduler: Remembered::default(),
             sign_ins: SignIns::default(),
+            seen_disabled: SeenDisabled::default(),
             events: Arc::default(),
             limits: Limits::unsaid(),
         }

@@ -29,6 +29,7 @@ mod serve;
 mod settings;
 mod sign_in;
 mod spaces;
+mod still_enabled;
 mod traces;
 mod truths;
 mod wrong_rules;
