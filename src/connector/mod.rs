@@ -19,6 +19,7 @@ mod matching;
 mod page;
 mod password;
 mod reach;
+mod sign_in;
 pub(crate) mod tls;
 
 pub use matching::{Existing, Match, MatchFate, MatchKey, MatchReport, NewObject};
@@ -28,6 +29,8 @@ pub use password::{
     PasswordCompletion, PasswordFeatures, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, PasswordTarget, Wanted,
 };
 pub use reach::{CertificateFacts, ReachTarget, Reached, Stage, Unreached, reach};
+pub(crate) use sign_in::{Attempt, Way};
+pub use sign_in::{SignIn, SignIns, plain_name};
 pub use tls::check_authorities;
 
 /// The bit of `userAccountControl` of accounts that may not be used (MS-ADTS 2.2.16).
@@ -495,6 +498,9 @@ pub struct ConnectorError {
     pub message: String,
     /// True when the call surely changed nothing in the target.
     pub nothing_sent: bool,
+    /// True when the account was refused with its secret, which every other way to sign in would be told, too. Each further try brings it
+    /// nearer to its lockout.
+    pub refuses_secret: bool,
 }
 
 /// Kinds of run problems, with Microsoft's result strings.
@@ -557,13 +563,20 @@ impl ConnectorErrorKind {
 impl ConnectorError {
     /// A problem of a kind.
     pub fn new(kind: ConnectorErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), nothing_sent: false }
+        Self { kind, message: message.into(), nothing_sent: false, refuses_secret: false }
     }
 
     /// The same problem, known to have changed nothing in the target.
     #[must_use]
     pub fn unsent(mut self) -> Self {
         self.nothing_sent = true;
+        self
+    }
+
+    /// The same problem, which every other try with the same account and secret would meet.
+    #[must_use]
+    pub(crate) fn refusing_secret(mut self) -> Self {
+        self.refuses_secret = true;
         self
     }
 }

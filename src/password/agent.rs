@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 pub use super::push::PushError;
-pub use super::shared::Pair;
+pub use super::shared::{Pair, Unread};
 
 /// Time between two cycles (specification: sync engine 7.1).
 pub const INTERVAL: Duration = Duration::from_mins(2);

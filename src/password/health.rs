@@ -2,13 +2,11 @@
 
 use super::agent::{Agent, HEARTBEAT, Hold, Memory, Pair};
 use super::retry;
-use super::shared::off_thread;
+use super::shared::{Believed, off_thread};
 use super::state::{Held, PairState};
 use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError, CredentialErrorKind, PasswordFeatures};
 use crate::context::Context;
 use crate::engine::active::{self, Look, Rival};
-use crate::engine::belief::Belief;
-use crate::engine::password::is_synchronized;
 use crate::events::{Event, PasswordEvent};
 use crate::model::{ConnectorId, CsId, Timestamp};
 use crate::store::StoreError;
@@ -17,23 +15,16 @@ use std::time::Duration;
 impl Agent {
     /// True when both sides were read and synchronized in full once.
     pub(super) fn is_ready(&self, cx: &Context, pair: &Pair, state: &mut PairState) -> Result<bool, StoreError> {
-        let snapshot = self.shared.store.snapshot()?;
-        let (source, target) = (Belief::of(&snapshot, pair.source)?, Belief::of(&snapshot, pair.target)?);
-        let believed = [source.number, target.number];
-        state.ready &= state.believed == believed;
+        let (believed, unread) = Believed::look(&self.shared.store.snapshot()?, pair)?;
+        state.ready &= state.believed == believed.numbers();
         if state.ready {
             return Ok(true);
         }
-        let mut waiting_for = Vec::new();
-        for (connector, name, belief) in [(pair.source, &pair.source_name, source), (pair.target, &pair.target_name, target)] {
-            if belief.doubt.is_some() || !is_synchronized(&snapshot, connector)? {
-                waiting_for.push(name.as_str());
-            }
-        }
-        (state.ready, state.believed) = (waiting_for.is_empty(), believed);
+        (state.ready, state.believed) = (unread.is_empty(), believed.numbers());
         if state.ready {
             state.held = None;
         } else if state.held != Some(Held::NotSynchronized) {
+            let waiting_for: Vec<String> = unread.into_iter().map(|side| side.name).collect();
             let (connector, waiting_for) = (pair.source_name.clone(), waiting_for.join(", "));
             self.tell(cx, PasswordEvent::Paused { connector, waiting_for });
             state.held = Some(Held::NotSynchronized);

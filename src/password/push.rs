@@ -4,7 +4,7 @@ use super::agent::Agent;
 use super::decision::older;
 use super::flight::deliver;
 use super::outcome::{self, Planned};
-use super::shared::{Believed, domain_of};
+use super::shared::{Believed, Unread, domain_of};
 use crate::connector::{ConnectorError, ConnectorErrorKind, CredentialError};
 use crate::context::Context;
 use crate::engine::active::Rival;
@@ -25,6 +25,9 @@ pub enum PushError {
     /// Another installation writes to the target.
     #[error("another installation writes to the tenant: {0}; `syncline mode show` names both")]
     Displaced(Rival),
+    /// A side was not read as a whole, or not since it was doubted.
+    #[error("{0}: `syncline cycle start`, then try again")]
+    Unread(Unread),
     /// The directory could not be asked.
     #[error(transparent)]
     Source(#[from] ConnectorError),
@@ -80,7 +83,10 @@ impl Agent {
         }
         let now = cx.now();
         let snapshot = self.shared.store.snapshot()?;
-        let believed = Believed::of(&snapshot, pair)?;
+        let (believed, unread) = Believed::look(&snapshot, pair)?;
+        if let Some(side) = unread.into_iter().next() {
+            return Err(PushError::Unread(side));
+        }
         let destination = match self.shared.routes(now, |routes| routes.of(&snapshot, account))? {
             Route::Open(destination) => destination,
             Route::Closed(reason) => return Err(PushError::NoRoute(reason)),

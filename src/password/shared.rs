@@ -2,7 +2,7 @@
 
 use crate::connector::{PasswordSource, PasswordTarget};
 use crate::engine::belief::Belief;
-use crate::engine::password::{Route, Routes};
+use crate::engine::password::{Route, Routes, is_synchronized};
 use crate::events::{EventSink, PasswordEvent};
 use crate::model::{ConnectorId, CsId, Dn, Timestamp};
 use crate::rules::{RuleSet, RunParameters};
@@ -39,8 +39,24 @@ pub(super) struct Believed {
 }
 
 impl Believed {
-    pub(super) fn of(snapshot: &Snapshot, pair: &Pair) -> Result<Self, StoreError> {
-        Ok(Self::since(pair, [Belief::of(snapshot, pair.source)?.number, Belief::of(snapshot, pair.target)?.number]))
+    /// How far a pair is believed now, and which of its sides have to be read and synchronized in full before any password is sent: in a
+    /// round, for everybody, or for one account alone.
+    pub(super) fn look(snapshot: &Snapshot, pair: &Pair) -> Result<(Self, Vec<Unread>), StoreError> {
+        let mut numbers = [0; 2];
+        let mut unread = Vec::new();
+        for (number, (connector, name)) in numbers.iter_mut().zip([(pair.source, &pair.source_name), (pair.target, &pair.target_name)]) {
+            let belief = Belief::of(snapshot, connector)?;
+            *number = belief.number;
+            if belief.doubt.is_some() || !is_synchronized(snapshot, connector)? {
+                unread.push(Unread { name: name.clone(), reason: belief.reason() });
+            }
+        }
+        Ok((Self::since(pair, numbers), unread))
+    }
+
+    /// What somebody has to remember of it.
+    pub(super) fn numbers(self) -> [u64; 2] {
+        self.numbers
     }
 
     /// As somebody remembers it.
@@ -51,6 +67,22 @@ impl Believed {
     /// True when neither was distrusted since.
     pub(super) fn holds(self, snapshot: &Snapshot) -> Result<bool, StoreError> {
         Ok(self.numbers == [Belief::of(snapshot, self.source)?.number, Belief::of(snapshot, self.target)?.number])
+    }
+}
+
+/// A side of a pair that was not read and synchronized in full, or not since it was distrusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Its name.
+    pub name: String,
+    /// Why what was read before counts no more; nothing: nothing was read yet.
+    pub reason: Option<String>,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.reason.as_deref().unwrap_or("no full import and full synchronization of it came to an end yet");
+        write!(f, "{} has to be read as a whole before any password is sent, because {reason}", self.name)
     }
 }
 

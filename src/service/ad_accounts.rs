@@ -5,7 +5,7 @@ use super::wiring::{ad_connection, ad_connection_as};
 use super::{ServiceError, rotation};
 use crate::config::{AdFile, Config, ConnectorConfig, ConnectorSettings, SecretOrigin};
 use crate::connector::ad::rights::{self, Feature, GrantPlan, ScriptKind};
-use crate::connector::{ConnectorError, ldap::LdapSettings};
+use crate::connector::{ConnectorError, SignIns, ldap::LdapSettings};
 use crate::context::Context;
 use rotation::Rotation;
 use secrecy::SecretString;
@@ -18,6 +18,8 @@ use tokio::runtime::Runtime;
 pub struct AdAccounts {
     config: Config,
     runtime: Runtime,
+    /// Of this command: who asked for it may have put right what was refused before, and gets one try.
+    sign_ins: SignIns,
 }
 
 /// An account that a connector signs in with.
@@ -152,7 +154,7 @@ impl AdAccounts {
     pub fn new(config: Config) -> Result<Self, ServiceError> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(ServiceError::no_threads)?;
-        Ok(Self { config, runtime })
+        Ok(Self { config, runtime, sign_ins: SignIns::default() })
     }
 
     /// Every account, by connector.
@@ -230,7 +232,7 @@ impl AdAccounts {
     }
 
     pub(super) fn own(&self, file: &AdFile) -> Result<Arc<LdapSettings>, ServiceError> {
-        Ok(Arc::new(ad_connection(file, &self.config.secrets)?))
+        Ok(Arc::new(ad_connection(file, &self.config.secrets, &self.sign_ins)?))
     }
 
     /// What the configuration wants of an account.

@@ -51,9 +51,11 @@ impl Service {
     fn containers_unless(&self, cx: &Context, config: &ConnectorConfig, dn: &Dn) -> Result<Option<Vec<Dn>>, ServiceError> {
         let (settings, plan) = match &config.settings {
             ConnectorSettings::Ad(file) => {
-                (ad_connection(file, &self.config.secrets)?, CensusPlan::active_directory(domain_of(dn).as_str()))
+                (ad_connection(file, &self.config.secrets, self.sign_ins())?, CensusPlan::active_directory(domain_of(dn).as_str()))
             }
-            ConnectorSettings::Ldap(file) => (ldap_connection(file, &self.config.secrets)?, CensusPlan::ldap(&file.base, &[])),
+            ConnectorSettings::Ldap(file) => {
+                (ldap_connection(file, &self.config.secrets, self.sign_ins())?, CensusPlan::ldap(&file.base, &[]))
+            }
             ConnectorSettings::Ldif(_) | ConnectorSettings::Entra(_) => return self.containers_of_file_unless(cx, config, dn),
         };
         let failed = |source| ServiceError::Connector { connector: config.name.clone(), source };

@@ -1,7 +1,6 @@
 //! Runs profiles and cycles: starts what they need, lends it to the engine, and gives back what was recorded.
 
 use super::facilities::{TenantLease, TurnHeld};
-use super::journal::Journal;
 use super::parameters::kept_extensions;
 use super::tenancy::Purpose;
 use super::tenant::TenantPlace;
@@ -400,7 +399,7 @@ impl Service {
             participants.insert(id, Participant { name, connector: None, unusable: None, target: false, selection: 0, standing });
         }
         let (guard, memory) = (&self.config.guard, self.scheduler_memory()?);
-        let journal = Journal::new(&self.store, self.config.limits.history_days);
+        let journal = self.journal();
         let engine = Engine {
             store: &self.store,
             rules,

@@ -1,9 +1,12 @@
 //! What several pieces of work of one process share: threads for connections, running tenants, and the turn to run.
 
+use super::journal::Pending;
 use super::scheduler::Remembered;
+use super::still_enabled::SeenDisabled;
 use super::tenant::{RunningTenant, TenantPlace};
 use super::{Service, ServiceError};
 use crate::config::{ConnectorSettings, EntraFile};
+use crate::connector::SignIns;
 use crate::context::Context;
 use crate::engine::export::Limits;
 use crate::password::agent::AgentTurn;
@@ -25,6 +28,12 @@ pub(super) struct Facilities {
     pub(super) turn: Turn,
     pub(super) passwords: PasswordLoop,
     pub(super) scheduler: Remembered,
+    /// What is known of the secrets of directories.
+    pub(super) sign_ins: SignIns,
+    /// Accounts that directories were seen to have disabled.
+    pub(super) seen_disabled: SeenDisabled,
+    /// What was told and is not written yet.
+    pub(super) events: Arc<Pending>,
     /// What limits exports; those under way look at it, too.
     pub(super) limits: Limits,
 }
@@ -37,6 +46,9 @@ impl Default for Facilities {
             turn: Turn::default(),
             passwords: PasswordLoop::default(),
             scheduler: Remembered::default(),
+            sign_ins: SignIns::default(),
+            seen_disabled: SeenDisabled::default(),
+            events: Arc::default(),
             limits: Limits::unsaid(),
         }
     }
@@ -199,6 +211,11 @@ impl Service {
             }
         }
         done
+    }
+
+    /// What this process knows of the secrets with which it signs in to directories.
+    pub(super) fn sign_ins(&self) -> &SignIns {
+        &self.facilities.sign_ins
     }
 
     /// Gives leases back.

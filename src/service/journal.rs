@@ -9,42 +9,101 @@ use crate::password::report::AccountStatus;
 use crate::store::{ChangeSet, EventRecord, Store};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// So many events are written together: a transaction for each would cost more than what they tell of.
 const TOGETHER: usize = 200;
-/// So long an event waits for others.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// So long an event waits for others. A process that is killed loses what was told in that time, and never what it tells of.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 const DAY: i64 = 86_400_000_000;
 
 /// Passes events to the log and keeps them in the store, the oldest of them as long as run history.
 pub(super) struct Journal {
     store: Store,
     days: u32,
-    waiting: Mutex<Vec<EventRecord>>,
+    pending: Arc<Pending>,
+}
+
+/// The events of a process that are to be written: whoever tells them, they are written in the order of telling.
+#[derive(Default)]
+pub(super) struct Pending {
+    waiting: Mutex<Waiting>,
+    /// Held by whoever writes, so that nobody writes what was told later before it.
+    writing: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    records: Vec<EventRecord>,
+    /// Where they belong, while there are any. Nobody keeps a store open for longer.
+    store: Option<(Store, u32)>,
+    /// Somebody has begun to wait for more, and writes then.
+    awaited: bool,
+}
+
+impl Pending {
+    /// Writes what waits. A journal that cannot be written must not stop what it tells of; the log says so.
+    pub(super) fn flush(&self) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut records, store) = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            (std::mem::take(&mut waiting.records), waiting.store.take())
+        };
+        // Who told first may have been the second to come here.
+        records.sort_by_key(|event| event.at);
+        let (Some(newest), Some((store, days))) = (records.last().map(|event| event.at), store) else { return };
+        let before = Timestamp(newest.0.saturating_sub(i64::from(days.max(1)).saturating_mul(DAY)));
+        let kept = Retention { before, now: newest };
+        let changes = ChangeSet { events: records, events_kept: Some(kept), ..ChangeSet::new() };
+        if let Err(error) = store.apply(changes) {
+            tracing::warn!("events could not be kept: {error}");
+        }
+    }
+
+    /// Takes an event in, and sees to it that it is written soon.
+    fn put(self: &Arc<Self>, store: &Store, days: u32, record: EventRecord) {
+        let now = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let urgent = record.level > Level::Information;
+            waiting.records.push(record);
+            waiting.store = Some((store.clone(), days));
+            let now = urgent || waiting.records.len() >= TOGETHER;
+            // Whoever tells may be silent from now on, so somebody else waits.
+            now || !std::mem::replace(&mut waiting.awaited, true) && !self.write_soon()
+        };
+        if now {
+            self.flush();
+        }
+    }
+
+    /// False when the system gives no thread for it.
+    fn write_soon(self: &Arc<Self>) -> bool {
+        let pending = Arc::clone(self);
+        let write = move || {
+            std::thread::sleep(LONGEST_WAIT);
+            pending.waiting.lock().unwrap_or_else(PoisonError::into_inner).awaited = false;
+            pending.flush();
+        };
+        std::thread::Builder::new().name("journal".to_owned()).spawn(write).is_ok()
+    }
+}
+
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending").finish_non_exhaustive()
+    }
 }
 
 impl Journal {
-    /// A journal in a store that keeps events for so many days.
-    pub(super) fn new(store: &Store, days: u32) -> Self {
-        Self { store: store.clone(), days, waiting: Mutex::default() }
+    /// A journal in a store that keeps events for so many days. All journals of a process share what is pending.
+    fn new(store: &Store, days: u32, pending: &Arc<Pending>) -> Self {
+        Self { store: store.clone(), days, pending: Arc::clone(pending) }
     }
 
-    /// Writes what waits. A journal that cannot be written must not stop what it tells of; the log says so.
+    /// Writes what waits.
     pub(super) fn flush(&self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(&mut waiting);
-    }
-
-    fn write(&self, waiting: &mut Vec<EventRecord>) {
-        let Some(newest) = waiting.last().map(|event| event.at) else { return };
-        let before = Timestamp(newest.0.saturating_sub(i64::from(self.days.max(1)).saturating_mul(DAY)));
-        let kept = Retention { before, now: newest };
-        let changes = ChangeSet { events: std::mem::take(waiting), events_kept: Some(kept), ..ChangeSet::new() };
-        if let Err(error) = self.store.apply(changes) {
-            tracing::warn!("events could not be kept: {error}");
-        }
+        self.pending.flush();
     }
 }
 
@@ -61,19 +120,19 @@ impl EventSink for Journal {
             text: event.to_string(),
             fields: Json::Object(fields).to_string(),
         };
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let urgent = record.level > Level::Information || waiting.first().is_some_and(|first| at.since(first.at) >= LONGEST_WAIT);
-        waiting.push(record);
-        if urgent || waiting.len() >= TOGETHER {
-            self.write(&mut waiting);
-        }
+        self.pending.put(&self.store, self.days, record);
     }
 }
 
 impl Service {
     /// Tells of something that is no part of a run: to the log, and to the journal in the store.
     pub fn tell(&self, at: Timestamp, event: &Event) {
-        Journal::new(&self.store, self.config.limits.history_days).event(at, event);
+        self.journal().event(at, event);
+    }
+
+    /// Where everything in this process is told.
+    pub(super) fn journal(&self) -> Journal {
+        Journal::new(&self.store, self.config.limits.history_days, &self.facilities.events)
     }
 }
 
@@ -257,6 +316,7 @@ impl Service {
         limit: usize,
         wants: &mut dyn FnMut(&EventRecord) -> bool,
     ) -> Result<(Vec<EventView>, bool), ServiceError> {
+        self.facilities.events.flush();
         let snapshot = self.store().snapshot()?;
         let (mut found, mut before) = (Vec::new(), None);
         'pages: loop {
@@ -284,6 +344,7 @@ impl Service {
     /// # Errors
     /// When the store cannot be read.
     pub fn events_after(&self, query: &EventQuery, after: Option<u64>) -> Result<(Vec<EventView>, Option<u64>), ServiceError> {
+        self.facilities.events.flush();
         let snapshot = self.store().snapshot()?;
         let (mut found, mut place) = (Vec::new(), after);
         loop {
@@ -293,5 +354,54 @@ impl Service {
             found.extend(page.into_iter().filter(|event| query.wants(event)).map(EventView::of));
         }
         Ok((found, place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(store: &Store, pending: &Arc<Pending>) -> Journal {
+        Journal::new(store, 7, pending)
+    }
+
+    fn kept(store: &Store) -> Vec<Timestamp> {
+        store.snapshot().unwrap().events(None, 1_000).unwrap().into_iter().map(|event| event.at).collect()
+    }
+
+    fn kept_within(store: &Store, longest: Duration, count: usize) -> bool {
+        let mut waited = Duration::ZERO;
+        while kept(store).len() < count && waited < longest {
+            std::thread::sleep(Duration::from_millis(20));
+            waited += Duration::from_millis(20);
+        }
+        kept(store).len() == count
+    }
+
+    /// Whoever tells of something and is silent then, as an agent is between two rounds, is heard all the same.
+    #[test]
+    fn what_was_told_is_kept_a_moment_later_though_nothing_follows() {
+        let (store, pending) = (Store::in_memory().unwrap(), Arc::new(Pending::default()));
+        let agent = journal(&store, &pending);
+        for round in 1..=3_usize {
+            agent.event(Timestamp(i64::try_from(round).unwrap()), &Event::ServiceStopping);
+            assert!(kept_within(&store, Duration::from_secs(5), round), "{round}: {:?}", kept(&store));
+        }
+        assert!(pending.waiting.lock().unwrap().store.is_none(), "nobody keeps the store open");
+    }
+
+    #[test]
+    fn several_who_tell_are_kept_in_the_order_of_telling() {
+        let (store, pending) = (Store::in_memory().unwrap(), Arc::new(Pending::default()));
+        let (agent, run) = (journal(&store, &pending), journal(&store, &pending));
+        agent.event(Timestamp(1), &Event::ServiceStopping);
+        run.event(Timestamp(3), &Event::CycleStarted { initial: false });
+        agent.event(Timestamp(2), &Event::ServiceStopping);
+        // What somebody has to look at is written at once, behind what was told before it.
+        run.event(Timestamp(4), &Event::CycleNotStarted { message: "no".to_owned() });
+        assert_eq!(kept(&store), [1, 2, 3, 4].map(Timestamp));
+        agent.event(Timestamp(5), &Event::ServiceStopping);
+        drop(run);
+        assert_eq!(kept(&store).len(), 5);
     }
 }

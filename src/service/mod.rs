@@ -52,6 +52,7 @@ mod secrets;
 mod settings;
 mod setup;
 mod status;
+mod still_enabled;
 mod support;
 mod support_mask;
 mod take_overs;

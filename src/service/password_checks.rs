@@ -5,7 +5,7 @@ use super::passwords::{PasswordStanding, switch};
 use super::wiring::password_source;
 use super::{Service, ServiceError};
 use crate::config::Config;
-use crate::connector::{ConnectorError, PasswordCheck, PasswordFeatures};
+use crate::connector::{ConnectorError, PasswordCheck, PasswordFeatures, SignIns};
 use crate::context::Context;
 use crate::model::{CsId, Names};
 use crate::password::hash;
@@ -52,11 +52,12 @@ impl PasswordDiagnosis {
 }
 
 impl Service {
-    /// Holds everything that password synchronization needs against what is there; with an account, that one, too.
+    /// Holds everything that password synchronization needs against what is there; with an account, that one, too. `patient` leaves an
+    /// account alone that a directory refused a moment ago.
     ///
     /// # Errors
     /// When the configuration cannot work at all. What is not as it should be is in the result.
-    pub fn diagnose_passwords(&self, cx: &Context, account: Option<CsId>) -> Result<Vec<PasswordDiagnosis>, ServiceError> {
+    pub fn diagnose_passwords(&self, cx: &Context, account: Option<CsId>, patient: bool) -> Result<Vec<PasswordDiagnosis>, ServiceError> {
         let mut found = vec![PasswordDiagnosis::new("machine", "hashing", true, format!("keys are derived by {}", hash::backend()), "")];
         let staging = self.config.guard.staging;
         let evidence = if staging { "this installation is in staging mode" } else { "not in staging mode" };
@@ -76,7 +77,8 @@ impl Service {
             },
             Err(error) => unusable("tenant", "connection", error),
         });
-        found.extend(self.with_runtime(cx, async || Ok(source_checks(cx, &self.config, self.store.names()).await))?);
+        let sign_ins = self.sign_ins();
+        found.extend(self.with_runtime(cx, async || Ok(source_checks(cx, &self.config, self.store.names(), sign_ins, patient).await))?);
         if target.is_ok() {
             match self.password_status(cx) {
                 Ok(standings) => {
@@ -101,13 +103,13 @@ impl Service {
 pub fn diagnose_unstored(cx: &Context, config: &Config) -> Result<Vec<PasswordDiagnosis>, ServiceError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(ServiceError::no_threads)?;
     let mut found = vec![PasswordDiagnosis::new("machine", "hashing", true, format!("keys are derived by {}", hash::backend()), "")];
-    found.extend(runtime.block_on(source_checks(cx, config, &Arc::new(Names::new()))));
+    found.extend(runtime.block_on(source_checks(cx, config, &Arc::new(Names::new()), &SignIns::default(), false)));
     found.push(PasswordDiagnosis::first_synchronization("store", false, "there is no store yet"));
     Ok(found)
 }
 
 /// Every directory that has passwords: its switch, and what reading them takes.
-async fn source_checks(cx: &Context, config: &Config, names: &Arc<Names>) -> Vec<PasswordDiagnosis> {
+async fn source_checks(cx: &Context, config: &Config, names: &Arc<Names>, sign_ins: &SignIns, patient: bool) -> Vec<PasswordDiagnosis> {
     let mut checks = Vec::new();
     let asked_for = config.connectors.iter().any(|connector| switch(connector) == Some(true));
     for connector in &config.connectors {
@@ -122,7 +124,7 @@ async fn source_checks(cx: &Context, config: &Config, names: &Arc<Names>) -> Vec
         let evidence = if enabled { "password_hash_sync.enabled is true" } else { "password_hash_sync.enabled is false" };
         let remedy = format!("`syncline phs enable {area}` switches it on");
         checks.push(PasswordDiagnosis::new(area, "switch", enabled, evidence, &remedy));
-        match password_source(connector, &config.secrets, names) {
+        match password_source(connector, &config.secrets, names, sign_ins, patient) {
             Ok(reader) => {
                 if let Ok(found) = tokio::time::timeout(LONGEST_DIAGNOSIS, reader.diagnose(cx)).await {
                     checks.extend(found.into_iter().map(|check| PasswordDiagnosis::of(area, check)));

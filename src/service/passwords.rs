@@ -150,13 +150,13 @@ impl Service {
             pairs.push(Pair {
                 source: *source,
                 source_name: config.name.clone(),
-                reader: password_source(config, &self.config.secrets, self.store.names())?,
+                reader: password_source(config, &self.config.secrets, self.store.names(), self.sign_ins(), false)?,
                 target,
                 target_name: self.name_of(target),
                 sender: Arc::clone(&sender),
             });
         }
-        let journal = Arc::new(Journal::new(&self.store, self.config.limits.history_days));
+        let journal = Arc::new(self.journal());
         let agent = Agent::new(AgentSettings {
             store: self.store.clone(),
             rules,
@@ -274,7 +274,7 @@ impl Service {
         let source = self.password_source_named(connector, Some(false))?;
         let config = self.config_of(source).ok_or_else(|| ServiceError::NotFound("the directory is not configured".to_owned()))?;
         // What cannot work at all is not switched on; what does not work now is told.
-        let reader = password_source(config, &self.config.secrets, self.store.names())?;
+        let reader = password_source(config, &self.config.secrets, self.store.names(), self.sign_ins(), false)?;
         let (configured, tenant_switched, problems) = self.with_agent(cx, &[], async |crew| {
             let checks = reader.diagnose(cx).await;
             let problems: Vec<String> =

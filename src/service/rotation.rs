@@ -9,7 +9,7 @@ use super::wiring::ad_connection_as;
 use crate::config::{AdFile, ConfigProblem, ConnectorConfig, ConnectorSettings, CredentialReference, SecretOrigin, Secrets};
 use crate::connector::ad::{self, PasswordChangeError};
 use crate::connector::ldap::first_suffix;
-use crate::connector::{ConnectorError, ConnectorErrorKind};
+use crate::connector::{ConnectorError, ConnectorErrorKind, plain_name};
 use crate::context::Context;
 use async_trait::async_trait;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -312,18 +312,6 @@ fn others(file: &AdFile) -> Vec<OtherAccount> {
         credential: reference.credential.clone(),
     });
     reads.into_iter().collect()
-}
-
-/// The part of an account's name that says who it is, in every way of writing it: `svc` of `svc@corp.example`, `CORP\\svc` and
-/// `CN=svc,…`.
-fn plain_name(account: &str) -> String {
-    let account = account.rsplit('\\').next().unwrap_or(account);
-    let account = account.split('@').next().unwrap_or(account);
-    let account = match account.split_once('=') {
-        Some((_, rest)) => rest.split(',').next().unwrap_or(rest),
-        None => account,
-    };
-    account.trim().to_lowercase()
 }
 
 /// Refuses a credential under which other connectors sign in as somebody else: the new password would not be theirs.

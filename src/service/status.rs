@@ -174,7 +174,9 @@ impl Service {
         let snapshot = self.store.snapshot()?;
         let runs = self.history()?.runs(RUNS)?;
         let stops = self.guard_stops_of(&snapshot, &runs)?;
-        let mut attention = Vec::new();
+        // First of all what is worst: the worst stay in this order.
+        let still_enabled = self.still_enabled(&snapshot, &stops)?;
+        let mut attention: Vec<Attention> = still_enabled.into_iter().map(|found| Attention::trouble(found.what, found.command)).collect();
         let mut connectors = Vec::new();
         for (id, name) in &self.connectors {
             let problems = snapshot.errors(*id, None, PROBLEMS)?;

@@ -59,14 +59,17 @@ impl Service {
     /// When the store cannot be read.
     pub fn is_news(&self, id: ConnectorId, disabled: &[Anchor]) -> Result<bool, ServiceError> {
         let snapshot = self.store.snapshot()?;
+        let mut news = false;
         for anchor in disabled {
             // An account that is not imported, or was disabled from the beginning, harms nobody.
             let Some(account) = snapshot.cs_by_anchor(id, anchor.as_bytes())? else { continue };
             let Some(object) = snapshot.cs_object(account)? else { continue };
             if is_disabled(self.store.names(), &object, StageMask::IMPORTED) == Some(false) {
-                return Ok(true);
+                // Until an import has read it, it is known by this alone.
+                self.facilities.seen_disabled.note(account);
+                news = true;
             }
         }
-        Ok(false)
+        Ok(news)
     }
 }

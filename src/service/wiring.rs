@@ -12,7 +12,7 @@ use crate::connector::ad::{AdConnector, AdSettings, DirectoryFacts};
 use crate::connector::directory::Selection;
 use crate::connector::ldap::{LdapConnector, LdapConnectorSettings, LdapSettings};
 use crate::connector::ldif::{LdifConnector, LdifSettings};
-use crate::connector::{Connector, ConnectorError, PasswordSource};
+use crate::connector::{Connector, ConnectorError, PasswordSource, SignIns};
 use crate::context::Context;
 use crate::model::Names;
 use secrecy::SecretString;
@@ -54,7 +54,7 @@ impl Service {
             }
             ConnectorSettings::Ldap(file) => {
                 let settings = LdapConnectorSettings {
-                    connection: ldap_connection(file, &self.config.secrets)?,
+                    connection: ldap_connection(file, &self.config.secrets, self.sign_ins())?,
                     base: file.base.clone(),
                     anchor: file.anchor.clone(),
                     selection: selection(config, &file.selection),
@@ -68,7 +68,7 @@ impl Service {
     /// A connector of Active Directory. Nothing is connected yet.
     pub(super) fn ad(&self, config: &ConnectorConfig, file: &AdFile) -> Result<AdConnector, ServiceError> {
         let settings = AdSettings {
-            connection: ad_connection(file, &self.config.secrets)?,
+            connection: ad_connection(file, &self.config.secrets, self.sign_ins())?,
             partitions: file.partitions.clone(),
             selection: selection(config, &file.selection),
             delta: file.delta.mode.into(),
@@ -86,12 +86,17 @@ pub(super) fn password_source(
     config: &ConnectorConfig,
     secrets: &Secrets,
     names: &Arc<Names>,
+    sign_ins: &SignIns,
+    patient: bool,
 ) -> Result<Arc<dyn PasswordSource>, ServiceError> {
     let failed = |source: ConnectorError| ServiceError::Connector { connector: config.name.clone(), source };
     match &config.settings {
         ConnectorSettings::Ldif(file) => Ok(Arc::new(LdifConnector::new(ldif_settings(config, file), Arc::clone(names)).map_err(failed)?)),
         ConnectorSettings::Ad(file) => match file.password_hash_sync.source {
-            PasswordReader::Replication => Ok(Arc::new(ReplicationSource::new(replication(file, secrets)?).map_err(failed)?)),
+            PasswordReader::Replication => {
+                let settings = ReplicationSettings { patient, ..replication(file, secrets, sign_ins)? };
+                Ok(Arc::new(ReplicationSource::new(settings).map_err(failed)?))
+            }
             PasswordReader::Ldapi => {
                 let table = &file.password_hash_sync;
                 let socket = table.socket.clone().unwrap_or_else(|| DEFAULT_SOCKET.into());
@@ -113,7 +118,7 @@ fn domains(file: &AdFile) -> Vec<String> {
     if table.domains.is_empty() { file.partitions.clone() } else { table.domains.clone() }
 }
 
-pub(super) fn replication(file: &AdFile, secrets: &Secrets) -> Result<ReplicationSettings, ServiceError> {
+pub(super) fn replication(file: &AdFile, secrets: &Secrets, sign_ins: &SignIns) -> Result<ReplicationSettings, ServiceError> {
     let table = &file.password_hash_sync;
     let named = |server: &PasswordServer| {
         let (address, port) = match server {
@@ -136,6 +141,7 @@ pub(super) fn replication(file: &AdFile, secrets: &Secrets) -> Result<Replicatio
         },
         domains: domains(file),
         connect_timeout: Duration::from_secs(file.connect_timeout_seconds),
+        sign_in: sign_ins.to(&realm(file)),
         ..ReplicationSettings::new(servers, account, password)
     })
 }
@@ -170,12 +176,20 @@ fn selection(config: &ConnectorConfig, table: &SelectionTable) -> Selection {
     Selection { object_types: config.object_types(), include: table.include.clone(), exclude: table.exclude.clone() }
 }
 
-/// The connection of a directory as it is configured.
+/// The connection of a directory as it is configured. A secret that was refused is not tried again soon.
 ///
 /// # Errors
 /// When nobody gives the account's password.
-pub(super) fn ad_connection(file: &AdFile, secrets: &Secrets) -> Result<LdapSettings, ServiceError> {
-    Ok(ad_connection_as(file, &file.bind_name, secrets.resolve(&file.password)?))
+pub(super) fn ad_connection(file: &AdFile, secrets: &Secrets, sign_ins: &SignIns) -> Result<LdapSettings, ServiceError> {
+    let settings = ad_connection_as(file, &file.bind_name, secrets.resolve(&file.password)?);
+    Ok(LdapSettings { sign_in: Some(sign_ins.to(&realm(file))), ..settings })
+}
+
+/// Where the accounts of an Active Directory are unique: the part of their names behind the `@`, or the address where none has one.
+fn realm(file: &AdFile) -> String {
+    let accounts = [Some(&file.bind_name), file.password_hash_sync.account.as_ref()];
+    let realm = accounts.into_iter().flatten().find_map(|account| account.rsplit_once('@'));
+    realm.map_or_else(|| file.url.clone(), |(_, realm)| realm.to_owned())
 }
 
 /// The same connection for another account.
@@ -192,7 +206,7 @@ pub(super) fn ad_connection_as(file: &AdFile, account: &str, password: SecretStr
     }
 }
 
-pub(super) fn ldap_connection(file: &LdapFile, secrets: &Secrets) -> Result<LdapSettings, ServiceError> {
+pub(super) fn ldap_connection(file: &LdapFile, secrets: &Secrets, sign_ins: &SignIns) -> Result<LdapSettings, ServiceError> {
     Ok(LdapSettings {
         start_tls: file.start_tls,
         allow_plain: file.allow_plain,
@@ -200,6 +214,7 @@ pub(super) fn ldap_connection(file: &LdapFile, secrets: &Secrets) -> Result<Ldap
         connect_timeout: Duration::from_secs(file.connect_timeout_seconds),
         answer_timeout: Duration::from_secs(file.answer_timeout_seconds),
         page_size: file.page_size,
+        sign_in: Some(sign_ins.to(&file.url)),
         ..LdapSettings::new(&file.url, &file.bind_name, secrets.resolve(&file.password)?)
     })
 }

@@ -246,3 +246,36 @@ fn events_are_listed_by_what_tells_them() {
     let kinds = json(&config, &["events", "explain"], 0);
     assert!(kinds.as_array().unwrap().iter().all(|kind| kind["source"].is_string()), "{kinds:#}");
 }
+
+/// What the service's own agent tells is kept a moment later, though it tells nothing more for two minutes: a kill loses none of it.
+#[test]
+fn what_a_service_tells_of_passwords_outlives_a_kill_and_stands_in_order() {
+    let (world, config) = world_with_passwords();
+    json(&config, &["phs", "enable"], 0);
+    let service = crate::serve::Served::start(&config);
+    service.cycles(1);
+    // Until it is so, the exit code says that it is not.
+    let until = |what: &str, arguments: &[&str], wanted: &dyn Fn(&Value) -> bool| {
+        for _ in 0..600 {
+            let shown = document(&with_config(&config, &[&["--json"], arguments].concat()));
+            if wanted(&shown) {
+                return shown;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("{what} did not come");
+    };
+    until("both passwords", &["phs", "coverage"], &|coverage| coverage["confirmed"] == 2);
+    let about_ada = ["phs", "status", "--object", "ada@corp.example"];
+    let seen = until("her status", &about_ada, &|ada| ada["status"] == "Success");
+    write_people(world.path(), "Ada-Pw-2", 2);
+    json(&config, &["cycle", "start"], 0);
+    until("the new password", &about_ada, &|ada| ada["status"] == "Success" && ada["current"] == true && *ada != seen);
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    service.kill();
+    let events = json(&config, &["events", "list", "--id", "656,657"], 0);
+    assert_eq!(events["events"].as_array().map(Vec::len), Some(6), "two of the first round each, and hers: {events:#}");
+    let all = json(&config, &["events", "list", "--limit", "1000"], 0);
+    let times: Vec<&str> = all["events"].as_array().expect("events").iter().map(|event| event["at"].as_str().expect("a time")).collect();
+    assert!(times.is_sorted(), "{times:#?}");
+}

@@ -75,7 +75,7 @@ impl Served {
         assert!(!Path::new(self.ready["socket"].as_str().expect("a path")).exists(), "its socket is gone");
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it ends");
     }

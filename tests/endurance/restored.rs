@@ -187,7 +187,19 @@ fn restored_with_its_directory_away_it_sends_nothing() {
     }
     assert!(world.json(2, &["status"]).to_string().contains("corp has to be read as a whole"));
 
+    // Back again, but not read yet: no way to send a password knows more than another.
     world.write_directory(&directory);
+    world.clear("/traffic");
+    let good = (0..USERS).find(|index| recipe(5, USERS).password_state(*index) == PasswordState::Good).unwrap();
+    let somebody = first.user_principal_name(good);
+    for arguments in [&["phs", "push", &somebody][..], &["phs", "run", "--once"], &["phs", "full-sync"]] {
+        let output = world.command().arg("--json").args(arguments).output().unwrap();
+        let shown = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(shown.contains("has to be read as a whole") || shown.contains("not-synchronized"), "{arguments:?}: {shown}");
+        assert_ne!(arguments[1] == "push" && output.status.success(), true, "{shown}");
+    }
+    assert_eq!(world.writes(), 0, "nothing was sent");
+    assert_same(&world.tenant_state(), &tenant, "the tenant before its directory was read");
     world.cycle(0, &[]);
     world.cycle(0, &["--initial"]);
     assert_same(&world.tenant_state(), &tenant, "the tenant with its directory back");

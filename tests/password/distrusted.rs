@@ -68,6 +68,27 @@ async fn a_directory_that_is_doubted_under_way_stops_the_pass_too() {
     assert_eq!(report.pairs[0].held, Some(Held::NotSynchronized), "{report:?}");
 }
 
+/// No password goes before both sides were read again, in a round or for one account: the change that the store shows may be old.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_store_sends_no_password_of_one_account_either() {
+    for side in [A, T] {
+        let stage = hired(2);
+        stage.cycle().await;
+        stage.target.sent();
+        let account = stage.id("000");
+        let mut changes = ChangeSet::new();
+        Belief::distrust(&stage.world.snapshot(), side, Doubt::Restored, &mut changes).unwrap();
+        stage.world.store.apply(changes).unwrap();
+        let refused = stage.agent.push(&stage.cx, account).await.map_err(|error| error.to_string());
+        assert!(
+            refused.as_ref().is_err_and(|error| error.contains("restored from a backup") && error.contains("cycle start")),
+            "{refused:?}"
+        );
+        assert_eq!(stage.cycle().await.pairs[0].held, Some(Held::NotSynchronized));
+        assert_eq!(stage.target.sent().len(), 0);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_account_is_not_noted_for_another_tenant() {
     let stage = hired(1);

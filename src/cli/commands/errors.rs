@@ -10,6 +10,9 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 struct Problems {
+    /// Before everything else: who should not get in any more and does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_enabled: Vec<String>,
     problems: Vec<ProblemView>,
     more: bool,
 }
@@ -18,7 +21,11 @@ pub(in crate::cli) fn run(app: &App, arguments: &ErrorsArguments) -> Result<Exit
     let service = app.service(Access::Existing)?;
     let connector = arguments.connector.as_deref().map(|name| service.connector_id(name)).transpose()?;
     let (problems, cut) = service.browse()?.problems(connector, arguments.limit)?;
-    app.output.result(&Problems { problems, more: cut }, |found| {
+    let still_enabled = service.people_still_enabled()?;
+    app.output.result(&Problems { still_enabled, problems, more: cut }, |found| {
+        for sentence in &found.still_enabled {
+            app.output.paragraph("!! ", &clean(sentence));
+        }
         if found.problems.is_empty() {
             app.output.line("No object and no entry has a problem.");
         }

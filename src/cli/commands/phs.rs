@@ -403,7 +403,7 @@ fn doctor(app: &App, cx: &Context, object: Option<&str>) -> Result<Exit, Command
     let checks = match app.service(Access::Existing) {
         Ok(service) => {
             let account = object.map(|text| object_of(&service, text)).transpose()?;
-            service.diagnose_passwords(cx, account)?
+            service.diagnose_passwords(cx, account, false)?
         }
         // Directories can be looked at before there is anything to remember of them.
         Err(error) if error.kind == NO_STORE && object.is_none() => diagnose_unstored(cx, &Config::load(&app.config)?)?,

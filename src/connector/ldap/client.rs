@@ -2,7 +2,7 @@
 
 use super::raw::RawEntry;
 use crate::connector::tls;
-use crate::connector::{ConnectorError, ConnectorErrorKind};
+use crate::connector::{ConnectorError, ConnectorErrorKind, SignIn, Way};
 use crate::context::Context;
 use crate::protocol::ldap::{PAGED_RESULTS, PagedReply, bind_detail, code_name, paged_request};
 use ldap3::controls::RawControl;
@@ -42,6 +42,8 @@ pub struct LdapSettings {
     /// Ask for attributes that refer to other objects in portions of this many values, so that no message gets large;
     /// without it the server decides.
     pub value_range: Option<u32>,
+    /// Past what is known of the account's secret; without it nothing is known.
+    pub sign_in: Option<SignIn>,
 }
 
 impl LdapSettings {
@@ -58,6 +60,7 @@ impl LdapSettings {
             answer_timeout: Duration::from_mins(2),
             page_size: 1_000,
             value_range: None,
+            sign_in: None,
         }
     }
 }
@@ -155,6 +158,19 @@ impl Client {
     }
 
     async fn bind(&mut self) -> Result<(), ConnectorError> {
+        let settings = self.settings.clone();
+        let Some(sign_in) = &settings.sign_in else { return self.bind_now().await };
+        let attempt = sign_in.begin(Way::Ldap, &settings.bind_name, &settings.bind_password, false).await?;
+        let outcome = self.bind_now().await;
+        match &outcome {
+            Ok(()) => attempt.let_in(),
+            // What is said of the connection is no word about the account.
+            Err(error) => attempt.refused(error, false),
+        }
+        outcome
+    }
+
+    async fn bind_now(&mut self) -> Result<(), ConnectorError> {
         let settings = self.settings.clone();
         self.ldap.with_timeout(settings.answer_timeout);
         let result = self
@@ -475,7 +491,8 @@ fn bind_error(settings: &LdapSettings, result: &LdapResult) -> ConnectorError {
         50 | 53 => (ConnectorErrorKind::Authentication, bind_detail(&result.text).unwrap_or("the server does not let this account in")),
         _ => (ConnectorErrorKind::Authentication, "the server refused the bind"),
     };
-    ConnectorError::new(kind, format!("{url}: account '{account}': {advice} ({said})")).unsent()
+    let error = ConnectorError::new(kind, format!("{url}: account '{account}': {advice} ({said})")).unsent();
+    if result.rc == 49 { error.refusing_secret() } else { error }
 }
 
 fn connect_error(settings: &LdapSettings, error: &LdapError) -> ConnectorError {

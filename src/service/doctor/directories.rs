@@ -7,7 +7,7 @@ use crate::connector::ad::{DomainSurvey, survey};
 use crate::connector::directory::{Scope, Selection};
 use crate::connector::ldap::first_suffix;
 use crate::connector::ldif::file_kind;
-use crate::connector::{ConnectorError, ConnectorErrorKind, ReachTarget};
+use crate::connector::{ConnectorError, ConnectorErrorKind, ReachTarget, SignIns};
 use crate::context::Context;
 use crate::model::Dn;
 use crate::service::wiring::{ad_connection, ldap_connection};
@@ -20,6 +20,7 @@ pub(super) async fn active_directory(
     config: &Config,
     connector: &ConnectorConfig,
     file: &AdFile,
+    sign_ins: &SignIns,
     network_only: bool,
     found: &mut Told<'_>,
 ) {
@@ -36,7 +37,7 @@ pub(super) async fn active_directory(
             format!("`syncline account ad rotate {area}` brings it to its end"),
         ));
     }
-    let settings = match ad_connection(file, &config.secrets) {
+    let settings = match ad_connection(file, &config.secrets, sign_ins) {
         Ok(settings) => Arc::new(settings),
         Err(error) => {
             found.push(Finding::fail(area, "sign-in", error.to_string(), "see the secrets above"));
@@ -118,12 +119,20 @@ fn server(url: &str, start_tls: bool, ca_file: Option<&Path>, seconds: u64) -> R
     ReachTarget { url: url.to_owned(), start_tls, ca_file: ca_file.map(Path::to_owned), patience }
 }
 
-pub(super) async fn ldap(cx: &Context, config: &Config, area: &str, file: &LdapFile, network_only: bool, found: &mut Told<'_>) {
+pub(super) async fn ldap(
+    cx: &Context,
+    config: &Config,
+    area: &str,
+    file: &LdapFile,
+    sign_ins: &SignIns,
+    network_only: bool,
+    found: &mut Told<'_>,
+) {
     let target = server(&file.url, file.start_tls, file.ca_file.as_deref(), file.connect_timeout_seconds);
     if !reached(cx, area, &target, found).await || network_only {
         return;
     }
-    let settings = match ldap_connection(file, &config.secrets) {
+    let settings = match ldap_connection(file, &config.secrets, sign_ins) {
         Ok(settings) => Arc::new(settings),
         Err(error) => {
             found.push(Finding::fail(area, "sign-in", error.to_string(), "see the secrets above"));

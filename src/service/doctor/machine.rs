@@ -7,6 +7,7 @@ use crate::model::counted;
 use crate::password::hash;
 use crate::rules::Severity;
 use crate::service::Service;
+use crate::service::still_enabled::STAYS_ENABLED;
 use std::path::Path;
 
 /// Less room than this on the store's disk ends in a store that cannot be written, soon.
@@ -73,13 +74,20 @@ pub(super) fn store(cx: &Context, service: &Service) -> Vec<Finding> {
         ),
     ));
     // Runs that ended badly, deletes that wait, another installation: what is looked at elsewhere here is told there alone.
+    if let Ok(still_enabled) = service.still_enabled_now() {
+        let remedy = |command| format!("disable them there by hand, and see `{command}`");
+        found.extend(still_enabled.into_iter().map(|people| Finding::fail("people", "still enabled", people.what, remedy(people.command))));
+    }
     if let Ok(status) = service.status(cx, false) {
         for connector in status.connectors.iter().filter(|connector| connector.errors > 0) {
             let evidence = counted(connector.errors, "object or entry has a problem", "objects and entries have problems");
             found.push(Finding::warn(&connector.name, "objects", evidence, "`syncline errors` lists them, each with its remedy"));
         }
         let elsewhere = ["errors", "rule lint", "scheduler", "phs doctor", "export --what-if"];
-        let told = status.attention.iter().filter(|found| !elsewhere.iter().any(|part| found.command.contains(part)));
+        let told = status
+            .attention
+            .iter()
+            .filter(|found| !found.what.contains(STAYS_ENABLED) && !elsewhere.iter().any(|part| found.command.contains(part)));
         found.extend(told.map(|told| Finding::warn("status", "what needs somebody", told.what.clone(), format!("`{}`", told.command))));
     }
     let last = facts

@@ -10,7 +10,7 @@ pub(super) use machine::ago;
 use super::secrets::secret_lines;
 use super::{PasswordDiagnosis, Service, ServiceError};
 use crate::config::{Config, ConnectorSettings};
-use crate::connector::{CertificateFacts, ConnectorError, ConnectorErrorKind, ReachTarget, Stage, Unreached, reach};
+use crate::connector::{CertificateFacts, ConnectorError, ConnectorErrorKind, ReachTarget, SignIns, Stage, Unreached, reach};
 use crate::context::Context;
 use crate::model::{Timestamp, counted};
 use serde::Serialize;
@@ -135,13 +135,17 @@ pub fn examine(
         found.extend(secrets(config));
         found.extend(machine::machine(config, service.ok()));
     }
+    // Monitors call this again and again: a secret that was refused is left alone here, too.
+    let sign_ins = service.map_or_else(|_| SignIns::default(), |service| service.sign_ins().clone());
     for connector in &config.connectors {
         let name = connector.name.as_str();
         match &connector.settings {
             ConnectorSettings::Ad(file) => {
-                runtime.block_on(directories::active_directory(cx, config, connector, file, network_only, &mut found));
+                runtime.block_on(directories::active_directory(cx, config, connector, file, &sign_ins, network_only, &mut found));
             }
-            ConnectorSettings::Ldap(file) => runtime.block_on(directories::ldap(cx, config, name, file, network_only, &mut found)),
+            ConnectorSettings::Ldap(file) => {
+                runtime.block_on(directories::ldap(cx, config, name, file, &sign_ins, network_only, &mut found))
+            }
             ConnectorSettings::Ldif(file) if !network_only => found.extend(directories::ldif(name, file)),
             ConnectorSettings::Entra(file) if !file.is_embedded() => {
                 runtime.block_on(tenants::elsewhere(cx, config, connector, file, network_only, &mut found));
@@ -170,7 +174,7 @@ pub fn examine(
                 Err(error) => found.push(Finding::fail("store", "source anchor", error.to_string(), "`syncline store check` tells more")),
             }
             if !service.password_sources().is_empty() {
-                match service.diagnose_passwords(cx, None) {
+                match service.diagnose_passwords(cx, None, true) {
                     Ok(checks) => found.extend(checks.into_iter().map(Finding::of_passwords)),
                     Err(error) => {
                         found.push(Finding::fail("passwords", "all of it", error.to_string(), "`syncline phs doctor` tells more"));

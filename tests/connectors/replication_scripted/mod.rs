@@ -14,7 +14,7 @@ use std::time::Duration;
 use syncline::connector::ad::replication::{ReplicationServer, ReplicationSettings, ReplicationSource};
 use syncline::connector::{
     ConnectorError, ConnectorErrorKind as Kind, PasswordChange, PasswordCompletion, PasswordPage, PasswordRequest, PasswordSource as _,
-    Wanted,
+    SignIns, Wanted,
 };
 use syncline::context::{Clock, Context};
 use syncline::model::{Anchor, Timestamp};
@@ -370,9 +370,10 @@ async fn missing_rights_are_named_and_asked_for_once() {
 #[tokio::test]
 async fn a_refused_account_is_left_alone_for_a_while() {
     let controller = one(3);
-    let source = source(&[&controller], 100);
-    controller.lock().unwrap().refuses = Some(Kind::Authentication);
     let clock = Arc::new(HandClock(AtomicI64::new(1_795_000_000)));
+    let settings = ReplicationSettings { sign_in: SignIns::on(clock.clone()).to("corp.example"), ..settings(100) };
+    let source = ReplicationSource::with_controllers(Arc::new(settings), Arc::new(Domain(vec![Arc::clone(&controller)]))).unwrap();
+    controller.lock().unwrap().refuses = Some(Kind::Authentication);
     let cx = at(&clock);
     assert_eq!(run(&cx, &source, request(None)).await.err().unwrap().kind, Kind::Authentication);
     controller.lock().unwrap().refuses = None;

@@ -6,7 +6,7 @@ use super::controllers::Controllers;
 use super::session::{Question, Session};
 use super::source::EXTENDED_SUCCESS;
 use super::trouble::{self, Place, RIGHTS};
-use crate::connector::{ConnectorError, ConnectorErrorKind, PasswordCheck, Wanted};
+use crate::connector::{Attempt, ConnectorError, ConnectorErrorKind, PasswordCheck, Wanted};
 use crate::context::Context;
 use crate::protocol::drsuapi::{Attribute, ChangesRequest, Target};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ fn passed(what: impl Into<String>, evidence: impl Into<String>) -> PasswordCheck
     PasswordCheck { what: what.into(), good: true, evidence: evidence.into(), remedy: None }
 }
 
-/// Looks at one controller. What was found is in `checks`.
+/// Looks at one controller, with the turn to sign in there. What was found is in `checks`.
 ///
 /// # Errors
 /// When the account was refused.
@@ -39,6 +39,7 @@ pub(super) async fn controller(
     index: usize,
     place: &Place,
     contexts: &[String],
+    attempt: Attempt,
     checks: &mut Vec<PasswordCheck>,
 ) -> Result<(), ConnectorError> {
     let server = &place.server;
@@ -56,6 +57,7 @@ pub(super) async fn controller(
         Ok(call) => Session::open(cx, call, place.clone(), first).await,
         Err(error) => Err(error),
     };
+    super::source::tell(attempt, opened.as_ref().err());
     let mut session = match opened {
         Ok(session) => session,
         Err(error) => {

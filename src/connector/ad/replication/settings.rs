@@ -1,7 +1,7 @@
 //! Which domain controllers to ask, in which order, and as whom.
 
 use super::trouble::Place;
-use crate::connector::{ConnectorError, ConnectorErrorKind};
+use crate::connector::{ConnectorError, ConnectorErrorKind, SignIn, SignIns, Way};
 use secrecy::SecretString;
 use std::time::Duration;
 
@@ -18,6 +18,14 @@ pub enum Authentication {
 }
 
 impl Authentication {
+    pub(super) fn way(self) -> Way {
+        match self {
+            Self::Kerberos => Way::Kerberos,
+            Self::Negotiate => Way::Negotiate,
+            Self::Ntlm => Way::Ntlm,
+        }
+    }
+
     /// The word in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,8 +98,10 @@ pub struct ReplicationSettings {
     pub answer_timeout: Duration,
     /// How long deleted objects are remembered; a cookie older than this is of no use (180 days).
     pub tombstone_lifetime: Duration,
-    /// How long nothing is tried after the account was refused, so that repeated tries do not lock it out.
-    pub pause_after_refusal: Duration,
+    /// Past what is known of the account's secret: repeated tries lock the account out.
+    pub sign_in: SignIn,
+    /// A diagnosis leaves a refused account alone, too: for one that nobody waits for and that comes again and again.
+    pub patient: bool,
 }
 
 impl ReplicationSettings {
@@ -107,7 +117,8 @@ impl ReplicationSettings {
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_mins(5),
             tombstone_lifetime: Duration::from_hours(180 * 24),
-            pause_after_refusal: Duration::from_mins(15),
+            sign_in: SignIns::default().to(""),
+            patient: false,
         }
     }
 

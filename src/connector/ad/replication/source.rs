@@ -1,4 +1,4 @@
-//! The source of password hashes: cycles with failover, single accounts, and a pause after the account was refused.
+//! The source of password hashes: cycles with failover, single accounts, and no try with a secret that was refused.
 
 use super::accounts::{Decoded, decode};
 use super::controllers::{Controllers, NetworkControllers};
@@ -8,7 +8,8 @@ use super::session::{Question, Session};
 use super::settings::ReplicationSettings;
 use super::trouble::{self, Place, another_server_may_help};
 use crate::connector::{
-    ConnectorError, ConnectorErrorKind, PassedOver, PasswordCheck, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, Wanted,
+    Attempt, ConnectorError, ConnectorErrorKind, PassedOver, PasswordCheck, PasswordPage, PasswordRequest, PasswordSource, PasswordStream,
+    Wanted,
 };
 use crate::context::Context;
 use crate::model::{Anchor, Dn};
@@ -16,8 +17,7 @@ use crate::protocol::dcerpc::Guid;
 use crate::protocol::drsuapi::{ChangesRequest, Cookie, Target};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// What a request for one object answers when all is well (`EXOP_ERR_SUCCESS`, MS-DRSR 4.1.10.2.19).
@@ -29,13 +29,6 @@ const EXTENDED_DENIED: u32 = 14;
 pub struct ReplicationSource {
     settings: Arc<ReplicationSettings>,
     controllers: Arc<dyn Controllers>,
-    refusal: Mutex<Option<Refusal>>,
-}
-
-/// The account was refused; until then nothing is tried.
-struct Refusal {
-    until: Duration,
-    message: String,
 }
 
 impl ReplicationSource {
@@ -56,7 +49,7 @@ impl ReplicationSource {
     pub fn with_controllers(settings: Arc<ReplicationSettings>, controllers: Arc<dyn Controllers>) -> Result<Self, ConnectorError> {
         settings.check()?;
         settings.contexts()?;
-        Ok(Self { settings, controllers, refusal: Mutex::new(None) })
+        Ok(Self { settings, controllers })
     }
 
     fn place(&self, index: usize) -> Place {
@@ -67,8 +60,24 @@ impl ReplicationSource {
     /// Connects to one controller and opens the context.
     async fn open(&self, cx: &Context, context: &str, index: usize) -> Result<Session, ConnectorError> {
         let port = self.controllers.port(cx, index).await?;
-        let call = self.controllers.connect(cx, index, port).await?;
-        Session::open(cx, call, self.place(index), context).await
+        // With NTLM the password is looked at only when the first call is made, so both are one step.
+        let attempt = self.sign_in(cx, false).await?;
+        let opened = match self.controllers.connect(cx, index, port).await {
+            Ok(call) => Session::open(cx, call, self.place(index), context).await,
+            Err(error) => Err(error),
+        };
+        tell(attempt, opened.as_ref().err());
+        opened
+    }
+
+    /// The turn to sign in, unless the account was refused with its secret a moment ago: each try counts towards its lockout.
+    async fn sign_in(&self, cx: &Context, at_once: bool) -> Result<Attempt, ConnectorError> {
+        let Self { settings, .. } = self;
+        tokio::select! {
+            biased;
+            () = cx.cancel.cancelled() => Err(trouble::cancelled()),
+            begun = settings.sign_in.begin(settings.authentication.way(), &settings.account, &settings.password, at_once) => begun,
+        }
     }
 
     /// A cycle with its first page, from one controller.
@@ -111,31 +120,6 @@ impl ReplicationSource {
         Ok(plan)
     }
 
-    /// Holds that the account was not refused a moment ago: each try counts towards its lockout.
-    fn not_refused(&self, cx: &Context) -> Result<(), ConnectorError> {
-        let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
-        match refusal.as_ref().map(|refusal| (refusal.until.saturating_sub(cx.clock.elapsed()), &refusal.message)) {
-            Some((left, message)) if !left.is_zero() => Err(ConnectorError::new(
-                ConnectorErrorKind::Authentication,
-                format!("{message}; not tried again for {} s", left.as_secs().max(1)),
-            )
-            .unsent()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Remembers a refusal, forgets it after a success.
-    fn remember(&self, cx: &Context, outcome: Result<(), &ConnectorError>) {
-        let refused = outcome.err().filter(|error| error.kind == ConnectorErrorKind::Authentication);
-        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = refused {
-            let until = cx.clock.elapsed().saturating_add(self.settings.pause_after_refusal);
-            *refusal = Some(Refusal { until, message: error.message.clone() });
-        } else if outcome.is_ok() {
-            *refusal = None;
-        }
-    }
-
     async fn read_at(&self, cx: &Context, domain: &str, anchors: &[Anchor], index: usize) -> Result<PasswordPage, ConnectorError> {
         let mut session = self.open(cx, domain, index).await?;
         let place = session.place.clone();
@@ -176,8 +160,7 @@ impl ReplicationSource {
     }
 
     /// What to do after one controller failed: go on, or give up with this.
-    fn judge(&self, cx: &Context, error: ConnectorError, before: &mut Option<ConnectorError>) -> Result<(), ConnectorError> {
-        self.remember(cx, Err(&error));
+    fn judge(error: ConnectorError, before: &mut Option<ConnectorError>) -> Result<(), ConnectorError> {
         if !another_server_may_help(&error) {
             return Err(error);
         }
@@ -187,6 +170,14 @@ impl ReplicationSource {
             None => *before = Some(error),
         }
         Ok(())
+    }
+}
+
+/// Tells what came of signing in.
+pub(super) fn tell(attempt: Attempt, error: Option<&ConnectorError>) {
+    match error {
+        None => attempt.let_in(),
+        Some(error) => attempt.refused(error, error.kind == ConnectorErrorKind::Authentication),
     }
 }
 
@@ -255,20 +246,18 @@ impl PasswordSource for ReplicationSource {
     }
 
     async fn changes(&self, cx: &Context, request: PasswordRequest) -> Result<PasswordStream, ConnectorError> {
-        self.not_refused(cx)?;
         let mut plan = self.plan(cx, request)?;
         let mut failed = None;
         for index in 0..self.controllers.names().len() {
             match self.begin(cx, plan.clone(), index).await {
                 Ok((cycle, first)) => {
-                    self.remember(cx, Ok(()));
                     return Ok(stream(cx.clone(), cycle, first, self.settings.account.clone()));
                 }
                 Err(error) => {
                     if index == 0 {
                         plan.passed_over = Some(PassedOver { server: self.place(0).server, reason: error.message.clone() });
                     }
-                    self.judge(cx, error, &mut failed)?;
+                    Self::judge(error, &mut failed)?;
                 }
             }
         }
@@ -279,21 +268,18 @@ impl PasswordSource for ReplicationSource {
         if anchors.is_empty() {
             return Ok(PasswordPage::default());
         }
-        self.not_refused(cx)?;
         let mut failed = None;
         for index in 0..self.controllers.names().len() {
             match self.read_at(cx, domain, anchors, index).await {
-                Ok(found) => {
-                    self.remember(cx, Ok(()));
-                    return Ok(found);
-                }
-                Err(error) => self.judge(cx, error, &mut failed)?,
+                Ok(found) => return Ok(found),
+                Err(error) => Self::judge(error, &mut failed)?,
             }
         }
         Err(nobody(failed))
     }
 
-    /// Asks every controller; also when the account was refused a moment ago, for somebody may have put it right.
+    /// Asks every controller; also when the account was refused a moment ago, for somebody may have put it right, unless the settings are
+    /// [patient](ReplicationSettings::patient).
     async fn diagnose(&self, cx: &Context) -> Vec<PasswordCheck> {
         let contexts = match self.settings.contexts() {
             Ok(contexts) => contexts,
@@ -301,13 +287,19 @@ impl PasswordSource for ReplicationSource {
         };
         let mut checks = Vec::new();
         for index in 0..self.controllers.names().len() {
-            let refused = diagnose::controller(cx, &*self.controllers, index, &self.place(index), &contexts, &mut checks).await;
-            if let Err(error) = refused {
+            let place = self.place(index);
+            let attempt = match self.sign_in(cx, !self.settings.patient).await {
+                Ok(attempt) => attempt,
+                Err(error) => {
+                    checks.push(diagnose::failed(format!("{}: sign-in", place.server), &error));
+                    break;
+                }
+            };
+            match diagnose::controller(cx, &*self.controllers, index, &place, &contexts, attempt, &mut checks).await {
+                Ok(()) => {}
                 // The same account would be refused by the next one, and come nearer to its lockout.
-                self.remember(cx, Err(&error));
-                break;
+                Err(_) => break,
             }
-            self.remember(cx, Ok(()));
         }
         checks
     }

@@ -156,14 +156,17 @@ impl Place {
                 ConnectorErrorKind::Configuration,
                 format!("the domain does not know the service host/{} (Kerberos 7); name the server by its full DNS name", self.server),
             ),
-            Refusal::ACCOUNT_REVOKED => self.refused("it is disabled, locked out, expired, or outside of its logon hours (Kerberos 18)"),
-            Refusal::PASSWORD_EXPIRED => self.refused("its password has expired or must be changed (Kerberos 23)"),
+            Refusal::ACCOUNT_REVOKED => {
+                self.refused("it is disabled, locked out, expired, or outside of its logon hours (Kerberos 18)").refusing_secret()
+            }
+            Refusal::PASSWORD_EXPIRED => self.refused("its password has expired or must be changed (Kerberos 23)").refusing_secret(),
             Refusal::WRONG_PASSWORD => {
                 let clock =
                     if refusal.server_time.0.abs_diff(cx.now().0) > SKEW { clock_sentence(cx, refusal.server_time) } else { String::new() };
                 self.refused(format!(
                     "the password is wrong (Kerberos 24); correct it before the next try, repeated tries lock the account out{clock}"
                 ))
+                .refusing_secret()
             }
             Refusal::CLOCK_SKEW => {
                 self.refused(format!("the clocks differ too much for Kerberos (37){}", clock_sentence(cx, refusal.server_time)))
@@ -266,6 +269,8 @@ mod tests {
             let error = at(code, 0);
             assert_eq!(error.kind, kind);
             assert!(error.message.contains(words) && !error.message.contains("clock"), "{error}");
+            // The others say something of a name or a clock, which may not matter elsewhere.
+            assert_eq!(error.refuses_secret, [18, 23, 24].contains(&code), "{error}");
         }
         assert!(at(37, -700_000_000).message.contains("behind ours"));
         assert!(at(24, 700_000_000).message.contains("ahead of ours"));
