@@ -222,7 +222,7 @@ impl Cycle<'_, '_> {
         // The first export of a cycle tries everything again.
         let first = self.runs.iter().all(|run| run.connector != target || run.profile != Profile::Export.as_str());
         let page = if first { 1 } else { PAGE };
-        let removed = if first { HeldDeletes::default() } else { HeldDeletes::of(&snapshot, self.store.names(), target)? };
+        let removed = if first { HeldDeletes::default() } else { HeldDeletes::of(&snapshot, self.engine.store.names(), target)? };
         let mut after = None;
         loop {
             let ids = snapshot.queue(Stage::PendingExport, target, after, page)?;

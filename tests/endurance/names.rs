@@ -260,6 +260,8 @@ fn an_export_that_a_guard_ends_is_confirmed_all_the_same() {
     let export = runs.iter().position(|run| run.2 == "stopped-staging-mode").unwrap();
     assert!(runs[export + 1..].iter().any(|run| run.0 == runs[export].0 && run.1.ends_with("Import")), "{runs:?}");
     assert!(runs[export + 1..].iter().all(|run| run.1 != "Export"), "{runs:?}");
+}
+
 /// What `errors` shows.
 fn problems(world: &World) -> String {
     let shown = String::from_utf8_lossy(&world.syncline(&["errors"]).stdout).into_owned();
