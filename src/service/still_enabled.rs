@@ -3,9 +3,8 @@
 
 use super::guard_stops::GuardStop;
 use super::{Service, ServiceError};
-use crate::config::ConnectorKind;
 use crate::engine::password::is_disabled;
-use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, Link, Stage, StageMask, ValueRef, ValueState};
+use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, Link, Names, Stage, StageMask, ValueRef, ValueState};
 use crate::store::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -26,9 +25,18 @@ impl SeenDisabled {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(account);
     }
 
-    fn of(&self, connector: ConnectorId) -> Vec<CsId> {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.iter().copied().filter(|account| account.connector() == connector).collect()
+    /// Those that no import has read as disabled yet. The others are forgotten: they may be enabled again one day.
+    pub(super) fn unread(&self, names: &Names, snapshot: &Snapshot) -> Result<Vec<CsId>, ServiceError> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unread = BTreeSet::new();
+        for account in seen.iter() {
+            let shown = snapshot.cs_object(*account)?.and_then(|object| is_disabled(names, &object, StageMask::IMPORTED));
+            if shown == Some(false) {
+                unread.insert(*account);
+            }
+        }
+        seen.clone_from(&unread);
+        Ok(unread.into_iter().collect())
     }
 }
 
@@ -55,7 +63,7 @@ impl Service {
     /// When the store cannot be read.
     pub(super) fn still_enabled(&self, snapshot: &Snapshot, stops: &[GuardStop]) -> Result<Vec<StillEnabled>, ServiceError> {
         let Ok(rules) = self.rules() else { return Ok(Vec::new()) };
-        let targets: Vec<ConnectorId> = rules.targets().iter().copied().collect();
+        let targets: Vec<ConnectorId> = rules.targets().to_vec();
         let mut failing: BTreeMap<(CsId, ConnectorId), (Shut, String)> = BTreeMap::new();
         for id in self.connectors.keys() {
             for (object, side, error) in snapshot.errors(*id, None, PROBLEMS)? {
@@ -87,7 +95,7 @@ impl Service {
         }
         let mut told = Vec::new();
         for ((source, target, shut, why), accounts) in found {
-            let names = self.names_of(snapshot, &accounts)?;
+            let names = names_of(snapshot, &accounts)?;
             let (source, target) = (self.name_of(source), self.name_of(target));
             let state = if shut == Shut::Gone { "gone from" } else { "disabled in" };
             let what = format!(
@@ -96,8 +104,9 @@ impl Service {
             );
             told.push(StillEnabled { what, command: format!("syncline errors {source}") });
         }
+        let seen = self.facilities.seen_disabled.unread(self.store.names(), snapshot)?;
         for stop in stops {
-            told.extend(self.behind_guard(snapshot, stop, &targets)?);
+            told.extend(self.behind_guard(snapshot, stop, &targets, &seen)?);
         }
         Ok(told)
     }
@@ -115,22 +124,21 @@ impl Service {
     }
 
     /// Who is not disabled anywhere while a guard keeps a directory from being read.
-    fn behind_guard(&self, snapshot: &Snapshot, stop: &GuardStop, targets: &[ConnectorId]) -> Result<Option<StillEnabled>, ServiceError> {
+    fn behind_guard(
+        &self,
+        snapshot: &Snapshot,
+        stop: &GuardStop,
+        targets: &[ConnectorId],
+        seen: &[CsId],
+    ) -> Result<Option<StillEnabled>, ServiceError> {
         let Some(source) = self.connectors.iter().find(|(_, name)| **name == stop.connector).map(|(id, _)| *id) else { return Ok(None) };
-        let is_ad = self.config.connector(&stop.connector).is_some_and(|config| config.kind() == ConnectorKind::Ad);
-        if targets.contains(&source) || !is_ad {
+        if targets.contains(&source) {
             return Ok(None);
         }
-        let mut seen = Vec::new();
-        for account in self.facilities.seen_disabled.of(source) {
-            let Some(object) = snapshot.cs_object(account)? else { continue };
-            if is_disabled(self.store.names(), &object, StageMask::IMPORTED) == Some(false) {
-                seen.push(account);
-            }
-        }
+        let seen: Vec<CsId> = seen.iter().copied().filter(|account| account.connector() == source).collect();
         let who = match seen.as_slice() {
             [] => String::new(),
-            some => format!("; already {}", self.names_of(snapshot, some)?),
+            some => format!("; already {}", names_of(snapshot, some)?),
         };
         let what = format!("while {stop}, whoever is disabled or deleted there {STAYS_ENABLED}{who}");
         Ok(Some(StillEnabled { what, command: stop.command.clone() }))
@@ -157,17 +165,17 @@ impl Service {
         let mut values = object.values.attribute(attr).filter(|item| ValueState(item.flags).present(image));
         values.any(|item| item.value == ValueRef::Boolean(enabled))
     }
+}
 
-    fn names_of(&self, snapshot: &Snapshot, accounts: &[CsId]) -> Result<String, ServiceError> {
-        let mut names = Vec::new();
-        for account in accounts.iter().take(NAMED) {
-            names.push(snapshot.cs_object(*account)?.map_or_else(|| account.to_string(), |object| object.dn.to_string()));
-        }
-        let more = accounts.len().saturating_sub(NAMED);
-        let mut text = names.join("; ");
-        if more > 0 {
-            text.push_str(&format!("; and {more} more"));
-        }
-        Ok(text)
+/// The first of them by name.
+fn names_of(snapshot: &Snapshot, accounts: &[CsId]) -> Result<String, ServiceError> {
+    let mut names = Vec::new();
+    for account in accounts.iter().take(NAMED) {
+        names.push(snapshot.cs_object(*account)?.map_or_else(|| account.to_string(), |object| object.dn.to_string()));
     }
+    let more = accounts.len().saturating_sub(NAMED);
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    Ok(names.join("; "))
 }

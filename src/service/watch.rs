@@ -59,6 +59,7 @@ impl Service {
     /// When the store cannot be read.
     pub fn is_news(&self, id: ConnectorId, disabled: &[Anchor]) -> Result<bool, ServiceError> {
         let snapshot = self.store.snapshot()?;
+        self.facilities.seen_disabled.unread(self.store.names(), &snapshot)?;
         let mut news = false;
         for anchor in disabled {
             // An account that is not imported, or was disabled from the beginning, harms nobody.

@@ -57,3 +57,23 @@ fn whoever_is_disabled_and_still_enabled_in_the_cloud_is_told_first_and_by_name(
     assert!(!status.to_string().contains("still enabled"), "{status:#}");
     assert_eq!(document(&with_config(&config, &["--json", "errors"]))["still_enabled"], Value::Null);
 }
+
+/// Nobody can be named before the directory is read again; that nobody is disabled is told all the same.
+#[test]
+fn behind_a_guard_it_is_told_that_nobody_is_disabled() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    fs::write(world.path().join("people.ldif"), "").expect("the folder can be written");
+    let cycle = with_config(&config, &["cycle", "start"]);
+    assert_code(&cycle, 5);
+    let status = document(&with_config(&config, &["--json", "status"]));
+    let first = &status["attention"][0];
+    let what = first["what"].as_str().unwrap_or_default();
+    assert!(what.starts_with("while corp.example is stopped by the guard '"), "{status:#}");
+    assert!(what.ends_with("whoever is disabled or deleted there stays enabled in the cloud"), "{status:#}");
+    assert_eq!(first["level"], "trouble", "{status:#}");
+    fs::write(world.path().join("people.ldif"), PEOPLE).expect("the folder can be written");
+    assert_code(&with_config(&config, &["cycle", "start"]), 0);
+    assert!(!document(&with_config(&config, &["--json", "status"])).to_string().contains("stays enabled"));
+}

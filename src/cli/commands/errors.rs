@@ -9,7 +9,7 @@ use crate::service::{Access, ProblemView};
 use serde::Serialize;
 
 #[derive(Serialize)]
-struct Problems {
+struct Document {
     /// Before everything else: who should not get in any more and does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_enabled: Vec<String>,
@@ -22,7 +22,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &ErrorsArguments) -> Result<Exit
     let connector = arguments.connector.as_deref().map(|name| service.connector_id(name)).transpose()?;
     let (problems, cut) = service.browse()?.problems(connector, arguments.limit)?;
     let still_enabled = service.people_still_enabled()?;
-    app.output.result(&Problems { still_enabled, problems, more: cut }, |found| {
+    app.output.result(&Document { still_enabled, problems, more: cut }, |found| {
         for sentence in &found.still_enabled {
             app.output.paragraph("!! ", &clean(sentence));
         }

@@ -144,7 +144,7 @@ pub fn examine(
                 runtime.block_on(directories::active_directory(cx, config, connector, file, &sign_ins, network_only, &mut found));
             }
             ConnectorSettings::Ldap(file) => {
-                runtime.block_on(directories::ldap(cx, config, name, file, &sign_ins, network_only, &mut found))
+                runtime.block_on(directories::ldap(cx, config, name, file, &sign_ins, network_only, &mut found));
             }
             ConnectorSettings::Ldif(file) if !network_only => found.extend(directories::ldif(name, file)),
             ConnectorSettings::Entra(file) if !file.is_embedded() => {
