@@ -196,7 +196,7 @@ fn restored_with_its_directory_away_it_sends_nothing() {
         let output = world.command().arg("--json").args(arguments).output().unwrap();
         let shown = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(shown.contains("has to be read as a whole") || shown.contains("not-synchronized"), "{arguments:?}: {shown}");
-        assert_ne!(arguments[1] == "push" && output.status.success(), true, "{shown}");
+        assert!(arguments[1] != "push" || !output.status.success(), "{shown}");
     }
     assert_eq!(world.writes(), 0, "nothing was sent");
     assert_same(&world.tenant_state(), &tenant, "the tenant before its directory was read");

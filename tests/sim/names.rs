@@ -210,13 +210,12 @@ fn nobody_takes_a_name_whose_fate_nobody_knows() {
     assert_eq!(lines(&scene.sent()), ["CN=another"]);
     assert_eq!(scene.queue(Stage::PendingExport), [2, 3]);
     let (one, two, three, four) = (name("b"), name("c"), name("d"), name("f"));
-    let rows: [(&str, &str, &[(&str, &str)]); 4] = [
+    scene.import(&[
         ("CN=giver", "key 1", &[(NAME, &one)]),
         ("CN=taker", "key 2", &[(NAME, &two)]),
         ("CN=behind", "key 3", &[(NAME, &three)]),
         ("CN=another", "key 4", &[(NAME, &four)]),
-    ];
-    scene.import(&rows);
+    ]);
     assert_eq!(scene.export().unwrap().0, "success");
     assert_eq!(lines(&scene.sent()), ["CN=taker", "CN=behind"]);
 }
