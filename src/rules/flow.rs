@@ -499,13 +499,23 @@ pub(super) fn want(
 ) -> Result<Wanted, FlowError> {
     let origins = wanting(rules, scope, object, creating, run);
     let bench = Bench::new(rules, origins);
-    let targets = &bench.layout.targets;
-    let mut wanted =
-        Wanted { managed: Vec::with_capacity(targets.len()), decided_by: Vec::with_capacity(targets.len()), ..Wanted::default() };
-    let mut values = FlatBuilder::with_capacity(USUAL_VALUES, USUAL_OCTETS);
-    for target in targets {
+    let length = bench.layout.targets.len();
+    let wanted = Wanted { managed: Vec::with_capacity(length), decided_by: Vec::with_capacity(length), ..Wanted::default() };
+    weigh(&bench, object, false, wanted, FlatBuilder::with_capacity(USUAL_VALUES, USUAL_OCTETS))
+}
+
+/// Decides every attribute, or those only that may be references.
+fn weigh(
+    bench: &Bench<'_>,
+    object: &dyn AttributeSource,
+    references: bool,
+    mut wanted: Wanted,
+    mut values: FlatBuilder,
+) -> Result<Wanted, FlowError> {
+    let rules = bench.rules;
+    for target in bench.layout.targets.iter().filter(|target| !references || target.refers) {
         if !bench.is_idle(target) {
-            decide(&bench, target, &mut wanted, &mut values)?;
+            decide(bench, target, &mut wanted, &mut values)?;
         } else if let Some((first, _)) = bench.flows(target).next()
             && !rules.stays(bench.flows(target).map(|(_, flow)| flow), object)
         {
@@ -524,11 +534,7 @@ pub(super) fn want_references(
     run: &RunParameters,
 ) -> Result<Vec<ReferenceFlow>, FlowError> {
     let bench = Bench::new(rules, wanting(rules, scope, object, false, run));
-    let (mut wanted, mut values) = (Wanted::default(), FlatBuilder::default());
-    for target in bench.layout.targets.iter().filter(|target| target.refers && !bench.is_idle(target)) {
-        decide(&bench, target, &mut wanted, &mut values)?;
-    }
-    Ok(wanted.references)
+    weigh(&bench, object, true, Wanted::default(), FlatBuilder::default()).map(|wanted| wanted.references)
 }
 
 impl Wanted {
