@@ -80,6 +80,7 @@ impl Import<'_> {
                 return Err(error);
             }
         }
+        self.give_back(recorder)?;
         let mut changes = ChangeSet::new();
         let nameless = self.nameless(&mut changes, recorder)?;
         // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is
@@ -279,7 +280,7 @@ impl Import<'_> {
         }
         if object.imported() {
             self.notice_gone(&object, recorder);
-            self.note_outdated(&snapshot.cs_referrers(object.id)?);
+            self.note_outdated(object.id, &snapshot.cs_referrers(object.id)?);
             super::gone::stage_delete(object, changes, recorder);
             return Ok(());
         }

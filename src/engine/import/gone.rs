@@ -60,7 +60,7 @@ impl Import<'_> {
         };
         self.notice_gone(&object, recorder);
         let referrers = segment.snapshot.cs_referrers(object.id)?;
-        self.note_outdated(&referrers);
+        self.note_outdated(object.id, &referrers);
         segment.entries.insert(object.id);
         self.displaced.remove(&object.id);
         stage_delete(object, &mut segment.changes, recorder);

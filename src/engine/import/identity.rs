@@ -2,10 +2,10 @@
 
 use super::lookup::Key;
 use super::page::Ahead;
-use super::segment::{Segment, displace, take_over};
+use super::segment::{Segment, displace, follow_name, take_over};
 use super::{EngineError, Import};
 use crate::connector::EntryRef;
-use crate::model::{AttrId, CsId, CsObject, CsReference, Dn, Link, ObjectType};
+use crate::model::{AttrId, CsId, CsObject, CsReference, Dn, Link, ObjectType, StageMask};
 use crate::store::{DirtyReason, Snapshot, StoreError};
 
 /// An object as it is stored, with its references: all of them for a whole entry; for a change those that something is under
@@ -134,8 +134,8 @@ impl Import<'_> {
                 segment.changes.cs_delete.push(object.id);
             }
             Holder::Displaced(holder) => {
-                let referrers = segment.snapshot.cs_referrers(holder)?;
-                self.outdate(&referrers, segment);
+                let readers = self.outdate(holder, id, segment)?;
+                follow_name(&readers, (holder, id), segment)?;
                 self.lookup.forget_hash(holder);
                 self.displaced.insert(holder);
                 displace(holder, segment)?;
@@ -144,20 +144,33 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Objects whose stored references may not be what their entries mean: the next entry of each is compared, even
-    /// when it says what it said last.
-    pub(super) fn outdate(&mut self, referrers: &[(AttrId, CsId)], segment: &mut Segment<'_>) {
-        for (_, owner) in referrers {
+    /// An object loses its name. Stored references may not be what their entries mean then: the next entry of each referrer is
+    /// compared, even when it says what it said last. Gives the references that this full import has read already, `by`
+    /// being whose entry it reads now: they mean whoever has the name.
+    pub(super) fn outdate(&mut self, loser: CsId, by: CsId, segment: &mut Segment<'_>) -> Result<Vec<(AttrId, CsId)>, EngineError> {
+        let referrers = segment.snapshot.cs_referrers(loser)?;
+        for (_, owner) in &referrers {
             self.lookup.forget_hash(*owner);
             segment.changes.cs_hash.push((*owner, None));
         }
-        self.note_outdated(referrers);
+        self.note_outdated(loser, &referrers);
+        let mut readers = Vec::new();
+        for (attr, owner) in referrers {
+            let read = self.options.full && self.lookup.is_seen(owner) && !self.unread.contains(&owner) && ![loser, by].contains(&owner);
+            if read && segment.snapshot.cs_reference(owner, attr, loser)?.present(StageMask::IMPORTED) {
+                readers.push((attr, owner));
+            }
+        }
+        Ok(readers)
     }
 
-    /// Notes whom a delta import has to ask for once more, if the directory's references do not follow by themselves.
-    pub(super) fn note_outdated(&mut self, referrers: &[(AttrId, CsId)]) {
-        if self.options.references_stay && !self.options.full {
-            self.outdated.extend(referrers.iter().map(|(_, owner)| *owner));
+    /// Notes whom a delta import has to ask for once more when an object loses its name or goes: those whose references do not
+    /// follow by themselves, and those that told the reference by that name in this import, when it may have been another's already.
+    pub(super) fn note_outdated(&mut self, loser: CsId, referrers: &[(AttrId, CsId)]) {
+        if !self.options.full {
+            let owners = referrers.iter().map(|(_, owner)| *owner);
+            let told = owners.filter(|owner| self.options.references_stay || self.told_by_name.contains(&(*owner, loser)));
+            self.outdated.extend(told);
         }
     }
 }

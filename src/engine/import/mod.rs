@@ -11,6 +11,8 @@ mod gone;
 mod identity;
 mod image;
 mod lookup;
+#[cfg(test)]
+mod name_tests;
 mod page;
 mod references;
 mod refused;
@@ -228,6 +230,12 @@ struct Import<'a> {
     renamed_back: HashMap<CsId, ObjectError>,
     /// Objects that refer to one which was renamed or went, and that a delta import has not met since.
     outdated: BTreeSet<CsId>,
+    /// Who refers to whom by what a delta import told with a name alone.
+    told_by_name: HashSet<(CsId, CsId)>,
+    /// Names that objects lost behind entries that told them.
+    freed: Vec<references::Freed>,
+    /// Objects that were reported and could not be read: their references are those of before.
+    unread: HashSet<CsId>,
     /// Objects of which a delta import was told changes, and that nobody knows.
     unknown: Unknown,
     /// What is said of all that is staged until the import has come to its end.
@@ -275,6 +283,9 @@ impl<'a> Import<'a> {
             displaced: BTreeSet::new(),
             renamed_back: HashMap::new(),
             outdated: BTreeSet::new(),
+            told_by_name: HashSet::new(),
+            freed: Vec::new(),
+            unread: HashSet::new(),
             unknown: Unknown::default(),
             verdict: noted.or(unwritten),
             unwritten,

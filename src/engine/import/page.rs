@@ -246,12 +246,12 @@ impl Import<'_> {
         let mut renamed_from = None;
         if let (Some(_), Some((object, _))) = (renamed, &stored) {
             renamed_from = Some(object.dn.clone());
+            // Whoever refers to it by its old name now means another object, or says another name.
+            let readers = self.outdate(id, id, segment)?;
             if let Some(old) = old.filter(|_| !object.transient) {
                 self.lookup.clear_name(&old, id);
+                self.free_name((&old, &object.dn), id, readers, segment)?;
             }
-            // Whoever refers to it by its old name now means another object, or says another name.
-            let referrers = segment.snapshot.cs_referrers(id)?;
-            self.outdate(&referrers, segment);
         }
         self.make_room(id, identity.holder, segment)?;
         if let Some(anchor) = entry.anchor() {
@@ -265,7 +265,7 @@ impl Import<'_> {
             self.read_named(object.id, &image.references, rows, &segment.snapshot)?;
         }
         let before = stored.as_ref().filter(|_| !whole).map_or(&[][..], |(_, rows)| rows.as_slice());
-        let (shown, unclear) = self.resolve(std::mem::take(&mut image.references), before, segment)?;
+        let (shown, unclear) = self.resolve(id, std::mem::take(&mut image.references), before, segment)?;
         if unclear {
             let detail = "a reference was taken away that is not known: run a full import";
             // Where the directory cannot be asked, what is not there needs not be taken away.

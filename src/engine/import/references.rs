@@ -2,12 +2,24 @@
 
 use super::image::Target;
 use super::lookup::anchor_key;
-use super::segment::Segment;
-use super::{EngineError, Import};
+use super::segment::{Segment, follow_name};
+use super::{EngineError, Import, StepRecorder};
 use crate::connector::Operation;
-use crate::model::{AttrId, CsId, CsReference, StageMask};
+use crate::model::{AttrId, CsId, CsReference, DnKey, Link, StageMask};
 use crate::store::Snapshot;
 use std::collections::{BTreeSet, HashSet};
+
+/// Names given back in one transaction.
+const BATCH: usize = 1_000;
+
+/// A name that an object lost in a full import behind entries that told it.
+pub(super) struct Freed {
+    /// Stands for whoever takes the name.
+    whoever: CsId,
+    loser: CsId,
+    /// Attributes and objects that told it.
+    readers: Vec<(AttrId, CsId)>,
+}
 
 impl Import<'_> {
     /// Reads the references that a change speaks of, beside those that it must settle anyway: the others stay as they are,
@@ -48,10 +60,54 @@ impl Import<'_> {
         Ok((self.lookup.by_foreseen_name(snapshot, &target.key, target.foreseen)?, false))
     }
 
+    /// Stands for whoever will have a name that nobody has.
+    pub(super) fn placeholder(&mut self, key: &DnKey, dn: Box<str>, segment: &mut Segment<'_>) -> CsId {
+        let id = self.lookup.allocate();
+        self.lookup.set_name(key, id);
+        segment.placeholders.insert(id, dn);
+        segment.referred.insert(id);
+        id
+    }
+
+    /// A name is free that entries of this full import told as a reference already: they mean whoever takes it.
+    pub(super) fn free_name(
+        &mut self,
+        (key, dn): (&DnKey, &str),
+        loser: CsId,
+        readers: Vec<(AttrId, CsId)>,
+        segment: &mut Segment<'_>,
+    ) -> Result<(), EngineError> {
+        if !readers.is_empty() {
+            let whoever = self.placeholder(key, dn.into(), segment);
+            follow_name(&readers, (loser, whoever), segment)?;
+            self.freed.push(Freed { whoever, loser, readers });
+        }
+        Ok(())
+    }
+
+    /// Nobody took the name: those who told it were read before the object was renamed, and mean that one.
+    pub(super) fn give_back(&mut self, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        for freed in std::mem::take(&mut self.freed).chunks(BATCH) {
+            let mut segment = Segment::new(self.store.snapshot()?);
+            for Freed { whoever, loser, readers } in freed {
+                if segment.snapshot.cs_link(*whoever)? != Some(Link::Placeholder) {
+                    continue;
+                }
+                follow_name(readers, (*whoever, *loser), &mut segment)?;
+                if segment.snapshot.cs_referrers(*whoever)?.iter().all(|reader| readers.contains(reader)) {
+                    segment.changes.cs_delete.push(*whoever);
+                }
+            }
+            self.flush(segment, recorder)?;
+        }
+        Ok(())
+    }
+
     /// Turns names of targets into objects, with placeholders for those nobody has reported. With it, whether something was
     /// taken away under a name that leads nowhere, so that what is left is not sure.
     pub(super) fn resolve(
         &mut self,
+        owner: CsId,
         told: Vec<(AttrId, Operation, Vec<Target>)>,
         before: &[CsReference],
         segment: &mut Segment<'_>,
@@ -76,13 +132,13 @@ impl Import<'_> {
                         gone.insert((attr, id));
                     }
                     (None, Operation::Remove) => unclear |= target.anchor.is_some(),
-                    (Some(id), _) => shown.push((attr, id)),
-                    (None, _) => {
-                        let id = self.lookup.allocate();
-                        self.lookup.set_name(&target.key, id);
-                        segment.placeholders.insert(id, target.dn);
+                    (Some(id), _) => {
                         shown.push((attr, id));
+                        if !by_anchor && !self.options.full {
+                            self.told_by_name.insert((owner, id));
+                        }
                     }
+                    (None, _) => shown.push((attr, self.placeholder(&target.key, target.dn, segment))),
                 }
             }
             shown.retain(|row| !gone.contains(row));

@@ -93,6 +93,7 @@ impl Import<'_> {
             segment.changes.errors.push((id, ErrorSide::Import, Some(noted)));
             segment.changes.cs_hash.push((id, None));
             segment.entries.insert(id);
+            self.unread.insert(id);
             recorder.object("stage-failure", id, &shown, Vec::new());
         } else {
             recorder.count("stage-failure", 1);

@@ -85,13 +85,35 @@ pub(super) fn take_over(placeholder: CsId, object: CsId, segment: &mut Segment<'
         }
         let Some(referrer) = segment.other(owner)? else { continue };
         let shown = segment.snapshot.cs_reference(owner, attr, placeholder)?.present(StageMask::IMPORTED);
-        let state = segment.snapshot.cs_reference(owner, attr, object)?.with_target(StageMask::BASE, Stage::PendingImport, shown);
         segment.changes.cs_reference.push(CsReference { owner, attr, target: placeholder, state: ValueState::ABSENT });
-        segment.changes.cs_reference.push(CsReference { owner, attr, target: object, state });
+        refer((owner, attr, object), shown, segment)?;
         segment.others.insert(owner, referrer);
         segment.referrers.insert(owner);
     }
     segment.changes.cs_delete.push(placeholder);
+    Ok(())
+}
+
+/// A name means another object than it did when these entries of the same full import were read: they refer to that one.
+pub(super) fn follow_name(
+    readers: &[(AttrId, CsId)],
+    (before, now): (CsId, CsId),
+    segment: &mut Segment<'_>,
+) -> Result<(), EngineError> {
+    for (attr, owner) in readers.iter().copied() {
+        let Some(referrer) = segment.other(owner)? else { continue };
+        refer((owner, attr, before), false, segment)?;
+        refer((owner, attr, now), true, segment)?;
+        segment.others.insert(owner, referrer);
+        segment.referrers.insert(owner);
+    }
+    Ok(())
+}
+
+/// Stages whether the directory shows a reference.
+fn refer((owner, attr, target): (CsId, AttrId, CsId), shown: bool, segment: &mut Segment<'_>) -> Result<(), EngineError> {
+    let state = segment.snapshot.cs_reference(owner, attr, target)?.with_target(StageMask::BASE, Stage::PendingImport, shown);
+    segment.changes.cs_reference.push(CsReference { owner, attr, target, state });
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Imports by hand-made pages: every rule of staging, one short scenario each.
 
 use super::{FULL_NEEDED, ImportOptions, import, import_asking};
-use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, Departure, DiscoveryError, ImportPage, Operation, PageBuilder};
+use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportPage, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{EngineError, Silent, StepRecorder};
 use crate::model::{
@@ -12,12 +12,12 @@ use crate::store::{ChangeSet, Store};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-const SPACE: ConnectorId = ConnectorId(1);
+pub(super) const SPACE: ConnectorId = ConnectorId(1);
 
 /// Name, anchor, attributes; an attribute whose name begins with `@` is a reference.
-type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+pub(super) type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
-fn page(store: &Store, rows: &[Row<'_>]) -> ImportPage {
+pub(super) fn page(store: &Store, rows: &[Row<'_>]) -> ImportPage {
     let names = store.names();
     let mut builder = PageBuilder::new();
     for (dn, anchor, attributes) in rows {
@@ -33,7 +33,7 @@ fn page(store: &Store, rows: &[Row<'_>]) -> ImportPage {
     builder.build(Some(Completion::default()))
 }
 
-fn unfinished(mut page: ImportPage) -> ImportPage {
+pub(super) fn unfinished(mut page: ImportPage) -> ImportPage {
     page.completion = None;
     page
 }
@@ -47,7 +47,7 @@ fn run(store: &Store, pages: Vec<Result<ImportPage, ConnectorError>>) -> (Result
     (result, counters)
 }
 
-fn import_rows(store: &Store, rows: &[Row<'_>]) -> BTreeMap<String, u64> {
+pub(super) fn import_rows(store: &Store, rows: &[Row<'_>]) -> BTreeMap<String, u64> {
     import_ending(store, rows, "success")
 }
 
@@ -57,18 +57,18 @@ fn import_ending(store: &Store, rows: &[Row<'_>], expected: &str) -> BTreeMap<St
     counters
 }
 
-fn counts(expected: &[(&str, u64)]) -> BTreeMap<String, u64> {
+pub(super) fn counts(expected: &[(&str, u64)]) -> BTreeMap<String, u64> {
     expected.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 
-fn by_name(store: &Store, dn: &str) -> CsObject {
+pub(super) fn by_name(store: &Store, dn: &str) -> CsObject {
     let snapshot = store.snapshot().unwrap();
     let id = snapshot.cs_by_dn(SPACE, &Dn::parse(dn).unwrap().key()).unwrap().unwrap_or_else(|| panic!("{dn} is not there"));
     snapshot.cs_object(id).unwrap().unwrap()
 }
 
 /// What inbound sync will do in earnest: takes every pending import for the base image.
-fn consume(store: &Store) {
+pub(super) fn consume(store: &Store) {
     let snapshot = store.snapshot().unwrap();
     let mut changes = ChangeSet::new();
     for mut object in snapshot.cs_scan(SPACE, None, 1_000).unwrap() {
@@ -105,8 +105,8 @@ fn consumed(state: ValueState) -> ValueState {
     state.without(Stage::PendingImport).with_base(present)
 }
 
-const ANNA: Row<'_> = ("CN=Anna,DC=x", "1", &[("mail", "anna@x"), ("@manager", "CN=Bert,DC=x")]);
-const BERT: Row<'_> = ("CN=Bert,DC=x", "2", &[("mail", "bert@x")]);
+pub(super) const ANNA: Row<'_> = ("CN=Anna,DC=x", "1", &[("mail", "anna@x"), ("@manager", "CN=Bert,DC=x")]);
+pub(super) const BERT: Row<'_> = ("CN=Bert,DC=x", "2", &[("mail", "bert@x")]);
 
 #[test]
 fn a_second_import_of_the_same_stages_nothing_and_writes_nothing() {
@@ -398,14 +398,14 @@ fn an_export_that_arrived_is_the_base_at_once_where_no_rule_reads_it() {
 
 /// One thing that a directory tells.
 #[derive(Clone, Debug)]
-enum Told {
+pub(super) enum Told {
     Entry { dn: String, anchor: String, values: Vec<(String, String)> },
     Change { dn: String, operation: Operation, attribute: String, value: String },
     Gone { dn: String },
     Rejected { dn: Option<String>, anchor: Option<String> },
 }
 
-fn entry(dn: &str, anchor: &str, values: &[(&str, &str)]) -> Told {
+pub(super) fn entry(dn: &str, anchor: &str, values: &[(&str, &str)]) -> Told {
     let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Told::Entry { dn: dn.to_owned(), anchor: anchor.to_owned(), values }
 }
@@ -462,9 +462,9 @@ fn pages_of(store: &Store, told: &[Told], size: usize) -> Vec<Result<ImportPage,
 }
 
 /// What an import came to: result, counters, notes.
-type Outcome = (String, BTreeMap<String, u64>, Vec<String>);
+pub(super) type Outcome = (String, BTreeMap<String, u64>, Vec<String>);
 
-fn tell(store: &Store, told: &[Told], size: usize, change: impl FnOnce(&mut ImportOptions)) -> Outcome {
+pub(super) fn tell(store: &Store, told: &[Told], size: usize, change: impl FnOnce(&mut ImportOptions)) -> Outcome {
     let mut options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
     change(&mut options);
     let mut silent = Silent;
@@ -475,7 +475,7 @@ fn tell(store: &Store, told: &[Told], size: usize, change: impl FnOnce(&mut Impo
     (result, counters, recorder.notes)
 }
 
-fn full(store: &Store, told: &[Told]) -> Outcome {
+pub(super) fn full(store: &Store, told: &[Told]) -> Outcome {
     tell(store, told, 1_000, |_| {})
 }
 
@@ -789,21 +789,6 @@ fn two_entries_with_one_name_are_a_problem_until_they_have_two() {
     assert_eq!(state(&store, FULL_NEEDED), None);
 }
 
-/// The reference says the same name as before, and another object has it.
-#[test]
-fn a_reference_by_name_goes_to_whoever_has_the_name_now() {
-    let store = Store::in_memory().unwrap();
-    full(&store, &[BERT, ANNA].map(|(dn, anchor, values)| entry(dn, anchor, values)));
-    consume(&store);
-    let bert = entry("CN=Bert,DC=x", "3", &[("mail", "other@x")]);
-    let anna = entry(ANNA.0, ANNA.1, ANNA.2);
-    full(&store, &[bert, anna]);
-    let id = by_name(&store, "CN=Bert,DC=x").id;
-    let rows = store.snapshot().unwrap().cs_references(by_name(&store, "CN=Anna,DC=x").id).unwrap();
-    let shown: Vec<CsId> = rows.iter().filter(|row| row.state.present(StageMask::IMPORTED)).map(|row| row.target).collect();
-    assert_eq!(shown, [id]);
-}
-
 #[test]
 fn a_delta_reads_what_it_names_and_nothing_else() {
     let store = Store::in_memory().unwrap();
@@ -877,108 +862,4 @@ proptest! {
         prop_assert_eq!(&run(1), &whole);
         prop_assert_eq!(&run(2), &whole);
     }
-}
-
-/// A delta import of pages, with answers to what it asks; gives who was asked for.
-fn delta_asking(store: &Store, pages: Vec<ImportPage>, answers: &[Row<'_>]) -> (Outcome, Vec<String>) {
-    let mut options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
-    options.full = false;
-    let mut silent = Silent;
-    let mut recorder = StepRecorder::new(&mut silent);
-    let pages = pages.into_iter().chain([ImportPage::last(Completion { watermark: Some(vec![8]), answered_in_full: false })]).map(Ok);
-    let mut asked = Vec::new();
-    let mut ask = |anchors: &[Anchor]| {
-        asked.extend(anchors.iter().map(|anchor| String::from_utf8_lossy(anchor.as_bytes()).into_owned()));
-        let known: Vec<Row<'_>> = answers.iter().filter(|(_, key, _)| anchors.contains(&Anchor::new(key.as_bytes()))).copied().collect();
-        Ok(Some(vec![unfinished(page(store, &known))]))
-    };
-    let result = import_asking(store, pages, &mut ask, &options, &Context::system(), &mut recorder);
-    let result = result.map_or_else(|error| error.result().to_owned(), str::to_owned);
-    let counters = recorder.counters().iter().map(|(name, count)| (name.0.to_string(), *count)).collect();
-    ((result, counters, recorder.notes), asked)
-}
-
-fn managers(store: &Store, dn: &str) -> Vec<String> {
-    let owner = by_name(store, dn).id;
-    let snapshot = store.snapshot().unwrap();
-    let rows = snapshot.cs_references(owner).unwrap();
-    let shown = rows.iter().filter(|row| row.state.present(StageMask::IMPORTED));
-    shown.map(|row| snapshot.cs_object(row.target).unwrap().unwrap().dn.to_string()).collect()
-}
-
-#[test]
-fn whom_a_change_names_and_nobody_knows_is_asked_for_before_anybody_refers_to_it() {
-    let store = Store::in_memory().unwrap();
-    import_rows(&store, &[ANNA, BERT]);
-    consume(&store);
-    let manager = store.names().intern("manager");
-    let mut builder = PageBuilder::new();
-    builder.begin_departure("", Departure::Deleted);
-    builder.anchor(b"2");
-    builder.finish();
-    builder.begin_change("CN=Bert,DC=x");
-    builder.anchor(b"3");
-    builder.finish();
-    builder.begin_change("");
-    builder.anchor(b"1");
-    builder.attribute(manager, Operation::Add);
-    builder.reference_to("CN=Bert,DC=x", b"3");
-    builder.finish();
-    builder.begin_change("CN=Else,DC=x");
-    builder.anchor(b"9");
-    builder.finish();
-    let other: Row<'_> = ("CN=Bert,DC=x", "3", &[("mail", "other@x")]);
-    let ((result, counters, notes), asked) = delta_asking(&store, vec![builder.build(None)], &[other]);
-    assert_eq!(result, "success", "{notes:?}");
-    assert_eq!(asked, ["3", "9"]);
-    assert_eq!(counters.get("filtered-objects"), Some(&1), "who is not given is out of scope: {counters:?}");
-    assert_eq!(managers(&store, "CN=Anna,DC=x"), ["CN=Bert,DC=x"]);
-    assert_eq!(by_name(&store, "CN=Bert,DC=x").anchor, Some(Anchor::new(*b"3")));
-}
-
-#[test]
-fn references_to_the_deleted_go_and_references_to_those_who_left_stay() {
-    for (departure, expected) in [(Departure::Deleted, None), (Departure::Left, Some("CN=Bert,OU=out,DC=x"))] {
-        let store = Store::in_memory().unwrap();
-        import_rows(&store, &[ANNA, BERT]);
-        consume(&store);
-        let mut builder = PageBuilder::new();
-        builder.begin_departure("CN=Bert,OU=out,DC=x", departure);
-        builder.anchor(b"2");
-        builder.finish();
-        let ((result, counters, _), _) = delta_asking(&store, vec![builder.build(None)], &[]);
-        assert_eq!((result.as_str(), counters.get("stage-delete")), ("success", Some(&1)));
-        consume(&store);
-        assert_eq!(managers(&store, "CN=Anna,DC=x").first().map(String::as_str), expected, "{departure:?}");
-    }
-}
-
-#[test]
-fn a_tombstone_with_another_key_is_not_that_of_the_object_with_the_name() {
-    let store = Store::in_memory().unwrap();
-    import_rows(&store, &[BERT]);
-    consume(&store);
-    let mut builder = PageBuilder::new();
-    builder.begin_departure("CN=Bert,DC=x", Departure::Deleted);
-    builder.anchor(b"7");
-    builder.finish();
-    let ((_, counters, _), _) = delta_asking(&store, vec![builder.build(None)], &[]);
-    assert_eq!(counters, counts(&[("filtered-deletes", 1)]));
-}
-
-#[test]
-fn a_reference_that_goes_under_an_unknown_name_has_its_owner_read_whole() {
-    let store = Store::in_memory().unwrap();
-    import_rows(&store, &[ANNA]);
-    consume(&store);
-    let mut builder = PageBuilder::new();
-    builder.begin_change("");
-    builder.anchor(b"1");
-    builder.attribute(store.names().intern("manager"), Operation::Remove);
-    builder.reference_to("CN=Formerly,DC=x", b"5");
-    builder.finish();
-    let whole: Row<'_> = ("CN=Anna,DC=x", "1", &[("mail", "anna@x")]);
-    let ((result, ..), asked) = delta_asking(&store, vec![builder.build(None)], &[whole]);
-    assert_eq!((result.as_str(), asked), ("success", vec!["1".to_owned()]));
-    assert_eq!(managers(&store, "CN=Anna,DC=x"), [""; 0]);
 }
