@@ -93,6 +93,11 @@ pub trait Connector: Send + Sync {
     fn references_stay(&self) -> bool {
         false
     }
+    /// True when every reference comes with the anchor of the object that it means: names of objects may change hands then, and
+    /// references follow nobody by a name.
+    fn references_have_anchors(&self) -> bool {
+        false
+    }
     /// Tells when something may have changed, as far as the directory can tell: each item is the advice to run a delta
     /// import now, and says nothing of what changed, so that there is one way by which changes come in. Items may be
     /// too many and never stand for more than advice; the schedule goes on beside them. The stream ends with an error

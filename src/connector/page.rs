@@ -99,7 +99,7 @@ pub struct ImportPage {
     values: Vec<PlacedValue>,
     attributes: Vec<Attribute>,
     items: Vec<Item>,
-    /// Anchors of objects that values refer to, by the position of the value; few, and only in changes.
+    /// Anchors of objects that values refer to, by the position of the value, where the directory tells them.
     targets: Vec<(u32, (u32, u32))>,
     /// Entries that the connector saw and dropped because they are out of scope.
     pub filtered: u64,
@@ -361,8 +361,8 @@ impl PageBuilder {
         self.push(ValueKind::Reference, dn.as_bytes());
     }
 
-    /// Adds a reference, by name and anchor of the other object, to the attribute begun last. In a change the anchor
-    /// decides: the name may be one that the object had when it was referred to.
+    /// Adds a reference, by name and anchor of the other object, to the attribute begun last. The anchor decides: the name may be
+    /// one that the object had when it was referred to.
     pub fn reference_to(&mut self, dn: &str, anchor: &[u8]) {
         let target = self.place(anchor);
         self.page.targets.push((offset(self.page.values.len()), target));

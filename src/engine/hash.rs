@@ -18,9 +18,14 @@ pub fn entry(entry: &EntryRef<'_>, secret: u64) -> u128 {
     if let Some(object_type) = entry.object_type() {
         sum = sum.wrapping_add(xxh3_128_with_seed(&object_type.0.to_le_bytes(), secret ^ TYPE));
     }
-    for (attr, _, values) in entry.attributes() {
-        for (kind, _, octets) in values {
-            sum = sum.wrapping_add(xxh3_128_with_seed(octets, secret ^ seed(attr, kind)));
+    for (attr, _, mut values) in entry.attributes() {
+        loop {
+            let target = values.next_target();
+            let Some((kind, _, octets)) = values.next() else { break };
+            let seed = secret ^ seed(attr, kind);
+            // Another object may have the name by now.
+            let seed = target.map_or(seed, |anchor| xxh3_64_with_seed(anchor, seed));
+            sum = sum.wrapping_add(xxh3_128_with_seed(octets, seed));
         }
     }
     sum
@@ -29,7 +34,7 @@ pub fn entry(entry: &EntryRef<'_>, secret: u64) -> u128 {
 /// What hashes of an import depend on besides the values: another epoch means that bodies are compared once.
 pub(super) fn epoch(attributes: &[AttrId], secret: u64) -> u64 {
     /// Raised whenever the way of hashing or of normalising changes.
-    const FORMAT: u64 = 1;
+    const FORMAT: u64 = 2;
     let mut sorted: Vec<u16> = attributes.iter().map(|attr| attr.0).collect();
     sorted.sort_unstable();
     sorted.dedup();

@@ -366,6 +366,7 @@ impl Engine<'_> {
         options.allow_shrink = self.caution.allow_shrink;
         options.errors_max = self.caution.errors_max;
         options.references_stay = connector.references_stay();
+        options.references_have_anchors = connector.references_have_anchors();
         options.takes_exports = self.takes_exports(id);
         if full && Belief::of(&self.store.snapshot()?, id)?.doubt == Some(Doubt::Removed) {
             import::take_back(self.store, id)?;

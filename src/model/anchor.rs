@@ -7,6 +7,9 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Anchor(Box<[u8]>);
 
+/// No key of an object begins like this.
+const PLACEHOLDER: &[u8] = b"\0placeholder\0";
+
 impl Anchor {
     /// Wraps the octets of an anchor.
     pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
@@ -16,6 +19,17 @@ impl Anchor {
     /// The octets.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The key under which a placeholder is found: that of the object that references mean, with a mark, so that nobody takes
+    /// the placeholder for the object.
+    pub fn of_placeholder(object: &[u8]) -> Self {
+        Self([PLACEHOLDER, object].concat().into())
+    }
+
+    /// True for the octets of a key that [`of_placeholder`](Self::of_placeholder) made.
+    pub fn is_of_placeholder(octets: &[u8]) -> bool {
+        octets.starts_with(PLACEHOLDER)
     }
 }
 
@@ -28,9 +42,10 @@ impl fmt::Debug for Anchor {
 /// Printable text as it is, anything else in lower-case hex.
 impl fmt::Display for Anchor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match std::str::from_utf8(&self.0) {
+        let octets = self.0.strip_prefix(PLACEHOLDER).unwrap_or(&self.0);
+        match std::str::from_utf8(octets) {
             Ok(text) if !text.is_empty() && text.chars().all(|c| !c.is_control()) => f.write_str(text),
-            _ => self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            _ => octets.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
         }
     }
 }

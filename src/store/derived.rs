@@ -9,7 +9,7 @@ use super::password::{self, DueKey};
 use super::record::{self, CsView, Flaw, MvView, RawEntry};
 use super::snapshot::Snapshot;
 use super::tables::{OwnedKey, counter};
-use super::write::{counts_as_wanted, is_touched, join_keys, name_key};
+use super::write::{counts_as_anchored, counts_as_wanted, is_touched, join_keys, name_key};
 use crate::model::{AttrId, Blob, CsId, Lineage, Link, MvId, RunId, ValueState};
 use redb::{Key, ReadOnlyTable, Value};
 use std::cmp::Ordering;
@@ -158,7 +158,9 @@ fn object(id: CsId, bytes: &[u8], indexed: &[AttrId], seed: u64, names: usize, f
     let (stages, connector) = (view.stages(), id.connector().0);
     if let Some(anchor) = view.anchor()? {
         found.anchors.push(((connector, anchor.into()), id.0));
-        *found.anchored.entry(connector).or_default() += 1;
+        if counts_as_anchored(Some(anchor)) {
+            *found.anchored.entry(connector).or_default() += 1;
+        }
     }
     if !view.transient() {
         found.names.push(((connector, name_key(view.dn()?).as_bytes().into()), id.0));

@@ -14,7 +14,7 @@ use super::record::{self, CsView, Encoder, Flaw, MvView, RawEntry};
 use super::tables::{self, LinkRow, OwnedKey};
 use super::{Inner, StoreError};
 use crate::model::{
-    AttrId, Blob, ConnectorId, CsId, CsObject, CsReference, Dn, DnKey, Link, MvId, MvObject, MvReference, StageMask, ValueState,
+    Anchor, AttrId, Blob, ConnectorId, CsId, CsObject, CsReference, Dn, DnKey, Link, MvId, MvObject, MvReference, StageMask, ValueState,
 };
 use redb::{Key, ReadableTable, ReadableTableMetadata, Table, Value, WriteTransaction};
 use std::collections::{BTreeMap, HashMap};
@@ -223,6 +223,11 @@ fn lasting_name<'v>(view: Option<&CsView<'v>>) -> Result<Option<&'v str>, Flaw> 
     view.filter(|view| !view.transient()).map(CsView::dn).transpose()
 }
 
+/// True for the key of an object; that of a placeholder is another's.
+pub(super) fn counts_as_anchored(anchor: Option<&[u8]>) -> bool {
+    anchor.is_some_and(|anchor| !Anchor::is_of_placeholder(anchor))
+}
+
 fn flawed(table: &str, id: u64) -> impl Fn(Flaw) -> Fault {
     move |flaw| Fault::damaged(format!("{table} {id}"), flaw)
 }
@@ -399,6 +404,9 @@ impl Writer<'_> {
             let old = CsView::new(old.value()).map_err(flawed("cs_object", id.0))?;
             let mut placeholder = CsObject::new(*id, old.object_type(), old.dn().map_err(flawed("cs_object", id.0))?);
             placeholder.link = Link::Placeholder;
+            // References that mean it by its key find it, and nobody else does.
+            let anchor = old.anchor().map_err(flawed("cs_object", id.0))?;
+            placeholder.anchor = anchor.map(|anchor| self.placeholder_key(*id, anchor)).transpose()?.flatten();
             placeholder.transient = old.transient() || self.name_is_wanted(&placeholder, &changes)?;
             if let Ok(index) = changes.binary_search_by_key(id, |(id, _)| *id) {
                 changes[index].1 = Some(placeholder);
@@ -440,6 +448,13 @@ impl Writer<'_> {
         write_changed_rows(&mut table, &rows, self.tally)
     }
 
+    /// The key under which a removed object is still meant; none when another placeholder has it.
+    fn placeholder_key(&self, id: CsId, anchor: &[u8]) -> Result<Option<Anchor>, Fault> {
+        let key = if Anchor::is_of_placeholder(anchor) { Anchor::new(anchor) } else { Anchor::of_placeholder(anchor) };
+        let holder = self.transaction.open_table(tables::CS_BY_ANCHOR)?.get((id.connector().0, key.as_bytes()))?.map(|row| row.value());
+        Ok(Some(key).filter(|_| holder.is_none_or(|holder| holder == id.0)))
+    }
+
     /// True when another object has the name of a placeholder, or gets it in this set.
     fn name_is_wanted(&self, placeholder: &CsObject, changes: &[(CsId, Option<CsObject>)]) -> Result<bool, Fault> {
         let key = name_key(&placeholder.dn);
@@ -459,7 +474,7 @@ impl Writer<'_> {
         let (old_anchor, new_anchor) = (old_anchor?, new_anchor?);
         if old_anchor != new_anchor {
             let space = self.follow.spaces.entry(connector).or_default();
-            space.anchored += i64::from(new_anchor.is_some()) - i64::from(old_anchor.is_some());
+            space.anchored += i64::from(counts_as_anchored(new_anchor)) - i64::from(counts_as_anchored(old_anchor));
             self.follow.anchors.extend(old_anchor.map(|anchor| ((connector, anchor.into()), Claim::Release(id.0))));
             self.follow.anchors.extend(new_anchor.map(|anchor| ((connector, anchor.into()), Claim::Take(id.0))));
         }

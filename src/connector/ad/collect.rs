@@ -1,7 +1,7 @@
 //! Turns what a domain controller tells of changes into pages: what changed of whom at once, references behind all
 //! names, and notes of what has to be read besides.
 
-use crate::connector::directory::{Gathered, ImportPlan, PAGE_ENTRIES, PAGE_OCTETS, add_value, strip_extended};
+use crate::connector::directory::{Gathered, ImportPlan, PAGE_ENTRIES, PAGE_OCTETS, add_extended_value, add_value, strip_extended};
 use crate::connector::ldap::{RawEntry, decode_entry, primitive};
 use crate::connector::{ConnectorError, ConnectorErrorKind, Departure, DiscoveryError, ImportPage, Operation, PageBuilder};
 use crate::model::{Anchor, AttrId, Dn, ObjectErrorCode, ValueKind};
@@ -177,7 +177,7 @@ impl<'a> Collector<'a> {
                     self.open.attribute(attr, Operation::Replace);
                     for octets in values.iter().filter_map(primitive) {
                         // Text that is none is found where it is an attribute like others.
-                        let _ = add_value(&mut self.open, kind, description, octets);
+                        let _ = add_extended_value(&mut self.open, kind, description, octets);
                     }
                 }
             }

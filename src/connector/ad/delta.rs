@@ -271,6 +271,7 @@ pub(super) async fn find(
     anchors: &[Anchor],
 ) -> Result<Vec<ImportPage>, ConnectorError> {
     let place = client.settings.url.clone();
+    client.ask_for_extended_names();
     // On another domain controller numbers tell nothing, and everybody counts as one who came into scope.
     let known = Watermark::decode(since).filter(|watermark| host.is_some_and(|host| host.eq_ignore_ascii_case(&watermark.server.host)));
     let mut more = vec!["uSNCreated"];

@@ -3,9 +3,9 @@
 use super::collect::Collector;
 use super::delta::Source;
 use super::watermark::Way;
-use crate::connector::ldap::{Client, Query, RawEntry, reply_control, said};
+use crate::connector::ldap::{Client, Query, RawEntry, extended_names, reply_control, said};
 use crate::connector::{ConnectorError, ConnectorErrorKind};
-use crate::protocol::ldap::{DIRSYNC, DirSyncReply, EXTENDED_DN, EXTENDED_DN_TEXT, INCREMENTAL_VALUES, OBJECT_SECURITY, dirsync_request};
+use crate::protocol::ldap::{DIRSYNC, DirSyncReply, INCREMENTAL_VALUES, OBJECT_SECURITY, dirsync_request};
 use ldap3::controls::RawControl;
 use ldap3::{LdapResult, Scope};
 
@@ -114,8 +114,7 @@ pub(super) async fn read(
     let mut cookie = since.to_vec();
     for _ in 0..ANSWERS_MAX {
         let query = Query { base: context, scope: Scope::Subtree, filter: "(objectClass=*)", attributes: &asked };
-        let extended = RawControl { ctype: EXTENDED_DN.to_owned(), crit: false, val: Some(EXTENDED_DN_TEXT.to_vec()) };
-        let mut answer = client.begin(&query, vec![control(way, &cookie), extended]).await?;
+        let mut answer = client.begin(&query, vec![control(way, &cookie), extended_names()]).await?;
         let mut entries = 0u64;
         while let Some(entry) = answer.next().await? {
             let entry: RawEntry = entry;

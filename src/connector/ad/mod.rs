@@ -248,7 +248,7 @@ impl AdConnector {
             roots.push(SearchRoot { base, filter: filter.clone() });
         }
         let contexts = partitions.iter().map(|partition| partition.as_str().to_owned()).collect();
-        let plan = ImportPlan::new(&self.names, &request.attributes, &kinds, &["objectGUID"], types, scope);
+        let plan = ImportPlan::new(&self.names, &request.attributes, &kinds, &["objectGUID"], types, scope).with_extended_names();
         let attributes = plan.requested(self.connection.value_range);
         Ok(Prepared { client, root, roots, contexts, plan, attributes, links })
     }
@@ -293,7 +293,8 @@ impl AdConnector {
             };
             Ok((prepared, beginning))
         };
-        let (Prepared { client, roots, plan, attributes, .. }, beginning) = Client::unless_cancelled(cx, work).await?;
+        let (Prepared { mut client, roots, plan, attributes, .. }, beginning) = Client::unless_cancelled(cx, work).await?;
+        client.ask_for_extended_names();
         let completion = Completion { watermark: beginning.watermark, answered_in_full: false };
         let pages = stream(client, cx.clone(), StreamPlan { roots, attributes, plan, completion });
         if beginning.warnings.is_empty() {
@@ -379,7 +380,8 @@ impl Connector for AdConnector {
             return Client::unless_cancelled(cx, work).await;
         }
         Client::unless_cancelled(cx, async {
-            let Prepared { client, roots, plan, attributes, .. } = self.prepare(request).await?;
+            let Prepared { mut client, roots, plan, attributes, .. } = self.prepare(request).await?;
+            client.ask_for_extended_names();
             let plan = StreamPlan { roots, attributes, plan, completion: Completion::default() };
             let filter = class_filter(&self.settings.selection.object_types);
             // MS-ADTS 3.1.1.3.1.2.4: the octets of the GUID as they are stored, in hexadecimal digits.
@@ -392,6 +394,10 @@ impl Connector for AdConnector {
             find(client, &plan, &questions).await.map(Some)
         })
         .await
+    }
+
+    fn references_have_anchors(&self) -> bool {
+        true
     }
 
     async fn containers(&self, cx: &Context, kept: &[KeptContainer]) -> Result<Vec<ContainerPlace>, ConnectorError> {

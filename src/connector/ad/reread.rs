@@ -5,10 +5,8 @@ use super::delta::Source;
 use super::hidden;
 use super::watermark::Way;
 use crate::connector::ConnectorError;
-use crate::connector::ldap::{Client, Query, RawEntry, complete};
-use crate::protocol::ldap::{EXTENDED_DN, EXTENDED_DN_TEXT};
+use crate::connector::ldap::{Client, Query, RawEntry, complete, extended_names};
 use ldap3::Scope;
-use ldap3::controls::RawControl;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -30,8 +28,7 @@ pub(super) async fn names(client: &mut Client, source: &Source, way: Way, collec
         let query = Query { base: &base, scope: Scope::Subtree, filter: "(objectClass=*)", attributes: &asked };
         let (mut cookie, mut shown) = (Vec::new(), false);
         loop {
-            let extended = RawControl { ctype: EXTENDED_DN.to_owned(), crit: false, val: Some(EXTENDED_DN_TEXT.to_vec()) };
-            let (found, result) = client.page_with(&query, &cookie, vec![extended]).await?;
+            let (found, result) = client.page_with(&query, &cookie, vec![extended_names()]).await?;
             match result.rc {
                 0 => {}
                 // Deleted since, or where the account may not look, or another server's now.
@@ -65,6 +62,7 @@ fn has_more(entry: &RawEntry) -> bool {
 
 /// Reads whole the objects that were noted for it.
 pub(super) async fn whole(client: &mut Client, source: &Source, collector: &mut Collector<'_>) -> Result<(), ConnectorError> {
+    client.ask_for_extended_names();
     let mut reading = Reading::new(source, std::mem::take(&mut collector.whole), &[]);
     while let Some(entries) = reading.next(client).await? {
         for entry in &entries {

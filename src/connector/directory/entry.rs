@@ -3,6 +3,7 @@
 use super::{KindTable, Scope, most_derived};
 use crate::connector::{DiscoveryError, Operation, PageBuilder};
 use crate::model::{Anchor, AttrId, Dn, Names, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
+use crate::protocol::ldap::guid_of;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -50,6 +51,8 @@ pub struct ImportPlan {
     anchors: Vec<Box<str>>,
     /// The anchor is a text without regard to case.
     folds: bool,
+    /// Names come in Active Directory's extended form, with the GUIDs of their objects.
+    extended: bool,
 }
 
 /// What was found in one entry, borrowed from where it was read. Reused between entries by its owner.
@@ -91,6 +94,7 @@ impl ImportPlan {
             scope,
             anchors: anchors.iter().map(|anchor| (*anchor).into()).collect(),
             folds: false,
+            extended: false,
         };
         for attr in attributes {
             if *attr == AttrId::DN {
@@ -124,6 +128,13 @@ impl ImportPlan {
     #[must_use]
     pub fn folding_anchors(mut self) -> Self {
         self.folds = true;
+        self
+    }
+
+    /// For answers in which every name comes with the GUID of its object: references have anchors.
+    #[must_use]
+    pub fn with_extended_names(mut self) -> Self {
+        self.extended = true;
         self
     }
 
@@ -218,7 +229,8 @@ impl ImportPlan {
     /// False when the entry is not wanted.
     fn place_entry(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>, place: &dyn Fn() -> String) -> bool {
         // Opened with its name before the name is judged, so that every way out closes the same entry.
-        builder.begin_entry(std::str::from_utf8(dn_octets).map_or("", strip_extended));
+        let dn_octets = std::str::from_utf8(dn_octets).map_or(dn_octets, |name| strip_extended(name).as_bytes());
+        builder.begin_entry(std::str::from_utf8(dn_octets).unwrap_or_default());
         match self.fill(builder, dn_octets, gathered) {
             Ok(true) => builder.finish(),
             Ok(false) => {
@@ -263,7 +275,11 @@ impl ImportPlan {
                 builder.attribute(attribute.attr, Operation::Replace);
                 open = Some(*slot);
             }
-            add_value(builder, attribute.kind, &attribute.name, octets)?;
+            if self.extended {
+                add_extended_value(builder, attribute.kind, &attribute.name, octets)?;
+            } else {
+                add_value(builder, attribute.kind, &attribute.name, octets)?;
+            }
         }
         Ok(true)
     }
@@ -348,6 +364,25 @@ pub(crate) fn add_value(builder: &mut PageBuilder, kind: ValueKind, name: &str, 
         _ => builder.value(ValueRef::Text(text)),
     }
     Ok(())
+}
+
+/// As [`add_value`], from an answer in which names are extended: references come with anchors, and what names are inside of is
+/// as it would be otherwise.
+pub(crate) fn add_extended_value(builder: &mut PageBuilder, kind: ValueKind, name: &str, octets: &[u8]) -> Result<(), Problem> {
+    let extended = std::str::from_utf8(octets).ok().and_then(|text| {
+        // A name alone, or behind octets or a text of its own (MS-ADTS 3.1.1.2.2.2.3: Object(DN-Binary), Object(DN-String)).
+        let behind = if text.starts_with("B:") || text.starts_with("S:") { text.find(":<GUID=")? + 1 } else { 0 };
+        let (before, dn) = text.split_at(behind);
+        guid_of(dn).map(|guid| (before, strip_extended(dn), guid))
+    });
+    match (extended, kind) {
+        (Some(("", dn, guid)), ValueKind::Reference) => {
+            builder.reference_to(dn, &guid);
+            Ok(())
+        }
+        (Some((before, dn, _)), ValueKind::Text | ValueKind::Reference) => add_value(builder, kind, name, [before, dn].concat().as_bytes()),
+        _ => add_value(builder, kind, name, octets),
+    }
 }
 
 /// Cuts `<GUID=…>;<SID=…>;` off, which Active Directory puts before names of some attributes unasked.

@@ -4,7 +4,7 @@ use super::raw::RawEntry;
 use crate::connector::tls;
 use crate::connector::{ConnectorError, ConnectorErrorKind, SignIn, Way};
 use crate::context::Context;
-use crate::protocol::ldap::{PAGED_RESULTS, PagedReply, bind_detail, code_name, paged_request};
+use crate::protocol::ldap::{EXTENDED_DN, EXTENDED_DN_TEXT, PAGED_RESULTS, PagedReply, bind_detail, code_name, paged_request};
 use ldap3::controls::RawControl;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchStream};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -71,6 +71,12 @@ pub(crate) struct Client {
     pub(crate) settings: Arc<LdapSettings>,
     driver: tokio::task::JoinHandle<()>,
     pages: bool,
+    extended_names: bool,
+}
+
+/// The control by which names come with the GUIDs of their objects, as text.
+pub(crate) fn extended_names() -> RawControl {
+    RawControl { ctype: EXTENDED_DN.to_owned(), crit: false, val: Some(EXTENDED_DN_TEXT.to_vec()) }
 }
 
 /// What one page of a search brought.
@@ -154,7 +160,7 @@ impl Client {
                 tracing::debug!(%error, "LDAP connection ended");
             }
         });
-        Ok(Self { ldap, settings, driver, pages: false })
+        Ok(Self { ldap, settings, driver, pages: false, extended_names: false })
     }
 
     async fn bind(&mut self) -> Result<(), ConnectorError> {
@@ -350,7 +356,15 @@ impl Client {
         self.start(query, controls).await
     }
 
-    async fn start(&mut self, query: &Query<'_>, controls: Vec<RawControl>) -> Result<Answer, ConnectorError> {
+    /// From here on every name comes with the GUID of its object (MS-ADTS 3.1.1.3.4.1.5).
+    pub(crate) fn ask_for_extended_names(&mut self) {
+        self.extended_names = true;
+    }
+
+    async fn start(&mut self, query: &Query<'_>, mut controls: Vec<RawControl>) -> Result<Answer, ConnectorError> {
+        if self.extended_names {
+            controls.push(extended_names());
+        }
         let settings = self.settings.clone();
         let during = format!("the search below '{}'", query.base);
         if !controls.is_empty() {

@@ -12,7 +12,7 @@ pub use census::{Census, CensusPlan, ContainerHeads, Heads, census, first_suffix
 pub use client::{LdapSettings, PLAIN_REFUSED};
 pub use openldap::{LdapConnector, LdapConnectorSettings};
 
-pub(crate) use client::{Answer, Client, Query, reply_control, said};
+pub(crate) use client::{Answer, Client, Query, extended_names, reply_control, said};
 pub(crate) use containers::places;
 pub(crate) use raw::{RawEntry, primitive};
 pub(crate) use stream::{Question, SearchRoot, StreamPlan, complete, decode_entry, find, stream};

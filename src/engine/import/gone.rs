@@ -34,12 +34,17 @@ impl Import<'_> {
         recorder: &mut StepRecorder<'_>,
     ) -> Result<bool, EngineError> {
         let mut known = self.by_anchor(entry, anchor, &segment.snapshot)?;
+        if let (None, Some(anchor)) = (known, entry.anchor()) {
+            known = self.placeholder_of(anchor, &segment.snapshot)?;
+        }
         if known.is_none() {
             known = self.by_name(entry.dn(), &segment.snapshot)?;
             // Another object may have the name by now: one with a key of its own is not the one meant by another key.
+            let own_key =
+                |object: &CsObject| object.anchor.is_some() && (object.link != Link::Placeholder || self.options.references_have_anchors);
             if let (Some(id), Some(_)) = (known, entry.anchor())
                 && !segment.has(id)
-                && segment.snapshot.cs_object(id)?.is_some_and(|object| object.anchor.is_some())
+                && segment.snapshot.cs_object(id)?.is_some_and(|object| own_key(&object))
             {
                 known = None;
             }
@@ -55,6 +60,9 @@ impl Import<'_> {
             drop_references(object.id, segment, recorder)?;
         }
         let Some(object) = object.filter(|object| object.link != Link::Placeholder) else {
+            if let (Some(id), Some(Departure::Left)) = (known, entry.departure()) {
+                self.rename_placeholder(id, entry.dn(), segment)?;
+            }
             recorder.count("filtered-deletes", 1);
             return Ok(true);
         };

@@ -60,21 +60,30 @@ impl Import<'_> {
         self.unidentified += u64::from(!first && self.held.remove(&id));
     }
 
-    /// Finds out which object an entry is, and whose name it takes. None when that has to wait for the segment.
+    /// Finds out which object an entry is, and whose name it takes. `known` has the entry's anchor, or else `stands` is the placeholder
+    /// that stands for it. None when that has to wait for the segment.
     pub(super) fn identify(
         &self,
         entry: &EntryRef<'_>,
         whole: bool,
-        known: Option<CsId>,
+        (known, stands): (Option<CsId>, Option<CsId>),
         own: &Ahead,
         segment: &Segment<'_>,
     ) -> Result<Option<Identity>, EngineError> {
         let mut identity = Identity { id: known, stored: None, adopted: false, holder: Holder::Nobody };
         let Some(key) = &own.key else { return Ok(Some(identity)) };
         let holder = self.lookup.by_foreseen_name(&segment.snapshot, key, own.foreseen)?.filter(|holder| Some(*holder) != known);
+        if let Some(placeholder) = stands.filter(|_| stands != holder) {
+            // It has another name, and its references go over to the entry's object.
+            if segment.placeholders.contains_key(&placeholder) || segment.has(placeholder) || segment.refers_to(placeholder)? {
+                return Ok(None);
+            }
+        }
         let Some(holder) = holder else { return Ok(Some(identity)) };
-        if segment.placeholders.contains_key(&holder) {
-            if known.is_some() {
+        let stands_for_another =
+            |object: &CsObject| self.options.references_have_anchors && object.anchor.is_some() && stands != Some(holder);
+        if let Some(placeholder) = segment.placeholders.get(&holder) {
+            if known.is_some() || stands_for_another(placeholder) {
                 return Ok(None);
             }
             identity.id = Some(holder);
@@ -88,11 +97,12 @@ impl Import<'_> {
             None => segment.snapshot.cs_object(holder)?,
         };
         let Some(object) = object else { return Ok(Some(identity)) };
-        let placeholder = object.link == Link::Placeholder;
+        let other = object.link == Link::Placeholder && stands_for_another(&object);
+        let placeholder = object.link == Link::Placeholder && !other;
         let provisioned = object.anchor.is_none() && !object.imported();
         if known.is_none() {
-            let same_type = placeholder || entry.object_type().is_none_or(|kind| kind == object.object_type);
-            if entry.anchor().is_none() || (object.anchor.is_none() && same_type) {
+            let same_type = entry.object_type().is_none_or(|kind| kind == object.object_type);
+            if entry.anchor().is_none() || placeholder || (object.anchor.is_none() && same_type) {
                 if segment.others.contains_key(&holder) {
                     return Ok(None);
                 }
@@ -156,7 +166,11 @@ impl Import<'_> {
         self.note_outdated(loser, &referrers);
         let mut readers = Vec::new();
         for (attr, owner) in referrers {
-            let read = self.options.full && self.lookup.is_seen(owner) && !self.unread.contains(&owner) && ![loser, by].contains(&owner);
+            let read = self.options.full
+                && !self.options.references_have_anchors
+                && self.lookup.is_seen(owner)
+                && !self.unread.contains(&owner)
+                && ![loser, by].contains(&owner);
             if read && segment.snapshot.cs_reference(owner, attr, loser)?.present(StageMask::IMPORTED) {
                 readers.push((attr, owner));
             }

@@ -1,7 +1,7 @@
 //! From a page's entry to an image, and from an image to an object's new state.
 
 use super::lookup::Foreseen;
-use crate::connector::{EntryRef, Operation};
+use crate::connector::{EntryRef, EntryValues, Operation};
 use crate::model::{
     Anchor, AttrId, Blob, CsId, CsObject, CsReference, DeltaKind, Dn, DnKey, FlatBuilder, FlatValues, INLINE_VALUE_MAX, Names,
     ObjectErrorCode, Stage, StageMask, ValueKind, ValueRef, ValueState,
@@ -28,7 +28,7 @@ pub(super) struct Image {
 pub(super) struct Target {
     pub(super) key: DnKey,
     pub(super) dn: Box<str>,
-    /// Its key, where a change tells it: then the name is what it had when it was referred to.
+    /// Its key, where the directory tells it: then the name may be what it had when it was referred to.
     pub(super) anchor: Option<Anchor>,
     /// Who had the name when the page began.
     pub(super) foreseen: Foreseen,
@@ -38,11 +38,9 @@ pub(super) struct Target {
 pub(super) fn of_entry(entry: &EntryRef<'_>, names: &Names) -> Image {
     let mut builder = FlatBuilder::with_capacity(48, 1536);
     let mut image = Image::default();
-    for (attr, _, values) in entry.attributes() {
+    for (attr, _, mut values) in entry.attributes() {
         let mut targets = Vec::new();
-        for value in values {
-            take(&mut image, &mut targets, &mut builder, names, attr, value);
-        }
+        take_all(&mut image, &mut targets, &mut builder, names, attr, &mut values);
         if !targets.is_empty() {
             image.references.push((attr, Operation::Add, targets));
         }
@@ -58,17 +56,10 @@ pub(super) fn of_change(entry: &EntryRef<'_>, names: &Names, object: &CsObject) 
     for item in object.values.iter().filter(|item| ValueState(item.flags).present(StageMask::IMPORTED)) {
         kept.entry(item.attr).or_default().insert(item.value.to_value());
     }
-    for (attr, operation, values) in entry.attributes() {
+    for (attr, operation, mut values) in entry.attributes() {
         let mut targets = Vec::new();
         let mut builder = FlatBuilder::new();
-        let mut values = values;
-        loop {
-            let anchor = values.next_target();
-            let Some(value) = values.next() else { break };
-            let before = targets.len();
-            take(&mut image, &mut targets, &mut builder, names, attr, value);
-            targets[before..].iter_mut().for_each(|target| target.anchor = anchor.map(Anchor::new));
-        }
+        take_all(&mut image, &mut targets, &mut builder, names, attr, &mut values);
         let told = builder.finish();
         let slot = kept.entry(attr).or_default();
         match operation {
@@ -88,6 +79,24 @@ pub(super) fn of_change(entry: &EntryRef<'_>, names: &Names, object: &CsObject) 
     }
     image.values = builder.finish();
     image
+}
+
+/// Takes the values of an attribute, those of references with the anchors that stand beside them.
+fn take_all(
+    image: &mut Image,
+    targets: &mut Vec<Target>,
+    builder: &mut FlatBuilder,
+    names: &Names,
+    attr: AttrId,
+    values: &mut EntryValues<'_>,
+) {
+    loop {
+        let anchor = values.next_target();
+        let Some(value) = values.next() else { break };
+        let before = targets.len();
+        take(image, targets, builder, names, attr, value);
+        targets[before..].iter_mut().for_each(|target| target.anchor = anchor.map(Anchor::new));
+    }
 }
 
 fn take(

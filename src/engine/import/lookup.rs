@@ -197,6 +197,10 @@ impl Lookup {
         self.anchors.insert(key, Some(id));
     }
 
+    pub(super) fn clear_anchor(&mut self, key: Key) {
+        self.anchors.insert(key, None);
+    }
+
     pub(super) fn set_name(&mut self, name: &DnKey, id: CsId) {
         self.names.insert(name_key(name), Some(id));
     }

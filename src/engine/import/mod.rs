@@ -72,6 +72,9 @@ pub struct ImportOptions {
     pub written_only: BTreeSet<AttrId>,
     /// References keep names that nobody has any more ([`Connector::references_stay`](crate::connector::Connector)).
     pub references_stay: bool,
+    /// References tell whom they mean by the anchor
+    /// ([`Connector::references_have_anchors`](crate::connector::Connector)).
+    pub references_have_anchors: bool,
     /// Compare every body, whatever the hashes say.
     pub verify: bool,
     /// A full import that misses more than this share of the known objects is not believed, in percent; one that
@@ -99,6 +102,7 @@ impl ImportOptions {
             managed: BTreeSet::new(),
             written_only: BTreeSet::new(),
             references_stay: false,
+            references_have_anchors: false,
             takes_exports: false,
             verify: false,
             shrink_percent_max: SHRINK_PERCENT_MAX,

@@ -12,7 +12,7 @@ use super::refused::{flaw, problem_of};
 use super::segment::{Segment, refresh_referrer};
 use super::{AskAgain, EngineError, Import, StepRecorder, hash};
 use crate::connector::{DiscoveryError, EntryRef, ImportPage, PageItem};
-use crate::model::{AttrId, CsId, CsObject, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode};
+use crate::model::{AttrId, CsId, Dn, DnKey, ErrorSide, ObjectError, ObjectErrorCode};
 use crate::store::{ChangeSet, DirtyReason, Snapshot};
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashSet};
@@ -190,6 +190,10 @@ impl Import<'_> {
                 return Ok(true);
             }
         }
+        let placeholder = match entry.anchor() {
+            Some(anchor) if whole && known.is_none() => self.placeholder_of(anchor, &segment.snapshot)?,
+            _ => None,
+        };
         let mut own = match ahead.take() {
             Some(own) => own,
             None => self.ahead(entry, whole, known, &segment.snapshot)?,
@@ -205,7 +209,7 @@ impl Import<'_> {
         let renamed = known.filter(|_| own.key.is_some() && own.stored.is_some() && old != own.key);
         let identity = match renamed {
             Some(id) if segment.refers_to(id)? => None,
-            _ => self.identify(entry, whole, known, &own, segment)?,
+            _ => self.identify(entry, whole, (known, placeholder), &own, segment)?,
         };
         let Some(mut identity) = identity else {
             *ahead = Some(own);
@@ -254,6 +258,9 @@ impl Import<'_> {
             }
         }
         self.make_room(id, identity.holder, segment)?;
+        if let (Some(placeholder), Some(anchor)) = (placeholder, entry.anchor()) {
+            self.replace(placeholder, anchor, id, segment)?;
+        }
         if let Some(anchor) = entry.anchor() {
             self.lookup.set_anchor(anchor_key(anchor), id);
         }
@@ -262,7 +269,7 @@ impl Import<'_> {
             self.displaced.remove(&id);
         }
         if let Some((object, rows)) = stored.as_mut().filter(|_| !whole) {
-            self.read_named(object.id, &image.references, rows, &segment.snapshot)?;
+            self.read_named(object.id, &image.references, rows, segment)?;
         }
         let before = stored.as_ref().filter(|_| !whole).map_or(&[][..], |(_, rows)| rows.as_slice());
         let (shown, unclear) = self.resolve(id, std::mem::take(&mut image.references), before, segment)?;
@@ -287,12 +294,7 @@ impl Import<'_> {
                 refresh_referrer(object, &snapshot, &changes)?;
             }
         }
-        let placeholder = self.store.names().object_type("placeholder");
-        changes.cs_put.extend(placeholders.into_iter().map(|(id, dn)| {
-            let mut object = CsObject::new(id, placeholder, dn);
-            object.link = Link::Placeholder;
-            object
-        }));
+        changes.cs_put.extend(placeholders.into_values());
         changes.cs_put.extend(others.into_values());
         for (work, staged) in work.into_iter().zip(staged) {
             self.write(work, staged, &snapshot, &mut changes, recorder)?;

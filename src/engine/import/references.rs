@@ -2,10 +2,10 @@
 
 use super::image::Target;
 use super::lookup::anchor_key;
-use super::segment::{Segment, follow_name};
+use super::segment::{Segment, follow_name, take_over, transient_name};
 use super::{EngineError, Import, StepRecorder};
 use crate::connector::Operation;
-use crate::model::{AttrId, CsId, CsReference, DnKey, Link, StageMask};
+use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, Dn, DnKey, Link, StageMask};
 use crate::store::Snapshot;
 use std::collections::{BTreeSet, HashSet};
 
@@ -29,8 +29,9 @@ impl Import<'_> {
         owner: CsId,
         told: &[(AttrId, Operation, Vec<Target>)],
         rows: &mut Vec<CsReference>,
-        snapshot: &Snapshot,
+        segment: &Segment<'_>,
     ) -> Result<(), EngineError> {
+        let snapshot = &segment.snapshot;
         let mut known: HashSet<(AttrId, CsId)> = rows.iter().map(|row| (row.attr, row.target)).collect();
         for (attr, operation, targets) in told {
             if *operation == Operation::Replace {
@@ -39,7 +40,7 @@ impl Import<'_> {
                 continue;
             }
             for target in targets {
-                let (Some(target), _) = self.target(target, snapshot)? else { continue };
+                let (Some(target), _) = self.target(target, segment)? else { continue };
                 if known.insert((*attr, target)) {
                     let state = snapshot.cs_reference(owner, *attr, target)?;
                     rows.extend((!state.is_absent()).then_some(CsReference { owner, attr: *attr, target, state }));
@@ -50,23 +51,99 @@ impl Import<'_> {
     }
 
     /// The object that a reference means, by its anchor or else by its name, and whether the anchor found it.
-    pub(super) fn target(&self, target: &Target, snapshot: &Snapshot) -> Result<(Option<CsId>, bool), EngineError> {
-        if let Some(anchor) = &target.anchor {
-            let found = self.lookup.by_anchor(snapshot, anchor_key(anchor.as_bytes()), anchor.as_bytes())?;
-            if found.is_some() {
-                return Ok((found, true));
-            }
+    pub(super) fn target(&self, target: &Target, segment: &Segment<'_>) -> Result<(Option<CsId>, bool), EngineError> {
+        let snapshot = &segment.snapshot;
+        let Some(anchor) = target.anchor.as_ref().map(Anchor::as_bytes) else {
+            return Ok((self.lookup.by_foreseen_name(snapshot, &target.key, target.foreseen)?, false));
+        };
+        let mut found = self.lookup.by_anchor(snapshot, anchor_key(anchor), anchor)?;
+        if found.is_none() {
+            found = self.placeholder_of(anchor, snapshot)?;
         }
-        Ok((self.lookup.by_foreseen_name(snapshot, &target.key, target.foreseen)?, false))
+        if found.is_some() {
+            return Ok((found, true));
+        }
+        let named = self.lookup.by_foreseen_name(snapshot, &target.key, target.foreseen)?;
+        // Whoever has a key has another one.
+        let other = named.map(|id| segment.has_anchor(id)).transpose()?;
+        Ok((named.filter(|_| other != Some(true)), false))
     }
 
-    /// Stands for whoever will have a name that nobody has.
-    pub(super) fn placeholder(&mut self, key: &DnKey, dn: Box<str>, segment: &mut Segment<'_>) -> CsId {
+    /// Who stands for the object with an anchor, to which others refer and which nobody has reported.
+    pub(super) fn placeholder_of(&self, anchor: &[u8], snapshot: &Snapshot) -> Result<Option<CsId>, EngineError> {
+        if !self.options.references_have_anchors {
+            return Ok(None);
+        }
+        let anchor = Anchor::of_placeholder(anchor);
+        Ok(self.lookup.by_anchor(snapshot, anchor_key(anchor.as_bytes()), anchor.as_bytes())?)
+    }
+
+    /// A new placeholder: it stands for the object with an anchor, or else for whoever will have a name.
+    pub(super) fn placeholder(
+        &mut self,
+        (key, dn): (&DnKey, &str),
+        anchor: Option<&Anchor>,
+        segment: &mut Segment<'_>,
+    ) -> Result<CsId, EngineError> {
         let id = self.lookup.allocate();
-        self.lookup.set_name(key, id);
-        segment.placeholders.insert(id, dn);
+        let mut object = CsObject::new(id, self.store.names().object_type("placeholder"), dn);
+        object.link = Link::Placeholder;
+        if let Some(anchor) = anchor.filter(|_| self.options.references_have_anchors) {
+            let anchor = Anchor::of_placeholder(anchor.as_bytes());
+            self.lookup.set_anchor(anchor_key(anchor.as_bytes()), id);
+            object.anchor = Some(anchor);
+        }
+        self.name_placeholder(&mut object, key, dn, &segment.snapshot)?;
+        segment.placeholders.insert(id, object);
         segment.referred.insert(id);
-        id
+        Ok(id)
+    }
+
+    /// Gives a placeholder its name, or a temporary one when another object has that.
+    pub(super) fn name_placeholder(
+        &mut self,
+        object: &mut CsObject,
+        key: &DnKey,
+        dn: &str,
+        snapshot: &Snapshot,
+    ) -> Result<(), EngineError> {
+        object.transient = self.lookup.by_name(snapshot, key)?.is_some();
+        if object.transient {
+            object.dn = transient_name(object.id);
+        } else {
+            object.dn = dn.into();
+            self.lookup.set_name(key, object.id);
+        }
+        Ok(())
+    }
+
+    /// An object that nobody reported has another name now.
+    pub(super) fn rename_placeholder(&mut self, id: CsId, dn: &str, segment: &mut Segment<'_>) -> Result<(), EngineError> {
+        let Ok(new) = Dn::parse(dn) else { return Ok(()) };
+        let Some(mut object) = segment.other(id)? else { return Ok(()) };
+        let old = Dn::parse(&object.dn).ok().filter(|_| !object.transient);
+        if old.as_ref().is_none_or(|old| !old.same(&new)) {
+            if let Some(old) = old {
+                self.lookup.clear_name(&old.key(), id);
+            }
+            self.name_placeholder(&mut object, &new.key(), dn, &segment.snapshot)?;
+        }
+        segment.others.insert(id, object);
+        Ok(())
+    }
+
+    /// An object was reported for which a placeholder stood, and is it, or takes its references.
+    pub(super) fn replace(&mut self, placeholder: CsId, anchor: &[u8], id: CsId, segment: &mut Segment<'_>) -> Result<(), EngineError> {
+        self.lookup.clear_anchor(anchor_key(Anchor::of_placeholder(anchor).as_bytes()));
+        if placeholder == id {
+            return Ok(());
+        }
+        if let Some(old) = segment.snapshot.cs_object(placeholder)?.filter(|old| !old.transient)
+            && let Ok(dn) = Dn::parse(&old.dn)
+        {
+            self.lookup.clear_name(&dn.key(), placeholder);
+        }
+        take_over(placeholder, id, segment)
     }
 
     /// A name is free that entries of this full import told as a reference already: they mean whoever takes it.
@@ -78,7 +155,7 @@ impl Import<'_> {
         segment: &mut Segment<'_>,
     ) -> Result<(), EngineError> {
         if !readers.is_empty() {
-            let whoever = self.placeholder(key, dn.into(), segment);
+            let whoever = self.placeholder((key, dn), None, segment)?;
             follow_name(&readers, (loser, whoever), segment)?;
             self.freed.push(Freed { whoever, loser, readers });
         }
@@ -125,7 +202,7 @@ impl Import<'_> {
             };
             let mut gone = HashSet::new();
             for target in targets {
-                let (found, by_anchor) = self.target(&target, &segment.snapshot)?;
+                let (found, by_anchor) = self.target(&target, segment)?;
                 match (found, operation) {
                     (Some(id), Operation::Remove) => {
                         unclear |= !by_anchor && target.anchor.is_some() && !had.contains(&id);
@@ -138,7 +215,10 @@ impl Import<'_> {
                             self.told_by_name.insert((owner, id));
                         }
                     }
-                    (None, _) => shown.push((attr, self.placeholder(&target.key, target.dn, segment))),
+                    (None, _) => {
+                        let placeholder = self.placeholder((&target.key, &target.dn), target.anchor.as_ref(), segment)?;
+                        shown.push((attr, placeholder));
+                    }
                 }
             }
             shown.retain(|row| !gone.contains(row));

@@ -3,7 +3,7 @@
 use super::image::{self};
 use super::page::Work;
 use super::{EngineError, StepRecorder};
-use crate::model::{AttrId, CsId, CsObject, CsReference, DeltaKind, Stage, StageMask, ValueState};
+use crate::model::{AttrId, CsId, CsObject, CsReference, DeltaKind, Link, Stage, StageMask, ValueState};
 use crate::store::{ChangeSet, Snapshot};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -20,8 +20,8 @@ pub(super) struct Segment<'p> {
     pub(super) referrers: BTreeSet<CsId>,
     /// Objects to which entries of this segment refer; the store does not know that yet.
     pub(super) referred: HashSet<CsId>,
-    /// Names that somebody refers to and nobody has.
-    pub(super) placeholders: BTreeMap<CsId, Box<str>>,
+    /// New ones: somebody refers to whom nobody has reported.
+    pub(super) placeholders: BTreeMap<CsId, CsObject>,
 }
 
 impl Segment<'_> {
@@ -46,6 +46,15 @@ impl Segment<'_> {
     /// True when an entry of the segment refers to the object, or did so before.
     pub(super) fn refers_to(&self, id: CsId) -> Result<bool, EngineError> {
         Ok(self.referred.contains(&id) || self.snapshot.cs_referrers(id)?.iter().any(|(_, owner)| self.entries.contains(owner)))
+    }
+
+    /// True for an object that has a key, be it that of whom it stands for.
+    pub(super) fn has_anchor(&self, id: CsId) -> Result<bool, EngineError> {
+        if let Some(object) = self.placeholders.get(&id).or_else(|| self.others.get(&id)) {
+            return Ok(object.anchor.is_some());
+        }
+        // Entries have one, where references do.
+        Ok(self.entries.contains(&id) || self.snapshot.cs_object(id)?.is_some_and(|object| object.anchor.is_some()))
     }
 
     /// An object as this segment leaves it; it must not have an entry of its own here.
@@ -95,11 +104,7 @@ pub(super) fn take_over(placeholder: CsId, object: CsId, segment: &mut Segment<'
 }
 
 /// A name means another object than it did when these entries of the same full import were read: they refer to that one.
-pub(super) fn follow_name(
-    readers: &[(AttrId, CsId)],
-    (before, now): (CsId, CsId),
-    segment: &mut Segment<'_>,
-) -> Result<(), EngineError> {
+pub(super) fn follow_name(readers: &[(AttrId, CsId)], (before, now): (CsId, CsId), segment: &mut Segment<'_>) -> Result<(), EngineError> {
     for (attr, owner) in readers.iter().copied() {
         let Some(referrer) = segment.other(owner)? else { continue };
         refer((owner, attr, before), false, segment)?;
@@ -127,18 +132,25 @@ pub(super) fn refresh_referrer(object: &mut CsObject, snapshot: &Snapshot, chang
     Ok(())
 }
 
+/// What an object is called while another one has its name.
+pub(super) fn transient_name(id: CsId) -> Box<str> {
+    format!("CN=transient-{id}").into()
+}
+
 /// The name of an object was taken by another: it gets a temporary one and waits for its rename or delete.
 pub(super) fn displace(holder: CsId, segment: &mut Segment<'_>) -> Result<(), EngineError> {
     let Some(mut object) = segment.other(holder)? else { return Ok(()) };
     if !object.transient {
-        let name = std::mem::replace(&mut object.dn, format!("CN=transient-{holder}").into());
+        let name = std::mem::replace(&mut object.dn, transient_name(holder));
         object.transient = true;
-        let delta = object.stage_mut(Stage::PendingImport);
-        delta.rename.get_or_insert(name);
-        if delta.kind == DeltaKind::None {
-            delta.kind = DeltaKind::Update;
+        if object.link != Link::Placeholder {
+            let delta = object.stage_mut(Stage::PendingImport);
+            delta.rename.get_or_insert(name);
+            if delta.kind == DeltaKind::None {
+                delta.kind = DeltaKind::Update;
+            }
+            segment.changes.cs_hash.push((holder, None));
         }
-        segment.changes.cs_hash.push((holder, None));
     }
     segment.others.insert(holder, object);
     Ok(())
