@@ -298,6 +298,21 @@ fn who_takes_the_name_of_a_member_becomes_none() {
     }
 }
 
+/// Two whom no selection covers, one after the other, have one name.
+#[test]
+fn the_later_of_two_placeholders_has_the_name() {
+    let store = Store::in_memory().unwrap();
+    keyed(&store, true, vec![keyed_page(&store, &[group("CN=g", 1, &[("CN=n", 9)]), group("CN=h", 2, &[])])]);
+    consume(&store);
+    let told = [group("CN=g", 1, &[]), group("CN=h", 2, &[("CN=n", 8)])];
+    assert_eq!(keyed(&store, false, vec![departed("CN=n", 9, Departure::Deleted), keyed_page(&store, &told)]), "success");
+    assert_eq!(members(&store, "CN=h"), [("CN=n".to_owned(), false)]);
+    keyed(&store, false, vec![keyed_page(&store, &[group("CN=n", 9, &[])])]);
+    let [(name, false)] = &members(&store, "CN=h")[..] else { panic!("who has the name is not the member") };
+    assert!(name.contains("transient"), "{name}");
+    assert_eq!(store.check().unwrap().problems, []);
+}
+
 /// A directory in which everybody may be a member, and some are not reported.
 fn keyed_directory() -> impl Strategy<Value = Vec<Group>> {
     let shuffled = || Just((0..7u8).collect::<Vec<u8>>()).prop_shuffle();

@@ -2,7 +2,7 @@
 
 use super::image::Target;
 use super::lookup::anchor_key;
-use super::segment::{Segment, follow_name, take_over, transient_name};
+use super::segment::{Segment, displace, follow_name, take_over, transient_name};
 use super::{EngineError, Import, StepRecorder};
 use crate::connector::Operation;
 use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, Dn, DnKey, Link, StageMask};
@@ -93,27 +93,26 @@ impl Import<'_> {
             self.lookup.set_anchor(anchor_key(anchor.as_bytes()), id);
             object.anchor = Some(anchor);
         }
-        self.name_placeholder(&mut object, key, dn, &segment.snapshot)?;
+        self.name_placeholder(&mut object, key, dn, segment)?;
         segment.placeholders.insert(id, object);
         segment.referred.insert(id);
         Ok(id)
     }
 
-    /// Gives a placeholder its name, or a temporary one when another object has that.
-    pub(super) fn name_placeholder(
-        &mut self,
-        object: &mut CsObject,
-        key: &DnKey,
-        dn: &str,
-        snapshot: &Snapshot,
-    ) -> Result<(), EngineError> {
-        object.transient = self.lookup.by_name(snapshot, key)?.is_some();
-        if object.transient {
-            object.dn = transient_name(object.id);
-        } else {
-            object.dn = dn.into();
-            self.lookup.set_name(key, object.id);
+    /// Gives a placeholder its name, or a temporary one when an object has that. Of two placeholders the one that was told later
+    /// has it.
+    fn name_placeholder(&mut self, object: &mut CsObject, key: &DnKey, dn: &str, segment: &mut Segment<'_>) -> Result<(), EngineError> {
+        let holder = self.lookup.by_name(&segment.snapshot, key)?;
+        if let Some(holder) = holder {
+            object.transient = !segment.is_placeholder(holder)?;
+            if object.transient {
+                object.dn = transient_name(object.id);
+                return Ok(());
+            }
+            displace(holder, segment)?;
         }
+        (object.transient, object.dn) = (false, dn.into());
+        self.lookup.set_name(key, object.id);
         Ok(())
     }
 
@@ -126,7 +125,7 @@ impl Import<'_> {
             if let Some(old) = old {
                 self.lookup.clear_name(&old.key(), id);
             }
-            self.name_placeholder(&mut object, &new.key(), dn, &segment.snapshot)?;
+            self.name_placeholder(&mut object, &new.key(), dn, segment)?;
         }
         segment.others.insert(id, object);
         Ok(())

@@ -48,6 +48,15 @@ impl Segment<'_> {
         Ok(self.referred.contains(&id) || self.snapshot.cs_referrers(id)?.iter().any(|(_, owner)| self.entries.contains(owner)))
     }
 
+    /// True for a name that others refer to, and no more.
+    pub(super) fn is_placeholder(&self, id: CsId) -> Result<bool, EngineError> {
+        let link = match self.others.get(&id) {
+            Some(object) => Some(object.link),
+            None => self.snapshot.cs_link(id)?,
+        };
+        Ok(self.placeholders.contains_key(&id) || (link == Some(Link::Placeholder) && !self.entries.contains(&id)))
+    }
+
     /// True for an object that has a key, be it that of whom it stands for.
     pub(super) fn has_anchor(&self, id: CsId) -> Result<bool, EngineError> {
         if let Some(object) = self.placeholders.get(&id).or_else(|| self.others.get(&id)) {
@@ -139,6 +148,10 @@ pub(super) fn transient_name(id: CsId) -> Box<str> {
 
 /// The name of an object was taken by another: it gets a temporary one and waits for its rename or delete.
 pub(super) fn displace(holder: CsId, segment: &mut Segment<'_>) -> Result<(), EngineError> {
+    if let Some(placeholder) = segment.placeholders.get_mut(&holder) {
+        (placeholder.transient, placeholder.dn) = (true, transient_name(holder));
+        return Ok(());
+    }
     let Some(mut object) = segment.other(holder)? else { return Ok(()) };
     if !object.transient {
         let name = std::mem::replace(&mut object.dn, transient_name(holder));
