@@ -89,13 +89,21 @@ impl FlatValues {
     /// A list from parts that were read from disk. `None` when the parts do not fit together: an end outside the
     /// heap or before its predecessor, text that is not UTF-8, a number that is not eight octets, disorder.
     pub fn from_parts(entries: Vec<FlatEntry>, heap: Vec<u8>) -> Option<Self> {
-        let mut start = 0usize;
+        let (mut start, mut text) = (0usize, 0usize);
         for entry in &entries {
             let end = entry.end as usize;
             let content = heap.get(start..end)?;
-            decode(entry.kind, content)?;
+            if entry.kind != ValueKind::Text {
+                std::str::from_utf8(&heap[text..start]).ok()?;
+                decode(entry.kind, content)?;
+                text = end;
+            } else if content.first().is_some_and(|octet| octet & 0xc0 == 0x80) {
+                // Texts that lie together are checked together; so none may begin within a character.
+                return None;
+            }
             start = end;
         }
+        std::str::from_utf8(&heap[text..start]).ok()?;
         if start != heap.len() || !entries.windows(2).all(|pair| pair[0].attr <= pair[1].attr) {
             return None;
         }
@@ -333,6 +341,12 @@ mod tests {
     fn damaged_parts_are_refused() {
         let entry = FlatEntry { attr: AttrId(1), kind: ValueKind::Text, flags: 0, end: 2 };
         assert!(FlatValues::from_parts(vec![entry], vec![0xff, 0xfe]).is_none(), "not UTF-8");
+        let text = |ends: &[u32]| ends.iter().map(|end| FlatEntry { end: *end, ..entry }).collect::<Vec<_>>();
+        let number = FlatEntry { kind: ValueKind::Number, end: 10, ..entry };
+        assert!(FlatValues::from_parts(text(&[1, 2]), "é".into()).is_none(), "an end within a character");
+        assert!(FlatValues::from_parts(text(&[2, 4]), vec![b'a', b'b', 0xc3, b'c']).is_none(), "the second text is none");
+        assert!(FlatValues::from_parts(vec![text(&[2])[0], number], [&[0xc3, b'a'][..], &[0; 8]].concat()).is_none(), "nor the first");
+        assert!(FlatValues::from_parts(vec![text(&[2])[0], number], ["é".as_bytes(), &[0xff; 8]].concat()).is_some());
         assert!(FlatValues::from_parts(vec![entry], vec![b'a']).is_none(), "end outside the heap");
         assert!(FlatValues::from_parts(vec![entry], b"abc".to_vec()).is_none(), "heap longer than its entries");
         assert!(FlatValues::from_parts(vec![entry], b"ab".to_vec()).is_some());
