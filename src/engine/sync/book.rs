@@ -2,6 +2,7 @@
 //! must be woken when a metaverse value changes, which flows copy references.
 
 use super::keys::KeyHash;
+use super::view::Table;
 use crate::model::{AttrId, ConnectorId, CsId, Dn, DnKey, MvObject, Names, RuleId};
 use crate::rules::{Direction, FlowSource, MergeType, RuleSet, RunParameters, ScopeOperator};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -28,11 +29,11 @@ pub(crate) struct Rulebook<'a> {
     own_keys: HashMap<RuleId, Vec<(AttrId, AttrId)>>,
     watched_groups: HashSet<(ConnectorId, DnKey)>,
     memberships: Option<(AttrId, AttrId)>,
-    reference_sources: HashSet<(ConnectorId, AttrId)>,
+    reference_sources: HashSet<(ConnectorId, AttrId), KeyHash>,
     inbound: HashSet<ConnectorId, KeyHash>,
     /// What outbound rules name, per target: attributes they read as they are, and their expressions folded.
-    outbound: HashMap<ConnectorId, (HashSet<AttrId>, String)>,
-    reads: Mutex<HashMap<(ConnectorId, AttrId), bool>>,
+    outbound: Table<ConnectorId, (HashSet<AttrId, KeyHash>, String)>,
+    reads: Mutex<Table<(ConnectorId, AttrId), bool>>,
 }
 
 impl<'a> Rulebook<'a> {
@@ -42,7 +43,7 @@ impl<'a> Rulebook<'a> {
         let mut wakes: BTreeMap<AttrId, Vec<(ConnectorId, AttrId)>> = BTreeMap::new();
         let mut reverse: BTreeMap<ConnectorId, Vec<(AttrId, AttrId)>> = BTreeMap::new();
         let mut watched_groups = HashSet::new();
-        let mut reference_sources = HashSet::new();
+        let mut reference_sources = HashSet::default();
         let mut inbound = HashSet::default();
         for rule in rules.rules() {
             for clause in rule.join.iter().flatten() {
@@ -65,7 +66,7 @@ impl<'a> Rulebook<'a> {
                 }
             }
         }
-        let mut outbound: HashMap<ConnectorId, (HashSet<AttrId>, String)> = HashMap::new();
+        let mut outbound: Table<ConnectorId, (HashSet<AttrId, KeyHash>, String)> = Table::default();
         for rule in rules.rules().iter().filter(|rule| rule.direction == Direction::Outbound) {
             let (attributes, expressions) = outbound.entry(rule.connector).or_default();
             attributes.extend(rule.scope.0.iter().flatten().map(|clause| clause.attr));

@@ -72,6 +72,10 @@ impl std::hash::Hasher for KeyHasher {
         self.0 = xxh3_64_with_seed(bytes, self.0);
     }
 
+    fn write_u16(&mut self, number: u16) {
+        self.0 = mix(u64::from(number), self.0);
+    }
+
     fn write_u64(&mut self, number: u64) {
         self.0 = mix(number, self.0);
     }
