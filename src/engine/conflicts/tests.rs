@@ -101,6 +101,13 @@ type Attempts = BTreeMap<String, Attempt>;
 
 /// A look at what is kept aside: whose values are staged, and which attempts are known then.
 fn look(store: &Store, found: Vec<(u64, KeptAside)>, before: &Attempts, sent: bool, now: Timestamp) -> (Vec<u64>, Attempts) {
+    let (staged, tried, _) = look_and_tell(store, found, before, sent, now);
+    (staged, tried)
+}
+
+/// The same, and whether an attempt is told that did not help.
+fn look_and_tell(store: &Store, found: Vec<(u64, KeptAside)>, before: &Attempts, sent: bool, now: Timestamp) -> (Vec<u64>, Attempts, bool) {
+    let mut conflict = Conflict::default();
     let snapshot = store.snapshot().unwrap();
     let mut look = Look {
         snapshot: &snapshot,
@@ -114,11 +121,11 @@ fn look(store: &Store, found: Vec<(u64, KeptAside)>, before: &Attempts, sent: bo
         truths: BTreeMap::new(),
     };
     for (waiting, value) in found {
-        look.take(id(waiting), value, &mut Conflict::default()).unwrap();
+        look.take(id(waiting), value, &mut conflict).unwrap();
     }
     let mut changes = ChangeSet::new();
     look.correct(&mut changes).unwrap();
-    (changes.cs_put.iter().map(|object| object.id.sequence()).collect(), look.tried)
+    (changes.cs_put.iter().map(|object| object.id.sequence()).collect(), look.tried, conflict.failed)
 }
 
 fn attempts(waiting: u64, text: &str, at: Timestamp, failed: bool) -> Attempts {
@@ -179,7 +186,8 @@ fn an_attempt_is_remembered_while_nobody_can_look_who_has_the_name() {
     let unknown = || vec![(1, KeptAside { holders: None, ..kept(1, "a", &[]).1 })];
     for (before, sent) in [(true, false), (true, true), (false, true)] {
         let attempts = |failed| attempts(1, "a", NOW, failed);
-        assert_eq!(look(&store, unknown(), &attempts(before), sent, NOW), (vec![], attempts(true)), "{before} {sent}");
+        let seen = look_and_tell(&store, unknown(), &attempts(before), sent, NOW);
+        assert_eq!(seen, (vec![], attempts(true), !before), "{before} {sent}");
     }
 }
 
