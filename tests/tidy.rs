@@ -244,6 +244,30 @@ fn every_file_says_what_it_is() {
     assert!(wrong.is_empty(), "these files do not begin with a sentence (//!) that says what they are:\n{}", wrong.join("\n"));
 }
 
+/// A text that goes on in the next line needs a backslash; without it the indentation becomes a part of the text, or, when lines are
+/// put together, a gap.
+#[test]
+fn no_text_has_a_gap() {
+    let mut wrong = Vec::new();
+    for path in files("src", &[".rs"]) {
+        for (number, line) in read(&path).lines().enumerate() {
+            let line = line.trim_start();
+            let gap = |at: usize| {
+                // A line break that is meant may have an indentation behind it.
+                let before = line[..at].chars().next_back().filter(|_| !line[..at].ends_with("\\n"));
+                let behind = line[at..].trim_start().chars().next();
+                let word =
+                    |character: Option<char>| character.is_some_and(|character| character.is_alphanumeric() || "{`'".contains(character));
+                word(behind) && (word(before) || before.is_some_and(|character| ",;.)}".contains(character)))
+            };
+            if !line.starts_with("//") && line.contains('"') && line.match_indices("   ").any(|(at, _)| gap(at)) {
+                wrong.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these texts have a gap; let them go on in the next line by a backslash:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn words_that_have_no_place_here() {
     // Put together here, so that this file does not hold them itself.

@@ -4,10 +4,11 @@
 //! into an [`ImportPage`], so that the engine can hash and compare an entry before any object is built.
 
 use crate::context::Context;
-use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Timestamp, Value, ValueKind};
+use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Timestamp, Value, ValueKind, bare_address, fold};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::time::Duration;
 
 pub mod ad;
@@ -199,6 +200,16 @@ pub enum UniqueKind {
     SignInName,
     /// A mail address, with or without `smtp:`.
     Address,
+}
+
+impl UniqueKind {
+    /// A value of this kind in the form in which such values are compared.
+    pub fn compared(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Self::SignInName => fold(text.trim()),
+            Self::Address => fold(bare_address(text).trim()),
+        }
+    }
 }
 
 /// A value that a directory does not give to an object, although it accepted it.

@@ -13,20 +13,20 @@ use super::import::refresh_kind;
 use super::run::Engine;
 use crate::connector::{Connector, ConnectorErrorKind, KeptAside, UniqueAttribute, UniqueKind, ValueHolder};
 use crate::model::{
-    AttrId, ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, FlatBuilder, Names, ObjectError, ObjectErrorCode, Stage, StageMask,
-    ValueRef, ValueState, counted, fold,
+    AttrId, ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, FlatBuilder, Names, ObjectError, Stage, StageMask, Timestamp, ValueRef,
+    ValueState, counted,
 };
 use crate::store::{ChangeSet, DirtyReason, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-const CODE: ObjectErrorCode = ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE;
 /// Which conflicts exports were to put right, and when. What the target keeps aside again is not tried in every cycle: each attempt
 /// may take somebody's sign-in name away for a moment.
 const TRIED: KeptState<BTreeMap<String, Attempt>> = KeptState::new("names-put-right");
-/// What did not help is tried again after so long, in microseconds.
-const TRY_AGAIN: i64 = 86_400_000_000;
+/// What did not help is tried again after so long.
+const TRY_AGAIN: Duration = Duration::from_hours(24);
 /// So many people are named in a note.
 const NAMED: usize = 5;
 
@@ -54,12 +54,21 @@ enum Finding {
     Open,
     /// Nobody.
     Nobody,
-    /// An object of ours that is to give it up.
-    Parting(CsId, String),
+    /// Objects of ours that are to give it up, and what the last of them is called.
+    Parting(Vec<Holder>, String),
     /// An object of ours that is to have it, too.
     Both(String),
     /// Somebody else.
     Stranger(ValueHolder),
+}
+
+/// An object of ours that has a value and is to give it up.
+struct Holder {
+    id: CsId,
+    /// Nothing of it is on its way.
+    settled: bool,
+    /// By which attributes it has the value, and in which form.
+    has: Vec<(AttrId, String)>,
 }
 
 impl Engine<'_> {
@@ -79,7 +88,7 @@ impl Engine<'_> {
         let sent = snapshot.state(id, NAMES_SENT)?.is_some();
         let exports = snapshot.errors(id, None, usize::MAX)?.into_iter().filter(|(_, side, _)| *side == ErrorSide::Export);
         let known: HashMap<CsId, ObjectError> = exports.map(|(id, _, error)| (id, error)).collect();
-        let before: Vec<CsId> = known.iter().filter(|(_, error)| error.code == CODE).map(|(id, _)| *id).collect();
+        let before: Vec<CsId> = known.iter().filter(|(_, error)| error.is_kept_aside()).map(|(id, _)| *id).collect();
         if !sent && before.is_empty() {
             return Ok(false);
         }
@@ -102,7 +111,7 @@ impl Engine<'_> {
             connector: id,
             unique,
             sent,
-            now: self.cx.now().0,
+            now: self.cx.now(),
             before: TRIED.read(&snapshot, id)?.or_forgotten().unwrap_or_default(),
             tried: BTreeMap::new(),
             truths: BTreeMap::new(),
@@ -119,13 +128,13 @@ impl Engine<'_> {
             let earlier = known.get(object);
             let detail = conflict.detail();
             // A refusal weighs more.
-            if earlier.is_some_and(|error| error.code != CODE) {
+            if earlier.is_some_and(|error| !error.is_kept_aside()) {
                 continue;
             }
             new += u64::from(conflict.stays && (earlier.is_none() || conflict.failed));
             // What is known already is not told again.
             if earlier.is_none_or(|error| error.detail != detail) {
-                let error = ObjectError::new(CODE, detail, self.cx.now()).after(earlier);
+                let error = ObjectError::kept_aside(detail, self.cx.now()).after(earlier);
                 changes.errors.push((*object, ErrorSide::Export, Some(error)));
             }
         }
@@ -196,8 +205,7 @@ struct Look<'l> {
     unique: &'static [UniqueAttribute],
     /// Names were sent since the look before.
     sent: bool,
-    /// In microseconds since 1970.
-    now: i64,
+    now: Timestamp,
     /// Attempts as they were known.
     before: BTreeMap<String, Attempt>,
     /// Attempts at what is still kept aside.
@@ -215,17 +223,13 @@ impl Look<'_> {
             Some(kind) => self.finding(kind, &value, holders)?,
             None => Finding::Open,
         };
+        let key = format!("{anchor} {what}");
         let mut helps = false;
-        if let (Some(kind), Finding::Nobody | Finding::Parting(..)) = (kind, &finding) {
-            let key = format!("{anchor} {what}");
-            let holder = if let Finding::Parting(holder, _) = finding { Some(holder) } else { None };
-            helps = self.wanted_and_settled(waiting, kind, &value)? && self.may_try(key, conflict);
-            if helps {
-                self.truths.entry(waiting).or_default().lacks.push((kind, bare(kind, &value)));
-            } else if let Some(holder) = holder {
-                // What it really has was gathered for an export that does not come now.
-                self.forget(holder, kind, &value);
-            }
+        match (kind, &finding) {
+            (Some(kind), Finding::Nobody) => helps = self.may_be_parted(waiting, kind, &value, &[], key, conflict)?,
+            (Some(kind), Finding::Parting(holders, _)) => helps = self.may_be_parted(waiting, kind, &value, holders, key, conflict)?,
+            (_, Finding::Open) => conflict.failed |= self.remember(key, self.sent),
+            (_, Finding::Nobody | Finding::Parting(..) | Finding::Both(_) | Finding::Stranger(_)) => {}
         }
         conflict.stays |= !helps;
         conflict.told.insert(match finding {
@@ -259,10 +263,40 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Who has a value. Of an object of ours that is to give it up, what it really has is gathered.
-    fn finding(&mut self, kind: UniqueKind, value: &str, holders: Option<Vec<ValueHolder>>) -> Result<Finding, StoreError> {
+    /// Gathers what really is where an export can put it right now; false where it cannot.
+    fn may_be_parted(
+        &mut self,
+        waiting: CsId,
+        kind: UniqueKind,
+        value: &str,
+        holders: &[Holder],
+        key: String,
+        conflict: &mut Conflict,
+    ) -> Result<bool, StoreError> {
+        if !self.wanted_and_settled(waiting, kind, value)? || holders.iter().any(|holder| !holder.settled) {
+            // What became of an attempt that is on its way is not known yet.
+            self.remember(key, false);
+            return Ok(false);
+        }
+        if !self.may_try(key, conflict) {
+            return Ok(false);
+        }
+        self.truths.entry(waiting).or_default().lacks.push((kind, bare(kind, value)));
+        for holder in holders {
+            let truth = self.truths.entry(holder.id).or_default();
+            for (attr, text) in &holder.has {
+                if truth.has.iter().all(|(known, _, had)| known != attr || had != text) {
+                    truth.has.push((*attr, kind, text.clone()));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Who has a value.
+    fn finding(&self, kind: UniqueKind, value: &str, holders: Option<Vec<ValueHolder>>) -> Result<Finding, StoreError> {
         let Some(holders) = holders else { return Ok(Finding::Open) };
-        let mut parting = None;
+        let (mut parting, mut last) = (Vec::new(), None);
         for holder in holders {
             let ours = if holder.in_recycle_bin { None } else { self.snapshot.cs_by_anchor(self.connector, holder.anchor.as_bytes())? };
             let object = ours.map(|id| self.snapshot.cs_object(id)).transpose()?.flatten();
@@ -274,26 +308,12 @@ impl Look<'_> {
             if !leaves(&object) && self.wants(&object, kind, value) {
                 return Ok(Finding::Both(name));
             }
-            if is_settled(&object) {
-                let truth = self.truths.entry(object.id).or_default();
-                for (attribute, text) in holder.values {
-                    let attr = self.names.find(&attribute).filter(|_| kind_of(self.unique, &attribute) == Some(kind));
-                    if let Some(attr) = attr.filter(|attr| !truth.has.iter().any(|(known, _, had)| known == attr && *had == text)) {
-                        truth.has.push((attr, kind, text));
-                    }
-                }
-            }
-            parting = Some(Finding::Parting(object.id, name));
+            let of_kind = holder.values.into_iter().filter(|(attribute, _)| kind_of(self.unique, attribute) == Some(kind));
+            let has = of_kind.filter_map(|(attribute, text)| self.names.find(&attribute).map(|attr| (attr, text))).collect();
+            parting.push(Holder { id: object.id, settled: is_settled(&object), has });
+            last = Some(name);
         }
-        Ok(parting.unwrap_or(Finding::Nobody))
-    }
-
-    /// Takes back that somebody has a value.
-    fn forget(&mut self, holder: CsId, kind: UniqueKind, value: &str) {
-        let key = bare(kind, value);
-        if let Some(truth) = self.truths.get_mut(&holder) {
-            truth.has.retain(|(_, known, text)| *known != kind || bare(kind, text) != key);
-        }
+        Ok(last.map_or(Finding::Nobody, |name| Finding::Parting(parting, name)))
     }
 
     fn wants(&self, object: &CsObject, kind: UniqueKind, value: &str) -> bool {
@@ -315,16 +335,23 @@ impl Look<'_> {
     /// True when an export may try, or is to try still, to put a conflict right. Once; then again after a day.
     fn may_try(&mut self, key: String, conflict: &mut Conflict) -> bool {
         let attempt = match self.before.get(&key) {
-            Some(attempt) if attempt.failed && self.now.saturating_sub(attempt.at) < TRY_AGAIN => *attempt,
+            Some(attempt) if attempt.failed && self.now.since(Timestamp(attempt.at)) < TRY_AGAIN => *attempt,
             Some(attempt) if !attempt.failed && self.sent => {
                 conflict.failed = true;
                 Attempt { failed: true, ..*attempt }
             }
             Some(attempt) if !attempt.failed => *attempt,
-            _ => Attempt { at: self.now, failed: false },
+            _ => Attempt { at: self.now.0, failed: false },
         };
         self.tried.insert(key, attempt);
         !attempt.failed
+    }
+
+    /// Keeps in mind that there was an attempt, where none can be made now; `failed`: names were sent since. True where that is new.
+    fn remember(&mut self, key: String, failed: bool) -> bool {
+        let Some(attempt) = self.before.get(&key).copied() else { return false };
+        self.tried.insert(key, Attempt { failed: attempt.failed || failed, ..attempt });
+        failed && !attempt.failed
     }
 
     /// Stages what really is. Gives the names of those who get theirs by it.
@@ -419,50 +446,8 @@ fn kind_of(unique: &[UniqueAttribute], attribute: &str) -> Option<UniqueKind> {
 
 /// A value in the form in which values of its kind are compared.
 fn bare(kind: UniqueKind, text: &str) -> String {
-    let rest = match kind {
-        UniqueKind::Address => {
-            text.split_at_checked(5).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("smtp:")).map_or(text, |(_, rest)| rest)
-        }
-        UniqueKind::SignInName => text,
-    };
-    fold(rest.trim()).into_owned()
+    kind.compared(text).into_owned()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::ObjectType;
-
-    const NAME: AttrId = AttrId(7);
-
-    #[test]
-    fn what_somebody_really_has_is_as_if_it_had_been_shown() {
-        for state in [ValueState::BASE, ValueState::ABSENT.with_added(Stage::PendingImport)] {
-            let after = as_shown(state, false);
-            assert!(
-                !after.present(StageMask::EXPECTED) && after.present(StageMask::WANTED) && after.added(Stage::PendingExport),
-                "{state:?}"
-            );
-        }
-        let held = as_shown(ValueState::ABSENT, true);
-        assert!(held.present(StageMask::EXPECTED) && held.removed(Stage::PendingExport));
-        assert_eq!(as_shown(held, true), held);
-    }
-
-    #[test]
-    fn a_value_is_found_in_its_own_form_first() {
-        let mut object = CsObject::new(CsId::new(ConnectorId(1), 1), ObjectType(9), "CN=a");
-        let mut builder = FlatBuilder::new();
-        for text in ["SMTP:a@corp.example", "smtp:A@corp.example", "smtp:b@corp.example"] {
-            builder.push(NAME, ValueRef::Text(text), ValueState::BASE.0);
-        }
-        object.values = builder.finish();
-        let at = |text| {
-            place_of(&object, NAME, UniqueKind::Address, text)
-                .and_then(|index| object.values.iter().nth(index).map(|item| format!("{:?}", item.value)))
-        };
-        assert_eq!(at("smtp:A@corp.example").as_deref(), Some("\"smtp:A@corp.example\""));
-        assert_eq!(at("SMTP:B@corp.example").as_deref(), Some("\"smtp:b@corp.example\""));
-        assert_eq!(at("smtp:c@corp.example"), None);
-    }
-}
+mod tests;

@@ -8,14 +8,12 @@ use super::export::{ExportSummary, HeldDeletes, StandIns};
 use super::run::{Belonging, Engine, Profile, Standing, severity, stopped_by_guard};
 use super::{EngineError, Progress, TRACED};
 use crate::events::Event;
-use crate::model::{ConnectorId, DeltaKind, ErrorSide, ObjectErrorCode, RunId, Stage};
+use crate::model::{ConnectorId, DeltaKind, ErrorSide, RunId, Stage};
 use crate::store::{RunRecord, StoreError};
 use std::collections::BTreeSet;
 
 /// How often a cycle goes on to what its own confirmation made necessary.
 const ROUNDS: usize = 3;
-/// Not a refusal: the object was accepted.
-const KEPT_ASIDE: ObjectErrorCode = ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE;
 /// How many ids one look asks for.
 const PAGE: usize = 1_000;
 
@@ -236,7 +234,7 @@ impl Cycle<'_, '_> {
                 let stays = removed.objects.contains(&id)
                     || held && snapshot.cs_object(id)?.is_some_and(|object| object.stage(Stage::PendingExport).kind == DeltaKind::Delete);
                 // Who was taken with a value kept aside was not refused.
-                let refused = snapshot.error(id, ErrorSide::Export)?.is_some_and(|error| error.code != KEPT_ASIDE);
+                let refused = snapshot.error(id, ErrorSide::Export)?.is_some_and(|error| !error.is_kept_aside());
                 if !stays && !refused {
                     return Ok(true);
                 }

@@ -14,7 +14,7 @@ use super::{EngineError, Progress, StepRecorder, TRACED};
 use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{Anchor, ConnectorId, CsId, CsObject, ErrorSide, ObjectErrorCode, Retention, RunId, Stage, Timestamp};
+use crate::model::{Anchor, ConnectorId, CsId, CsObject, ErrorSide, Retention, RunId, Stage, Timestamp};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{ChangeSet, RunRecord, RunResult, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
@@ -458,7 +458,7 @@ impl Engine<'_> {
                 let moot = |object: &CsObject| !object.stage(Stage::PendingExport).is_some() && !object.stage(Stage::InProgress).is_some();
                 let object = snapshot.cs_object(id)?;
                 // What the target keeps aside, it keeps aside also when nothing waits.
-                let stays = object.is_some() && error.code == ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE;
+                let stays = object.is_some() && error.is_kept_aside();
                 if side == ErrorSide::Export && !stays && object.as_ref().is_none_or(moot) {
                     changes.errors.push((id, side, None));
                 }

@@ -304,7 +304,9 @@ const CATALOGUE: &[Explanation] = &[
         7043,
         Error,
         "People go by stand-in names in the target",
-        "They swap sign-in names or take them over, and the export ended between giving the old ones up and getting the new ones: until then          the named people cannot sign in. The next export sends them before everything else, also when a guard of deletes stops it; in          staging mode nothing may be sent, so promote this installation by `syncline promote`, or set the names right in the target.",
+        "They swap sign-in names or take them over, and the export ended between giving the old ones up and getting the new ones: until then \
+         the named people cannot sign in. The next export sends them before everything else, also when a guard of deletes stops it; in \
+         staging mode nothing may be sent, so promote this installation by `syncline promote`, or set the names right in the target.",
     ),
     kind(7050, Information, "A domain is read again", "What had stopped it (event 611) is over."),
     kind(

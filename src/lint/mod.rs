@@ -10,7 +10,7 @@ mod proposal;
 pub use names::{cloud_characters, generated_name, malformed_address, malformed_name};
 pub use proposal::{free_name, mended_address, mended_name};
 
-use crate::model::fold;
+use crate::model::{bare_address, fold, smtp_address};
 use std::fmt;
 
 /// The most characters before the `@` of a sign-in name.
@@ -338,7 +338,7 @@ fn addresses(candidate: &Candidate, domains: Option<&Domains>, found: &mut Vec<F
             let told = format!("{} characters; {ADDRESS_MAX} are allowed", trimmed.chars().count());
             found.push(Finding::new(FindingKind::AddressTooLong, ADDRESSES, address, Proposal::Ask, told));
         }
-        let Some(mail) = smtp(trimmed) else { continue };
+        let Some(mail) = smtp_address(trimmed) else { continue };
         if let Some(reason) = malformed_address(mail) {
             let proposal = mended_address(trimmed).map_or(Proposal::Ask, Proposal::Write);
             found.push(Finding::new(FindingKind::AddressMalformed, ADDRESSES, address, proposal, reason));
@@ -370,9 +370,9 @@ fn addresses(candidate: &Candidate, domains: Option<&Domains>, found: &mut Vec<F
         let told = format!("{} addresses; {ADDRESSES_MAX} are allowed", known.len());
         found.push(Finding::new(FindingKind::AddressesTooMany, ADDRESSES, "", Proposal::Ask, told));
     }
-    let first = candidate.proxy_addresses.iter().find(|address| smtp(address.trim()).is_some());
+    let first = candidate.proxy_addresses.iter().find(|address| smtp_address(address.trim()).is_some());
     if let (Some(first), None) = (first, primary) {
-        let mail = smtp(first.trim()).unwrap_or_default();
+        let mail = smtp_address(first.trim()).unwrap_or_default();
         found.push(Finding::new(FindingKind::AddressPrimaryNone, ADDRESSES, first, Proposal::Write(format!("SMTP:{mail}")), ""));
     }
 }
@@ -413,16 +413,6 @@ fn sizes(candidate: &Candidate, found: &mut Vec<Finding>) {
             found.push(Finding::new(FindingKind::ExtensionTooLong, "", "", Proposal::Ask, told));
         }
     }
-}
-
-/// An address without its `smtp:`; other schemes stay.
-pub fn bare_address(value: &str) -> &str {
-    smtp(value).unwrap_or(value)
-}
-
-/// The mail address behind `smtp:`, in any case; `None` for other schemes.
-fn smtp(value: &str) -> Option<&str> {
-    value.split_once(':').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("smtp")).map(|(_, rest)| rest)
 }
 
 /// A value that no two objects of a tenant may share.

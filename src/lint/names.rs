@@ -1,7 +1,8 @@
 //! The forms of sign-in names and addresses that the cloud takes, and the name that it makes where it takes none
 //! (specification: sync engine 6.4).
 
-use super::{Candidate, DOMAIN_MAX, Domains, USER_MAX, bare_address};
+use super::{Candidate, DOMAIN_MAX, Domains, USER_MAX};
+use crate::model::bare_address;
 
 /// How many characters of a nickname become the front part of a generated name.
 const GENERATED_MAX: usize = USER_MAX - 5;

@@ -40,6 +40,8 @@ impl StageMask {
     pub const BASE: Self = Self(0);
     /// What the directory last reported; the *imported* values.
     pub const IMPORTED: Self = Self(0b0001);
+    /// What the directory has as far as imports and answers tell; what was handed over without an answer counts for nothing.
+    pub const ACKNOWLEDGED: Self = Self(0b0011);
     /// The newest image we have reason to expect in the directory, without what nobody has sent.
     pub const EXPECTED: Self = Self(0b0111);
     /// What the directory will look like when everything wanted has arrived; what inbound rules read.

@@ -181,6 +181,17 @@ impl ObjectError {
         Self { code, detail: detail.into(), first_seen: now, last_seen: now, retry_count: 0 }
     }
 
+    /// The target took the object and keeps values of it aside, because another object has them.
+    pub fn kept_aside(detail: impl Into<String>, now: Timestamp) -> Self {
+        Self::new(ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE, detail, now)
+    }
+
+    /// True when values of the object are kept aside. That is no refusal: the target accepted what it was sent, so the problem is
+    /// not over when something else is accepted or nothing waits, and it holds nothing back.
+    pub fn is_kept_aside(&self) -> bool {
+        self.code == ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE
+    }
+
     /// The same problem happening again: keeps the first time and counts, unless the code differs.
     #[must_use]
     pub fn after(mut self, earlier: Option<&ObjectError>) -> Self {

@@ -171,3 +171,13 @@ pub fn fold(text: &str) -> Cow<'_, str> {
         Cow::Owned(text.to_lowercase())
     }
 }
+
+/// The mail address behind `smtp:`, in any case; `None` for other schemes, and without one.
+pub fn smtp_address(text: &str) -> Option<&str> {
+    text.split_once(':').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("smtp")).map(|(_, address)| address)
+}
+
+/// An address without its `smtp:`; other schemes stay.
+pub fn bare_address(text: &str) -> &str {
+    smtp_address(text).unwrap_or(text)
+}

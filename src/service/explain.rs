@@ -4,9 +4,7 @@ use super::browse::{Browser, kind_name, state_name};
 use super::{Service, ServiceError};
 use crate::engine::export::HeldDeletes;
 use crate::engine::sync::{Preview, PreviewDecision, preview};
-use crate::model::{
-    AttrId, ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, FlatValues, Link, MvObject, ObjectErrorCode, Stage, StageMask, ValueState,
-};
+use crate::model::{AttrId, ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, FlatValues, Link, MvObject, Stage, StageMask, ValueState};
 use crate::rules::{LinkType, RuleSet, RuleTrace, RunParameters};
 use serde::Serialize;
 
@@ -50,8 +48,6 @@ pub enum StepOutcome {
 
 /// Rules shown with their conditions at most.
 const RULES_SHOWN: usize = 8;
-/// The object was accepted, and not all of its values.
-const KEPT_ASIDE: ObjectErrorCode = ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE;
 
 impl Service {
     /// Walks the way of one object.
@@ -289,7 +285,7 @@ impl Walk<'_> {
         }
         let pending = export.stage(Stage::PendingExport).kind;
         let sent = [Stage::InProgress, Stage::Unconfirmed].into_iter().any(|stage| export.stage(stage).kind != DeltaKind::None);
-        let (outcome, verdict) = if let Some(error) = error.as_ref().filter(|error| error.code == KEPT_ASIDE) {
+        let (outcome, verdict) = if let Some(error) = error.as_ref().filter(|error| error.is_kept_aside()) {
             (StepOutcome::Stopped, format!("It is in {name}, but goes by another name there: {}.", error.code))
         } else if let Some(error) = error {
             (StepOutcome::Stopped, format!("{name} refused it: {}.", error.code))

@@ -2,10 +2,11 @@
 //! be reached; and who is left under one is known, told and sent first.
 
 use crate::script::{Answer, Scene, Sent, Wish, accept_all, id};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use syncline::connector::{ConnectorError, ConnectorErrorKind, ExportBatch, ExportKind};
-use syncline::engine::export::{ExportLimits, StandIns};
+use syncline::engine::export::{ExportLimits, HeldDeletes, REMOVALS, STAND_INS, StandIns};
 use syncline::events::Event;
 use syncline::model::{DeltaKind, Stage};
 
@@ -191,6 +192,8 @@ fn who_leaves_is_not_left_under_a_stand_in() {
     let sent = scene.sent();
     assert_eq!(lines(&sent), ["CN=leaver parts", "CN=leaver"]);
     assert_eq!((sent[1].kind, scene.object(1).stage(Stage::Unconfirmed).kind), (ExportKind::Delete, DeltaKind::Delete));
+    let told = scene.events().into_iter().filter(|event| matches!(event, Event::StandInNames { .. })).collect::<Vec<_>>();
+    assert_eq!((left(&scene), told), (vec![], vec![]), "nobody is there who could not sign in");
     scene.import(&[]);
     assert!(scene.snapshot().cs_object(id(1)).unwrap().is_none_or(|object| object.stage(Stage::PendingImport).kind == DeltaKind::Delete));
 }
@@ -218,6 +221,50 @@ fn nobody_takes_a_name_whose_fate_nobody_knows() {
     ]);
     assert_eq!(scene.export().unwrap().0, "success");
     assert_eq!(lines(&scene.sent()), ["CN=taker", "CN=behind"]);
+}
+
+/// Who waits for an import is no delete that is held back.
+#[test]
+fn allowed_deletes_are_counted_apart_also_when_somebody_waits_for_the_import() {
+    let mut scene = Scene::new();
+    scene.put(1, takes("CN=giver", "a", "b"));
+    scene.script.answer(|_| Err(ConnectorError::new(ConnectorErrorKind::Dropped, "cut off")));
+    scene.export().unwrap_err();
+    scene.sent();
+    scene.put(2, takes("CN=taker", "c", "a"));
+    // Three follow from the removal of a connector; the limit is for three others.
+    for number in 10..16 {
+        scene.put(number, Wish::delete(&format!("CN=gone {number}")));
+    }
+    scene.keep(REMOVALS, &json!({"1": {"name": "lab", "since": 0, "objects": [id(10).0, id(11).0, id(12).0]}}));
+    let held = HeldDeletes::of(&scene.snapshot(), scene.store.names(), scene.options.connector).unwrap();
+    assert_eq!(held.count(), 3);
+    scene.options.limits.set(ExportLimits { deletes_max: Some(3), ..ExportLimits::default() });
+    scene.options.allow_deletes = Some(held.set());
+    assert_eq!(scene.export().unwrap().0, "completed-warnings");
+    let sent = scene.sent();
+    assert_eq!((sent.len(), sent.iter().all(|sent| sent.kind == ExportKind::Delete)), (6, true), "{:?}", lines(&sent));
+    assert_eq!(scene.queue(Stage::PendingExport), [2]);
+    assert_eq!(scene.snapshot().state(scene.options.connector, REMOVALS).unwrap(), None, "who was allowed to go waits for nobody");
+}
+
+/// One of two can have the name at once; the other one needs a delete before, which is stopped.
+#[test]
+fn only_who_is_sent_behind_a_guard_is_named() {
+    let scene = Scene::new();
+    scene.put(1, takes("CN=sent", "s1", "free"));
+    scene.put(3, takes("CN=waiting", "s3", "taken"));
+    scene.put(4, Wish::delete("CN=leaver").shows(NAME, &name("taken")));
+    for number in 10..16 {
+        scene.put(number, Wish::delete(&format!("CN=gone {number}")));
+    }
+    scene.keep(STAND_INS, &json!({id(1).0.to_string(): name("s1"), id(3).0.to_string(): name("s3")}));
+    assert_eq!(left(&scene), [1, 3]);
+    scene.options.limits.set(ExportLimits { deletes_max: Some(5), ..ExportLimits::default() });
+    assert_eq!(scene.export().unwrap_err().result(), "stopped-deletion-threshold-exceeded");
+    assert_eq!((lines(&scene.sent()), left(&scene)), (vec!["CN=sent".to_owned()], vec![3]));
+    let notes = scene.notes().join("\n");
+    assert!(notes.contains(&name("s1")) && !notes.contains(&name("s3")), "{notes}");
 }
 
 /// A limit of refusals ends the export in the middle, and what was begun is ended.

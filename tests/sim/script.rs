@@ -302,6 +302,7 @@ impl Wish {
 struct Told {
     counters: BTreeMap<String, u64>,
     events: Vec<Event>,
+    notes: Vec<String>,
 }
 
 /// A store, a target, and the way between them.
@@ -407,7 +408,7 @@ impl Scene {
         let mut recorder = StepRecorder::new(&mut silent);
         let result = export(&self.store, &target, &bridge, &self.options, &self.cx, &mut recorder);
         let counters = recorder.counters().iter().map(|(name, count)| (name.0.to_string(), *count)).collect();
-        *self.told.lock().unwrap() = Told { counters, events: recorder.take_events() };
+        *self.told.lock().unwrap() = Told { counters, events: recorder.take_events(), notes: recorder.notes };
         result
     }
 
@@ -445,6 +446,18 @@ impl Scene {
     /// What the last export told.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.told.lock().unwrap().events.clone()
+    }
+
+    /// What the last export noted.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.told.lock().unwrap().notes.clone()
+    }
+
+    /// Has the target keep a state.
+    pub(crate) fn keep(&self, name: &str, state: &serde_json::Value) {
+        let mut changes = ChangeSet::new();
+        changes.states.push((TARGET, name.to_owned(), Some(serde_json::to_vec(state).unwrap())));
+        self.store.apply(changes).unwrap();
     }
 
     /// The committed state.

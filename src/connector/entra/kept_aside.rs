@@ -3,14 +3,15 @@
 
 use super::graph::{Graph, PAGE, quoted};
 use super::matching::VALUES;
-use crate::connector::{ConnectorError, ConnectorErrorKind, KeptAside, ValueHolder};
+use crate::connector::{ConnectorError, ConnectorErrorKind, KeptAside, UniqueKind, ValueHolder};
 use crate::context::Context;
-use crate::model::{Anchor, fold};
+use crate::model::{Anchor, Timestamp};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use xxhash_rust::xxh3::xxh3_64;
 
-/// Of so many values it is looked up who has them; of further ones nobody asks in this look. An address takes five questions, twenty
+/// Of so many values it is looked up in one look who has them; another look begins at another one. An address takes five questions, twenty
 /// of which are one request.
 const LOOKED_UP: usize = 200;
 /// What is read of whoever has a value.
@@ -32,10 +33,10 @@ enum UniqueValue {
 impl UniqueValue {
     fn of(attribute: &str, value: &str) -> Self {
         if attribute.eq_ignore_ascii_case("userPrincipalName") {
-            return Self::SignInName(fold(value.trim()).into_owned());
+            Self::SignInName(UniqueKind::SignInName.compared(value).into_owned())
+        } else {
+            Self::Address(UniqueKind::Address.compared(value).into_owned())
         }
-        let scheme = value.split_at_checked(5).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("smtp:"));
-        Self::Address(fold(scheme.map_or(value, |(_, rest)| rest).trim()).into_owned())
     }
 }
 
@@ -63,7 +64,7 @@ pub(super) async fn list(graph: &Graph, cx: &Context) -> Result<Vec<KeptAside>, 
 /// Looks up who has the values. What cannot be looked up stays open.
 pub(super) async fn look_up_holders(graph: &Graph, cx: &Context, found: &mut [KeptAside]) -> Result<(), ConnectorError> {
     let all = found.iter().map(|kept| UniqueValue::of(&kept.attribute, &kept.value));
-    let wanted: BTreeSet<UniqueValue> = all.collect::<BTreeSet<_>>().into_iter().take(LOOKED_UP).collect();
+    let wanted = looked_up(all.collect(), cx.now());
     let mut holders: BTreeMap<UniqueValue, Vec<ValueHolder>> = BTreeMap::new();
     let mut everywhere = true;
     for (collection, kind) in PLACES {
@@ -92,6 +93,17 @@ pub(super) async fn look_up_holders(graph: &Graph, cx: &Context, found: &mut [Ke
         kept.holders = (wanted.contains(&value) && (everywhere || !others.is_empty())).then_some(others);
     }
     Ok(())
+}
+
+/// The values of this look: so many as one takes, beginning anywhere, so that none is left out in every look. What stays kept aside
+/// would always be the same first ones otherwise. Looks are often equally far apart, so the time itself would not lead anywhere.
+fn looked_up(all: BTreeSet<UniqueValue>, now: Timestamp) -> BTreeSet<UniqueValue> {
+    if all.len() <= LOOKED_UP {
+        return all;
+    }
+    let anywhere = xxh3_64(&now.0.to_le_bytes()) % all.len() as u64;
+    let (before, behind): (Vec<_>, Vec<_>) = (0..).zip(all).partition(|(place, _)| *place < anywhere);
+    behind.into_iter().chain(before).map(|(_, value)| value).take(LOOKED_UP).collect()
 }
 
 fn anchor(kind: &str, id: &str) -> Anchor {
@@ -151,4 +163,27 @@ fn held(graph: &Graph, collection: &str, kind: &str, object: &Value) -> Vec<(Uni
     };
     let holder = |values| ValueHolder { anchor: anchor(kind, id), called: name.clone(), in_recycle_bin, values, removal: removal.clone() };
     values.into_iter().map(|(value, had)| (value, holder(had))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_is_left_out_in_every_look() {
+        let values = |count: usize| -> BTreeSet<UniqueValue> {
+            (0..count).map(|number| UniqueValue::Address(format!("p{number:04}@corp.example"))).collect()
+        };
+        assert_eq!(looked_up(values(LOOKED_UP), Timestamp(1)), values(LOOKED_UP));
+        // Every half an hour, as cycles come.
+        for count in [LOOKED_UP + 1, 300, 360, 900] {
+            let mut seen = BTreeSet::new();
+            for look in 0..48 {
+                let now = looked_up(values(count), Timestamp::from_seconds(1_800_000_000 + look * 1_800));
+                assert_eq!(now.len(), LOOKED_UP);
+                seen.extend(now);
+            }
+            assert_eq!(seen, values(count));
+        }
+    }
 }

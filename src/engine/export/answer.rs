@@ -13,8 +13,6 @@ use crate::store::{ChangeSet, CounterName, DirtyReason, Snapshot, StepObject, St
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// Not a refusal: the object was accepted.
-const KEPT_ASIDE: ObjectErrorCode = ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE;
 /// The target has another object with a value, or the key, that only one object may have.
 const CONFLICTS: &[ObjectErrorCode] =
     &[ObjectErrorCode::ATTRIBUTE_VALUE_MUST_BE_UNIQUE, ObjectErrorCode::INVALID_SOFT_MATCH, ObjectErrorCode::OBJECT_TYPE_MISMATCH];
@@ -129,7 +127,7 @@ impl Run<'_> {
         }
         acknowledge_rows(&sent.rows, changes);
         // What the target keeps aside is looked at behind the confirming import.
-        if snapshot.error(sent.id, ErrorSide::Export)?.is_some_and(|error| error.code != KEPT_ASIDE) {
+        if snapshot.error(sent.id, ErrorSide::Export)?.is_some_and(|error| !error.is_kept_aside()) {
             changes.errors.push((sent.id, ErrorSide::Export, None));
         }
         changes.cs_put.push(object);

@@ -151,18 +151,19 @@ pub(super) fn too_early(
 ) -> Result<String, StoreError> {
     let name = &options.name;
     Ok(format!(
-        "{}, because an earlier export did not get all its answers, and {name} may still have the names that they take: {}. The next import          shows it: `syncline run start '{name}' full-import`, then `syncline export '{name}'`; a cycle does both",
+        "{}, because an earlier export did not get all its answers, and {name} may still have the names that they take: {}. The next import \
+         shows it: `syncline run start '{name}' full-import`, then `syncline export '{name}'`; a cycle does both",
         counted(waiting.len() as u64, "object was not sent", "objects were not sent"),
         some(snapshot, names, waiting)?
     ))
 }
 
-/// The same of objects that were sent although everything else is stopped.
-pub(super) fn urgent(snapshot: &Snapshot, names: &Names, options: &ExportOptions, waiting: &StandIns) -> Result<String, StoreError> {
+/// The same of objects that are sent although everything else is stopped.
+pub(super) fn urgent(snapshot: &Snapshot, names: &Names, options: &ExportOptions, sent: &StandIns) -> Result<String, StoreError> {
     Ok(format!(
-        "people who went by a stand-in in {} since an export broke off were sent all the same, before anything was stopped: {}",
+        "people who went by a stand-in in {} since an export broke off are sent all the same, before anything is stopped: {}",
         options.name,
-        waiting.sample(snapshot, names)?
+        sent.sample(snapshot, names)?
     ))
 }
 

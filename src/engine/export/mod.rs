@@ -153,8 +153,10 @@ pub fn export(
     let removed = HeldDeletes::of(&snapshot, store.names(), options.connector)?;
     let allowed = options.allow_deletes.is_some_and(|set| set == removed.set() || set == all.delete_set());
     let too_early = queue.leave_too_early();
-    let mut held = !too_early.is_empty();
-    if held {
+    let left = !too_early.is_empty();
+    // Deletes are.
+    let mut held = false;
+    if left {
         recorder.note(guards::too_early(&snapshot, store.names(), options, &too_early)?);
     }
     if let Some(unread) = options.unread.as_ref().filter(|_| all.deletes > 0) {
@@ -167,7 +169,7 @@ pub fn export(
         held = true;
     }
     if queue.is_empty() {
-        return Ok((if held { "completed-warnings" } else { "success" }, ExportOutcome::default()));
+        return Ok((if held || left { "completed-warnings" } else { "success" }, ExportOutcome::default()));
     }
     let first = !was_exported(&snapshot, options.connector)?;
     drop(snapshot);
@@ -196,7 +198,7 @@ pub fn export(
     // Who was promised a name in an earlier export gets it before everybody else, and no guard of deletes is about them.
     let urgent = queue.take_urgent(&waiting);
     if stopped.is_some() && !urgent.is_empty() {
-        recorder.note(guards::urgent(&store.snapshot()?, store.names(), options, &waiting)?);
+        recorder.note(guards::urgent(&store.snapshot()?, store.names(), options, &waiting.among(&urgent.updated()))?);
         queue = Queue::default();
     } else if let Some(stopped) = stopped {
         return Err(stopped);
@@ -238,7 +240,7 @@ pub fn export(
     if let Some(stopped) = stopped {
         return Err(stopped);
     }
-    Ok((if held && result == "success" { "completed-warnings" } else { result }, outcome))
+    Ok((if (held || left) && result == "success" { "completed-warnings" } else { result }, outcome))
 }
 
 /// True when something was exported to a target before.

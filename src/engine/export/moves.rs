@@ -1,13 +1,14 @@
 //! Deletes of people who may only have moved: a directory let somebody go, and another one shows an entry that could be them and
-//! cannot be used. As long as that is so, exactly these deletes wait. It is looked at for what waits to be deleted and for what has
-//! a problem, so it costs nothing where there is none.
+//! cannot be used. As long as that is so, exactly these deletes wait. It is looked at for what waits to be sent and for what has a
+//! problem, so it costs nothing where nothing waits.
 
 use super::queue::each;
 use crate::engine::belief::{NAME, REMOVED};
 use crate::engine::describe::called;
 use crate::engine::import::refused_entries;
 use crate::model::{
-    ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, Link, Names, Stage, StageMask, Timestamp, ValueRef, ValueState, fold,
+    ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, Link, Names, Stage, StageMask, Timestamp, ValueRef, ValueState, bare_address,
+    fold,
 };
 use crate::store::{Snapshot, StoreError};
 use base64::Engine as _;
@@ -149,7 +150,7 @@ impl InTheWay {
 
 /// A text without the scheme of a mail address.
 fn bare(text: &str) -> &str {
-    text.split_at_checked(5).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("smtp:")).map_or(text, |(_, rest)| rest).trim()
+    bare_address(text).trim()
 }
 
 /// What is compared of a value. Keys of directories are octets there, and base64 in targets.
@@ -164,6 +165,10 @@ fn key_of(value: ValueRef<'_>) -> Option<String> {
 /// Deletes of a target that wait because who is to be deleted may only have moved.
 pub(super) fn possible_moves(snapshot: &Snapshot, names: &Names, target: ConnectorId) -> Result<BTreeMap<CsId, PossibleMove>, StoreError> {
     let mut moves = BTreeMap::new();
+    // Problems of all directories are read only for somebody.
+    if snapshot.queue(Stage::PendingExport, target, None, 1)?.is_empty() {
+        return Ok(moves);
+    }
     let in_the_way = InTheWay::of(snapshot, target)?;
     if in_the_way.found.is_empty() {
         return Ok(moves);

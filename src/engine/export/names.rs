@@ -8,7 +8,7 @@
 use super::{Run, deltas, stand_ins};
 use crate::connector::{AttributeChange, Connector, ExportBatch, ExportKind, ExportOperation, ExportOutcome, UniqueKind};
 use crate::engine::{EngineError, StepRecorder};
-use crate::model::{AttrId, CsId, CsObject, DeltaKind, FlatBuilder, Names, Stage, StageMask, Value, ValueRef, ValueState, fold};
+use crate::model::{AttrId, CsId, CsObject, DeltaKind, FlatBuilder, Names, Stage, StageMask, Value, ValueRef, ValueState};
 use crate::store::ChangeSet;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_128;
@@ -77,12 +77,9 @@ impl Exchange {
     /// Notes an object that was handed over without an answer: whether the target still has the names that it gives up nobody
     /// knows.
     pub(super) fn note_unanswered(&mut self, object: &CsObject, unique: &Unique) {
-        let names = |there: fn(ValueState) -> bool| -> HashSet<u128> {
-            unique.iter().flat_map(|(attr, kind)| texts(object, *attr, there).map(|text| key(*kind, text))).collect()
-        };
         let gone = object.stage(Stage::InProgress).kind == DeltaKind::Delete;
-        let after = if gone { HashSet::new() } else { names(|state| state.present(StageMask::WANTED)) };
-        self.unsure.extend(names(acknowledged).difference(&after));
+        let after = if gone { HashSet::new() } else { keys(object, unique, StageMask::WANTED) };
+        self.unsure.extend(keys(object, unique, StageMask::ACKNOWLEDGED).difference(&after));
     }
 
     /// Who takes a name that the target may still have, and who takes a name from those.
@@ -194,23 +191,12 @@ fn connected(ids: &BTreeSet<CsId>, behind: &BTreeMap<CsId, BTreeSet<CsId>>) -> V
 }
 
 fn key(kind: UniqueKind, text: &str) -> u128 {
-    let bare = match kind {
-        UniqueKind::Address => {
-            text.split_at_checked(5).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("smtp:")).map_or(text, |(_, rest)| rest)
-        }
-        UniqueKind::SignInName => text,
-    };
-    xxh3_128(format!("{kind:?} {}", fold(bare.trim())).as_bytes())
+    xxh3_128(format!("{kind:?} {}", kind.compared(text)).as_bytes())
 }
 
 fn texts(object: &CsObject, attr: AttrId, there: impl Fn(ValueState) -> bool) -> impl Iterator<Item = &str> {
     let items = object.values.attribute(attr).filter(move |item| there(ValueState(item.flags)));
     items.filter_map(|item| if let ValueRef::Text(text) = item.value { Some(text) } else { None })
-}
-
-/// Of an object that is handed over: what the target has as far as imports and answers tell.
-fn acknowledged(state: ValueState) -> bool {
-    state.without(Stage::InProgress).present(StageMask::EXPECTED)
 }
 
 fn keys(object: &CsObject, unique: &Unique, image: StageMask) -> HashSet<u128> {

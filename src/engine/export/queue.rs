@@ -51,8 +51,8 @@ impl ExportSummary {
         DeleteSet { count: self.deletes, fingerprint: self.deletes_fingerprint }
     }
 
-    /// How many deletes may be sent: the strictest of all limits, ours and the target's; nothing where there is none. A share is one of the objects known to exist
-    /// in the target; without one of our own, it is half of them and no fewer than nine.
+    /// How many deletes may be sent: the strictest of all limits, ours and the target's; nothing where there is none. A share is one
+    /// of the objects known to exist in the target; without one of our own, it is half of them and no fewer than nine.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -217,6 +217,9 @@ impl Queue {
 
     /// Takes out whoever goes by a stand-in and has a name to get, with those who have to go before them.
     pub(super) fn take_urgent(&mut self, waiting: &StandIns) -> Self {
+        if waiting.is_empty() {
+            return Self::default();
+        }
         let mut urgent = Self { exchange: self.exchange.clone(), ..Self::default() };
         let queued: HashSet<CsId> = self.updates.values().flatten().copied().collect();
         let waiting: BTreeSet<CsId> = waiting.names.keys().filter(|id| queued.contains(id)).copied().collect();
@@ -227,6 +230,11 @@ impl Queue {
             urgent.updates.insert(*depth, now);
         }
         urgent
+    }
+
+    /// Everybody who is to be changed.
+    pub(super) fn updated(&self) -> BTreeSet<CsId> {
+        self.updates.values().flatten().copied().collect()
     }
 
     /// Leaves the deletes where they are.

@@ -1,5 +1,6 @@
-//! Deletes that wait for somebody. Those that follow from the removal of a connector: whom it concerns is kept before anybody of it is synchronized off, and
-//! whoever of them is to be deleted waits until somebody has allowed exactly that.
+//! Deletes that wait for somebody: those of people who may only have moved, and those that follow from the removal of a connector.
+//! Whom a removal concerns is kept before anybody of it is synchronized off, and whoever of them is to be deleted waits until
+//! somebody has allowed exactly that.
 
 use super::DeleteSet;
 use super::guards::NAMED;

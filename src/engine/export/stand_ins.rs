@@ -1,11 +1,12 @@
 //! Who goes by a stand-in in a target: people who gave a sign-in name up for others and have not got their own yet. They cannot
 //! sign in by the name they know, so they are sent first, and as long as nobody may send anything they are named.
 
+use super::deltas;
 use super::guards::NAMED;
 use crate::engine::describe::called;
 use crate::model::{ConnectorId, CsId, CsObject, Names, StageMask, ValueRef, ValueState};
 use crate::store::{ChangeSet, KeptState, Snapshot, Store, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of a target that names the objects which were given stand-ins, with these.
 pub const STAND_INS: &str = "stand-in-names";
@@ -39,6 +40,13 @@ impl StandIns {
         self.names.is_empty()
     }
 
+    /// Those who are among some objects.
+    #[must_use]
+    pub(super) fn among(mut self, objects: &BTreeSet<CsId>) -> Self {
+        self.names.retain(|id, _| objects.contains(id));
+        self
+    }
+
     /// How many.
     pub fn count(&self) -> u64 {
         self.names.len() as u64
@@ -60,8 +68,10 @@ impl StandIns {
     }
 }
 
+/// Values stay with an object whose delete was acknowledged until an import shows it gone; who is gone goes by no name.
 fn goes_by(object: &CsObject, name: &str) -> bool {
-    object.values.iter().any(|item| item.value == ValueRef::Text(name) && ValueState(item.flags).present(StageMask::EXPECTED))
+    deltas::acknowledged_exists(object)
+        && object.values.iter().any(|item| item.value == ValueRef::Text(name) && ValueState(item.flags).present(StageMask::EXPECTED))
 }
 
 /// Commits changes that give stand-ins to objects, and who they are.

@@ -6,9 +6,7 @@ use super::book::Rulebook;
 use super::draft::TargetEvent;
 use super::unit::{Inbound, UnitPlan};
 use super::view::{Footprints, JoinIndex};
-use crate::model::{
-    AttrId, ConnectorId, CsId, CsObject, ErrorSide, FlatValues, MvObject, ObjectError, ObjectErrorCode, Stage, ValueRef, ValueState,
-};
+use crate::model::{AttrId, ConnectorId, CsId, CsObject, ErrorSide, FlatValues, MvObject, ObjectError, Stage, ValueRef, ValueState};
 use crate::store::{AttributeDelta, ChangeSet, CounterName, DirtyReason, Snapshot, StepObject, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -130,7 +128,7 @@ fn moot_refusals(book: &Rulebook<'_>, snapshot: &Snapshot, put: &[CsObject]) -> 
     let mut moot = Vec::new();
     for object in put.iter().filter(|object| refusing.contains(&object.id.connector())) {
         let waits = object.stage(Stage::PendingExport).is_some() || object.stage(Stage::InProgress).is_some();
-        let refusal = |error: ObjectError| error.code != ObjectErrorCode::QUARANTINED_ATTRIBUTE_VALUE_MUST_BE_UNIQUE;
+        let refusal = |error: ObjectError| !error.is_kept_aside();
         if !waits && snapshot.error(object.id, ErrorSide::Export)?.is_some_and(refusal) {
             moot.push(object.id);
         }

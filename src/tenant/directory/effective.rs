@@ -5,9 +5,9 @@ use super::naming;
 use super::policy::{Authentication, Features, Policy};
 use super::properties::PropertyValue;
 use super::record::{Effective, Mastery, ObjectKind, ObjectRecord, Quarantined};
-use super::tables::{UniqueKey, UniqueKind, Writer, bare_address};
+use super::tables::{UniqueKey, UniqueKind, Writer};
 use super::{DirectoryError, ObjectNumber, Refusal};
-use crate::model::fold;
+use crate::model::{bare_address, fold};
 
 /// Values that the tenant itself added to a mailbox user's addresses when the sign-in name was recomputed.
 pub(super) const GENERATED_ADDRESSES: &str = "syncline.generatedAddresses";

@@ -2,6 +2,7 @@
 
 use super::policy::Policy;
 use super::record::ObjectRecord;
+use crate::model::smtp_address;
 
 /// The longest part of a sign-in name before its `@`, in characters.
 const MAX_USER: usize = 64;
@@ -12,11 +13,6 @@ const MAX_DOMAIN: usize = 255;
 fn prefix(address: &str) -> Option<&str> {
     let before = address.split('@').next().unwrap_or(address);
     (!before.is_empty()).then_some(before)
-}
-
-fn strip_scheme(address: &str) -> Option<&str> {
-    let (scheme, rest) = address.split_once(':')?;
-    scheme.eq_ignore_ascii_case("smtp").then_some(rest)
 }
 
 /// The nickname that the directory itself gives: `mailNickname`, which the connector schema calls `alias`.
@@ -32,7 +28,7 @@ pub(super) fn first_nickname(record: &ObjectRecord) -> Option<String> {
         .or_else(|| addresses.iter().find_map(|address| address.strip_prefix("SMTP:")).and_then(prefix))
         .or_else(|| record.wanted_text("mail").and_then(prefix))
         .or_else(|| record.wanted_text("userPrincipalName").and_then(prefix))
-        .or_else(|| addresses.iter().find_map(|address| strip_scheme(address)).and_then(prefix))
+        .or_else(|| addresses.iter().find_map(|address| smtp_address(address)).and_then(prefix))
         .or_else(|| record.wanted_text("onPremisesSamAccountName"))
         .map(|nickname| nickname.chars().filter(|character| !character.is_whitespace() && *character != '@').take(MAX_USER).collect())
         .filter(|nickname: &String| !nickname.is_empty())

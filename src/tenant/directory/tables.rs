@@ -6,7 +6,7 @@
 use super::properties::ReferenceAttribute;
 use super::record::{CredentialRecord, EarlierCredentialRecord, ObjectRecord, Tombstone};
 use super::{DirectoryError, ObjectNumber};
-use crate::model::fold;
+use crate::model::{bare_address, fold};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use rkyv::rancor;
 use std::ops::Bound;
@@ -78,14 +78,6 @@ impl UniqueKey {
     /// A key for a mail or proxy address; `smtp:` in any case is cut off.
     pub fn address(value: &str) -> Self {
         Self::text(UniqueKind::Address, bare_address(value))
-    }
-}
-
-/// An address without its `smtp:`; other schemes stay.
-pub(super) fn bare_address(value: &str) -> &str {
-    match value.split_once(':') {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("smtp") => rest,
-        _ => value,
     }
 }
 

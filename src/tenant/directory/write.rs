@@ -10,6 +10,7 @@ use super::properties::{MEMBER, PropertyValue, ReferenceAttribute};
 use super::record::{CredentialRecord, Mastery, ObjectKind, ObjectRecord};
 use super::tables::{Writer, parse_cloud_anchor};
 use super::{Directory, DirectoryError, ObjectNumber, Refusal};
+use crate::model::bare_address;
 use crate::password::hash::CredentialData;
 use secrecy::ExposeSecret;
 use std::borrow::Borrow;
@@ -229,7 +230,7 @@ fn differs(before: &ObjectRecord, after: &ObjectRecord) -> bool {
 /// A mailbox user's recomputed sign-in name becomes a secondary address (specification: sync engine 6.4).
 fn keep_as_address(record: &mut ObjectRecord) {
     let Some(name) = record.effective.user_principal_name.clone() else { return };
-    let known = record.effective.proxy_addresses.iter().any(|address| super::tables::bare_address(address).eq_ignore_ascii_case(&name));
+    let known = record.effective.proxy_addresses.iter().any(|address| bare_address(address).eq_ignore_ascii_case(&name));
     if !known {
         let mut generated = record.cloud.texts(GENERATED_ADDRESSES).to_vec();
         generated.push(format!("smtp:{name}"));
