@@ -55,6 +55,7 @@ impl Import<'_> {
             drop_references(object.id, segment, recorder)?;
         }
         let Some(object) = object.filter(|object| object.link != Link::Placeholder) else {
+            self.refused.leave(entry.anchor(), entry.dn());
             recorder.count("filtered-deletes", 1);
             return Ok(true);
         };
