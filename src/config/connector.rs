@@ -88,7 +88,7 @@ pub struct LdifFile {
     /// A file with change records, read again by every delta import; or a folder, of which every `*.ldif` file is taken once,
     /// in the order of names.
     pub changes: Option<PathBuf>,
-    /// The file to which exports append change records.
+    /// The file to which exports append change records; none that is read.
     pub export: Option<PathBuf>,
     /// The attribute that identifies an entry for good; by default `objectGUID`, or `entryUUID` where that is absent.
     pub anchor: Option<String>,

@@ -259,6 +259,19 @@ pub struct Capabilities {
     pub reference_deltas: bool,
 }
 
+impl Capabilities {
+    /// Reads everything and writes nothing.
+    pub const SOURCE: Self = Self {
+        full_import: true,
+        delta_import: false,
+        export: false,
+        batch_objects: 1,
+        batch_references: 1,
+        batches_in_flight: 1,
+        reference_deltas: false,
+    };
+}
+
 /// What an import should read.
 #[derive(Clone, Debug)]
 pub struct ImportRequest {

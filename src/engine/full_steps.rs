@@ -46,16 +46,14 @@ impl Engine<'_> {
                     }
                 }
             }
-            Profile::DeltaSynchronization => match snapshot.state(id, SYNCHRONIZED)? {
-                None => (Profile::FullSynchronization, None),
-                Some(known) if known != self.rules_and_parameters().to_le_bytes() => {
-                    (Profile::FullSynchronization, because("the rules or their parameters changed since the last one"))
+            Profile::DeltaSynchronization => {
+                let known = snapshot.state(id, SYNCHRONIZED)?;
+                match full_synchronization_because(snapshot, id, known.as_deref(), self.rules_and_parameters())? {
+                    _ if known.is_none() => (Profile::FullSynchronization, None),
+                    Some(reason) => (Profile::FullSynchronization, because(reason)),
+                    None => (profile, None),
                 }
-                Some(_) if snapshot.state(id, FULL_SYNC_ASKED)?.is_some() => {
-                    (Profile::FullSynchronization, because("somebody asked for it"))
-                }
-                Some(_) => (profile, None),
-            },
+            }
             other => (other, None),
         })
     }
@@ -114,6 +112,23 @@ fn full_import_because(snapshot: &Snapshot, id: ConnectorId, read: Option<&[u8]>
     })
 }
 
+/// Why the next synchronization of a connector is a full one, beyond that there was none: `known` is the fingerprint of the rules and
+/// parameters of the last one, `now` that of those that count.
+fn full_synchronization_because(
+    snapshot: &Snapshot,
+    id: ConnectorId,
+    known: Option<&[u8]>,
+    now: u64,
+) -> Result<Option<&'static str>, StoreError> {
+    Ok(if differs(known, now) {
+        Some("the rules or their parameters changed since the last one")
+    } else if snapshot.state(id, FULL_SYNC_ASKED)?.is_some() {
+        Some("somebody asked for it")
+    } else {
+        None
+    })
+}
+
 fn attributes(rules: &RuleSet, id: ConnectorId) -> Vec<AttrId> {
     let mut attributes: BTreeSet<AttrId> = rules.inbound_attributes(id).into_iter().collect();
     attributes.extend(rules.outbound_attributes(id));
@@ -136,8 +151,8 @@ fn rules_and_parameters(rules: &RuleSet, parameters: &RunParameters) -> u64 {
 pub enum Outstanding {
     /// Everything is read, and why.
     Reading(String),
-    /// Everything is synchronized, since the rules changed.
-    Synchronizing,
+    /// Everything is synchronized, and why.
+    Synchronizing(&'static str),
     /// Some objects are synchronized.
     Changes,
 }
@@ -154,15 +169,14 @@ pub fn outstanding(
     selection: u64,
 ) -> Result<Option<Outstanding>, StoreError> {
     let read = snapshot.state(id, READ_WITH)?;
-    Ok(if let Some(reason) = full_import_because(snapshot, id, read.as_deref(), reads(rules, id, selection))? {
-        Some(Outstanding::Reading(reason))
-    } else if differs(snapshot.state(id, SYNCHRONIZED)?.as_deref(), rules_and_parameters(rules, parameters))
-        || snapshot.state(id, FULL_SYNC_ASKED)?.is_some()
-    {
-        Some(Outstanding::Synchronizing)
-    } else {
-        // What failed is tried again by every synchronization, and tells nothing new.
-        let news = snapshot.dirty(id, None, MARKS)?.iter().any(|(_, reason)| *reason != DirtyReason::SyncError);
-        news.then_some(Outstanding::Changes)
-    })
+    if let Some(reason) = full_import_because(snapshot, id, read.as_deref(), reads(rules, id, selection))? {
+        return Ok(Some(Outstanding::Reading(reason)));
+    }
+    let (known, now) = (snapshot.state(id, SYNCHRONIZED)?, rules_and_parameters(rules, parameters));
+    if let Some(reason) = full_synchronization_because(snapshot, id, known.as_deref(), now)? {
+        return Ok(Some(Outstanding::Synchronizing(reason)));
+    }
+    // What failed is tried again by every synchronization, and tells nothing new.
+    let news = snapshot.dirty(id, None, MARKS)?.iter().any(|(_, reason)| *reason != DirtyReason::SyncError);
+    Ok(news.then_some(Outstanding::Changes))
 }

@@ -121,8 +121,8 @@ impl Service {
                 Some(Outstanding::Reading(reason)) => {
                     format!("is read as a whole first, because {reason}: `syncline run start '{name}' full-import`")
                 }
-                Some(Outstanding::Synchronizing) => {
-                    format!("is synchronized as a whole first, since the rules changed: `syncline run start '{name}' full-sync`")
+                Some(Outstanding::Synchronizing(reason)) => {
+                    format!("is synchronized as a whole first, because {reason}: `syncline run start '{name}' full-sync`")
                 }
                 Some(Outstanding::Changes) => {
                     format!("has changes that are not synchronized yet: `syncline run start '{name}' delta-sync`")

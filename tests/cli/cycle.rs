@@ -51,6 +51,12 @@ fn what_if_shows_the_change_and_sends_nothing() {
     assert_eq!((target["adds"].as_u64(), target["deletes"].as_u64()), (Some(5), Some(0)));
     let again = with_config(&config, &["--json", "export", "--what-if"]);
     assert_eq!(document(&again), document(&output), "looking changes nothing");
+    // What comes before it is told with its reason.
+    assert_code(&with_config(&config, &["scheduler", "override", "corp.example", "--full-sync"]), 0);
+    let shown = document(&with_config(&config, &["--json", "export", "--what-if"]));
+    let wanted =
+        "corp.example is synchronized as a whole first, because somebody asked for it: `syncline run start 'corp.example' full-sync`";
+    assert!(shown["targets"][0]["outstanding"].as_array().unwrap().iter().any(|sentence| sentence == wanted), "{shown:#}");
 }
 
 #[test]

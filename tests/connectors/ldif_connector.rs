@@ -58,6 +58,11 @@ impl Files {
         LdifConnector::new(settings, self.names.clone()).unwrap()
     }
 
+    /// A connector that reads nothing of ours and exports to a file.
+    fn exporter(&self, export: &Path) -> LdifConnector {
+        self.connector(&self.folder.path().join("nothing"), |settings| settings.export = Some(export.to_owned()))
+    }
+
     async fn import(&self, content: &str) -> seen::Seen {
         let path = self.write("content.ldif", content);
         seen::import(&self.connector(&path, |_| {}), &self.names, ATTRIBUTES).await.unwrap()
@@ -332,17 +337,20 @@ fn members(path: &Path) -> Vec<(String, usize)> {
 }
 
 const FULL_DISK: &str = "SYNCLINE_TEST_FULL_DISK";
+/// What it prints when it was all so: without the variable it does nothing.
+const WAS_FULL: &str = "the disk was full";
 
 /// What the other process of the test below does, whose files can grow no further.
 #[tokio::test]
 async fn on_a_full_disk() {
     let Some(target) = std::env::var_os(FULL_DISK).map(std::path::PathBuf::from) else { return };
     let files = Files::new();
-    let connector = files.connector(&target, |settings| settings.export = Some(target.clone()));
+    let connector = files.exporter(&target);
     let before = std::fs::read(&target).unwrap();
     let error = connector.export(&Context::system(), &ExportBatch { operations: vec![group(2), group(3)] }).await.unwrap_err();
     assert_eq!((error.kind, error.nothing_sent), (ConnectorErrorKind::File, true), "{error}");
     assert_eq!(String::from_utf8(std::fs::read(&target).unwrap()), String::from_utf8(before));
+    println!("{WAS_FULL}");
 }
 
 /// The disk is full in the middle of a batch: nothing of it stays, and the next one begins where it began.
@@ -350,7 +358,7 @@ async fn on_a_full_disk() {
 async fn a_batch_that_was_cut_off_is_taken_back() {
     let files = Files::new();
     let target = files.folder.path().join("out.ldif");
-    let connector = files.connector(&target, |settings| settings.export = Some(target.clone()));
+    let connector = files.exporter(&target);
     connector.export(&Context::system(), &ExportBatch { operations: vec![group(1)] }).await.unwrap();
     let record = std::fs::metadata(&target).unwrap().len();
     // Room for one record more, and for a part of the next one (in units of 512 octets).
@@ -365,7 +373,11 @@ async fn a_batch_that_was_cut_off_is_taken_back() {
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&child.stderr));
+    assert!(
+        child.status.success() && told.contains("1 passed") && told.contains(WAS_FULL),
+        "{told}{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
     connector.export(&Context::system(), &ExportBatch { operations: vec![group(2), group(3)] }).await.unwrap();
     assert_eq!(members(&target), [1, 2, 3].map(|number| (format!("CN=group {number},DC=x"), 40)));
 }
@@ -375,7 +387,7 @@ async fn a_batch_that_was_cut_off_is_taken_back() {
 async fn half_a_record_at_the_end_is_cut_off() {
     let files = Files::new();
     let whole = files.folder.path().join("whole.ldif");
-    let connector = |target: &Path| files.connector(target, |settings| settings.export = Some(target.to_owned()));
+    let connector = |target: &Path| files.exporter(target);
     let mut large = group(2);
     large.attributes = vec![set("info", vec!["x".repeat(150_000).as_str().into()])];
     connector(&whole).export(&Context::system(), &ExportBatch { operations: vec![group(1), large] }).await.unwrap();
@@ -401,6 +413,85 @@ async fn half_a_record_at_the_end_is_cut_off() {
     let error = connector(&target).export(&Context::system(), &ExportBatch { operations: vec![group(3)] }).await.unwrap_err();
     assert!(error.nothing_sent && error.message.contains("closed file"), "{error}");
     assert_eq!(std::fs::read(&target).unwrap(), closed);
+}
+
+/// What no export of ours left behind is not cut off, whatever file was named.
+#[tokio::test]
+async fn what_is_no_change_record_stays_and_nothing_is_appended_to_it() {
+    let files = Files::new();
+    let entry = "dn: CN=hand-made,DC=x\nobjectClass: user\ncn: hand-made\n";
+    let folded = format!("dn: CN={}\n {},DC=x\nobjectClass: user\n", "x".repeat(70), "y".repeat(40));
+    let table = "name,mail\n".to_owned() + &"anna,anna@x\n".repeat(9_000);
+    let contents = [
+        entry.to_owned(),
+        format!("version: 1\n\n{}{entry}", person(1, "")),
+        folded,
+        table,
+        "version: 1\ndn: CN=a,DC=x\nchangetype: delete\n".to_owned(),
+        "# mine\ndn: CN=a,DC=x\nchangetype: delete\n".to_owned(),
+        "d\u{fc}nn".to_owned(),
+    ];
+    for content in &contents {
+        let target = files.write("theirs.txt", content);
+        let batch = ExportBatch { operations: vec![group(3)] };
+        let error = files.exporter(&target).export(&Context::system(), &batch).await.unwrap_err();
+        assert_eq!((error.kind, error.nothing_sent), (ConnectorErrorKind::File, true), "{error}");
+        assert!(error.message.contains("theirs.txt") && error.message.contains("no change record"), "{error}");
+        assert!(std::fs::read(&target).unwrap() == content.as_bytes(), "{error}");
+        // As the message says.
+        let target = files.write("theirs.txt", format!("{content}\n\n"));
+        files.exporter(&target).export(&Context::system(), &batch).await.unwrap();
+        assert!(std::fs::read(&target).unwrap().starts_with(content.as_bytes()));
+    }
+    // A name in several lines is what an export begins with, too.
+    let long = operation(1, ExportKind::Delete, &format!("CN={},DC=x", "z".repeat(200)));
+    let target = files.folder.path().join("out.ldif");
+    files.exporter(&target).export(&Context::system(), &ExportBatch { operations: vec![long] }).await.unwrap();
+    let octets = std::fs::read(&target).unwrap();
+    for place in 0..octets.len() {
+        let target = files.write("out.ldif", &octets[..place]);
+        files.exporter(&target).export(&Context::system(), &ExportBatch { operations: vec![group(3)] }).await.unwrap();
+        assert_eq!(members(&target), [("CN=group 3,DC=x".to_owned(), 40)], "cut off at {place}");
+    }
+}
+
+/// What is read is no place for exports, by whatever name: what is cut off of it would be missing at the next import.
+#[tokio::test]
+async fn nothing_is_exported_to_a_file_that_is_read() {
+    let files = Files::new();
+    let half = "dn: CN=p2,DC=x\nchangetype: delete\n";
+    let (full, changes, folder) = (files.write("full.ldif", person(1, "")), files.write("changes.ldif", half), files.folder.path());
+    let inbox = folder.join("in");
+    std::fs::create_dir(&inbox).unwrap();
+    std::os::unix::fs::symlink(&changes, folder.join("link.ldif")).unwrap();
+    std::os::unix::fs::symlink(&inbox, folder.join("other")).unwrap();
+    std::os::unix::fs::symlink(files.write("elsewhere.txt", ""), inbox.join("elsewhere.ldif")).unwrap();
+    for (path, changes, export, key) in [
+        (&full, Some(&changes), full.clone(), Some("`path`")),
+        (&full, Some(&changes), changes.clone(), Some("`changes`")),
+        (&full, Some(&changes), folder.join("link.ldif"), Some("`changes`")),
+        (&full, Some(&inbox), inbox.join("../in/1.LDIF"), Some("`changes`")),
+        (&full, Some(&inbox), folder.join("other/1.ldif"), Some("`changes`")),
+        (&inbox, None, inbox.join("1.ldif"), Some("`path`")),
+        (&inbox, None, inbox.join("elsewhere.ldif"), Some("`path`")),
+        (&full, Some(&inbox), inbox.join("1.txt"), None),
+        (&full, None, folder.join("out.ldif"), None),
+    ] {
+        let connector = files.connector(path, |settings| {
+            settings.changes = changes.cloned();
+            settings.export = Some(export.clone());
+        });
+        let reply = connector.export(&Context::system(), &ExportBatch { operations: vec![group(1)] }).await;
+        let Some(key) = key else {
+            reply.unwrap();
+            continue;
+        };
+        let error = reply.unwrap_err();
+        assert_eq!((error.kind, error.nothing_sent), (ConnectorErrorKind::Configuration, true), "{error}");
+        assert!(error.message.contains(key) && error.message.contains("is read by imports"), "{error}");
+    }
+    assert_eq!((std::fs::read_to_string(&full).unwrap(), std::fs::read_to_string(&changes).unwrap()), (person(1, ""), half.to_owned()));
+    assert!(!inbox.join("1.ldif").exists() && !inbox.join("1.LDIF").exists());
 }
 
 /// Several change records of one entry in one file come to what they come to in a file each.

@@ -15,6 +15,8 @@ mod overtaking;
 mod reports;
 mod retries;
 mod routes;
+#[path = "../laws/rules.rs"]
+mod rules;
 mod secrets;
 mod source;
 mod takeover;
@@ -23,27 +25,12 @@ mod wire;
 #[path = "../laws/world.rs"]
 mod world;
 
+pub(crate) use rules::{A, B, T, rules_of};
 use std::sync::Arc;
-use syncline::model::{ConnectorId, Names};
-use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings};
-
-/// The first directory.
-pub(crate) const A: ConnectorId = ConnectorId(1);
-/// The second directory.
-pub(crate) const B: ConnectorId = ConnectorId(2);
-/// The target.
-pub(crate) const T: ConnectorId = ConnectorId(3);
+use syncline::model::Names;
+use syncline::rules::RuleSet;
 
 /// The rules of `rules.toml`.
 pub(crate) fn rules(names: &Arc<Names>) -> RuleSet {
     rules_of(names, include_str!("rules.toml"))
-}
-
-/// Rules from a text, for the three connectors.
-pub(crate) fn rules_of(names: &Arc<Names>, text: &str) -> RuleSet {
-    let files = [RuleFile { name: "passwords.toml".to_owned(), text: text.to_owned() }];
-    let profile = |id, name: &str| ConnectorProfile::new(id, name, ConnectorKind::Other);
-    let connectors = [profile(A, "A"), profile(B, "B"), profile(T, "T")];
-    let settings = RuleSettings::default();
-    RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names, settings: &settings }).expect("the rules are right")
 }

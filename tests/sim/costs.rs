@@ -2,6 +2,8 @@
 //! how many members a group has. Held against the rows that the store read and wrote and against its commits, which no
 //! clock disturbs.
 
+use crate::rules::{A, T, rules_of};
+use crate::runs::{LAWS, engine, participant};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use std::collections::BTreeMap;
@@ -12,17 +14,12 @@ use syncline::connector::{
 };
 use syncline::context::Context;
 use syncline::engine::Silent;
-use syncline::engine::bridge::Bridge;
 use syncline::engine::export::{ExportLimits, Limits};
-use syncline::engine::run::{Caution, Engine, Participant, Profile, Standing};
-use syncline::events::{Event, EventSink};
-use syncline::model::{Anchor, ConnectorId, Names, Timestamp, Value, ValueRef};
-use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings, RunParameters};
+use syncline::engine::run::{Caution, Engine, Profile};
+use syncline::model::{Anchor, Names, Value, ValueRef};
+use syncline::rules::RuleSet;
 use syncline::store::{IoCounts, Store};
 
-const A: ConnectorId = ConnectorId(1);
-const B: ConnectorId = ConnectorId(2);
-const T: ConnectorId = ConnectorId(3);
 /// So many members the target takes in one batch.
 const BATCH_REFERENCES: usize = 1_000;
 
@@ -224,12 +221,6 @@ impl Connector for Directory {
     }
 }
 
-struct Nobody;
-
-impl EventSink for Nobody {
-    fn event(&self, _at: Timestamp, _event: &Event) {}
-}
-
 /// A source, a target, and what lies between them, at rest.
 struct World {
     store: Store,
@@ -243,12 +234,7 @@ impl World {
     fn new(all: Vec<Told>) -> Self {
         let store = Store::in_memory().unwrap();
         let names = Arc::clone(store.names());
-        let files = [("laws.toml", include_str!("../laws/rules.toml")), ("size.toml", SIZE)]
-            .map(|(name, text)| RuleFile { name: name.to_owned(), text: text.to_owned() });
-        let profile = |id, name: &str| ConnectorProfile::new(id, name, ConnectorKind::Other);
-        let connectors = [profile(A, "A"), profile(B, "B"), profile(T, "T")];
-        let settings = RuleSettings::default();
-        let rules = RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names: &names, settings: &settings }).unwrap();
+        let rules = rules_of(&names, &format!("{LAWS}{SIZE}"));
         let world = Self {
             source: Directory::new(&names, all),
             target: Directory::new(&names, Vec::new()),
@@ -273,27 +259,14 @@ impl World {
     }
 
     fn with_engine<R>(&self, work: impl FnOnce(&Engine<'_>) -> R) -> R {
-        let participant = |name: &str, connector: &Arc<Directory>, target| Participant {
-            name: name.to_owned(),
-            connector: Some(Arc::clone(connector) as Arc<dyn Connector>),
-            unusable: None,
-            target,
-            selection: 0,
-            standing: Standing::Configured,
-        };
-        let participants = BTreeMap::from([(A, participant("A", &self.source, false)), (T, participant("T", &self.target, true))]);
+        let (source, target): (Arc<dyn Connector>, Arc<dyn Connector>) = (self.source.clone(), self.target.clone());
+        let participants = BTreeMap::from([(A, participant("A", Some(source), false)), (T, participant("T", Some(target), true))]);
         work(&Engine {
-            store: &self.store,
-            rules: &self.rules,
-            bridge: Bridge::new(self.runtime.handle().clone()),
-            participants,
-            parameters: RunParameters::default(),
             caution: Caution {
                 limits: Limits::new(ExportLimits { delete_percent_max: Some(90), ..ExportLimits::default() }),
                 ..Caution::default()
             },
-            cx: Context::system(),
-            events: &Nobody,
+            ..engine(&self.store, &self.rules, &self.runtime, participants)
         })
     }
 

@@ -3,25 +3,19 @@
 use crate::directory::{Directory, Entry};
 use crate::disk::Disk;
 use crate::expected::{Values, expect};
-use crate::source::{Source, Told, selected};
+use crate::rules::{A, B, T, rules_of};
+use crate::runs::{LAWS, engine, participant};
+use crate::source::{Source, Watermarks, selected};
 use crate::target::{State, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use syncline::connector::Connector;
-use syncline::context::Context;
 use syncline::engine::Silent;
-use syncline::engine::bridge::Bridge;
 use syncline::engine::export::{ExportLimits, Limits};
-use syncline::engine::run::{Caution, Engine, Participant, Standing};
-use syncline::events::{Event, EventSink};
-use syncline::model::{ConnectorId, Names, Stage, Timestamp};
-use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings, RunParameters};
+use syncline::engine::run::{Caution, Engine, Participant};
+use syncline::model::Stage;
 use syncline::store::{RunRecord, Store, StoreError};
-
-const A: ConnectorId = ConnectorId(1);
-const B: ConnectorId = ConnectorId(2);
-const T: ConnectorId = ConnectorId(3);
 
 /// Chance, the same for the same seed.
 #[derive(Debug)]
@@ -75,21 +69,17 @@ pub(crate) struct Verdict {
     pub(crate) undone: u64,
 }
 
-struct Nobody;
-
-impl EventSink for Nobody {
-    fn event(&self, _at: Timestamp, _event: &Event) {}
-}
-
 pub(crate) struct Life {
     dice: Dice,
     /// The world's own dice, used by its connectors.
     fate: Arc<Mutex<Dice>>,
     directories: [Arc<Mutex<Directory>>; 2],
-    told: [Told; 2],
+    told: [Watermarks; 2],
     /// The first directory is read without some of its people.
     narrow: bool,
-    /// It was not read to its end since that changed.
+    /// It was so when the directory was last read to its end.
+    complete: Option<bool>,
+    /// It was not when that was tried, and the last import came to no end.
     half_read: bool,
     undone: u64,
     target: Arc<Mutex<State>>,
@@ -113,6 +103,7 @@ impl Life {
             directories: [Arc::default(), Arc::default()],
             told: [Arc::default(), Arc::default()],
             narrow: false,
+            complete: None,
             half_read: false,
             undone: 0,
             target: Arc::default(),
@@ -250,59 +241,41 @@ impl Life {
         }
     }
 
-    fn rules(names: &Arc<Names>) -> RuleSet {
-        let files = [RuleFile { name: "laws.toml".to_owned(), text: include_str!("../laws/rules.toml").to_owned() }];
-        let profile = |id, name: &str| ConnectorProfile::new(id, name, ConnectorKind::Other);
-        let connectors = [profile(A, "A"), profile(B, "B"), profile(T, "T")];
-        RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names, settings: &RuleSettings::default() }).unwrap()
-    }
-
     /// A cycle; an error is the store's, which has lost its power.
     fn cycle(&mut self, initial: bool) -> Result<Vec<RunRecord>, StoreError> {
         let store = self.store.clone().unwrap();
         let names = Arc::clone(store.names());
-        let rules = Self::rules(&names);
+        let rules = rules_of(&names, LAWS);
         let source = |index: usize| {
             let (names, dice) = (Arc::clone(&names), Arc::clone(&self.fate));
             let (directory, told) = (Arc::clone(&self.directories[index]), Arc::clone(&self.told[index]));
-            Arc::new(Source { names, directory, told, narrow: index == 0 && self.narrow, dice }) as Arc<dyn Connector>
+            Some(Arc::new(Source { names, directory, told, narrow: index == 0 && self.narrow, dice }) as Arc<dyn Connector>)
         };
         let target =
             Arc::new(Target { names: Arc::clone(&names), state: Arc::clone(&self.target), dice: Arc::clone(&self.fate), lies: self.lies });
-        let participant = |name: &str, connector, target| Participant {
-            name: name.to_owned(),
-            connector: Some(connector),
-            unusable: None,
-            target,
-            selection: u64::from(name == "A" && self.narrow),
-            standing: Standing::Configured,
-        };
         let participants = BTreeMap::from([
-            (A, participant("A", source(0), false)),
+            (A, Participant { selection: u64::from(self.narrow), ..participant("A", source(0), false) }),
             (B, participant("B", source(1), false)),
-            (T, participant("T", target, true)),
+            (T, participant("T", Some(target), true)),
         ]);
         let engine = Engine {
-            store: &store,
-            rules: &rules,
-            bridge: Bridge::new(self.runtime.handle().clone()),
-            participants,
-            parameters: RunParameters::default(),
             caution: Caution {
                 limits: Limits::new(ExportLimits { deletes_max: None, delete_percent_max: Some(100), ..ExportLimits::default() }),
                 allow_shrink: true,
                 ..Caution::default()
             },
-            cx: Context::system(),
-            events: &Nobody,
+            ..engine(&store, &rules, &self.runtime, participants)
         };
         engine.recover()?;
         let runs = engine.cycle(initial, &mut Silent)?;
         let asked: Vec<String> = std::mem::take(&mut self.target.lock().unwrap().asked);
         self.diary.push(format!("  a cycle:{}\n    asked: {}", told(&runs), asked.join("\n      ")));
-        let read = runs.iter().find(|run| run.connector == A).map(|run| (run.profile.as_str(), run.result.0 == "success"));
-        // A full import that broke off has read one half at most.
-        self.half_read = read == Some(("Full Import", false));
+        let read = runs.iter().find(|run| run.connector == A).map(|run| (run.profile == "Full Import", run.result.0 == "success"));
+        if let Some((_, true)) = read {
+            self.complete = Some(self.narrow);
+        }
+        // A full import that broke off has read one half at most: of something else than the last complete one, where that is so.
+        self.half_read = read == Some((true, false)) && self.complete.is_some_and(|complete| complete != self.narrow);
         // A step that met the end of the store ends with it; the next one would, too.
         if self.disk.is_dead() {
             Err(StoreError::Damaged { place: "disk".to_owned(), reason: "the power is gone".to_owned() })

@@ -13,12 +13,12 @@ use syncline::context::Context;
 use syncline::model::{Names, ValueRef};
 
 /// What was there when somebody imported, by the watermarks.
-pub(crate) type Told = Arc<Mutex<Vec<Directory>>>;
+pub(crate) type Watermarks = Arc<Mutex<Vec<Directory>>>;
 
 pub(crate) struct Source {
     pub(crate) names: Arc<Names>,
     pub(crate) directory: Arc<Mutex<Directory>>,
-    pub(crate) told: Told,
+    pub(crate) told: Watermarks,
     /// Somebody is left out.
     pub(crate) narrow: bool,
     pub(crate) dice: Arc<Mutex<Dice>>,
@@ -33,15 +33,7 @@ pub(crate) fn selected(directory: &Directory, narrow: bool) -> Directory {
 #[async_trait]
 impl Connector for Source {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            full_import: true,
-            delta_import: true,
-            export: false,
-            batch_objects: 1,
-            batch_references: 1,
-            batches_in_flight: 1,
-            reference_deltas: true,
-        }
+        Capabilities { delta_import: true, ..Capabilities::SOURCE }
     }
 
     async fn schema(&self, _cx: &Context) -> Result<Schema, ConnectorError> {

@@ -2,6 +2,8 @@
 //! another selection, and the metaverse holds those that were believed and nobody else.
 
 use crate::disk::Disk;
+use crate::rules::{A, B, T, rules_of};
+use crate::runs::{engine, participant};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,17 +16,11 @@ use syncline::connector::{
 use syncline::context::Context;
 use syncline::engine::Silent;
 use syncline::engine::belief::{Belief, Doubt};
-use syncline::engine::bridge::Bridge;
 use syncline::engine::import::{DISBELIEVED, WATERMARK};
-use syncline::engine::run::{Caution, Engine, Participant, Profile, Standing};
-use syncline::events::{Event, EventSink};
-use syncline::model::{AttrId, ConnectorId, CsObject, Dn, MvObject, Names, ObjectErrorCode, Stage, Timestamp, ValueRef};
-use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings, RunParameters};
+use syncline::engine::run::{Engine, Participant, Profile};
+use syncline::model::{AttrId, ConnectorId, CsObject, Dn, MvObject, Names, ObjectErrorCode, Stage, ValueRef};
 use syncline::store::{ChangeSet, RunRecord, Store};
 
-const A: ConnectorId = ConnectorId(1);
-const B: ConnectorId = ConnectorId(2);
-const T: ConnectorId = ConnectorId(3);
 /// What a refused synchronization ends with.
 const REFUSED: &str = "no-start-import-not-believed";
 
@@ -123,15 +119,7 @@ impl Script {
 #[async_trait]
 impl Connector for Script {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            full_import: true,
-            delta_import: true,
-            export: false,
-            batch_objects: 1,
-            batch_references: 1,
-            batches_in_flight: 1,
-            reference_deltas: true,
-        }
+        Capabilities { delta_import: true, ..Capabilities::SOURCE }
     }
 
     async fn schema(&self, _cx: &Context) -> Result<Schema, ConnectorError> {
@@ -196,12 +184,6 @@ impl Connector for Script {
     }
 }
 
-struct Nobody;
-
-impl EventSink for Nobody {
-    fn event(&self, _at: Timestamp, _event: &Event) {}
-}
-
 /// Two directories and what a store makes of them.
 struct World {
     runtime: tokio::runtime::Runtime,
@@ -243,35 +225,18 @@ impl World {
     }
 
     fn with<R>(&self, work: impl FnOnce(&Engine<'_>) -> R) -> R {
-        let names = self.store.names();
-        let files = [RuleFile { name: "verdict.toml".to_owned(), text: self.rules.clone() }];
-        let connectors = [(A, "A"), (B, "B"), (T, "T")].map(|(id, name)| ConnectorProfile::new(id, name, ConnectorKind::Other));
-        let settings = RuleSettings::default();
-        let rules = RuleSet::compile(CompileInput { files: &files, connectors: &connectors, names, settings: &settings }).unwrap();
-        let participant = |id: ConnectorId, name: &str, connector: Option<Arc<dyn Connector>>| Participant {
-            name: name.to_owned(),
-            connector,
-            unusable: None,
-            target: rules.targets().contains(&id),
-            selection: if id == A { self.selection.load(Ordering::SeqCst) } else { 0 },
-            standing: Standing::Configured,
-        };
+        let rules = rules_of(self.store.names(), &self.rules);
+        let is_target = |id| rules.targets().contains(&id);
         let (a, b): (Arc<dyn Connector>, Arc<dyn Connector>) = (self.a.clone(), self.b.clone());
-        let mut participants = BTreeMap::from([(A, participant(A, "A", Some(a))), (B, participant(B, "B", Some(b)))]);
-        if rules.targets().contains(&T) {
-            participants.insert(T, participant(T, "T", None));
+        let selection = self.selection.load(Ordering::SeqCst);
+        let mut participants = BTreeMap::from([
+            (A, Participant { selection, ..participant("A", Some(a), is_target(A)) }),
+            (B, participant("B", Some(b), is_target(B))),
+        ]);
+        if is_target(T) {
+            participants.insert(T, participant("T", None, true));
         }
-        let engine = Engine {
-            store: &self.store,
-            rules: &rules,
-            bridge: Bridge::new(self.runtime.handle().clone()),
-            participants,
-            parameters: RunParameters::default(),
-            caution: Caution::default(),
-            cx: Context::system(),
-            events: &Nobody,
-        };
-        work(&engine)
+        work(&engine(&self.store, &rules, &self.runtime, participants))
     }
 
     fn cycle(&self) -> Vec<RunRecord> {

@@ -337,15 +337,7 @@ fn exclude_deleted(scope: &mut Scope, partition: &Dn) {
 #[async_trait]
 impl Connector for AdConnector {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            full_import: true,
-            delta_import: self.settings.delta != DeltaMode::Off,
-            export: false,
-            batch_objects: 1,
-            batch_references: 1,
-            batches_in_flight: 1,
-            reference_deltas: false,
-        }
+        Capabilities { delta_import: self.settings.delta != DeltaMode::Off, ..Capabilities::SOURCE }
     }
 
     async fn schema(&self, cx: &Context) -> Result<Schema, ConnectorError> {

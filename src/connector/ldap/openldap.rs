@@ -222,15 +222,7 @@ fn kind_of(described: &AttributeType, by_name: &HashMap<String, &AttributeType>)
 #[async_trait]
 impl Connector for LdapConnector {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            full_import: true,
-            delta_import: self.is_told(),
-            export: false,
-            batch_objects: 1,
-            batch_references: 1,
-            batches_in_flight: 1,
-            reference_deltas: false,
-        }
+        Capabilities { delta_import: self.is_told(), ..Capabilities::SOURCE }
     }
 
     async fn schema(&self, cx: &Context) -> Result<Schema, ConnectorError> {

@@ -1,5 +1,7 @@
 //! Writes an export batch as change records behind those that the file already has.
 
+use super::LdifSettings;
+use super::import::is_named_as_ldif;
 use crate::connector::{
     ConnectorError, ConnectorErrorKind, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ExportRejection, ExportReply,
 };
@@ -7,10 +9,40 @@ use crate::model::{CsId, Dn, ObjectErrorCode, Value};
 use crate::protocol::ldif::{END_MARK, Writer};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The end of a file is read in such blocks.
 const BLOCK: u64 = 1 << 16;
+
+/// Refuses a file that imports read, too. What is in it may be somebody's own work, and of that nothing may be cut off; and what was
+/// exported is no news of the directory, and no entry of it.
+///
+/// # Errors
+/// When the file is `path` or `changes` of the settings, or one of those that are read of such a folder.
+pub(super) fn refuse_what_is_read(export: &Path, settings: &LdifSettings) -> Result<(), ConnectorError> {
+    let places = places_of(export);
+    for (key, read) in [("path", Some(&settings.path)), ("changes", settings.changes.as_ref())] {
+        let Some(read) = read else { continue };
+        let found = places_of(read);
+        let is_one_of = |place: &PathBuf| place.parent().is_some_and(|folder| found.iter().any(|found| found == folder));
+        let names = if places.iter().any(|place| found.contains(place)) {
+            "it, too".to_owned()
+        } else if places.iter().any(|place| is_named_as_ldif(place) && is_one_of(place)) {
+            format!("its folder {}", read.display())
+        } else {
+            continue;
+        };
+        let message = format!("{} is read by imports, since `{key}` names {names}: name another file in `export`", export.display());
+        return Err(ConnectorError::new(ConnectorErrorKind::Configuration, message).unsent());
+    }
+    Ok(())
+}
+
+/// Where a file is, or will be: by its name as it stands, by that of its folder, and where links lead from there.
+fn places_of(path: &Path) -> Vec<PathBuf> {
+    let in_folder = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    [Some(path.to_owned()), in_folder(), path.canonicalize().ok()].into_iter().flatten().collect()
+}
 
 /// Appends a batch. The records are put together in memory first and written in one piece, so that a problem of one
 /// object leaves no half record behind. A write that fails on its way is taken back, and what an earlier one left behind that was cut off
@@ -81,7 +113,7 @@ fn cut_back(file: &File, before: u64, written: u64) -> io::Result<()> {
 }
 
 /// Cuts off a half record at the end of a file, and gives the file's length then. A blank line would not do: it would make a whole record
-/// of half a one, such as a group that loses the members which are not there yet.
+/// of half a one, such as a group that loses the members which are not there yet. What no export of ours can have begun is not ours to take.
 fn heal(file: &mut File, path: &Path) -> io::Result<u64> {
     let metadata = file.metadata()?;
     let length = metadata.len();
@@ -91,12 +123,23 @@ fn heal(file: &mut File, path: &Path) -> io::Result<u64> {
         if is_closed(file, length)? {
             return Err(io::Error::other("it is a closed file, to which nothing is appended; name another file for exports"));
         }
+        if !begins_a_change(&read(file, border, length.min(border + BLOCK))?) {
+            let message = "it ends with something that is no change record; end it with a blank line, or name another file for exports";
+            return Err(io::Error::other(message));
+        }
         file.set_len(border)?;
         file.sync_all()?;
         let octets = length - border;
         tracing::warn!("{}: the last record was not whole, as after a full disk; its {octets} octets were cut off", path.display());
     }
     Ok(border)
+}
+
+/// True when octets are, as far as they go, what a change record begins with: a name, in as many lines as it takes, and the change.
+fn begins_a_change(octets: &[u8]) -> bool {
+    let agrees = |line: &[u8], start: &[u8]| line.iter().zip(start).all(|(octet, wanted)| octet == wanted);
+    let mut lines = octets.split(|octet| *octet == b'\n').filter(|line| !line.starts_with(b" "));
+    [&b"dn:"[..], b"changetype:"].into_iter().all(|start| lines.next().is_none_or(|line| agrees(line, start)))
 }
 
 /// The place behind the last blank line, which ends a record; the beginning of the file when there is none.

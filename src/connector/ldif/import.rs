@@ -164,12 +164,17 @@ pub(super) fn files_of(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
         let file = entry.map_err(|error| unreadable(path, &error))?.path();
-        if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ldif")) && file.is_file() {
+        if is_named_as_ldif(&file) && file.is_file() {
             files.push(file);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// True for the names of which files of a folder are read.
+pub(super) fn is_named_as_ldif(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ldif"))
 }
 
 pub(super) fn open(path: &Path) -> Result<File, ConnectorError> {

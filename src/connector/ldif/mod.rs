@@ -33,7 +33,7 @@ pub struct LdifSettings {
     /// A file with change records, which every delta import reads again; or a folder, of which every `*.ldif` file is
     /// taken once, in the order of their names.
     pub changes: Option<PathBuf>,
-    /// The file to which exports append change records.
+    /// The file to which exports append change records; none of those that are read.
     pub export: Option<PathBuf>,
     /// The attribute that identifies an entry for good; without it `objectGUID`, and `entryUUID` where that is absent.
     pub anchor: Option<String>,
@@ -108,8 +108,12 @@ impl Connector for LdifConnector {
             )
             .unsent());
         };
-        let batch = batch.clone();
-        tokio::task::spawn_blocking(move || export::append(&path, &batch)).await.map_err(|_| {
+        let (settings, batch) = (self.settings.clone(), batch.clone());
+        let append = move || {
+            export::refuse_what_is_read(&path, &settings)?;
+            export::append(&path, &batch)
+        };
+        tokio::task::spawn_blocking(append).await.map_err(|_| {
             ConnectorError::new(ConnectorErrorKind::File, "writing the export file ended unexpectedly; run the export again")
         })?
     }

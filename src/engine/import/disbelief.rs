@@ -63,16 +63,17 @@ impl Import<'_> {
     /// Before anything is staged that counts as a whole or not at all.
     pub(super) fn note_verdict(&mut self) -> Result<(), StoreError> {
         match self.unwritten.take() {
-            Some(verdict) => note(self.store, self.options.connector, verdict),
+            Some(verdict) => write(self.store, noting(self.options.connector, verdict)),
             None => Ok(()),
         }
     }
 }
 
-fn note(store: &Store, connector: ConnectorId, verdict: Verdict) -> Result<(), StoreError> {
+/// What notes that what is staged of a connector is not believed.
+pub(super) fn noting(connector: ConnectorId, verdict: Verdict) -> ChangeSet {
     let mut changes = ChangeSet::new();
     changes.states.push((connector, DISBELIEVED.to_owned(), Some(vec![verdict.octet()])));
-    store.apply(changes)
+    changes
 }
 
 /// Notes that what is staged of a connector is not believed, and takes it back. Where the connector `takes_exports`, whatever is
@@ -84,7 +85,7 @@ pub(in crate::engine) fn disbelieve(
     takes_exports: bool,
     recorder: &mut StepRecorder<'_>,
 ) -> Result<(), EngineError> {
-    note(store, connector, verdict)?;
+    write(store, noting(connector, verdict))?;
     let (forgotten, restored) = take_back_staged(store, connector, takes_exports)?;
     if forgotten + restored > 0 {
         recorder.note(format!(

@@ -1,5 +1,6 @@
 //! The end of an import: what nobody reported, and whether to believe that it is gone.
 
+use super::disbelief::noting;
 use super::{AskAgain, EngineError, Import, LastLook, StepRecorder, Verdict};
 use crate::connector::Completion;
 use crate::model::{
@@ -74,8 +75,8 @@ impl Import<'_> {
             let renewed = self.renew_referrers(ask_again, recorder).and_then(|()| last_look(recorder));
             if let Err(error) = renewed {
                 // Guards take back what they stop.
-                if !missing.is_empty() && !matches!(error, EngineError::Guard { .. }) {
-                    self.disbelieve(self.verdict.unwrap_or(Verdict::Departures), recorder)?;
+                if let Some(verdict) = self.verdict.filter(|_| !matches!(error, EngineError::Guard { .. })) {
+                    self.disbelieve(verdict, recorder)?;
                 }
                 return Err(error);
             }
@@ -138,11 +139,16 @@ impl Import<'_> {
         Ok(unseen)
     }
 
-    /// Stages deletes for whoever is missing.
+    /// Stages deletes for whoever is missing. A delta import knows only until its end who refers to them: with the first of them
+    /// it becomes durable that nothing counts before.
     fn obsolete(&mut self, missing: &[CsId], recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
         let snapshot = self.store.snapshot()?;
         for chunk in missing.chunks(BATCH) {
             let mut changes = ChangeSet::new();
+            if !self.options.full && self.verdict.is_none() {
+                self.verdict = Some(Verdict::Departures);
+                changes = noting(self.options.connector, Verdict::Departures);
+            }
             for id in chunk {
                 if let Some(object) = snapshot.cs_object(*id)? {
                     self.leave(object, &snapshot, &mut changes, recorder)?;

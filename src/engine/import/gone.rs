@@ -63,6 +63,7 @@ impl Import<'_> {
             if let (Some(id), Some(Departure::Left)) = (known, entry.departure()) {
                 self.rename_placeholder(id, entry.dn(), segment)?;
             }
+            self.refused.leave(entry.anchor(), entry.dn());
             recorder.count("filtered-deletes", 1);
             return Ok(true);
         };

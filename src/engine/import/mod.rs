@@ -16,6 +16,8 @@ mod name_tests;
 mod page;
 mod references;
 mod refused;
+#[cfg(test)]
+mod refused_tests;
 mod retire;
 mod segment;
 mod surprise;
@@ -34,6 +36,7 @@ pub use disbelief::{DISBELIEVED, Verdict, verdict};
 pub(super) use disbelief::{disbelieve, finish_taking_back};
 pub(super) use image::refresh_kind;
 use lookup::Lookup;
+use refused::Refused;
 pub(in crate::engine) use refused::refused_entries;
 pub use retire::{retire, take_back};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -219,7 +222,7 @@ struct Import<'a> {
     /// Some of what could not be used, by name.
     problem_names: Vec<String>,
     /// Entries of which no object came.
-    refused: Vec<refused::RefusedEntry>,
+    refused: Refused,
     /// Entries that could be neither read nor identified: nothing may be taken for gone.
     unidentified: u64,
     /// Objects of the space that were reported.
@@ -279,7 +282,7 @@ impl<'a> Import<'a> {
             secret,
             problems: 0,
             problem_names: Vec::new(),
-            refused: Vec::new(),
+            refused: Refused::begin(&snapshot, options.connector)?,
             unidentified: 0,
             kept: 0,
             kept_of: BTreeMap::new(),

@@ -5,9 +5,11 @@ use super::page::Ahead;
 use super::segment::Segment;
 use super::{EngineError, Import, StepRecorder};
 use crate::connector::{DiscoveryError, EntryRef};
-use crate::model::{Anchor, ConnectorId, CsId, Dn, ErrorSide, Link, ObjectError, ObjectErrorCode};
+use crate::model::{Anchor, ConnectorId, CsId, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode};
 use crate::store::{ChangeSet, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// An anchor longer than this cannot be a key (specification: sync engine, section 2.4).
 const ANCHOR_MAX: usize = 398;
@@ -30,18 +32,78 @@ pub(in crate::engine) struct RefusedEntry {
     pub(in crate::engine) since: i64,
 }
 
+/// What one entry is told from others by: its key, or its name where it has none.
+#[derive(PartialEq, Eq, Hash)]
+enum Whose {
+    Anchor(Vec<u8>),
+    Name(Result<DnKey, String>),
+}
+
+impl Whose {
+    fn named(name: &str) -> Self {
+        Self::Name(Dn::parse(name).map(|dn| dn.key()).map_err(|_| name.to_owned()))
+    }
+}
+
+impl RefusedEntry {
+    fn whose(&self) -> Whose {
+        self.anchor.clone().map_or_else(|| Whose::named(&self.name), Whose::Anchor)
+    }
+
+    /// True when an object came of it, or has its name.
+    fn has_come(&self, snapshot: &Snapshot, connector: ConnectorId) -> Result<bool, StoreError> {
+        if let Some(anchor) = &self.anchor
+            && snapshot.cs_by_anchor(connector, anchor)?.is_some()
+        {
+            return Ok(true);
+        }
+        let by_name = Dn::parse(&self.name).ok().map(|dn| snapshot.cs_by_dn(connector, &dn.key())).transpose()?.flatten();
+        let link = by_name.map(|id| snapshot.cs_link(id)).transpose()?.flatten();
+        Ok(link.is_some_and(|link| link != Link::Placeholder))
+    }
+}
+
+/// The entries of which no object came: those that the connector keeps, and those of an import.
+#[derive(Default)]
+pub(super) struct Refused {
+    kept: Vec<RefusedEntry>,
+    /// Some of those that are kept left in this import.
+    left: bool,
+    now: Vec<RefusedEntry>,
+}
+
+impl Refused {
+    pub(super) fn begin(snapshot: &Snapshot, connector: ConnectorId) -> Result<Self, StoreError> {
+        let kept = REFUSED.read(snapshot, connector)?.or_forgotten().unwrap_or_default();
+        Ok(Self { kept, ..Self::default() })
+    }
+
+    /// Whom a tombstone means is not there any more. Where it has no key, its name says who that is; one with a key says nothing of an
+    /// entry without.
+    pub(super) fn leave(&mut self, anchor: Option<&[u8]>, name: &str) {
+        if self.kept.is_empty() && self.now.is_empty() {
+            return;
+        }
+        let name = Whose::named(name);
+        let stays = |entry: &RefusedEntry| match anchor {
+            Some(anchor) => entry.anchor.as_deref() != Some(anchor),
+            None => Whose::named(&entry.name) != name,
+        };
+        let before = self.kept.len();
+        self.kept.retain(stays);
+        self.left |= self.kept.len() < before;
+        self.now.retain(stays);
+    }
+}
+
 /// The entries of a connector of which no object came, and none has come since.
 pub(in crate::engine) fn refused_entries(snapshot: &Snapshot, connector: ConnectorId) -> Result<Vec<RefusedEntry>, StoreError> {
-    let mut entries = REFUSED.read(snapshot, connector)?.or_forgotten().unwrap_or_default();
-    let mut known = Vec::new();
-    for entry in &entries {
-        let by_anchor = entry.anchor.as_deref().map(|anchor| snapshot.cs_by_anchor(connector, anchor)).transpose()?.flatten();
-        let by_name = Dn::parse(&entry.name).ok().map(|dn| snapshot.cs_by_dn(connector, &dn.key())).transpose()?.flatten();
-        let by_name = by_name.map(|id| snapshot.cs_link(id)).transpose()?.flatten();
-        known.push(by_anchor.is_some() || by_name.is_some_and(|link| link != Link::Placeholder));
+    let mut entries = Vec::new();
+    for entry in REFUSED.read(snapshot, connector)?.or_forgotten().unwrap_or_default() {
+        if !entry.has_come(snapshot, connector)? {
+            entries.push(entry);
+        }
     }
-    let mut known = known.into_iter();
-    entries.retain(|_| known.next() == Some(false));
     Ok(entries)
 }
 
@@ -98,26 +160,39 @@ impl Import<'_> {
         } else {
             recorder.count("stage-failure", 1);
             let anchor = error.anchor.as_ref().map(|anchor| anchor.as_bytes().to_vec());
-            self.refused.push(RefusedEntry { name: shown, anchor, code: error.code.to_string(), since: self.cx.now().0 });
+            self.refused.now.push(RefusedEntry { name: shown, anchor, code: error.code.to_string(), since: self.cx.now().0 });
             // Without an anchor it may be anybody under a new name.
             self.unidentified += u64::from(error.anchor.is_none());
         }
         Ok(true)
     }
 
-    /// Keeps which entries no object came of. An import of changes tells of the others no more.
+    /// Keeps which entries no object came of. An import of changes tells of the others no more, until one of them comes or leaves.
     pub(super) fn keep_refused(&mut self, whole: bool, changes: &mut ChangeSet) -> Result<(), StoreError> {
         let (connector, snapshot) = (self.options.connector, self.store.snapshot()?);
-        let before = REFUSED.read(&snapshot, connector)?.or_forgotten().unwrap_or_default();
-        let mut after = std::mem::take(&mut self.refused);
-        for entry in &before {
-            match after.iter_mut().find(|again| again.name == entry.name && again.anchor == entry.anchor) {
-                Some(again) => again.since = entry.since,
-                None if !whole => after.push(entry.clone()),
-                None => {}
+        let Refused { kept, left, now } = std::mem::take(&mut self.refused);
+        let (mut after, mut places) = (Vec::<RefusedEntry>::new(), HashMap::new());
+        for entry in now {
+            // Who was told twice is what was told last.
+            match places.entry(entry.whose()) {
+                Entry::Occupied(place) => after[*place.get()] = entry,
+                Entry::Vacant(free) => {
+                    free.insert(after.len());
+                    after.push(entry);
+                }
             }
         }
-        if after != before {
+        for entry in &kept {
+            match places.entry(entry.whose()) {
+                Entry::Occupied(place) => after[*place.get()].since = entry.since,
+                Entry::Vacant(free) if !whole && !entry.has_come(&snapshot, connector)? => {
+                    free.insert(after.len());
+                    after.push(entry.clone());
+                }
+                Entry::Vacant(_) => {}
+            }
+        }
+        if left || after != kept {
             REFUSED.put(changes, connector, Some(&after).filter(|after| !after.is_empty()))?;
         }
         Ok(())

@@ -739,7 +739,12 @@ fn what_breaks_off_behind_deletes_is_not_believed() {
         let mut options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
         (options.full, options.references_stay) = (false, true);
         let mut asked = Vec::new();
+        let mut noted = Vec::new();
         let mut ask = |anchors: &[Anchor]| {
+            // What a process that is killed here leaves behind.
+            let snapshot = store.snapshot().unwrap();
+            let gone = snapshot.queue(Stage::PendingImport, SPACE, None, 10).unwrap().len();
+            noted.push((gone, snapshot.state(SPACE, super::DISBELIEVED).unwrap()));
             asked.extend(anchors.iter().map(|anchor| String::from_utf8_lossy(anchor.as_bytes()).into_owned()));
             if asked.len() > answers { Err(ConnectorError::new(ConnectorErrorKind::Dropped, "hung up")) } else { Ok(Some(Vec::new())) }
         };
@@ -747,6 +752,7 @@ fn what_breaks_off_behind_deletes_is_not_believed() {
         let mut recorder = StepRecorder::new(&mut silent);
         let result = import_asking(&store, pages.into_iter(), &mut ask, &options, &Context::system(), &mut recorder);
         assert_eq!(asked, ["2", "1"], "who is missing, and who refers to them");
+        assert_eq!(noted, [(0, None), (1, Some(vec![3]))], "with the first who is taken for gone");
         assert_eq!((result.is_err(), state(&store, super::DISBELIEVED)), (verdict.is_some(), verdict.clone()));
         let gone = store.snapshot().unwrap().queue(Stage::PendingImport, SPACE, None, 10).unwrap().len();
         assert_eq!(gone, usize::from(verdict.is_none()), "nobody is taken for gone, or Bert is");

@@ -14,8 +14,8 @@ use syncline::engine::Silent;
 use syncline::engine::bridge::Bridge;
 use syncline::engine::import::WATERMARK;
 use syncline::engine::run::{Caution, Engine, Participant, Profile, Standing};
-use syncline::events::{Event, EventSink};
-use syncline::model::{ConnectorId, Link, Stage, StageMask, Timestamp, ValueState};
+use syncline::events::Log;
+use syncline::model::{ConnectorId, Link, Stage, StageMask, ValueState};
 use syncline::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleFile, RuleSet, RuleSettings, RunParameters};
 use syncline::store::{RunRecord, StepKind, Store};
 use tokio::runtime::Runtime;
@@ -61,12 +61,6 @@ link = "provision"
 order = 20
 direct = ["cn", "displayName", "member"]
 "#;
-
-struct Nobody;
-
-impl EventSink for Nobody {
-    fn event(&self, _at: Timestamp, _event: &Event) {}
-}
 
 /// Everything a connector space and its links say: by key, name and type of an object with its values and references.
 pub(crate) type Picture = BTreeMap<String, (String, String, bool, BTreeSet<String>)>;
@@ -227,7 +221,7 @@ pub(crate) fn run_source(store: &Store, runtime: &Runtime, connector: Arc<dyn Co
         parameters: RunParameters::default(),
         caution: Caution::default(),
         cx: Context::system(),
-        events: &Nobody,
+        events: &Log,
     };
     engine.run(A, profile, &mut Silent).unwrap()
 }

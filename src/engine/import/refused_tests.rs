@@ -1,0 +1,136 @@
+//! Entries of which no object came: kept until one comes, or until the directory says that they left.
+
+use super::tests::{Outcome, SPACE, consume, entry, full};
+use super::{ImportOptions, import, refused_entries};
+use crate::connector::{Completion, DiscoveryError, PageBuilder};
+use crate::context::Context;
+use crate::engine::{Silent, StepRecorder};
+use crate::model::{Anchor, ObjectErrorCode, RunId};
+use crate::store::Store;
+
+/// What a directory tells.
+enum Told<'a> {
+    /// An entry that cannot be used.
+    Refused(&'a str, Option<&'a str>),
+    /// One that can.
+    Entry(&'a str, &'a str),
+    /// It left, by its name and its key.
+    Gone(&'a str, Option<&'a str>),
+}
+use Told::{Entry, Gone, Refused};
+
+fn tell(store: &Store, told: &[Told<'_>], full: bool) -> String {
+    let mut page = PageBuilder::new();
+    for told in told {
+        match told {
+            Refused(name, anchor) => page.reject(DiscoveryError {
+                code: ObjectErrorCode::PARSE_ERROR,
+                detail: "illegible".to_owned(),
+                dn: Some((*name).to_owned()),
+                anchor: anchor.map(|anchor| Anchor::new(anchor.as_bytes())),
+            }),
+            Entry(name, anchor) => {
+                page.begin_entry(name);
+                page.anchor(anchor.as_bytes());
+                page.object_type(store.names().object_type("user"));
+                page.finish();
+            }
+            Gone(name, anchor) => {
+                page.begin_gone(name);
+                if let Some(anchor) = anchor {
+                    page.anchor(anchor.as_bytes());
+                }
+                page.finish();
+            }
+        }
+    }
+    let completion = Completion { watermark: Some(vec![7]), answered_in_full: false };
+    let mut options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
+    options.full = full;
+    let mut silent = Silent;
+    let mut recorder = StepRecorder::new(&mut silent);
+    let pages = std::iter::once(Ok(page.build(Some(completion))));
+    import(store, pages, &options, &Context::system(), &mut recorder).unwrap().to_owned()
+}
+
+/// Who is refused, by name.
+fn names(store: &Store) -> Vec<String> {
+    refused_entries(&store.snapshot().unwrap(), SPACE).unwrap().into_iter().map(|entry| entry.name).collect()
+}
+
+/// A space of one object, and two entries of which none came.
+fn refused() -> Store {
+    let store = Store::in_memory().unwrap();
+    let told = [Entry("CN=known,DC=x", "0"), Refused("CN=Anna,DC=x", Some("1")), Refused("CN=Bert,DC=x", Some("2"))];
+    assert_eq!(tell(&store, &told, true), "completed-discovery-errors");
+    consume(&store);
+    tell(&store, &[], false);
+    assert_eq!(names(&store), ["CN=Anna,DC=x", "CN=Bert,DC=x"], "no change was told of them");
+    store
+}
+
+#[test]
+fn who_left_is_refused_no_more() {
+    for (tombstone, left) in [
+        (Gone("CN=Anna,DC=x", Some("1")), vec!["CN=Bert,DC=x"]),
+        (Gone("CN=elsewhere,DC=x", Some("1")), vec!["CN=Bert,DC=x"]),
+        (Gone("", Some("2")), vec!["CN=Anna,DC=x"]),
+        (Gone("cn=anna, dc=x", None), vec!["CN=Bert,DC=x"]),
+        // Somebody else had that name.
+        (Gone("CN=Anna,DC=x", Some("9")), vec!["CN=Anna,DC=x", "CN=Bert,DC=x"]),
+    ] {
+        let store = refused();
+        assert_eq!(tell(&store, &[tombstone], false), "success");
+        assert_eq!(names(&store), left);
+        tell(&store, &[], false);
+        assert_eq!(names(&store), left);
+    }
+    // The last one takes what is kept along.
+    let store = refused();
+    tell(&store, &[Gone("", Some("1")), Gone("", Some("2"))], false);
+    assert!(names(&store).is_empty());
+    assert_eq!(store.snapshot().unwrap().state(SPACE, "refused-entries").unwrap(), None);
+    // Refused and gone within one import.
+    let store = refused();
+    tell(&store, &[Refused("CN=Carl,DC=x", Some("3")), Gone("CN=Carl,DC=x", Some("3"))], false);
+    assert_eq!(names(&store), ["CN=Anna,DC=x", "CN=Bert,DC=x"]);
+}
+
+#[test]
+fn who_is_renamed_and_refused_again_stands_there_once() {
+    let store = refused();
+    let since = refused_entries(&store.snapshot().unwrap(), SPACE).unwrap()[0].since;
+    std::thread::sleep(std::time::Duration::from_millis(2));
+    tell(&store, &[Refused("CN=Anna,OU=moved,DC=x", Some("1")), Refused("CN=Anna,OU=again,DC=x", Some("1"))], false);
+    assert_eq!(names(&store), ["CN=Anna,OU=again,DC=x", "CN=Bert,DC=x"]);
+    assert_eq!(refused_entries(&store.snapshot().unwrap(), SPACE).unwrap()[0].since, since, "known since the first time");
+    tell(&store, &[Gone("", Some("1"))], false);
+    assert_eq!(names(&store), ["CN=Bert,DC=x"]);
+}
+
+/// Who came and left later is not in the way once more.
+#[test]
+fn who_came_is_forgotten_for_good() {
+    let store = refused();
+    assert_eq!(tell(&store, &[Entry("CN=Anna,DC=x", "1")], false), "success");
+    consume(&store);
+    assert_eq!(names(&store), ["CN=Bert,DC=x"]);
+    assert_eq!(tell(&store, &[Gone("CN=Anna,DC=x", Some("1"))], false), "success");
+    consume(&store);
+    assert_eq!(names(&store), ["CN=Bert,DC=x"]);
+}
+
+/// Names without keys are told apart however they are spelt, and a full import tells of all.
+#[test]
+fn entries_without_a_key_go_by_their_names() {
+    let store = Store::in_memory().unwrap();
+    let outcome: Outcome = full(&store, &[entry("CN=known,DC=x", "0", &[])]);
+    assert_eq!(outcome.0, "success");
+    consume(&store);
+    tell(&store, &[Refused("CN=Anna,DC=x", None), Refused("cn=anna,dc=x", None), Refused("CN=Bert,DC=x", None)], false);
+    assert_eq!(names(&store), ["cn=anna,dc=x", "CN=Bert,DC=x"]);
+    tell(&store, &[Gone("CN=anna,DC=x", None)], false);
+    assert_eq!(names(&store), ["CN=Bert,DC=x"]);
+    tell(&store, &[Entry("CN=known,DC=x", "0")], true);
+    assert!(names(&store).is_empty());
+}
