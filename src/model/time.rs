@@ -100,8 +100,9 @@ mod tests {
     #[test]
     fn something_is_kept_for_a_day_at_least() {
         let now = Timestamp::from_seconds(10 * 86_400);
-        let before = [0, 1, 3, u32::MAX].map(|days| Retention::of_days(days, now).before.seconds() / 86_400);
-        assert_eq!(before, [9, 9, 7, 10 - i64::from(u32::MAX)]);
+        let before = [0, 1, 3].map(|days| Retention::of_days(days, now).before.seconds() / 86_400);
+        assert_eq!(before, [9, 9, 7]);
+        assert!(Retention::of_days(u32::MAX, now).before < Timestamp(0), "longer than there is time");
         assert_eq!(Retention::of_days(1, Timestamp(i64::MIN)).before, Timestamp(i64::MIN));
     }
 
