@@ -12,6 +12,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
+    /// People who are disabled or gone in a directory are still enabled in a target, and nothing decides it there.
+    StillEnabled,
+    /// People go by stand-in names and cannot sign in, since an export ended while names changed hands.
+    StandIns,
     /// More deletes wait than may be sent, and nothing is exported.
     DeletesHeld,
     /// The first export waits for somebody who has looked at it.
@@ -42,7 +46,9 @@ pub enum Condition {
 
 impl Condition {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
+        Self::StillEnabled,
+        Self::StandIns,
         Self::DeletesHeld,
         Self::FirstExport,
         Self::SecondInstallation,
@@ -61,6 +67,8 @@ impl Condition {
     /// Its name in the configuration and in messages.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::StillEnabled => "still-enabled",
+            Self::StandIns => "stand-ins",
             Self::DeletesHeld => "deletes-held",
             Self::FirstExport => "first-export",
             Self::SecondInstallation => "second-installation",
@@ -81,7 +89,8 @@ impl Condition {
     pub fn patience(self) -> Duration {
         match self {
             Self::RunsStop => Duration::from_hours(1),
-            Self::PasswordsHeld | Self::StoreLost => Duration::from_mins(15),
+            // A cycle under way may be about to put it right.
+            Self::StillEnabled | Self::StandIns | Self::PasswordsHeld | Self::StoreLost => Duration::from_mins(15),
             _ => Duration::ZERO,
         }
     }

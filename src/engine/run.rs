@@ -14,15 +14,15 @@ use super::{EngineError, Progress, StepRecorder, TRACED};
 use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
 use crate::context::Context;
 use crate::events::{Event, EventSink};
-use crate::model::{Anchor, ConnectorId, CsId, CsObject, ErrorSide, Retention, RunId, Stage, Timestamp};
+use crate::model::{Anchor, ConnectorId, CsId, CsObject, ErrorSide, Retention, RunId, Stage};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{ChangeSet, RunRecord, RunResult, StepKind, StepRecord, Store, StoreError};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// How many old runs one look asks for.
-const OLD_TOGETHER: usize = 16;
+/// The newest runs, among which are all that may still be open.
+const NEWEST_RUNS: usize = 16;
 /// The result of a run whose process ended under it.
 const INTERRUPTED: &str = "stopped-server";
 
@@ -172,7 +172,7 @@ impl Engine<'_> {
         let now = self.cx.now();
         let mut changes = ChangeSet::new();
         // Runs follow each other: only the newest of a process can be open.
-        for mut record in self.store.snapshot()?.runs(None, OLD_TOGETHER)? {
+        for mut record in self.store.snapshot()?.runs(None, NEWEST_RUNS)? {
             if record.ended.is_some() {
                 continue;
             }
@@ -561,8 +561,7 @@ impl Engine<'_> {
 
     /// Removes history that is older than it is kept.
     pub(super) fn forget_old_runs(&self) -> Result<(), StoreError> {
-        let (kept, now) = (i64::from(self.caution.history_days.max(1)) * 86_400_000_000, self.cx.now());
-        forget_runs(self.store, Retention { before: Timestamp(now.0.saturating_sub(kept)), now }).map(drop)
+        forget_runs(self.store, Retention::of_days(self.caution.history_days, self.cx.now())).map(drop)
     }
 
     pub(super) fn tell(&self, event: Event) {

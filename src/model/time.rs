@@ -52,11 +52,22 @@ pub struct Retention {
     pub now: Timestamp,
 }
 
+/// A day, in microseconds.
+const DAY: i64 = 86_400_000_000;
+
 impl Retention {
+    /// Keeps what was noted in the last days, and in the last day at least.
+    pub fn of_days(days: u32, now: Timestamp) -> Self {
+        Self { before: Timestamp(now.0.saturating_sub(i64::from(days.max(1)).saturating_mul(DAY))), now }
+    }
+
     /// How many of them are old, counted from the first; `noted` has their times in the order of noting.
     ///
     /// A time in the future is long ago here, too, and holds nothing back. But removing cannot be undone, and to a clock that is behind
     /// everything is in the future: such a thing goes when what was noted behind it, at a time that can be believed, is old.
+    ///
+    /// # Errors
+    /// The first one of `noted`.
     pub fn old<E>(self, noted: impl IntoIterator<Item = Result<Timestamp, E>>) -> Result<usize, E> {
         let mut old = 0;
         for (place, at) in noted.into_iter().enumerate() {
@@ -84,6 +95,15 @@ mod tests {
         let bound = Timestamp::from_seconds(900);
         let before = [899, 900, 1_000, 1_001].map(|at| Timestamp::from_seconds(at).is_before(bound, now));
         assert_eq!(before, [true, false, false, true]);
+    }
+
+    #[test]
+    fn something_is_kept_for_a_day_at_least() {
+        let now = Timestamp::from_seconds(10 * 86_400);
+        let before = [0, 1, 3].map(|days| Retention::of_days(days, now).before.seconds() / 86_400);
+        assert_eq!(before, [9, 9, 7]);
+        assert!(Retention::of_days(u32::MAX, now).before < Timestamp(0), "longer than there is time");
+        assert_eq!(Retention::of_days(1, Timestamp(i64::MIN)).before, Timestamp(i64::MIN));
     }
 
     #[test]

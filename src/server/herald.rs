@@ -31,6 +31,13 @@ impl Herald {
     /// Looks at everything, and tells what is due.
     pub(super) fn look(&self, station: &Station) {
         let service = station.service();
+        let channels = service.alert_channels();
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.retain(|channel, _| channels.iter().any(|way| way.channel == *channel));
+        if channels.is_empty() {
+            // Nobody hears of it.
+            return;
+        }
         let found = match service.conditions(&station.cx, station.refused().as_deref()) {
             Ok(found) => found,
             Err(error) => {
@@ -38,9 +45,6 @@ impl Herald {
                 return;
             }
         };
-        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
-        let channels = service.alert_channels();
-        ways.retain(|channel, _| channels.iter().any(|way| way.channel == *channel));
         for AlertWay { channel, .. } in channels {
             let way = ways.entry(channel).or_insert_with(|| Way {
                 // What the store cannot tell now was told by an earlier process at worst once more.

@@ -135,9 +135,9 @@ async fn look_for_disabled(station: Arc<Station>, cx: Context, id: ConnectorId) 
                 while let Some(found) = looks.next().await {
                     let news = match found {
                         Ok(accounts) => {
-                            let service = station.service();
+                            let (service, cx) = (station.service(), cx.clone());
                             // Whoever cannot say counts as one who says yes.
-                            let asked = tokio::task::spawn_blocking(move || service.is_news(id, &accounts));
+                            let asked = tokio::task::spawn_blocking(move || service.is_news(&cx, id, &accounts));
                             !matches!(asked.await, Ok(Ok(false)))
                         }
                         Err(error) => {

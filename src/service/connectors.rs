@@ -370,7 +370,7 @@ impl Service {
         let folder = folder.display();
         Ok(if self.connectors.is_empty() {
             Some(format!("There is nothing to synchronize: no connector is configured in {folder}"))
-        } else if self.connectors.keys().all(|id| targets.contains(id)) {
+        } else if self.connectors.keys().all(|id| targets.contains(id) && !self.is_directory(rules, *id)) {
             Some(format!("There is nothing to synchronize from: no source is configured in {folder}"))
         } else if targets.is_empty() {
             Some(format!("There is nothing to synchronize to: no target is configured in {folder}"))

@@ -136,6 +136,7 @@ impl Service {
             let done = self.do_work(cx, &threads, work, options, turn, progress);
             let read = done.as_ref().map(|runs| self.read_by(runs)).unwrap_or_default();
             if !read.is_empty() {
+                self.facilities.seen_disabled.forget(&read, began, cx.now());
                 self.note_schedule(|memory| memory.note_read(read, began));
             }
             return done;
@@ -157,6 +158,7 @@ impl Service {
             _ => CycleEnd::BrokenOff,
         };
         let read = done.as_ref().map(|runs| self.read_by(runs)).unwrap_or_default();
+        self.facilities.seen_disabled.forget(&read, began, cx.now());
         self.note_schedule(|memory| {
             memory.note_read(read, began);
             memory.end_cycle(cx.now(), end);
@@ -164,7 +166,7 @@ impl Service {
         done
     }
 
-    /// True while deletes wait because a connector was removed: no cycle does everything then.
+    /// True while deletes are held, because a connector was removed or people may only have moved: no cycle does everything then.
     fn holds_deletes(&self) -> Result<bool, ServiceError> {
         let snapshot = self.store.snapshot()?;
         for target in self.rules()?.targets() {

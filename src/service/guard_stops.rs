@@ -41,6 +41,9 @@ pub struct GuardStop {
     pub since: Option<String>,
     /// The command that shows what it is about, and how it goes on.
     pub command: String,
+    /// It keeps something from being sent; otherwise it keeps the connector from being read.
+    #[serde(skip)]
+    pub(super) export: bool,
 }
 
 impl fmt::Display for GuardStop {
@@ -78,6 +81,7 @@ impl Service {
                     run: 0,
                     since: None,
                     command: format!("syncline config set rules.source_anchor {kept}"),
+                    export: true,
                 });
             }
         }
@@ -94,7 +98,7 @@ impl Service {
                     _ => format!("syncline run show {}", last.run),
                 };
                 let since = Some(stopped_since(snapshot, *id, export, &last.result)?.unwrap_or(last.started));
-                stops.push(GuardStop { connector: name.clone(), guard, result: last.result, run: last.run, since, command });
+                stops.push(GuardStop { connector: name.clone(), guard, result: last.result, run: last.run, since, command, export });
             }
             let held = HeldDeletes::of(snapshot, self.store.names(), *id)?;
             if !held.is_empty() {
@@ -106,6 +110,7 @@ impl Service {
                     run: last.map_or(0, |run| run.run),
                     since: Some(held.since.to_string()),
                     command: format!("syncline export {name} --what-if"),
+                    export: true,
                 });
             }
         }

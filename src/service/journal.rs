@@ -16,7 +16,6 @@ use std::time::Duration;
 const TOGETHER: usize = 200;
 /// So long an event waits for others. A process that is killed loses what was told in that time, and never what it tells of.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
-const DAY: i64 = 86_400_000_000;
 
 /// Passes events to the log and keeps them in the store, the oldest of them as long as run history.
 pub(super) struct Journal {
@@ -42,6 +41,21 @@ struct Waiting {
     awaited: bool,
 }
 
+impl Waiting {
+    /// Takes an event in. True when it has to be written at once: by its level, since many wait, or since nobody does it later.
+    /// `write_soon` sees to it that somebody does, and gives false when the system gives no thread for it.
+    fn take_in(&mut self, record: EventRecord, write_soon: impl FnOnce() -> bool) -> bool {
+        let urgent = record.level > Level::Information;
+        self.records.push(record);
+        let now = urgent || self.records.len() >= TOGETHER;
+        if !now && !self.awaited {
+            // Whoever tells may be silent from now on, so somebody else waits.
+            self.awaited = write_soon();
+        }
+        now || !self.awaited
+    }
+}
+
 impl Pending {
     /// Writes what waits. A journal that cannot be written must not stop what it tells of; the log says so.
     pub(super) fn flush(&self) {
@@ -53,9 +67,7 @@ impl Pending {
         // Who told first may have been the second to come here.
         records.sort_by_key(|event| event.at);
         let (Some(newest), Some((store, days))) = (records.last().map(|event| event.at), store) else { return };
-        let before = Timestamp(newest.0.saturating_sub(i64::from(days.max(1)).saturating_mul(DAY)));
-        let kept = Retention { before, now: newest };
-        let changes = ChangeSet { events: records, events_kept: Some(kept), ..ChangeSet::new() };
+        let changes = ChangeSet { events: records, events_kept: Some(Retention::of_days(days, newest)), ..ChangeSet::new() };
         if let Err(error) = store.apply(changes) {
             tracing::warn!("events could not be kept: {error}");
         }
@@ -65,12 +77,8 @@ impl Pending {
     fn put(self: &Arc<Self>, store: &Store, days: u32, record: EventRecord) {
         let now = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let urgent = record.level > Level::Information;
-            waiting.records.push(record);
             waiting.store = Some((store.clone(), days));
-            let now = urgent || waiting.records.len() >= TOGETHER;
-            // Whoever tells may be silent from now on, so somebody else waits.
-            now || !std::mem::replace(&mut waiting.awaited, true) && !self.write_soon()
+            waiting.take_in(record, || self.write_soon())
         };
         if now {
             self.flush();
@@ -388,6 +396,30 @@ mod tests {
             assert!(kept_within(&store, Duration::from_secs(5), round), "{round}: {:?}", kept(&store));
         }
         assert!(pending.waiting.lock().unwrap().store.is_none(), "nobody keeps the store open");
+    }
+
+    /// Otherwise nobody would write in time any more, since everybody took it that somebody does.
+    #[test]
+    fn a_thread_that_was_refused_is_asked_for_again() {
+        let event = || EventRecord {
+            sequence: 0,
+            at: Timestamp(1),
+            number: 1,
+            level: Level::Information,
+            connector: String::new(),
+            text: String::new(),
+            fields: String::new(),
+        };
+        let mut waiting = Waiting::default();
+        assert!(waiting.take_in(event(), || false), "written at once, since nobody does it later");
+        let mut asked = 0;
+        let mut granted = || {
+            asked += 1;
+            true
+        };
+        assert!(!waiting.take_in(event(), &mut granted) && !waiting.take_in(event(), &mut granted));
+        assert_eq!(asked, 1, "whoever waits already is not asked again");
+        assert!(waiting.take_in(EventRecord { level: Level::Error, ..event() }, || panic!("written at once")));
     }
 
     #[test]

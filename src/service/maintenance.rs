@@ -5,13 +5,11 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::engine::belief::{Belief, Doubt};
 use crate::engine::run::forget_runs;
-use crate::model::{Retention, Timestamp};
+use crate::model::Retention;
 use crate::schedule::Policy;
 use crate::store::{ChangeSet, Store};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
-
-const DAY: i64 = 86_400_000_000;
 
 impl Service {
     /// Opens the store again when its disk failed. True when it did, and everybody begins anew.
@@ -67,8 +65,7 @@ impl Service {
     /// # Errors
     /// When the store refuses.
     pub fn maintain(&self, cx: &Context) -> Result<u64, ServiceError> {
-        let (days, now) = (i64::from(self.config.limits.history_days.max(1)), cx.now());
-        self.purge(Retention { before: Timestamp(now.0.saturating_sub(days.saturating_mul(DAY))), now })
+        self.purge(Retention::of_days(self.config.limits.history_days, cx.now()))
     }
 
     /// Purges runs and events that are older than they are kept. Gives how many runs there were.

@@ -223,6 +223,11 @@ impl Service {
     /// # Errors
     /// When the store cannot be read.
     pub fn scheduler(&self, cx: &Context) -> Result<SchedulerView, ServiceError> {
+        self.scheduler_with(cx, self.guard_stops()?)
+    }
+
+    /// The same for whoever knows what guards stopped.
+    pub(super) fn scheduler_with(&self, cx: &Context, guard_stops: Vec<GuardStop>) -> Result<SchedulerView, ServiceError> {
         let (schedule, memory) = (self.schedule(), self.scheduler_memory()?);
         let time = |at: Option<i64>| at.map(|at| Timestamp(at).to_string());
         let unreadable = memory.unreadable.clone();
@@ -260,7 +265,7 @@ impl Service {
             unreadable,
             running: self.running(),
             overrides,
-            guard_stops: self.guard_stops()?,
+            guard_stops,
         })
     }
 }

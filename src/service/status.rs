@@ -4,6 +4,7 @@ use super::guard::export_limits;
 use super::guard_stops::{holds_deletes, is_healed};
 use super::passwords::PasswordStanding;
 use super::scheduler::SchedulerView;
+use super::still_enabled::StillEnabled;
 use super::views::RunView;
 use super::{Service, ServiceError};
 use crate::alert::{Condition, Found};
@@ -165,18 +166,21 @@ impl Service {
             crate::model::counted(left.count(), "object goes", "objects go"),
             left.sample(snapshot, self.store.names())?
         );
-        attention.push(Attention::trouble(what, command));
+        attention.push(Attention::trouble(what, command).told(Condition::StandIns, name));
         Ok(())
     }
 
-    /// The same; uncounted, accounts with passwords are not counted, for those who ask again and again.
+    /// The same; uncounted, for those who ask again and again, accounts with passwords and what only people look at are not counted, and who
+    /// is still enabled is looked for only where alerts are to tell of it.
     pub(super) fn standing(&self, cx: &Context, served: bool, counted: bool) -> Result<StatusView, ServiceError> {
         let snapshot = self.store.snapshot()?;
         let runs = self.history()?.runs(RUNS)?;
         let stops = self.guard_stops_of(&snapshot, &runs)?;
         // First of all what is worst: the worst stay in this order.
-        let still_enabled = self.still_enabled(&snapshot, &stops)?;
-        let mut attention: Vec<Attention> = still_enabled.into_iter().map(|found| Attention::trouble(found.what, found.command)).collect();
+        let wanted = counted || self.config.alerts.wants(Condition::StillEnabled);
+        let still_enabled = if wanted { self.still_enabled(&snapshot, &stops)? } else { Vec::new() };
+        let told = |people: StillEnabled| Attention::trouble(people.what, people.command).told(Condition::StillEnabled, &people.source);
+        let mut attention: Vec<Attention> = still_enabled.into_iter().map(told).collect();
         let mut connectors = Vec::new();
         for (id, name) in &self.connectors {
             let problems = snapshot.errors(*id, None, PROBLEMS)?;
@@ -278,7 +282,7 @@ impl Service {
                 last_export,
             });
         }
-        let scheduler = SchedulerView { guard_stops: stops, ..self.scheduler(cx)? };
+        let scheduler = self.scheduler_with(cx, stops)?;
         if !attention.iter().any(|found| found.level == Health::Trouble) {
             attention.extend(unfinished(&scheduler, &runs));
         }
@@ -331,7 +335,8 @@ impl Service {
         Ok(())
     }
 
-    fn is_tenant(&self, name: &str) -> bool {
+    /// True for a connector of a tenant, by its name.
+    pub(super) fn is_tenant(&self, name: &str) -> bool {
         self.config.connector(name).is_some_and(|connector| matches!(connector.settings, ConnectorSettings::Entra(_)))
     }
 
@@ -415,6 +420,11 @@ impl Attention {
     /// People are told of it as a condition.
     fn told(self, condition: Condition, subject: &str) -> Self {
         Self { alert: Some((condition, subject.to_owned())), ..self }
+    }
+
+    /// True when people are told of it as this condition.
+    pub(super) fn is(&self, condition: Condition) -> bool {
+        self.alert.as_ref().is_some_and(|(told, _)| *told == condition)
     }
 
     /// The condition that people are told of, if any.

@@ -4,45 +4,58 @@
 use super::guard_stops::GuardStop;
 use super::{Service, ServiceError};
 use crate::engine::password::is_disabled;
-use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, Link, Names, Stage, StageMask, ValueRef, ValueState};
+use crate::model::{
+    ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, Link, Names, Stage, StageMask, Timestamp, ValueRef, ValueState, counted,
+};
+use crate::rules::RuleSet;
 use crate::store::Snapshot;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Problems looked through, of each connector.
 const PROBLEMS: usize = 5_000;
-/// What is said of whoever cannot be named, while a guard keeps a directory from being read.
-pub(super) const STAYS_ENABLED: &str = "stays enabled in the cloud";
 /// People who are named.
 const NAMED: usize = 5;
 
-/// The accounts that a directory was seen to have disabled by the look that comes every minute, whatever became of imports.
+/// The accounts that a directory was seen to have disabled by the look that comes every minute, whatever became of imports, and when.
 #[derive(Debug, Default)]
-pub(super) struct SeenDisabled(Mutex<BTreeSet<CsId>>);
+pub(super) struct SeenDisabled(Mutex<BTreeMap<CsId, Timestamp>>);
 
 impl SeenDisabled {
-    pub(super) fn note(&self, account: CsId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(account);
+    pub(super) fn note(&self, account: CsId, now: Timestamp) {
+        self.seen().insert(account, now);
+    }
+
+    /// Forgets the accounts of directories that were read by imports of which the first `began` behind the look: however they stand now,
+    /// the store has it.
+    pub(super) fn forget(&self, read: &[ConnectorId], began: Timestamp, now: Timestamp) {
+        self.seen().retain(|account, at| !(read.contains(&account.connector()) && at.is_before(began, now)));
     }
 
     /// Those that no import has read as disabled yet. The others are forgotten: they may be enabled again one day.
     pub(super) fn unread(&self, names: &Names, snapshot: &Snapshot) -> Result<Vec<CsId>, ServiceError> {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut unread = BTreeSet::new();
-        for account in seen.iter() {
+        let mut seen = self.seen();
+        let mut unread = BTreeMap::new();
+        for (account, at) in seen.iter() {
             let shown = snapshot.cs_object(*account)?.and_then(|object| is_disabled(names, &object, StageMask::IMPORTED));
             if shown == Some(false) {
-                unread.insert(*account);
+                unread.insert(*account, *at);
             }
         }
         seen.clone_from(&unread);
-        Ok(unread.into_iter().collect())
+        Ok(unread.into_keys().collect())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<CsId, Timestamp>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// People of one directory who are still enabled in a target, for the same reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StillEnabled {
+    /// The directory.
+    pub(super) source: String,
     /// The sentence, with the first names.
     pub(super) what: String,
     /// The command that shows more.
@@ -63,8 +76,10 @@ impl Service {
     /// When the store cannot be read.
     pub(super) fn still_enabled(&self, snapshot: &Snapshot, stops: &[GuardStop]) -> Result<Vec<StillEnabled>, ServiceError> {
         let Ok(rules) = self.rules() else { return Ok(Vec::new()) };
-        let targets: Vec<ConnectorId> = rules.targets().to_vec();
-        let mut failing: BTreeMap<(CsId, ConnectorId), (Shut, String)> = BTreeMap::new();
+        let targets = rules.targets();
+        let seen = self.facilities.seen_disabled.unread(self.store.names(), snapshot)?;
+        // With the connector at which the problem is kept: `errors` lists it there.
+        let mut failing: BTreeMap<(CsId, ConnectorId), (Shut, String, ConnectorId)> = BTreeMap::new();
         for id in self.connectors.keys() {
             for (object, side, error) in snapshot.errors(*id, None, PROBLEMS)? {
                 if side == ErrorSide::Import {
@@ -73,40 +88,43 @@ impl Service {
                 // A problem is noted with the object that was looked at, which may be another one of the same person.
                 let mv = snapshot.cs_link(object)?.and_then(Link::mv);
                 let links = mv.map(|mv| snapshot.mv_links(mv)).transpose()?.unwrap_or_default();
-                for account in links.iter().filter(|link| !targets.contains(&link.connector())) {
+                for account in links.iter().filter(|link| self.is_directory(rules, link.connector())) {
                     let Some(shut) = self.shut(snapshot, *account)? else { continue };
-                    for target in links.iter().filter(|link| targets.contains(&link.connector())) {
+                    if self.is_enabled_elsewhere(snapshot, rules, *account, &links, &seen)? {
+                        continue;
+                    }
+                    let others = links.iter().filter(|link| targets.contains(&link.connector()) && link.connector() != account.connector());
+                    for target in others {
                         // An export that fails may be about anything: it has to be the one that would disable.
                         let export = side == ErrorSide::Export;
                         if self.stays_enabled(snapshot, *target, export)? {
                             let why = if export { "the export" } else { "the synchronization" };
                             failing.insert(
                                 (*account, target.connector()),
-                                (shut, format!("{why} of these people fails ({})", error.code.as_str())),
+                                (shut, format!("{why} of these people fails ({})", error.code.as_str()), *id),
                             );
                         }
                     }
                 }
             }
         }
-        let mut found: BTreeMap<(ConnectorId, ConnectorId, Shut, String), Vec<CsId>> = BTreeMap::new();
-        for ((account, target), (shut, why)) in failing {
-            found.entry((account.connector(), target, shut, why)).or_default().push(account);
+        let mut found: BTreeMap<(ConnectorId, ConnectorId, Shut, String, ConnectorId), Vec<CsId>> = BTreeMap::new();
+        for ((account, target), (shut, why, place)) in failing {
+            found.entry((account.connector(), target, shut, why, place)).or_default().push(account);
         }
         let mut told = Vec::new();
-        for ((source, target, shut, why), accounts) in found {
+        for ((source, target, shut, why, place), accounts) in found {
             let names = names_of(snapshot, &accounts)?;
-            let (source, target) = (self.name_of(source), self.name_of(target));
+            let (source, target, place) = (self.name_of(source), self.name_of(target), self.name_of(place));
             let state = if shut == Shut::Gone { "gone from" } else { "disabled in" };
             let what = format!(
                 "{} {state} {source} and still enabled in {target}, because {why}; disable them there by hand until it is put right: {names}",
-                crate::model::counted(accounts.len() as u64, "person is", "people are")
+                counted(accounts.len() as u64, "person is", "people are")
             );
-            told.push(StillEnabled { what, command: format!("syncline errors {source}") });
+            told.push(StillEnabled { source, what, command: format!("syncline errors '{place}'") });
         }
-        let seen = self.facilities.seen_disabled.unread(self.store.names(), snapshot)?;
         for stop in stops {
-            told.extend(self.behind_guard(snapshot, stop, &targets, &seen)?);
+            told.extend(self.behind_guard(snapshot, rules, stop, &seen)?);
         }
         Ok(told)
     }
@@ -116,32 +134,63 @@ impl Service {
     /// # Errors
     /// When the store cannot be read.
     pub fn people_still_enabled(&self) -> Result<Vec<String>, ServiceError> {
-        Ok(self.still_enabled_now()?.into_iter().map(|found| found.what).collect())
+        let found = self.still_enabled(&self.store.snapshot()?, &self.guard_stops()?)?;
+        Ok(found.into_iter().map(|found| found.what).collect())
     }
 
-    pub(super) fn still_enabled_now(&self) -> Result<Vec<StillEnabled>, ServiceError> {
-        self.still_enabled(&self.store.snapshot()?, &self.guard_stops()?)
+    /// True for a connector whose accounts say who may sign in: no tenant, and others get something from it, be it that rules write to it,
+    /// too.
+    pub(super) fn is_directory(&self, rules: &RuleSet, id: ConnectorId) -> bool {
+        !self.is_tenant(&self.name_of(id)) && (!rules.targets().contains(&id) || rules.is_source(id))
+    }
+
+    /// True when a person has another account that is there and enabled, as whoever has a disabled one in a forest of resources: then the
+    /// target is right. `seen`: who is known to be disabled and was not read since.
+    fn is_enabled_elsewhere(
+        &self,
+        snapshot: &Snapshot,
+        rules: &RuleSet,
+        account: CsId,
+        links: &[CsId],
+        seen: &[CsId],
+    ) -> Result<bool, ServiceError> {
+        let others = links.iter().filter(|link| **link != account && !seen.contains(link) && self.is_directory(rules, link.connector()));
+        for other in others {
+            let Some(object) = snapshot.cs_object(*other)? else { continue };
+            let leaves = matches!(object.stage(Stage::PendingImport).kind, DeltaKind::Delete | DeltaKind::DeleteAdd);
+            if !leaves && is_disabled(self.store.names(), &object, StageMask::IMPORTED) == Some(false) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Who is not disabled anywhere while a guard keeps a directory from being read.
     fn behind_guard(
         &self,
         snapshot: &Snapshot,
+        rules: &RuleSet,
         stop: &GuardStop,
-        targets: &[ConnectorId],
         seen: &[CsId],
     ) -> Result<Option<StillEnabled>, ServiceError> {
         let Some(source) = self.connectors.iter().find(|(_, name)| **name == stop.connector).map(|(id, _)| *id) else { return Ok(None) };
-        if targets.contains(&source) {
+        if stop.export || !self.is_directory(rules, source) {
             return Ok(None);
         }
-        let seen: Vec<CsId> = seen.iter().copied().filter(|account| account.connector() == source).collect();
-        let who = match seen.as_slice() {
+        let mut shut = Vec::new();
+        for account in seen.iter().filter(|account| account.connector() == source) {
+            let mv = snapshot.cs_link(*account)?.and_then(Link::mv);
+            let links = mv.map(|mv| snapshot.mv_links(mv)).transpose()?.unwrap_or_default();
+            if !self.is_enabled_elsewhere(snapshot, rules, *account, &links, seen)? {
+                shut.push(*account);
+            }
+        }
+        let who = match shut.as_slice() {
             [] => String::new(),
             some => format!("; already {}", names_of(snapshot, some)?),
         };
-        let what = format!("while {stop}, whoever is disabled or deleted there {STAYS_ENABLED}{who}");
-        Ok(Some(StillEnabled { what, command: stop.command.clone() }))
+        let what = format!("while {stop}, whoever is disabled or deleted there stays enabled in the cloud{who}");
+        Ok(Some(StillEnabled { source: stop.connector.clone(), what, command: stop.command.clone() }))
     }
 
     /// Whether an account is disabled or gone by the newest that its directory told.

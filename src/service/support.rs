@@ -47,6 +47,12 @@ const IMPERSONAL: [&str; 20] = [
     "full",
 ];
 
+/// Fields of how everything stands that may name somebody: sentences about objects, who suspended the scheduler and why, what a server said
+/// of an account, and the object that is worked on.
+const PERSONAL: [&str; 5] = ["what", "by", "reason", "held", "running"];
+/// What stands in the place of what may name somebody.
+const LEFT_OUT: &str = "(left out)";
+
 /// What somebody who helps must know.
 #[derive(Clone, Debug, Serialize)]
 pub struct SupportBundle {
@@ -103,7 +109,7 @@ impl Service {
             // What somebody typed may name a person; which command it was does not.
             for act in &mut acts {
                 act.command = plain(&act.command);
-                "(left out)".clone_into(&mut act.by);
+                LEFT_OUT.clone_into(&mut act.by);
             }
         }
         let runs = self.history()?.runs(RUNS)?;
@@ -114,7 +120,7 @@ impl Service {
             machine: machine(),
             holds: if with_names { vec![HOLDS, HOLDS_NAMES] } else { vec![HOLDS] },
             configuration: self.configuration_files(with_names)?,
-            status: document(&self.status(cx, served)?),
+            status: if with_names { document(&self.status(cx, served)?) } else { impersonal_status(document(&self.status(cx, served)?)) },
             store: document(&self.table_sizes()?),
             rule_problems: self.rule_problems().iter().map(ToString::to_string).collect(),
             runs: if with_names { document(&runs) } else { without(document(&runs), "message") },
@@ -177,6 +183,21 @@ fn without(document: Json, name: &str) -> Json {
         Json::Array(items) => items.into_iter().map(|item| without(item, name)).collect(),
         Json::Object(fields) => {
             fields.into_iter().filter(|(field, _)| field != name).map(|(field, value)| (field, without(value, name))).collect()
+        }
+        other => other,
+    }
+}
+
+/// How everything stands, without what may name somebody.
+fn impersonal_status(document: Json) -> Json {
+    match document {
+        Json::Array(items) => items.into_iter().map(impersonal_status).collect(),
+        Json::Object(fields) => {
+            let shown = |(field, value): (String, Json)| match value {
+                Json::String(_) if PERSONAL.contains(&field.as_str()) => (field, LEFT_OUT.into()),
+                value => (field, impersonal_status(value)),
+            };
+            fields.into_iter().map(shown).collect()
         }
         other => other,
     }

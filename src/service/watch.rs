@@ -20,13 +20,14 @@ impl Service {
         self.connectors.keys().copied().filter(|id| !rules.targets().contains(id)).collect()
     }
 
-    /// The connectors whose accounts can be disabled: configured ones that rules do not write to, also when they tell of changes, since
-    /// what is told may be lost. None while the rules do not compile.
+    /// The connectors whose accounts can be disabled, be it that rules write to them, too; also when they tell of changes, since what is
+    /// told may be lost. None while the rules do not compile.
     pub fn with_accounts(&self) -> Vec<ConnectorId> {
-        let Ok(rules) = self.rules() else { return Vec::new() };
+        if self.rules().is_err() {
+            return Vec::new();
+        }
         let is_ad = |name: &String| self.config.connector(name).is_some_and(|config| config.kind() == ConnectorKind::Ad);
-        let sources = self.connectors.iter().filter(|(id, name)| !rules.targets().contains(id) && is_ad(name));
-        sources.map(|(id, _)| *id).collect()
+        self.connectors.iter().filter(|(_, name)| is_ad(name)).map(|(id, _)| *id).collect()
     }
 
     /// Listens to a directory. `None` when it cannot tell.
@@ -57,7 +58,7 @@ impl Service {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn is_news(&self, id: ConnectorId, disabled: &[Anchor]) -> Result<bool, ServiceError> {
+    pub fn is_news(&self, cx: &Context, id: ConnectorId, disabled: &[Anchor]) -> Result<bool, ServiceError> {
         let snapshot = self.store.snapshot()?;
         self.facilities.seen_disabled.unread(self.store.names(), &snapshot)?;
         let mut news = false;
@@ -67,10 +68,80 @@ impl Service {
             let Some(object) = snapshot.cs_object(account)? else { continue };
             if is_disabled(self.store.names(), &object, StageMask::IMPORTED) == Some(false) {
                 // Until an import has read it, it is known by this alone.
-                self.facilities.seen_disabled.note(account);
+                self.facilities.seen_disabled.note(account, cx.now());
                 news = true;
             }
         }
         Ok(news)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::Silent;
+    use crate::engine::run::Profile;
+    use crate::model::Timestamp;
+    use crate::service::{Access, DriveOptions, Work};
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn service(files: &[(&str, &str)]) -> (TempDir, Service) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let config = Config::load(folder.path()).unwrap();
+        let service = Service::open(config, None, Access::Create).unwrap();
+        (folder, service)
+    }
+
+    #[test]
+    fn a_directory_that_rules_also_write_to_has_accounts_all_the_same() {
+        let directory = "kind = \"ad\"\nurl = \"ldaps://dc1\"\nbind_name = \"svc@corp.example\"\npassword = { credential = \"ad-bind\" }\n";
+        let rule = "[[rule]]\nname = \"Out to corp - Own\"\ndirection = \"outbound\"\nconnector = \"corp\"\ncs_type = \"user\"\n\
+                    mv_type = \"person\"\nlink = \"join\"\norder = 60\njoin = [[{ cs = \"mail\", mv = \"mail\" }]]\n\
+                    flows = [{ to = \"description\", from = \"title\" }]\n";
+        let (_folder, service) = service(&[
+            ("syncline.toml", "version = 1\n"),
+            ("connectors/corp.toml", directory),
+            ("connectors/people.toml", "kind = \"ldif\"\npath = \"people.ldif\"\n"),
+            ("rules/own.toml", rule),
+        ]);
+        let corp = service.connector_id("corp").unwrap();
+        assert!(service.rules().unwrap().targets().contains(&corp));
+        assert_eq!(service.with_accounts(), [corp]);
+    }
+
+    /// Disabled and enabled again between two imports: an import shows nothing of it, and nobody is told of it for ever.
+    #[test]
+    fn what_was_seen_counts_until_an_import_that_began_behind_it() {
+        let people = "version: 1\n\ndn: CN=Ada,DC=corp,DC=example\nobjectClass: user\nobjectGUID:: EREREREREREREREREREREQ==\ncn: Ada\n\
+                      sAMAccountName: ada\nuserPrincipalName: ada@corp.example\nuserAccountControl: 512\n";
+        let (_folder, service) = service(&[
+            ("syncline.toml", "version = 1\n"),
+            ("connectors/people.toml", "kind = \"ldif\"\npath = \"people.ldif\"\n"),
+            ("people.ldif", people),
+        ]);
+        let (cx, id) = (Context::system(), service.connector_id("people").unwrap());
+        let read = || {
+            let work = [Work::Profile { connector: id, profile: Profile::FullImport }];
+            let runs = service.drive(&cx, &work, DriveOptions::default(), &mut Silent).unwrap();
+            assert_eq!(runs[0].result, "success");
+        };
+        let unread = || service.facilities.seen_disabled.unread(service.store.names(), &service.store.snapshot().unwrap()).unwrap().len();
+        read();
+        let ada = [Anchor::new([0x11; 16])];
+        assert!(service.is_news(&cx, id, &ada).unwrap() && unread() == 1);
+        let noted = cx.now();
+        service.facilities.seen_disabled.forget(&[id], Timestamp(noted.0 - 3_600_000_000), noted);
+        assert_eq!(unread(), 1, "an import that began before the look may have missed it");
+        service.facilities.seen_disabled.forget(&[ConnectorId(id.0 + 1)], Timestamp(noted.0 + 1), Timestamp(noted.0 + 1));
+        assert_eq!(unread(), 1, "another directory was read");
+        read();
+        assert_eq!(unread(), 0, "it is enabled again");
     }
 }

@@ -23,6 +23,9 @@ fn another_source_anchor_is_refused_once_objects_are_in_the_cloud() {
         assert_code(&output, code);
         assert!(stdout(&output).replace('\n', " ").contains(undo), "{asked:?}: {}", stdout(&output));
     }
+    let doctor = document(&with_config(&config, &["--json", "doctor"]));
+    let told = doctor["findings"].as_array().unwrap().iter().filter(|finding| finding.to_string().contains(undo)).count();
+    assert_eq!(told, 1, "{doctor:#}");
     let shown = document(&with_config(&config, &["--json", "guard", "show"]));
     assert_eq!(shown["targets"][0]["stopped"], true, "{shown:#}");
     fs::write(&main, text).unwrap();

@@ -1,6 +1,6 @@
 //! A tenant that refuses, throttles and loses answers.
 
-use crate::world::{World, assert_same, counted, exported, people};
+use crate::world::{World, assert_same, counted, exported, people, person};
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::time::Duration;
@@ -139,4 +139,29 @@ fn a_tenant_that_does_not_synchronize_is_left_alone() {
     assert_eq!(world.writes(), 0);
     world.put("/activation", &json!({"enabled": true}));
     assert_eq!(counted(&world.cycle(0, &["--initial"]), "export-add"), 13);
+}
+
+/// Whoever is to be disabled and is refused stays enabled: that is told first, with the command that shows the refusal.
+#[test]
+fn whoever_cannot_be_disabled_is_told_with_the_place_of_the_problem() {
+    let directory: String = (1..5).map(|number| person(number, "")).collect();
+    let world = World::new(&directory, &[]);
+    world.cycle(0, &["--initial"]);
+    world.cycle(0, &[]);
+    world.write_directory(&directory.replacen("userAccountControl: 512", "userAccountControl: 514", 1));
+    world.fault("reject,code=LargeObject,operation=ProvisionAzureADSyncObjects2");
+    let cycle = world.cycle(2, &[]);
+    assert_eq!(counted(&cycle, "export-failure"), 1, "{cycle:#}");
+    let status = world.json(2, &["status"]);
+    let first = &status["attention"][0];
+    let what = first["what"].as_str().unwrap();
+    for part in ["1 person is disabled in corp and still enabled in Entra", "the export of these people fails", "CN=Person 1,OU=People"] {
+        assert!(what.contains(part), "{part}: {status:#}");
+    }
+    assert_eq!(first["command"], "syncline errors 'Entra'", "the problem is kept there: {status:#}");
+    let problems = world.json(0, &["errors", "Entra"]);
+    assert_eq!(problems["problems"].as_array().map(Vec::len), Some(1), "{problems:#}");
+    world.clear("/faults");
+    world.cycle(0, &[]);
+    assert!(!world.json(0, &["status"]).to_string().contains("still enabled"));
 }

@@ -216,6 +216,9 @@ fn who_goes_by_a_stand_in_is_named_as_long_as_nothing_may_be_sent() {
     let status = world.json(2, &["status"]).to_string();
     assert!(status.contains("2 objects go by stand-in names") && status.contains("syncline promote"), "{status}");
     assert!(left.iter().all(|name| status.contains(name)), "{status}");
+    let alerts = world.json(0, &["alerts", "show"]);
+    let told = alerts["found"].as_array().unwrap().iter().find(|found| found["condition"] == "stand-ins");
+    assert!(told.is_some_and(|told| told["subject"] == "Entra" && left.iter().all(|name| told.to_string().contains(name))), "{alerts:#}");
     let events = world.json(0, &["events", "list", "--id", "7043"]).to_string();
     assert!(left.iter().all(|name| events.contains(name)), "{events}");
     let doctor = world.syncline(&["doctor"]);

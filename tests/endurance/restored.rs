@@ -227,7 +227,7 @@ fn what_is_no_backup_is_refused_and_changes_nothing() {
     assert_eq!(world.own_state(), own);
 }
 
-/// What a command's runs and the events since `before` say of drift.
+/// What a command's runs and all events say of drift.
 #[track_caller]
 fn assert_no_drift(world: &World, cycle: &Value) {
     let messages = cycle.to_string();

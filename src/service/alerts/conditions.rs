@@ -31,7 +31,7 @@ impl Service {
             found.push(of(Condition::StoreLost, &message, "syncline events explain 7065"));
         } else {
             let attention = self.standing(cx, true, false)?.attention;
-            found.extend(attention.into_iter().filter_map(Attention::into_found));
+            attention.into_iter().filter_map(Attention::into_found).for_each(|one| add(&mut found, one));
             self.look_at_exports(&mut found)?;
             self.look_at_ages(cx, &mut found)?;
         }
@@ -97,6 +97,14 @@ impl Service {
                 found.push(Found { subject: config.name.clone(), ..of(Condition::Expiry, &text, "syncline status") });
             }
         }
+    }
+}
+
+/// People are told once of a condition and what it is about: what is found for several reasons is told together.
+fn add(found: &mut Vec<Found>, one: Found) {
+    match found.iter_mut().find(|other| (other.condition, &other.subject) == (one.condition, &one.subject)) {
+        Some(other) => other.text = format!("{}; {}", other.text, one.text),
+        None => found.push(one),
     }
 }
 

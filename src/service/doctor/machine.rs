@@ -1,13 +1,13 @@
 //! The machine and the store: room on the disk, hashing, the store itself, the rules, and whether cycles run.
 
 use super::Finding;
+use crate::alert::Condition;
 use crate::config::Config;
 use crate::context::Context;
 use crate::model::counted;
 use crate::password::hash;
 use crate::rules::Severity;
 use crate::service::Service;
-use crate::service::still_enabled::STAYS_ENABLED;
 use std::path::Path;
 
 /// Less room than this on the store's disk ends in a store that cannot be written, soon.
@@ -73,23 +73,7 @@ pub(super) fn store(cx: &Context, service: &Service) -> Vec<Finding> {
             counted(facts.connectors.len() as u64, "connector", "connectors")
         ),
     ));
-    // Runs that ended badly, deletes that wait, another installation: what is looked at elsewhere here is told there alone.
-    if let Ok(still_enabled) = service.still_enabled_now() {
-        let remedy = |command| format!("disable them there by hand, and see `{command}`");
-        found.extend(still_enabled.into_iter().map(|people| Finding::fail("people", "still enabled", people.what, remedy(people.command))));
-    }
-    if let Ok(status) = service.status(cx, false) {
-        for connector in status.connectors.iter().filter(|connector| connector.errors > 0) {
-            let evidence = counted(connector.errors, "object or entry has a problem", "objects and entries have problems");
-            found.push(Finding::warn(&connector.name, "objects", evidence, "`syncline errors` lists them, each with its remedy"));
-        }
-        let elsewhere = ["errors", "rule lint", "scheduler", "phs doctor", "export --what-if"];
-        let told = status
-            .attention
-            .iter()
-            .filter(|found| !found.what.contains(STAYS_ENABLED) && !elsewhere.iter().any(|part| found.command.contains(part)));
-        found.extend(told.map(|told| Finding::warn("status", "what needs somebody", told.what.clone(), format!("`{}`", told.command))));
-    }
+    found.extend(standing(cx, service));
     let last = facts
         .success_age
         .map_or_else(|| "no cycle has succeeded yet".to_owned(), |age| format!("the last cycle that succeeded began {} ago", ago(age)));
@@ -105,6 +89,28 @@ pub(super) fn store(cx: &Context, service: &Service) -> Vec<Finding> {
             "keep `syncline serve` running, or run `syncline cycle start` yourself; `syncline run list` has the results",
         ),
     });
+    found
+}
+
+/// The commands of what is looked at elsewhere here (the last one is that of staging mode, which names no target), and told there alone.
+const ELSEWHERE: [&str; 6] = ["errors", "rule lint", "scheduler", "phs doctor", "rules.source_anchor", "export --what-if"];
+
+/// What needs somebody: people who get in and should not, runs that ended badly, deletes that wait, another installation.
+fn standing(cx: &Context, service: &Service) -> Vec<Finding> {
+    let status = match service.status(cx, false) {
+        Ok(status) => status,
+        Err(error) => return vec![Finding::fail("status", "all of it", error.to_string(), "`syncline store check` tells more")],
+    };
+    let (people, others): (Vec<_>, Vec<_>) = status.attention.into_iter().partition(|told| told.is(Condition::StillEnabled));
+    let by_hand = |command| format!("disable them there by hand, and see `{command}`");
+    let mut found: Vec<Finding> =
+        people.into_iter().map(|told| Finding::fail("people", "still enabled", told.what, by_hand(told.command))).collect();
+    for connector in status.connectors.iter().filter(|connector| connector.errors > 0) {
+        let evidence = counted(connector.errors, "object or entry has a problem", "objects and entries have problems");
+        found.push(Finding::warn(&connector.name, "objects", evidence, "`syncline errors` lists them, each with its remedy"));
+    }
+    let told = others.into_iter().filter(|told| !ELSEWHERE.iter().any(|part| told.command.contains(part)));
+    found.extend(told.map(|told| Finding::warn("status", "what needs somebody", told.what, format!("`{}`", told.command))));
     found
 }
 
