@@ -95,11 +95,7 @@ pub(super) fn take_over(placeholder: CsId, object: CsId, segment: &mut Segment<'
 }
 
 /// A name means another object than it did when these entries of the same full import were read: they refer to that one.
-pub(super) fn follow_name(
-    readers: &[(AttrId, CsId)],
-    (before, now): (CsId, CsId),
-    segment: &mut Segment<'_>,
-) -> Result<(), EngineError> {
+pub(super) fn follow_name(readers: &[(AttrId, CsId)], (before, now): (CsId, CsId), segment: &mut Segment<'_>) -> Result<(), EngineError> {
     for (attr, owner) in readers.iter().copied() {
         let Some(referrer) = segment.other(owner)? else { continue };
         refer((owner, attr, before), false, segment)?;
