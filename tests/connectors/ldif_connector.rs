@@ -205,7 +205,10 @@ async fn what_is_legible_of_an_entry_that_cannot_be_used_is_told() {
     for nothing in ["dn: CN=c,DC=x\n\n", "sn: s\n\n", "dn: CN=c,DC=x\nobjectClass: user\n\n"] {
         assert!(files.import(nothing).await.rejected[0].legible.nobody_knows, "{nothing}");
     }
-    let many: String = (0..200).map(|number| format!("proxyAddresses: smtp:{number}@x.example\n")).collect();
+    let mut many = String::new();
+    for number in 0..200 {
+        writeln!(many, "proxyAddresses: smtp:{number}@x.example").unwrap();
+    }
     let seen = files.import(&format!("dn: CN=c,DC=x\nno colon\nmail: {}\n{many}\n", "x".repeat(400))).await;
     assert_eq!(seen.rejected[0].legible.len(), 50);
 }
