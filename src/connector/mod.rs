@@ -24,7 +24,7 @@ mod sign_in;
 pub(crate) mod tls;
 
 pub use matching::{Existing, Match, MatchFate, MatchKey, MatchReport, NewObject};
-pub use page::{Departure, DiscoveryError, EntryRef, EntryValues, ImportPage, Operation, PageBuilder, PageItem};
+pub use page::{Departure, DiscoveryError, EntryRef, EntryValues, ImportPage, Legible, OddClass, Operation, PageBuilder, PageItem};
 pub use password::{
     Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PassedOver, PasswordChange, PasswordCheck,
     PasswordCompletion, PasswordFeatures, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, PasswordTarget, Wanted,

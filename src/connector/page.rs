@@ -27,6 +27,60 @@ pub struct DiscoveryError {
     /// The entry's anchor, when it was legible. An object that is known by it, or by the name, counts as seen; without
     /// an anchor and with a name that is new it may be any object, and none is taken for gone.
     pub anchor: Option<Anchor>,
+    /// What else was legible: whom the entry may be about.
+    pub legible: Legible,
+}
+
+/// What could be read of an entry that cannot be used: short values, [`Legible::VALUES_MAX`] at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Legible {
+    /// All its values of attributes that identify an object. Of several, some are another object's, which counts as seen, too.
+    pub anchors: Vec<Anchor>,
+    /// Sign-in names, account names, addresses.
+    pub identities: Vec<String>,
+    /// What people call it.
+    pub names: Vec<String>,
+    /// The entry ran into another one: nobody knows who else is in there, and none is taken for gone.
+    pub merged: bool,
+    /// Too little can be read to tell who it is about: it may be anybody who is missed elsewhere.
+    pub nobody_knows: bool,
+}
+
+impl Legible {
+    /// So many values are kept.
+    pub const VALUES_MAX: usize = 50;
+    /// Octets of such a value.
+    pub const OCTETS_MAX: usize = 256;
+
+    /// True when a person could be known by it.
+    pub fn tells_who(&self) -> bool {
+        !self.anchors.is_empty() || !self.identities.is_empty()
+    }
+
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.anchors.len() + self.identities.len() + self.names.len()
+    }
+
+    /// True without values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// An entry that is not wanted, since it is of a class that nobody knows: maybe only its spelling is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OddClass {
+    /// The entry's name.
+    pub dn: String,
+    /// Its anchor, when it was legible.
+    pub anchor: Option<Anchor>,
+    /// The class.
+    pub class: String,
+    /// Where it was read, for people.
+    pub place: String,
+    /// Whom the entry may be about.
+    pub legible: Legible,
 }
 
 /// One thing a page tells.
@@ -103,6 +157,8 @@ pub struct ImportPage {
     targets: Vec<(u32, (u32, u32))>,
     /// Entries that the connector saw and dropped because they are out of scope.
     pub filtered: u64,
+    /// Entries that are not wanted and of a class which nobody knows.
+    pub odd: Vec<OddClass>,
     /// Sentences for people about the import as a whole: what it could not do, and how it could.
     pub notes: Vec<String>,
     /// The same where somebody should do something: the step ends with warnings.
@@ -384,6 +440,11 @@ impl PageBuilder {
     pub fn filter(&mut self) {
         self.abandon();
         self.page.filtered += 1;
+    }
+
+    /// Notes that an entry which is not wanted is of a class that nobody knows.
+    pub fn odd_class(&mut self, odd: OddClass) {
+        self.page.odd.push(odd);
     }
 
     /// How many items the page has so far.

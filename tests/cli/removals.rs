@@ -384,3 +384,135 @@ fn who_may_only_have_moved_to_an_object_that_cannot_be_synchronized_is_not_delet
     let sent = world.does(&["--json", "export", "Entra", "--allow-deletes", &set]);
     assert_eq!(counted(&document(&sent), "export-delete"), 1);
 }
+
+/// Somebody moved, and the new record has a slip, whichever it is: the delete waits for who may be there.
+#[test]
+fn who_may_only_have_moved_is_not_deleted_whatever_is_wrong_with_the_new_record() {
+    let world = World::with(&[("lab", 101..103)]);
+    let (whole, key) = (moved(3, ""), BASE64_STANDARD.encode([3; 16]));
+    let line = format!("objectGUID:: {key}\n");
+    let other = format!("objectGUID:: {}\n", BASE64_STANDARD.encode([33; 16]));
+    // What tells who it is, where only one thing does.
+    let nameless = |text: String| text.replace("CN=corp3", "CN=U3").replace("displayName: corp3\n", "").replace("\ncn: corp3\n", "\n");
+    let records = [
+        nameless(whole.replace(&line, &other).replace("userAccountControl: 512", "userAccountControl: abc")),
+        nameless(whole.replace(&line, "")),
+        nameless(whole.replace(&line, "objectGUID:\n")),
+        nameless(whole.replace(&line, "objectGUID:: %%%\n")),
+        nameless(whole.replace(&line, &format!("{other}a line of words\n"))),
+        nameless(whole.replace("\nobjectClass: top", "\nchangetype: modify\nobjectClass: top")),
+        nameless(whole.replace(&line, &format!("{other}{line}")).replace("userPrincipalName: corp3@corp.example\n", "")),
+        nameless(whole.replace(&line, &format!("{other}userAccountControl: abc\n")).replace("userPrincipalName: corp3@corp.example\n", "")),
+        nameless(whole.replace("dn: CN=corp3,OU=People,DC=lab,DC=example\n", "")),
+        nameless(whole.replace(&line, &other)).trim_start().to_owned(),
+        "\ndn: CN=U3,DC=lab,DC=example\nobjectClass: user\n".to_owned(),
+        "\nobjectClass: user\n".to_owned(),
+    ];
+    world.write("people", directory("corp", (1..13).filter(|number| *number != 3)));
+    for record in records {
+        world.write("lab", directory("lab", 101..103) + &record);
+        let shown = world.any_cycle();
+        assert_eq!(counted(&shown, "export-delete"), 0, "{record}\n{shown:#}");
+        let said = shown.to_string();
+        assert!(said.contains("corp3 (corp3@corp.example) may only have moved to"), "{record}\n{said}");
+        assert!(said.contains("--allow-deletes 1-"), "{record}\n{said}");
+        world.held(1);
+    }
+    // It was somebody who is gone after all.
+    world.write("lab", directory("lab", 101..103));
+    assert_eq!(world.cycle(0), 1);
+    assert_code(&world.does(&["store", "check"]), 0);
+}
+
+impl World {
+    /// A cycle in which nobody comes or goes, whatever else it says; what that is.
+    #[track_caller]
+    fn nobody_moves(&self, what: &str) -> String {
+        let shown = self.any_cycle();
+        for count in ["stage-add", "stage-delete", "export-add", "export-delete"] {
+            assert_eq!(counted(&shown, count), 0, "{what}: {count}: {shown:#}");
+        }
+        shown.to_string()
+    }
+}
+
+/// The blank line between two records is damaged: nobody is deleted for it, and both are told with their lines.
+#[test]
+fn records_that_run_into_each_other_delete_nobody() {
+    let world = World::with(&[]);
+    let good = directory("corp", 1..13);
+    let key = format!("objectGUID:: {}\n", BASE64_STANDARD.encode([8; 16]));
+    for first in [good.clone(), good.replace(&key, "")] {
+        for separator in ["", " \n", "\t\n", "\u{a0}\n", "#\n", "-\n"] {
+            let bad = first.replace("\n\ndn: CN=corp9,", &format!("\n{separator}dn: CN=corp9,"));
+            assert_ne!(bad, first);
+            world.write("people", bad);
+            let said = world.nobody_moves(separator);
+            assert!(said.contains("CN=corp9,") && said.contains("CN=corp8,") && said.contains("separate records"), "{separator:?}: {said}");
+        }
+    }
+    // Nobody is taken for gone meanwhile, and everybody who is gone is when the file is mended.
+    world.write("people", directory("corp", 1..12).replace("\n\ndn: CN=corp9,", "\ndn: CN=corp9,"));
+    world.nobody_moves("and one is gone");
+    world.corp_keeps(1..12);
+    assert_eq!(world.cycle(0), 1);
+}
+
+/// A key that lost a colon or a part is nobody else's key, and no key of the other kind stands in for one that is lost.
+#[test]
+fn a_damaged_key_makes_nobody_somebody_else() {
+    let world = World::with(&[]);
+    let key = BASE64_STANDARD.encode([3; 16]);
+    let with_both = |numbers: Range<u8>| {
+        let text = directory("corp", numbers.clone());
+        numbers.fold(text, |text, number| {
+            let key = format!("objectGUID:: {}\n", BASE64_STANDARD.encode([number; 16]));
+            text.replace(&key, &format!("{key}entryUUID: 00000000-0000-0000-0000-0000000000{number:02}\n"))
+        })
+    };
+    let good = with_both(1..13);
+    let line = format!("objectGUID:: {key}\n");
+    for (bad, code) in [
+        (good.replace(&line, &format!("objectGUID: {key}\n")), "invalid-attribute-value"),
+        (good.replace(&line, "objectGUID:: AAAA\n"), "invalid-attribute-value"),
+        (good.replace(&line, ""), "missing-anchor-component"),
+        // With another name, too.
+        (good.replace(&line, "").replace("CN=corp3,", "CN=other,"), "missing-anchor-component"),
+        // All of them.
+        (good.split_inclusive('\n').filter(|line| !line.starts_with("objectGUID")).collect(), "missing-anchor-component"),
+    ] {
+        assert_ne!(bad, good);
+        world.write("people", bad);
+        assert!(world.nobody_moves(code).contains(code), "{code}");
+    }
+    world.write("people", good);
+    world.nobody_moves("mended");
+    assert_code(&world.does(&["status"]), 0);
+}
+
+/// A class that nobody knows may be a slip: who has it leaves the selection, is named, and is deleted only when that is allowed.
+#[test]
+fn a_class_that_nobody_knows_deletes_nobody_unasked() {
+    let world = World::with(&[]);
+    let with_class = |class: &str| {
+        let good = directory("corp", 1..13);
+        let at = good.find("dn: CN=corp3,").expect("a record");
+        good[..at].to_owned() + &good[at..].replacen("objectClass: user\n", &format!("objectClass: {class}\n"), 1)
+    };
+    world.write("people", with_class("uesr"));
+    for _ in 0..3 {
+        let shown = world.any_cycle();
+        assert_eq!(counted(&shown, "export-delete"), 0, "{shown:#}");
+        let said = shown.to_string();
+        assert!(said.contains("'uesr'") && said.contains("CN=corp3,"), "{said}");
+        world.held(1);
+    }
+    world.write("people", with_class("user"));
+    let shown = world.ends(&["cycle", "start"], 0);
+    assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-add")), (0, 0), "{shown:#}");
+    // What is allowed goes.
+    world.write("people", with_class("uesr"));
+    world.any_cycle();
+    let sent = world.does(&["--json", "export", "Entra", "--allow-deletes", &world.held(1)]);
+    assert_eq!(counted(&document(&sent), "export-delete"), 1);
+}

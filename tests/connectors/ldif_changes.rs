@@ -23,7 +23,7 @@ struct World {
 
 fn person(number: usize) -> String {
     format!(
-        "dn: CN=p{number},OU=People,DC=x\nobjectClass: top\nobjectClass: user\nobjectGUID: guid-{number}\ncn: p{number}\nsn: s\nmember: CN=p0,OU=People,DC=x\n\n"
+        "dn: CN=p{number},OU=People,DC=x\nobjectClass: top\nobjectClass: user\nobjectGUID: guid-{number:011}\ncn: p{number}\nsn: s\nmember: CN=p0,OU=People,DC=x\n\n"
     )
 }
 
@@ -32,7 +32,7 @@ fn added(number: usize) -> String {
 }
 
 fn unit(name: &str) -> String {
-    format!("dn: OU={name},DC=x\nobjectClass: organizationalUnit\nobjectGUID: unit-{name}\nou: {name}\n\n")
+    format!("dn: OU={name},DC=x\nobjectClass: organizationalUnit\nobjectGUID: unit-{name:_<11}\nou: {name}\n\n")
 }
 
 impl World {
@@ -121,11 +121,11 @@ async fn every_kind_of_record_counts_once_and_in_order() {
         (
             "15.ldif",
             "dn: CN=first,OU=People,DC=x\nchangetype: modify\nadd: description\ndescription: renamed\n-\n\n".to_owned()
-                + &added(0).replace("guid-0", "guid-00"),
+                + &added(0).replace("guid-0", "gone-0"),
         ),
         ("16.ldif", rename(&p(4), "CN=swap") + &rename(&p(5), "CN=p4") + &rename("CN=swap,OU=People,DC=x", "CN=p5")),
         ("17.ldif", format!("dn: {}\nchangetype: moddn\nnewrdn: CN=p6\ndeleteoldrdn: 0\nnewsuperior: OU=Away,DC=x\n\n", p(6))),
-        ("18.ldif", format!("dn: {}\nchangetype: delete\n\n{}", p(7), added(7).replace("guid-7", "guid-77"))),
+        ("18.ldif", format!("dn: {}\nchangetype: delete\n\n{}", p(7), added(7).replace("guid-0", "back-0"))),
         ("19.ldif", String::new()),
     ];
     for (name, text) in steps {
@@ -136,8 +136,49 @@ async fn every_kind_of_record_counts_once_and_in_order() {
         assert_eq!(world.delta().await.unwrap(), "success");
         assert_eq!(world.watermark(), before);
     }
-    let renamed = picture(&world.store)["guid-0"].clone();
+    let renamed = picture(&world.store)["guid-00000000000"].clone();
     assert!(renamed.2.contains("cn: \"first\"") && !renamed.2.contains("cn: \"p0\""), "{renamed:?}");
+}
+
+/// Whoever loses the key by a change record is told, and stays, in a delta import and in the full one behind it.
+#[tokio::test]
+async fn a_change_of_the_key_deletes_nobody() {
+    for (part, after) in [
+        ("delete: objectGUID\n-\n", "completed-discovery-errors"),
+        ("replace: objectGUID\n-\n", "completed-discovery-errors"),
+        ("delete: objectClass\nobjectClass: user\n-\n", "completed-discovery-errors"),
+        ("replace: objectClass\n-\n", "completed-discovery-errors"),
+    ] {
+        let world = World::new().await;
+        let before = picture(&world.store);
+        world.drop("1.ldif", &format!("dn: CN=p3,OU=People,DC=x\nchangetype: modify\n{part}\n"));
+        assert_eq!(world.delta().await.unwrap(), "completed-discovery-errors", "{part}");
+        assert_eq!(picture(&world.store), before, "{part}");
+        assert!(world.store.snapshot().unwrap().state(SPACE, FULL_NEEDED).unwrap().is_some(), "{part}");
+        let full = world.run(&world.store, None).await.unwrap();
+        if part.starts_with("delete: objectClass") {
+            // Only the full import knows what is left.
+            assert_eq!((full, picture(&world.store).len()), ("success", before.len() - 1));
+        } else {
+            assert_eq!((full, picture(&world.store)), (after, before), "{part}");
+        }
+    }
+}
+
+/// Who is of another class by a change record leaves the selection, or becomes another kind, in a delta import as in a full one.
+#[tokio::test]
+async fn a_change_of_the_class_comes_to_the_same_in_every_import() {
+    for (class, result) in
+        [("uesr", "completed-warnings"), ("printQueue", "completed-warnings"), ("device", "success"), ("group", "success")]
+    {
+        let world = World::new().await;
+        world.drop(
+            "1.ldif",
+            &format!("dn: CN=p3,OU=People,DC=x\nchangetype: modify\nreplace: objectClass\nobjectClass: top\nobjectClass: {class}\n-\n\n"),
+        );
+        assert_eq!(world.delta().await.unwrap(), result, "{class}");
+        world.assert_as_fresh(class).await;
+    }
 }
 
 #[tokio::test]

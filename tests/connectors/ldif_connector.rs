@@ -16,7 +16,7 @@ use syncline::connector::{
 use syncline::context::Context;
 use syncline::engine::import::{ImportOptions, import};
 use syncline::engine::{Silent, StepRecorder};
-use syncline::model::{ConnectorId, CsId, ErrorSide, Names, RunId, Value, ValueKind};
+use syncline::model::{Anchor, ConnectorId, CsId, ErrorSide, Names, RunId, Value, ValueKind};
 use syncline::store::Store;
 use tempfile::TempDir;
 
@@ -70,7 +70,7 @@ impl Files {
 }
 
 fn person(number: u32, more: &str) -> String {
-    format!("dn: CN=p{number},OU=People,DC=x\nobjectClass: top\nobjectClass: user\nobjectGUID: guid-{number}\ncn: p{number}\n{more}\n")
+    format!("dn: CN=p{number},OU=People,DC=x\nobjectClass: top\nobjectClass: user\nobjectGUID: guid-{number:011}\ncn: p{number}\n{more}\n")
 }
 
 #[tokio::test]
@@ -120,14 +120,18 @@ async fn containers_and_types_are_selected() {
 async fn every_problem_of_an_entry_is_named_and_the_rest_comes_in() {
     let files = Files::new();
     let cases = [
-        ("dn: not a name\nobjectClass: user\nobjectGUID: a\n\n", "invalid-dn", "'not a name'"),
-        ("dn:\nobjectClass: user\nobjectGUID: a\n\n", "missing-dn", "no name"),
-        ("dn: CN=b,DC=x\nobjectGUID: b\ncn: b\n\n", "missing-object-class", "objectClass"),
+        ("dn: not a name\nobjectClass: user\nobjectGUID: aaaaaaaaaaaaaaaa\n\n", "invalid-dn", "'not a name'"),
+        ("dn:\nobjectClass: user\nobjectGUID: aaaaaaaaaaaaaaaa\n\n", "missing-dn", "no name"),
+        ("dn: CN=b,DC=x\nobjectGUID: bbbbbbbbbbbbbbbb\ncn: b\n\n", "missing-object-class", "objectClass"),
         ("dn: CN=c,DC=x\nobjectClass: user\ncn: c\n\n", "missing-anchor-component", "objectGUID nor entryUUID"),
         ("dn: CN=d,DC=x\nobjectClass: user\nobjectGUID: 1\nobjectGUID: 2\n\n", "multi-valued-anchor-component", "objectGUID"),
-        ("dn: CN=e,DC=x\nobjectClass: user\nobjectGUID: e\nuserAccountControl: many\n\n", "invalid-numeric-value", "userAccountControl"),
-        ("dn: CN=f,DC=x\nobjectClass: user\nobjectGUID: f\nsn:: /w==\n\n", "invalid-attribute-value", "sn"),
-        ("dn: CN=g,DC=x\nobjectClass: user\nobjectGUID: g\ncn:: %%%\n\n", "invalid-base64-value", "line 4"),
+        (
+            "dn: CN=e,DC=x\nobjectClass: user\nobjectGUID: eeeeeeeeeeeeeeee\nuserAccountControl: many\n\n",
+            "invalid-numeric-value",
+            "userAccountControl",
+        ),
+        ("dn: CN=f,DC=x\nobjectClass: user\nobjectGUID: ffffffffffffffff\nsn:: /w==\n\n", "invalid-attribute-value", "sn"),
+        ("dn: CN=g,DC=x\nobjectClass: user\nobjectGUID: gggggggggggggggg\ncn:: %%%\n\n", "invalid-base64-value", "line 4"),
         ("dn: CN=h,DC=x\nchangetype: delete\n\n", "invalid-change-type", "delta import"),
     ];
     let long = format!("dn: CN=i,DC=x\nobjectClass: user\nobjectGUID: {}\n\n", "i".repeat(399));
@@ -140,17 +144,25 @@ async fn every_problem_of_an_entry_is_named_and_the_rest_comes_in() {
         assert!(seen.completed);
     }
     // With a name or an anchor the object counts as seen.
-    let seen = files.import("dn: CN=e,DC=x\nobjectClass: user\nobjectGUID: e\nuserAccountControl: many\n\n").await;
+    let seen = files.import("dn: CN=e,DC=x\nobjectClass: user\nobjectGUID: eeeeeeeeeeeeeeee\nuserAccountControl: many\n\n").await;
     assert_eq!(seen.rejected[0].dn.as_deref(), Some("CN=e,DC=x"));
-    assert_eq!(seen.rejected[0].anchor.as_ref().map(|anchor| anchor.as_bytes().to_vec()), Some(b"e".to_vec()));
+    assert_eq!(seen.rejected[0].anchor.as_ref().map(|anchor| anchor.as_bytes().to_vec()), Some(vec![b'e'; 16]));
 }
 
 #[tokio::test]
 async fn anchors_are_object_guid_then_entry_uuid_or_what_is_configured() {
     let files = Files::new();
-    let content = "dn: CN=a,DC=x\nobjectClass: user\nentryUUID: u\nobjectGUID:: AAE=\nemployeeID: 7\n\ndn: CN=b,DC=x\nobjectClass: user\nentryUUID: u2\nemployeeID: 8\n\n";
+    let content = "dn: CN=b,DC=x\nobjectClass: user\nentryUUID: u2\nemployeeID: 8\n\n\
+                   dn: CN=a,DC=x\nobjectClass: user\nentryUUID: u\nobjectGUID:: AAEAAQABAAEAAQABAAEAAQ==\nemployeeID: 7\n\n";
+    // One for a file: who lost the first one is nobody else by the second.
     let seen = files.import(content).await;
-    assert_eq!(seen.entries.values().map(|entry| entry.anchor.clone()).collect::<Vec<_>>(), [vec![0, 1], b"u2".to_vec()]);
+    assert_eq!(seen.entries.values().map(|entry| entry.anchor.clone()).collect::<Vec<_>>(), [[0, 1].repeat(8)]);
+    assert_eq!(seen.codes(), ["missing-anchor-component"]);
+    let lost = &seen.rejected[0];
+    assert!(lost.dn.as_deref() == Some("CN=b,DC=x") && lost.anchor.is_none() && lost.detail.contains("objectGUID"), "{lost:?}");
+    assert_eq!(lost.legible.anchors, [Anchor::new(&b"u2"[..])]);
+    let seen = files.import(&content.replace("objectGUID:: AAEAAQABAAEAAQABAAEAAQ==\n", "")).await;
+    assert_eq!(seen.entries.values().map(|entry| entry.anchor.clone()).collect::<Vec<_>>(), [b"u".to_vec(), b"u2".to_vec()]);
     let path = files.write("content.ldif", content);
     let connector = files.connector(&path, |settings| settings.anchor = Some("employeeID".into()));
     let seen = seen::import(&connector, &files.names, &["employeeID"]).await.unwrap();
@@ -163,6 +175,47 @@ async fn anchors_are_object_guid_then_entry_uuid_or_what_is_configured() {
             kinds: [("employeeID".to_owned(), ValueKind::Text)].into(),
         }
     );
+}
+
+/// A key of another length is a damaged one, and would be somebody else.
+#[tokio::test]
+async fn an_object_guid_has_sixteen_octets() {
+    let files = Files::new();
+    let entry = |line: &str| format!("dn: CN=a,DC=x\nobjectClass: user\n{line}\nuserPrincipalName: a@x.example\ncn: a\n\n");
+    for line in ["objectGUID: EREREREREREREREREREREQ==", "objectGUID:: AAAA", "objectGUID: 11111111-1111-1111-1111-111111111111"] {
+        let seen = files.import(&entry(line)).await;
+        assert_eq!(seen.codes(), ["invalid-attribute-value"], "{line}");
+        let rejected = &seen.rejected[0];
+        assert!(seen.entries.is_empty() && rejected.anchor.is_none() && rejected.detail.contains("16 octets"), "{line}: {rejected:?}");
+        assert_eq!(rejected.legible.identities, ["a@x.example"], "{line}");
+    }
+    let seen = files.import(&entry("objectGUID: EREREREREREREREREREREQ==")).await;
+    assert!(seen.rejected[0].legible.anchors.contains(&Anchor::new(vec![17; 16])), "the key that was meant is told: {:?}", seen.rejected);
+}
+
+/// Whom an entry may be about is told by whatever can be read of it, selected or not, and within bounds.
+#[tokio::test]
+async fn what_is_legible_of_an_entry_that_cannot_be_used_is_told() {
+    let files = Files::new();
+    let rest = "objectClass: user\nsAMAccountName: acc\nmail: m@x.example\ndisplayName: Dis\nobjectGUID: aaaaaaaaaaaaaaaa\ncn: c\n";
+    for damage in ["userAccountControl: abc\n", "no colon\n", "sn:: %%%\n", "objectGUID: bbbbbbbbbbbbbbbb\n", "-\n"] {
+        let seen = files.import(&format!("dn: CN=c,DC=x\n{damage}{rest}\n")).await;
+        let told = &seen.rejected[0].legible;
+        assert!(told.anchors.contains(&Anchor::new(&b"aaaaaaaaaaaaaaaa"[..])), "{damage}: {told:?}");
+        assert_eq!(told.identities, ["acc", "m@x.example"], "{damage}");
+        assert!(told.names.contains(&"Dis".to_owned()) && !told.merged && !told.nobody_knows, "{damage}: {told:?}");
+    }
+    let seen = files.import(&format!("{rest}\n")).await;
+    assert_eq!((seen.codes(), seen.rejected[0].legible.identities.len()), (vec!["missing-dn"], 2));
+    for nothing in ["dn: CN=c,DC=x\n\n", "sn: s\n\n", "dn: CN=c,DC=x\nobjectClass: user\n\n"] {
+        assert!(files.import(nothing).await.rejected[0].legible.nobody_knows, "{nothing}");
+    }
+    let mut many = String::new();
+    for number in 0..200 {
+        writeln!(many, "proxyAddresses: smtp:{number}@x.example").unwrap();
+    }
+    let seen = files.import(&format!("dn: CN=c,DC=x\nno colon\nmail: {}\n{many}\n", "x".repeat(400))).await;
+    assert_eq!(seen.rejected[0].legible.len(), 50);
 }
 
 #[tokio::test]
@@ -180,7 +233,7 @@ async fn scattered_values_options_and_extended_names_are_understood() {
 #[tokio::test]
 async fn lesson_20_a_value_of_ten_megabytes_and_a_group_of_250_000_members_come_in() {
     let files = Files::new();
-    let mut group = String::from("dn: CN=g,DC=x\nobjectClass: group\nobjectGUID: g\n");
+    let mut group = String::from("dn: CN=g,DC=x\nobjectClass: group\nobjectGUID: gggggggggggggggg\n");
     for number in 0..250_000 {
         writeln!(group, "member: CN=m{number},OU=People,DC=x").unwrap();
     }
@@ -245,7 +298,7 @@ async fn changes_are_read_by_delta_imports() {
         "changes.ldif",
         "dn: CN=p1,OU=People,DC=x\nchangetype: modify\nreplace: sn\nsn: new\n-\nadd: member\nmember: CN=a\n-\ndelete: member\nmember: CN=b\n-\ndelete: givenName\n-\nadd: fax\nfax: 1\n-\n\n\
          dn: CN=p2,DC=x\nchangetype: delete\n\n\
-         dn: CN=p3,DC=x\nchangetype: add\nobjectClass: user\nobjectGUID: 3\ncn: p3\n\n\
+         dn: CN=p3,DC=x\nchangetype: add\nobjectClass: user\nobjectGUID: 3333333333333333\ncn: p3\n\n\
          dn: CN=p4,DC=x\nchangetype: modrdn\nnewrdn: CN=p5\ndeleteoldrdn: 1\n\n",
     );
     let connector = files.connector(&full, |settings| settings.changes = Some(changes));
@@ -498,12 +551,12 @@ async fn nothing_is_exported_to_a_file_that_is_read() {
 #[tokio::test]
 async fn records_of_one_entry_add_up_whatever_they_are() {
     const RECORDS: [&str; 6] = [
-        "dn: CN=p1,OU=People,DC=x\nchangetype: add\nobjectClass: top\nobjectClass: user\nobjectGUID: guid-1\ncn: added\nmember: CN=m1\n\n",
+        "dn: CN=p1,OU=People,DC=x\nchangetype: add\nobjectClass: top\nobjectClass: user\nobjectGUID: guid-00000000001\ncn: added\nmember: CN=m1\n\n",
         "dn: CN=p1,OU=People,DC=x\nchangetype: modify\nreplace: sn\nsn: modified\n-\nadd: member\nmember: CN=m2\n-\n\n",
         "dn: CN=p1,OU=People,DC=x\nchangetype: modify\nreplace: cn\ncn: modified\n-\ndelete: member\nmember: CN=m1\n-\n\n",
         "dn: CN=p1,OU=People,DC=x\nchangetype: modrdn\nnewrdn: CN=p9\ndeleteoldrdn: 1\n\n",
         "dn: CN=p1,OU=People,DC=x\nchangetype: delete\n\n",
-        "dn: CN=p9,OU=People,DC=x\nchangetype: add\nobjectClass: top\nobjectClass: user\nobjectGUID: guid-1\ncn: renamed\n\n",
+        "dn: CN=p9,OU=People,DC=x\nchangetype: add\nobjectClass: top\nobjectClass: user\nobjectGUID: guid-00000000001\ncn: renamed\n\n",
     ];
     const SPACE: ConnectorId = ConnectorId(1);
     let files = Files::new();

@@ -84,6 +84,50 @@ fn a_damaged_record_is_named_and_the_next_one_is_read() {
     }
 }
 
+/// Without a blank line between them nobody knows whose lines are whose: both are told, by their names, and what can be read.
+#[test]
+fn records_without_a_separator_are_told_both() {
+    let separators = ["", " \n", "\t\n", "\u{a0}\n", "#\n", "-\n", "# an entry\n"];
+    let names = [
+        "dn: CN=b",
+        "DN:: Q049Yg==",
+        "dn : CN=b",
+        "\tdn: CN=b",
+        "-dn: CN=b",
+        "\u{a0}dn: CN=b",
+        " dn: CN=b",
+        "# dn: CN=b",
+        "#dn:: Q049Yg==",
+    ];
+    for separator in separators {
+        for name in names {
+            let text = format!("dn: CN=a\ncn: a\nuid: 1\n{separator}{name}\ncn: b\nmail: 2\n\ndn: CN=c\ncn: c\n\n");
+            let records = read(&text);
+            assert_eq!(records.len(), 3, "{text}: {records:?}");
+            let errors: Vec<_> = records[..2]
+                .iter()
+                .map(|record| match record {
+                    Err(LdifError::Record(error)) => error,
+                    other => panic!("{text}: {other:?}"),
+                })
+                .collect();
+            assert_eq!(errors.iter().map(|error| error.dn.as_deref()).collect::<Vec<_>>(), [Some("CN=a"), Some("CN=b")], "{text}");
+            assert!(errors.iter().all(|error| error.merged && error.code == ObjectErrorCode::PARSE_ERROR), "{text}: {errors:?}");
+            assert!(errors[1].detail.contains("separate records by a blank line"), "{text}: {errors:?}");
+            assert!(errors[1].values.contains(&("mail".to_owned(), b"2".to_vec())), "{text}: {errors:?}");
+            assert!(errors[0].values.contains(&("cn".to_owned(), b"a".to_vec())), "{text}: {errors:?}");
+            assert!(records[2].is_ok(), "{text}");
+        }
+    }
+    // A whole record that is a comment, words that go on in the next line, and a comment above a record are none.
+    for text in [
+        "dn: CN=a\ncn: a\n# dn: CN=b\n# cn: b\n\n# dn: CN=c\ndn: CN=c\ncn: c\n\n",
+        "dn: CN=a\ndescription: the\n dn: is what names it\n\ndn: CN=c\ndnQualifier: c\n\n",
+    ] {
+        assert!(read(text).len() == 2 && read(text).iter().all(Result::is_ok), "{text}: {:?}", read(text));
+    }
+}
+
 #[test]
 fn what_is_cut_off_or_no_ldif_ends_the_reading() {
     assert_eq!(fatal(b"dn: CN=a\ncn: a").0, 2);

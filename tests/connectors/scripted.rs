@@ -239,7 +239,7 @@ fn answer(search: &Search, controls: &[&str]) -> Option<Vec<Step>> {
 pub(crate) fn object(class: &str, number: usize, more: Vec<(String, Vec<Vec<u8>>)>) -> Step {
     let mut attributes = vec![
         ("objectClass".to_owned(), vec![b"top".to_vec(), class.as_bytes().to_vec()]),
-        ("objectGUID".to_owned(), vec![number.to_be_bytes().to_vec()]),
+        ("objectGUID".to_owned(), vec![(number as u128).to_be_bytes().to_vec()]),
     ];
     attributes.extend(more);
     Step::Entry(format!("CN=o{number},{BASE}"), attributes)
@@ -423,7 +423,7 @@ fn member_of(container: &str, number: usize) -> Step {
     let text = |name: &str, value: String| (name.to_owned(), vec![value.into_bytes()]);
     let attributes = vec![
         ("objectClass".to_owned(), vec![b"top".to_vec(), b"person".to_vec(), b"user".to_vec()]),
-        ("objectGUID".to_owned(), vec![number.to_be_bytes().to_vec()]),
+        ("objectGUID".to_owned(), vec![(number as u128).to_be_bytes().to_vec()]),
         text("entryUUID", format!("uuid-{number}")),
         text("cn", format!("o{number}")),
     ];

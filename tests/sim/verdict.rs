@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use syncline::connector::{
     Capabilities, Completion, Connector, ConnectorError, ConnectorErrorKind, ContainerPlace, DiscoveryError, ExportBatch, ExportReply,
-    ImportKind, ImportRequest, ImportStream, KeptContainer, Operation, PageBuilder, Schema,
+    ImportKind, ImportRequest, ImportStream, KeptContainer, Legible, Operation, PageBuilder, Schema,
 };
 use syncline::context::Context;
 use syncline::engine::Silent;
@@ -153,6 +153,7 @@ impl Connector for Script {
                 detail: "nobody knows whose".to_owned(),
                 dn: None,
                 anchor: None,
+                legible: Legible::default(),
             });
         }
         let completion = Completion { watermark: Some(vec![1]), answered_in_full: true };

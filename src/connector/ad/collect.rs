@@ -3,7 +3,7 @@
 
 use crate::connector::directory::{Gathered, ImportPlan, PAGE_ENTRIES, PAGE_OCTETS, add_extended_value, add_value, strip_extended};
 use crate::connector::ldap::{RawEntry, decode_entry, primitive};
-use crate::connector::{ConnectorError, ConnectorErrorKind, Departure, DiscoveryError, ImportPage, Operation, PageBuilder};
+use crate::connector::{ConnectorError, ConnectorErrorKind, Departure, DiscoveryError, ImportPage, Legible, Operation, PageBuilder};
 use crate::model::{Anchor, AttrId, Dn, ObjectErrorCode, ValueKind};
 use crate::protocol::ldap::{guid_of, range_of};
 use ldap3::asn1::StructureTag;
@@ -305,12 +305,12 @@ impl<'a> Collector<'a> {
     fn refuse(&mut self, code: ObjectErrorCode, detail: &str, shown: String, anchor: Option<Anchor>) {
         let detail = format!("{}: '{shown}': {detail}", self.place);
         self.open.begin_change("");
-        self.open.reject(DiscoveryError { code, detail, dn: None, anchor });
+        self.open.reject(DiscoveryError { code, detail, dn: None, anchor, legible: Legible::default() });
     }
 
     fn problem(&self, code: ObjectErrorCode, detail: &str, dn: &str, guid: &[u8]) -> DiscoveryError {
         let detail = format!("{}: '{dn}': {detail}", self.place);
-        DiscoveryError { code, detail, dn: Some(dn.to_owned()), anchor: Some(Anchor::new(guid)) }
+        DiscoveryError { code, detail, dn: Some(dn.to_owned()), anchor: Some(Anchor::new(guid)), legible: Legible::default() }
     }
 
     /// A tombstone: its name begins with the one that it had, and it knows the parent that it had (MS-ADTS 3.1.1.5.5).

@@ -1,15 +1,34 @@
 //! Turns the octets of an entry into an entry of a page: by kind, filtered, with every problem named.
 
+use super::syntax::is_known_class;
 use super::{KindTable, Scope, most_derived};
-use crate::connector::{DiscoveryError, Operation, PageBuilder};
+use crate::connector::{DiscoveryError, Legible, OddClass, Operation, PageBuilder};
 use crate::model::{Anchor, AttrId, Dn, Names, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
 use crate::protocol::ldap::guid_of;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Active Directory's key of an object: 16 octets.
 const OBJECT_GUID: &str = "objectGUID";
+/// Its octets.
+const GUID_OCTETS: usize = 16;
+
+/// By these attributes it is told whom an entry may be about that cannot be used, whether they are selected or not.
+const TELLING: [(&str, Telling); 10] = [
+    ("objectguid", Telling::Key),
+    ("entryuuid", Telling::Key),
+    ("ms-ds-consistencyguid", Telling::Key),
+    ("userprincipalname", Telling::Identity),
+    ("mail", Telling::Identity),
+    ("proxyaddresses", Telling::Identity),
+    ("samaccountname", Telling::Identity),
+    ("uid", Telling::Identity),
+    ("cn", Telling::Name),
+    ("displayname", Telling::Name),
+];
 
 /// Entries in a page.
 pub const PAGE_ENTRIES: usize = 1_000;
@@ -24,6 +43,14 @@ const ANCHOR_MAX: usize = 398;
 /// Classes that objects have besides a more special one of their own; alone they are the beginning of a list.
 const BASE_CLASSES: [&str; 3] = ["top", "person", "organizationalPerson"];
 
+/// What a value tells of whom an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Telling {
+    Key,
+    Identity,
+    Name,
+}
+
 /// What the connector does with an attribute it met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Known {
@@ -32,6 +59,25 @@ pub struct Known {
     /// Position among the anchor candidates; the first one present is the anchor.
     anchor: Option<u8>,
     class: bool,
+    /// Position in [`TELLING`].
+    tells: Option<u8>,
+}
+
+impl Known {
+    /// The attribute may be the anchor.
+    pub(crate) fn is_anchor(self) -> bool {
+        self.anchor.is_some()
+    }
+
+    /// The attribute is the anchor wherever it is present.
+    pub(crate) fn is_first_anchor(self) -> bool {
+        self.anchor == Some(0)
+    }
+
+    /// The attribute has the object's classes.
+    pub(crate) fn is_class(self) -> bool {
+        self.class
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +99,8 @@ pub struct ImportPlan {
     folds: bool,
     /// Names come in Active Directory's extended form, with the GUIDs of their objects.
     extended: bool,
+    /// Nobody has checked what the entries say: there is no schema behind them.
+    unchecked: bool,
 }
 
 /// What was found in one entry, borrowed from where it was read. Reused between entries by its owner.
@@ -61,6 +109,9 @@ pub struct Gathered<'a> {
     values: Vec<(u16, &'a [u8])>,
     anchors: Vec<(u8, &'a [u8])>,
     classes: Vec<&'a [u8]>,
+    telling: Vec<(u8, &'a [u8])>,
+    /// Only the anchor at this position counts; the first one present where there is none.
+    only_anchor: Option<u8>,
 }
 
 impl<'a> Gathered<'a> {
@@ -75,12 +126,22 @@ impl<'a> Gathered<'a> {
         if known.class {
             self.classes.push(octets);
         }
+        if let Some(tells) = known.tells {
+            self.telling.push((tells, octets));
+        }
+    }
+
+    /// Lets no other attribute than the first candidate be the anchor.
+    pub fn demand_first_anchor(&mut self) {
+        self.only_anchor = Some(0);
     }
 
     fn clear(&mut self) {
         self.values.clear();
         self.anchors.clear();
         self.classes.clear();
+        self.telling.clear();
+        self.only_anchor = None;
     }
 }
 
@@ -95,6 +156,7 @@ impl ImportPlan {
             anchors: anchors.iter().map(|anchor| (*anchor).into()).collect(),
             folds: false,
             extended: false,
+            unchecked: false,
         };
         for attr in attributes {
             if *attr == AttrId::DN {
@@ -111,6 +173,9 @@ impl ImportPlan {
             plan.by_name.entry(kinds.first_name(anchor).into()).or_default().anchor = Some(position);
         }
         plan.by_name.entry("objectclass".into()).or_default().class = true;
+        for (position, (name, _)) in (0..).zip(TELLING) {
+            plan.by_name.entry(kinds.first_name(name).into()).or_default().tells = Some(position);
+        }
         // Every other spelling of the names, too, so that a lookup is one step.
         for (alias, first) in kinds.aliases() {
             if let Some(known) = plan.by_name.get(first).copied() {
@@ -135,6 +200,13 @@ impl ImportPlan {
     #[must_use]
     pub fn with_extended_names(mut self) -> Self {
         self.extended = true;
+        self
+    }
+
+    /// For entries that no server has checked: an unknown class may be a slip there, and a record may be a part of one.
+    #[must_use]
+    pub fn without_schema(mut self) -> Self {
+        self.unchecked = true;
         self
     }
 
@@ -226,6 +298,30 @@ impl ImportPlan {
         gathered.clear();
     }
 
+    /// Whom an entry may be about, by what could be read of it.
+    pub fn legible(&self, gathered: &Gathered<'_>) -> Legible {
+        let mut legible = Legible::default();
+        let anchors = gathered.anchors.iter().map(|(_, octets)| (Telling::Key, *octets));
+        let others = gathered.telling.iter().filter_map(|(tells, octets)| Some((TELLING.get(usize::from(*tells))?.1, *octets)));
+        for (telling, octets) in anchors.chain(others) {
+            if octets.is_empty() || octets.len() > Legible::OCTETS_MAX || legible.len() >= Legible::VALUES_MAX {
+                continue;
+            }
+            if let (Telling::Key, Some(key)) = (telling, key_in_base64(octets)) {
+                push_new(&mut legible.anchors, key);
+            }
+            let text = || std::str::from_utf8(octets).ok().map(str::to_owned);
+            match telling {
+                Telling::Key if self.folds => push_new(&mut legible.anchors, Anchor::new(octets.to_ascii_lowercase())),
+                Telling::Key => push_new(&mut legible.anchors, Anchor::new(octets)),
+                Telling::Identity => text().into_iter().for_each(|text| push_new(&mut legible.identities, text)),
+                Telling::Name => text().into_iter().for_each(|text| push_new(&mut legible.names, text)),
+            }
+        }
+        legible.nobody_knows = self.unchecked && !legible.tells_who();
+        legible
+    }
+
     /// False when the entry is not wanted.
     fn place_entry(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>, place: &dyn Fn() -> String) -> bool {
         // Opened with its name before the name is judged, so that every way out closes the same entry.
@@ -235,6 +331,12 @@ impl ImportPlan {
             Ok(true) => builder.finish(),
             Ok(false) => {
                 builder.filter();
+                if let (Some(class), Ok(dn)) = (self.odd_class(&gathered.classes), std::str::from_utf8(dn_octets))
+                    && Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0 && self.wants(&dn))
+                {
+                    let (dn, anchor) = (dn.to_owned(), self.anchor(gathered).ok().map(Anchor::new));
+                    builder.odd_class(OddClass { dn, anchor, class, place: place(), legible: self.legible(gathered) });
+                }
                 return false;
             }
             Err((code, detail)) => {
@@ -242,10 +344,17 @@ impl ImportPlan {
                 let anchor = self.anchor(gathered).ok().map(Anchor::new);
                 let named = String::from_utf8_lossy(dn_octets);
                 let detail = format!("{}: '{named}': {detail}", place());
-                builder.reject(DiscoveryError { code, detail, dn: dn.map(str::to_owned), anchor });
+                builder.reject(DiscoveryError { code, detail, dn: dn.map(str::to_owned), anchor, legible: self.legible(gathered) });
             }
         }
         true
+    }
+
+    /// The one of an object's classes that nobody knows, where no schema has checked them.
+    pub(crate) fn odd_class(&self, classes: &[&[u8]]) -> Option<String> {
+        let mut classes = classes.iter().map(|class| String::from_utf8_lossy(class)).filter(|_| self.unchecked);
+        let odd = classes.find(|class| !is_known_class(class.trim()) && self.type_of(class.trim()).is_none())?;
+        Some(shortened(&odd))
     }
 
     fn fill(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>) -> Result<bool, Problem> {
@@ -292,6 +401,16 @@ impl ImportPlan {
         let Some(position) = gathered.anchors.iter().map(|(position, _)| *position).min() else {
             return Err((ObjectErrorCode::MISSING_ANCHOR_COMPONENT, format!("the entry has no {}", self.anchor_names())));
         };
+        if gathered.only_anchor.is_some_and(|only| only != position) {
+            let (only, other) = (&self.anchors[0], &self.anchors[usize::from(position)]);
+            return Err((
+                ObjectErrorCode::MISSING_ANCHOR_COMPONENT,
+                format!(
+                    "the entry has no {only}, by which others of its file are known, and with {other} it would be somebody else: give it back \
+                     its {only}, or choose one anchor for all (`anchor` of the connector)"
+                ),
+            ));
+        }
         let mut values = gathered.anchors.iter().filter(|(other, _)| *other == position).map(|(_, octets)| *octets);
         let name = self.anchors.get(usize::from(position)).map_or("", AsRef::as_ref);
         match (values.next(), values.next()) {
@@ -310,6 +429,14 @@ impl ImportPlan {
                     ),
                 ))
             }
+            // A part of it, or its base64 behind one colon, would be the key of somebody else.
+            (Some(value), None) if name.eq_ignore_ascii_case(OBJECT_GUID) && value.len() != GUID_OCTETS => Err((
+                ObjectErrorCode::INVALID_ATTRIBUTE_VALUE,
+                format!(
+                    "{name} has {} octets; Active Directory keeps {GUID_OCTETS} octets, which LDIF shows as '{name}:: ' and their base64",
+                    value.len()
+                ),
+            )),
             (Some(value), None) if self.folds && value.iter().any(u8::is_ascii_uppercase) => Ok(value.to_ascii_lowercase().into()),
             (Some(value), None) => Ok(value.into()),
             _ => {
@@ -329,6 +456,18 @@ fn parse_name(octets: &[u8]) -> Result<Dn, Problem> {
         return Err((ObjectErrorCode::MISSING_DN, "the entry has no name".to_owned()));
     }
     Ok(dn)
+}
+
+/// The 16 octets whose base64 an octet string is: one of the colons was lost.
+fn key_in_base64(octets: &[u8]) -> Option<Anchor> {
+    let key = STANDARD.decode(octets).ok().filter(|key| key.len() == GUID_OCTETS)?;
+    Some(Anchor::new(key))
+}
+
+fn push_new<T: PartialEq>(values: &mut Vec<T>, value: T) {
+    if !values.contains(&value) {
+        values.push(value);
+    }
 }
 
 /// Decodes one value by kind and adds it to the attribute begun last.

@@ -412,6 +412,11 @@ const RANKS: &[(&str, u8)] = &[
     ("msds-groupmanagedserviceaccount", 5),
 ];
 
+/// True for the classes of the directories that we know.
+pub(super) fn is_known_class(class: &str) -> bool {
+    RANKS.iter().any(|(name, _)| name.eq_ignore_ascii_case(class))
+}
+
 /// The most derived of an entry's classes: the last one, as Active Directory orders them, unless an auxiliary class
 /// stands there or a class known to be derived from it stands elsewhere in the list.
 pub fn most_derived<'a>(classes: &[&'a [u8]]) -> Option<&'a str> {

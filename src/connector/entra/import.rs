@@ -4,8 +4,8 @@
 use super::service::{CallError, Service};
 use super::{anchor, http, unexpected};
 use crate::connector::{
-    Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportKind, ImportPage, ImportRequest, ImportStream, Operation,
-    PageBuilder,
+    Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportKind, ImportPage, ImportRequest, ImportStream, Legible,
+    Operation, PageBuilder,
 };
 use crate::context::Context;
 use crate::model::{Anchor, AttrId, Names, ObjectErrorCode, ObjectType, ValueRef};
@@ -125,6 +125,7 @@ impl Decoder {
                 detail: format!("the tenant sent an object of type {} without CloudAnchor", object.object_type),
                 dn: source.map(anchor::name_of),
                 anchor: None,
+                legible: Legible::default(),
             });
             return;
         };
@@ -135,6 +136,7 @@ impl Decoder {
                 detail: "the tenant sent an object whose type is missing or whose CloudAnchor is longer than 398 octets".to_owned(),
                 dn: Some(dn),
                 anchor: Some(Anchor::new(&cloud.as_bytes()[..cloud.len().min(398)])),
+                legible: Legible::default(),
             });
             return;
         }
@@ -144,6 +146,7 @@ impl Decoder {
                 detail: format!("the tenant sent an object of type '{}', which no rule and no specification knows", object.object_type),
                 dn: Some(dn),
                 anchor: Some(Anchor::new(cloud.as_bytes())),
+                legible: Legible::default(),
             });
             return;
         };

@@ -4,7 +4,7 @@
 use super::client::{Client, Found};
 use super::raw::{RawEntry, primitive};
 use crate::connector::directory::{Gathered, ImportPlan, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD, strip_extended};
-use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportPage, ImportStream, PageBuilder};
+use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportPage, ImportStream, Legible, PageBuilder};
 use crate::context::Context;
 use crate::model::ObjectErrorCode;
 use crate::protocol::ldap::range_of;
@@ -293,7 +293,13 @@ pub(crate) fn decode_entry<'e>(
         (dn, _) => {
             let dn = dn.and_then(|dn| std::str::from_utf8(dn).ok()).map(str::to_owned);
             let detail = format!("{place}: an entry that does not have the form of one ({})", dn.as_deref().unwrap_or("without a name"));
-            builder.reject(DiscoveryError { code: ObjectErrorCode::named(READ_ERROR), detail, dn, anchor: None });
+            builder.reject(DiscoveryError {
+                code: ObjectErrorCode::named(READ_ERROR),
+                detail,
+                dn,
+                anchor: None,
+                legible: Legible::default(),
+            });
         }
     }
 }

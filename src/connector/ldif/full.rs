@@ -3,7 +3,6 @@
 use super::drop::Changes;
 use super::import::{Ended, Import};
 use super::replay::{Fate, Placed, Replay, Values};
-use crate::connector::directory::Gathered;
 use crate::model::{Dn, ObjectErrorCode};
 use crate::protocol::ldif::{Record, RecordKind};
 use std::path::Path;
@@ -66,7 +65,7 @@ impl Import<'_> {
             }
         }
         replay.settle(self.plan, &mut values, usize::MAX);
-        let mut gathered = Gathered::default();
+        let mut gathered = self.gathered();
         for value in &values {
             gathered.push(value.known, &value.octets);
         }

@@ -3,22 +3,24 @@
 use super::drop::{self, Changes, FilesRead, Place};
 use super::replay::{Replay, naming_changes, new_name};
 use super::{LdifConnector, LdifSettings};
-use crate::connector::directory::{Gathered, ImportPlan, KindTable, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD};
+use crate::connector::directory::{Gathered, ImportPlan, KindTable, Known, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD, Problem};
 use crate::connector::{
-    Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportKind, ImportPage, ImportRequest, ImportStream, Operation,
-    PageBuilder,
+    Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportKind, ImportPage, ImportRequest, ImportStream, Legible, OddClass,
+    Operation, PageBuilder,
 };
 use crate::context::Context;
-use crate::model::{Dn, ObjectErrorCode};
+use crate::model::{Dn, ObjectErrorCode, ObjectType};
 use crate::protocol::ldif::{LdifError, ModifyOperation, Reader, Record, RecordKind};
 use futures_util::StreamExt as _;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Seek};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 const BUFFER: usize = 256 << 10;
+/// The anchor where nobody chose one, of files whose entries have it.
+const OBJECT_GUID: &str = "objectGUID";
 
 type Sender = mpsc::Sender<Result<ImportPage, ConnectorError>>;
 
@@ -39,7 +41,8 @@ pub(super) async fn start(connector: &LdifConnector, cx: Context, request: Impor
     let anchors = anchor_names(&connector.settings);
     let kinds = KindTable::built_in();
     let types = &connector.settings.selection.object_types;
-    let plan = ImportPlan::new(&connector.names, &request.attributes, &kinds, &anchors, types, connector.scope.clone());
+    let plan = ImportPlan::new(&connector.names, &request.attributes, &kinds, &anchors, types, connector.scope.clone()).without_schema();
+    let several = anchors.len() > 1;
     let delta = request.kind != ImportKind::Full;
     let settings = connector.settings.clone();
     // What cannot be opened is the step's failure at once, before any page.
@@ -48,7 +51,16 @@ pub(super) async fn start(connector: &LdifConnector, cx: Context, request: Impor
         .map_err(|_| ConnectorError::new(ConnectorErrorKind::File, "opening the import file ended unexpectedly"))??;
     let (sender, mut receiver) = mpsc::channel(PAGES_AHEAD);
     tokio::task::spawn_blocking(move || {
-        let mut import = Import { plan: &plan, cx: &cx, sender: &sender, builder: PageBuilder::new(), delta, unfinished: None };
+        let mut import = Import {
+            plan: &plan,
+            cx: &cx,
+            sender: &sender,
+            builder: PageBuilder::new(),
+            delta,
+            unfinished: None,
+            several_anchors: several,
+            one_anchor: false,
+        };
         let _: Result<(), Ended> = import.run(opened);
     });
     Ok(futures_util::stream::poll_fn(move |task| receiver.poll_recv(task)).boxed())
@@ -141,7 +153,7 @@ fn opened(files: Vec<PathBuf>, changes: Changes, watermark: Option<Vec<u8>>) -> 
 pub(super) fn anchor_names(settings: &LdifSettings) -> Vec<&str> {
     match &settings.anchor {
         Some(anchor) => vec![anchor],
-        None => vec!["objectGUID", "entryUUID"],
+        None => vec![OBJECT_GUID, "entryUUID"],
     }
 }
 
@@ -222,17 +234,27 @@ pub(super) struct Import<'a> {
     delta: bool,
     /// The line of the last record, when that lacks what a whole one has.
     pub(super) unfinished: Option<u64>,
+    /// Any of several attributes may be the anchor.
+    several_anchors: bool,
+    /// The first of them is it for every entry of the file that is read.
+    pub(super) one_anchor: bool,
 }
 
 impl Import<'_> {
     fn run(&mut self, opened: Opened) -> Result<(), Ended> {
         let Opened { files, mut first, changes, watermark } = opened;
         let mut replay = Replay::new(&changes);
+        let mut one_anchor = !files.is_empty();
         for path in &files {
-            let file = match first.take().map_or_else(|| open(path), Ok) {
+            let mut file = match first.take().map_or_else(|| open(path), Ok) {
                 Ok(file) => file,
                 Err(error) => return self.fail(error),
             };
+            self.one_anchor = match self.has_first_anchor(&mut file) {
+                Ok(has) => has,
+                Err(error) => return self.fail(unreadable(path, &error)),
+            };
+            one_anchor &= self.one_anchor;
             for record in Reader::new(BufReader::with_capacity(BUFFER, file)) {
                 match record {
                     // Names are looked up only where there is something to find.
@@ -240,10 +262,15 @@ impl Import<'_> {
                     Ok(record) => self.record(path, &record),
                     Err(LdifError::Record(error)) => {
                         self.unfinished = None;
+                        let mut gathered = Gathered::default();
+                        for (name, octets) in &error.values {
+                            self.plan.known(name).into_iter().for_each(|known| gathered.push(known, octets));
+                        }
+                        let legible = Legible { merged: error.merged, ..self.plan.legible(&gathered) };
                         let dn = error.dn.filter(|dn| Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0));
                         let named = dn.as_deref().map(|dn| format!(" '{dn}':")).unwrap_or_default();
                         let detail = format!("{}, line {}:{named} {}", path.display(), error.line, error.detail);
-                        self.builder.reject(DiscoveryError { code: error.code, detail, dn, anchor: None });
+                        self.builder.reject(DiscoveryError { code: error.code, detail, dn, anchor: None, legible });
                     }
                     Err(fatal) => {
                         return self.fail(ConnectorError::new(ConnectorErrorKind::File, format!("{}, {fatal}", path.display())));
@@ -253,6 +280,10 @@ impl Import<'_> {
             }
             self.doubt_end(path);
         }
+        let adds = || changes.records.iter().filter(|(_, record)| matches!(record.kind, RecordKind::Add | RecordKind::Content));
+        let names_first = |record: &Record| record.values().any(|value| self.plan.known(value.name).is_some_and(Known::is_first_anchor));
+        // What is added is known by what the others are known by.
+        self.one_anchor = if files.is_empty() { self.several_anchors && adds().any(|(_, record)| names_first(record)) } else { one_anchor };
         if self.delta {
             for (file, record) in &changes.records {
                 self.record(&changes.files[*file], record);
@@ -266,6 +297,40 @@ impl Import<'_> {
         self.sender.blocking_send(Ok(page)).map_err(|_| Ended)
     }
 
+    /// True when entries of a file have the first of several attributes that may be the anchor: then all of them have to have it,
+    /// since whoever loses it would be somebody else by the next one. The file is at its beginning afterwards.
+    fn has_first_anchor(&self, file: &mut File) -> std::io::Result<bool> {
+        if !self.several_anchors {
+            return Ok(false);
+        }
+        let mut reader = BufReader::with_capacity(BUFFER, &*file);
+        let (mut found, mut at_line_start) = (false, true);
+        while !found {
+            let buffer = reader.fill_buf()?;
+            if buffer.is_empty() {
+                break;
+            }
+            // A line at a time, of which only the beginning counts.
+            let end = buffer.iter().position(|octet| *octet == b'\n').map_or(buffer.len(), |end| end + 1);
+            let line = &buffer[..end];
+            let name = line.iter().position(|octet| *octet == b':').and_then(|colon| std::str::from_utf8(&line[..colon]).ok());
+            found = at_line_start && name.is_some_and(|name| name.split(';').next().unwrap_or_default().eq_ignore_ascii_case(OBJECT_GUID));
+            at_line_start = line.ends_with(b"\n");
+            reader.consume(end);
+        }
+        file.rewind()?;
+        Ok(found)
+    }
+
+    /// What is gathered of an entry of the file that is read.
+    pub(super) fn gathered<'v>(&self) -> Gathered<'v> {
+        let mut gathered = Gathered::default();
+        if self.one_anchor {
+            gathered.demand_first_anchor();
+        }
+        gathered
+    }
+
     /// A file that ends within a record was cut off there, or so it must be assumed: a problem of nobody, for which
     /// nothing is taken for gone.
     fn doubt_end(&mut self, path: &Path) {
@@ -276,7 +341,8 @@ impl Import<'_> {
                 path.display(),
                 self.plan.anchor_names(),
             );
-            self.builder.reject(DiscoveryError { code: ObjectErrorCode::PARSE_ERROR, detail, dn: None, anchor: None });
+            let legible = Legible { nobody_knows: true, ..Legible::default() };
+            self.builder.reject(DiscoveryError { code: ObjectErrorCode::PARSE_ERROR, detail, dn: None, anchor: None, legible });
         }
     }
 
@@ -306,7 +372,7 @@ impl Import<'_> {
         self.unfinished = None;
         match (&record.kind, self.delta) {
             (RecordKind::Content | RecordKind::Add, _) => {
-                let mut gathered = Gathered::default();
+                let mut gathered = self.gathered();
                 let mut last: (&str, _) = ("", None);
                 for value in record.values() {
                     if value.name != last.0 {
@@ -400,7 +466,22 @@ impl Import<'_> {
     }
 
     fn modify(&mut self, path: &Path, record: &Record) {
+        if let Some((code, detail)) = self.other_key(record) {
+            return self.reject(path, record, code, &detail);
+        }
+        let object_type = match self.classes_of(path, record) {
+            Ok(Classes::Untold) => None,
+            Ok(Classes::Wanted(object_type)) => Some(object_type),
+            Ok(Classes::Unwanted) => {
+                self.builder.begin_gone(&record.dn);
+                return self.builder.finish();
+            }
+            Err((code, detail)) => return self.reject(path, record, code, &detail),
+        };
         self.builder.begin_change(&record.dn);
+        if let Some(object_type) = object_type {
+            self.builder.object_type(object_type);
+        }
         for change in record.changes() {
             let Some((attr, kind)) = self.plan.known(change.name).and_then(|known| self.plan.attribute(known)) else { continue };
             let mut values = change.values().peekable();
@@ -414,7 +495,8 @@ impl Import<'_> {
             for value in values {
                 if let Err((code, detail)) = crate::connector::directory::add_value(&mut self.builder, kind, change.name, value.octets) {
                     let detail = format!("{}, line {}: '{}': {detail}", path.display(), value.line, record.dn);
-                    self.builder.reject(DiscoveryError { code, detail, dn: Some(record.dn.clone()), anchor: None });
+                    let (dn, legible) = (Some(record.dn.clone()), self.legible(record));
+                    self.builder.reject(DiscoveryError { code, detail, dn, anchor: None, legible });
                     return;
                 }
             }
@@ -422,9 +504,86 @@ impl Import<'_> {
         self.builder.finish();
     }
 
+    /// Why a record cannot be used that changes what the entry is known by.
+    fn other_key(&self, record: &Record) -> Option<Problem> {
+        let mut problem = None;
+        for change in record.changes() {
+            let Some(known) = self.plan.known(change.name).filter(|known| known.is_anchor()) else { continue };
+            let name = change.name;
+            let gone = match change.operation {
+                ModifyOperation::Delete => true,
+                ModifyOperation::Replace => change.values().next().is_none(),
+                ModifyOperation::Add => false,
+            };
+            problem = Some(if gone && known.is_first_anchor() {
+                let detail = format!("the record takes away its {name}, by which the entry is known; give it back in a further record");
+                (ObjectErrorCode::MISSING_ANCHOR_COMPONENT, detail)
+            } else {
+                let detail = format!("the record changes its {name}, by which an entry is known; run a full import");
+                (ObjectErrorCode::NEED_FULL_OBJECT, detail)
+            });
+        }
+        problem
+    }
+
+    /// What a record says of the classes of its entry.
+    fn classes_of(&mut self, path: &Path, record: &Record) -> Result<Classes, Problem> {
+        let mut told = Classes::Untold;
+        for change in record.changes() {
+            if !self.plan.known(change.name).is_some_and(Known::is_class) {
+                continue;
+            }
+            let classes: Vec<&[u8]> = change.values().map(|value| value.octets).collect();
+            told = match change.operation {
+                ModifyOperation::Delete | ModifyOperation::Replace if classes.is_empty() => {
+                    return Err((ObjectErrorCode::MISSING_OBJECT_CLASS, "the record takes all its classes away".to_owned()));
+                }
+                ModifyOperation::Replace => {
+                    let object_type = self.plan.wanted_type(&classes);
+                    if let (None, Some(class)) = (object_type, self.plan.odd_class(&classes)) {
+                        let place = format!("{}, line {}", path.display(), record.line);
+                        let (dn, legible) = (record.dn.clone(), self.legible(record));
+                        self.builder.odd_class(OddClass { dn, anchor: None, class, place, legible });
+                    }
+                    object_type.map_or(Classes::Unwanted, Classes::Wanted)
+                }
+                ModifyOperation::Delete if self.plan.wanted_type(&classes).is_some() => {
+                    let detail = "the record takes a class away, and does not say what the entry is without it; run a full import";
+                    return Err((ObjectErrorCode::NEED_FULL_OBJECT, detail.to_owned()));
+                }
+                // A class more, or an auxiliary one less, makes nobody another kind of object.
+                ModifyOperation::Delete | ModifyOperation::Add => told,
+            };
+        }
+        Ok(told)
+    }
+
+    /// Whom a record may be about, by what it says.
+    fn legible(&self, record: &Record) -> Legible {
+        let mut gathered = Gathered::default();
+        for value in record.values() {
+            self.plan.known(value.name).into_iter().for_each(|known| gathered.push(known, value.octets));
+        }
+        let legible = self.plan.legible(&gathered);
+        // A change needs an entry, and it is that one which tells who it is.
+        let entry = matches!(record.kind, RecordKind::Content | RecordKind::Add);
+        Legible { nobody_knows: legible.nobody_knows && entry, ..legible }
+    }
+
     pub(super) fn reject(&mut self, path: &Path, record: &Record, code: ObjectErrorCode, detail: &str) {
         let dn = Dn::parse(&record.dn).is_ok_and(|dn| dn.depth() > 0).then(|| record.dn.clone());
         let detail = format!("{}, line {}: '{}': {detail}", path.display(), record.line, record.dn);
-        self.builder.reject(DiscoveryError { code, detail, dn, anchor: None });
+        let legible = self.legible(record);
+        self.builder.reject(DiscoveryError { code, detail, dn, anchor: None, legible });
     }
+}
+
+/// What a change record says of the classes of its entry.
+enum Classes {
+    /// Nothing, or nothing that matters.
+    Untold,
+    /// It is of a wanted type.
+    Wanted(ObjectType),
+    /// It is not.
+    Unwanted,
 }

@@ -35,7 +35,7 @@ pub struct LdifSettings {
     pub changes: Option<PathBuf>,
     /// The file to which exports append change records; none of those that are read.
     pub export: Option<PathBuf>,
-    /// The attribute that identifies an entry for good; without it `objectGUID`, and `entryUUID` where that is absent.
+    /// The attribute that identifies an entry for good; without it `objectGUID`, and `entryUUID` in a file where no entry has that.
     pub anchor: Option<String>,
     /// Which objects are wanted.
     pub selection: Selection,

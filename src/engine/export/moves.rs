@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// By these attributes a target knows who somebody is.
 const IDENTITY: [&str; 4] = ["sourceAnchor", "userPrincipalName", "mail", "proxyAddresses"];
+/// The name of their account in a directory.
+const ACCOUNT: &str = "onPremisesSamAccountName";
 /// Problems read at a time.
 const PAGE: usize = 1_000;
 /// Longer values identify nobody.
@@ -33,7 +35,7 @@ pub struct PossibleMove {
     pub entry: String,
     /// Why it cannot be used.
     pub code: String,
-    /// What both have in common.
+    /// What both have in common; empty where the entry does not tell whom it is about.
     pub alike: String,
     /// Since when it cannot be used.
     pub since: Timestamp,
@@ -42,6 +44,13 @@ pub struct PossibleMove {
 impl std::fmt::Display for PossibleMove {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { person, connector, entry, code, alike, .. } = self;
+        if alike.is_empty() {
+            return write!(
+                f,
+                "{person} may only have moved to '{entry}' of {connector}, which cannot be used ({code}) and of which too little can be read \
+                 to tell who it is"
+            );
+        }
         write!(f, "{person} may only have moved to '{entry}' of {connector}, which cannot be used ({code}) and shows {alike}, too")
     }
 }
@@ -60,8 +69,12 @@ struct InTheWay {
     found: Vec<Unusable>,
     /// By values of people.
     values: HashMap<String, usize>,
-    /// By the last part of the names of entries of which nothing else is known.
+    /// By sign-in names, account names and addresses of entries of which no object came.
+    accounts: HashMap<String, usize>,
+    /// By what people call these, and by the last part of their names.
     leaves: HashMap<String, usize>,
+    /// The first one that may be anybody.
+    anybody: Option<usize>,
 }
 
 impl InTheWay {
@@ -118,8 +131,21 @@ impl InTheWay {
                 code: entry.code.clone(),
                 since: Timestamp(entry.since),
             });
-            if let Some(key) = entry.anchor.as_deref().and_then(|anchor| key_of(ValueRef::Binary(anchor))) {
-                self.values.entry(key).or_insert(index);
+            for anchor in entry.anchor.iter().chain(&entry.keys) {
+                let text = std::str::from_utf8(anchor).ok().and_then(|text| key_of(ValueRef::Text(text)));
+                for key in key_of(ValueRef::Binary(anchor)).into_iter().chain(text) {
+                    self.values.entry(key).or_insert(index);
+                }
+            }
+            for key in entry.identities.iter().filter_map(|text| key_of(ValueRef::Text(text))) {
+                self.values.entry(key.clone()).or_insert(index);
+                self.accounts.entry(key).or_insert(index);
+            }
+            for name in &entry.names {
+                self.leaves.entry(fold(name.trim()).to_string()).or_insert(index);
+            }
+            if entry.anybody {
+                self.anybody.get_or_insert(index);
             }
             let leaf = Dn::parse(&entry.name).ok().and_then(|dn| dn.naming_value().map(|(_, value)| value));
             if let Some(leaf) = leaf.and_then(|value| String::from_utf8(value).ok()) {
@@ -142,9 +168,16 @@ impl InTheWay {
                 return self.found.get(*index).map(|found| (found, bare(text).to_owned()));
             }
         }
-        let text = ["displayName", "cn"].into_iter().flat_map(texts).find(|text| self.leaves.contains_key(&*fold(text.trim())))?;
-        let index = self.leaves.get(&*fold(text.trim()))?;
-        self.found.get(*index).map(|found| (found, format!("the name '{text}'")))
+        for text in texts(ACCOUNT) {
+            if let Some(index) = key_of(ValueRef::Text(text)).and_then(|key| self.accounts.get(&key)) {
+                return self.found.get(*index).map(|found| (found, format!("the account name '{text}'")));
+            }
+        }
+        let text = ["displayName", "cn"].into_iter().flat_map(texts).find(|text| self.leaves.contains_key(&*fold(text.trim())));
+        if let Some((text, index)) = text.and_then(|text| Some((text, self.leaves.get(&*fold(text.trim()))?))) {
+            return self.found.get(*index).map(|found| (found, format!("the name '{text}'")));
+        }
+        self.anybody.and_then(|index| self.found.get(index)).map(|found| (found, String::new()))
     }
 }
 

@@ -179,6 +179,7 @@ pub fn import_looking(
         import.warned |= !page.warnings.is_empty();
         page.warnings.iter().for_each(|warning| recorder.note(warning.clone()));
         let span = tracing::info_span!(target: TRACED, "batch", objects = page.len()).entered();
+        import.odd_classes(&page, recorder)?;
         import.page(&page, ask_again, recorder)?;
         drop(span);
         recorder.advance(page.len() as u64);

@@ -11,7 +11,7 @@ use super::lookup::{Foreseen, Key, anchor_key};
 use super::refused::{flaw, problem_of};
 use super::segment::{Segment, refresh_referrer};
 use super::{AskAgain, EngineError, Import, StepRecorder, hash};
-use crate::connector::{DiscoveryError, EntryRef, ImportPage, PageItem};
+use crate::connector::{DiscoveryError, EntryRef, ImportPage, Legible, PageItem};
 use crate::model::{AttrId, CsId, Dn, DnKey, ErrorSide, ObjectError, ObjectErrorCode};
 use crate::store::{ChangeSet, DirtyReason, Snapshot};
 use rayon::prelude::*;
@@ -172,7 +172,13 @@ impl Import<'_> {
             if known.is_none() {
                 let detail = "a rename of an object that is not known, with whatever lies below it: run a full import";
                 let dn = Some(entry.former_dn().to_owned());
-                let problem = DiscoveryError { code: ObjectErrorCode::NEED_FULL_OBJECT, detail: detail.to_owned(), dn, anchor: None };
+                let problem = DiscoveryError {
+                    code: ObjectErrorCode::NEED_FULL_OBJECT,
+                    detail: detail.to_owned(),
+                    dn,
+                    anchor: None,
+                    legible: Legible::default(),
+                };
                 return self.rejected(&problem, segment, recorder);
             }
         }
@@ -203,6 +209,9 @@ impl Import<'_> {
             own.stored = known.map(|id| read(&segment.snapshot, id, whole)).transpose()?.flatten();
         }
         if let Some(problem) = flaw(entry, whole, &own) {
+            return self.rejected(&problem, segment, recorder);
+        }
+        if let Some(problem) = if known.is_none() { self.other_kind_of_key(entry, segment)? } else { None } {
             return self.rejected(&problem, segment, recorder);
         }
         let old = own.stored.as_ref().and_then(|(object, _)| Dn::parse(&object.dn).ok()).map(|dn| dn.key());

@@ -4,15 +4,18 @@ use super::lookup::anchor_key;
 use super::page::Ahead;
 use super::segment::Segment;
 use super::{EngineError, Import, StepRecorder};
-use crate::connector::{DiscoveryError, EntryRef};
+use crate::connector::{DiscoveryError, EntryRef, ImportPage, Legible};
 use crate::model::{Anchor, ConnectorId, CsId, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode};
 use crate::store::{ChangeSet, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use uuid::Uuid;
 
 /// An anchor longer than this cannot be a key (specification: sync engine, section 2.4).
 const ANCHOR_MAX: usize = 398;
+/// Octets of the keys of Active Directory.
+const GUID_OCTETS: usize = 16;
 /// So many entries are named when they are too many.
 const NAMED: usize = 3;
 
@@ -30,6 +33,33 @@ pub(in crate::engine) struct RefusedEntry {
     pub(in crate::engine) code: String,
     /// Since when, in microseconds since 1970.
     pub(in crate::engine) since: i64,
+    /// Every key in it.
+    #[serde(default)]
+    pub(in crate::engine) keys: Vec<Vec<u8>>,
+    /// Sign-in names, account names and addresses in it.
+    #[serde(default)]
+    pub(in crate::engine) identities: Vec<String>,
+    /// What people call it.
+    #[serde(default)]
+    pub(in crate::engine) names: Vec<String>,
+    /// Too little of it can be read to tell who it is about.
+    #[serde(default)]
+    pub(in crate::engine) anybody: bool,
+}
+
+impl RefusedEntry {
+    fn new(name: String, anchor: Option<&Anchor>, code: &ObjectErrorCode, legible: &Legible, since: i64) -> Self {
+        Self {
+            anybody: legible.nobody_knows || (anchor.is_none() && legible.is_empty() && Dn::parse(&name).is_err()),
+            name,
+            anchor: anchor.map(|anchor| anchor.as_bytes().to_vec()),
+            code: code.to_string(),
+            since,
+            keys: legible.anchors.iter().map(|anchor| anchor.as_bytes().to_vec()).collect(),
+            identities: legible.identities.clone(),
+            names: legible.names.clone(),
+        }
+    }
 }
 
 /// What one entry is told from others by: its key, or its name where it has none.
@@ -157,14 +187,88 @@ impl Import<'_> {
             segment.entries.insert(id);
             self.unread.insert(id);
             recorder.object("stage-failure", id, &shown, Vec::new());
+            self.unidentified += u64::from(error.legible.merged);
         } else {
             recorder.count("stage-failure", 1);
-            let anchor = error.anchor.as_ref().map(|anchor| anchor.as_bytes().to_vec());
-            self.refused.now.push(RefusedEntry { name: shown, anchor, code: error.code.to_string(), since: self.cx.now().0 });
-            // Without an anchor it may be anybody under a new name.
-            self.unidentified += u64::from(error.anchor.is_none());
+            self.refused.now.push(RefusedEntry::new(shown, error.anchor.as_ref(), &error.code, &error.legible, self.cx.now().0));
+            // Without an anchor it may be anybody under a new name, and so it may when it ran into another one.
+            self.unidentified += u64::from(error.anchor.is_none() || error.legible.merged);
         }
+        self.hold_others(error, segment)?;
         Ok(true)
+    }
+
+    /// Whoever has one of the keys of an entry that cannot be used is not missing, whatever the entry is.
+    fn hold_others(&mut self, error: &DiscoveryError, segment: &Segment<'_>) -> Result<(), EngineError> {
+        for anchor in error.legible.anchors.iter().filter(|anchor| self.options.full && Some(*anchor) != error.anchor.as_ref()) {
+            let id = self.lookup.by_anchor(&segment.snapshot, anchor_key(anchor.as_bytes()), anchor.as_bytes())?;
+            if let Some(id) = id.filter(|id| !segment.has(*id))
+                && self.lookup.mark_seen(id)
+            {
+                self.kept += 1;
+                self.held.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Objects whose class is one that nobody knows now leave the selection: whoever corrects it is told, and as long as it is so,
+    /// nobody is deleted for it without being asked.
+    pub(super) fn odd_classes(&mut self, page: &ImportPage, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        if page.odd.is_empty() {
+            return Ok(());
+        }
+        let (connector, snapshot) = (self.options.connector, self.store.snapshot()?);
+        for odd in &page.odd {
+            let by_anchor = odd.anchor.as_ref().map(|anchor| snapshot.cs_by_anchor(connector, anchor.as_bytes())).transpose()?.flatten();
+            let known = match by_anchor {
+                Some(id) => Some(id),
+                None => self.by_name(&odd.dn, &snapshot)?,
+            };
+            let object = known.map(|id| snapshot.cs_object(id)).transpose()?.flatten();
+            let object = object.filter(|object| object.link != Link::Placeholder && object.imported());
+            let key = object.as_ref().and_then(|object| object.anchor.clone()).or_else(|| odd.anchor.clone());
+            let noted =
+                self.refused.kept.iter().any(|entry| entry.name == odd.dn && entry.anchor.as_deref() == key.as_ref().map(Anchor::as_bytes));
+            if object.is_none() && !noted {
+                continue;
+            }
+            self.warned = true;
+            recorder.note(format!(
+                "{}: {}: its class '{}' is none that is known or selected, so it left the selection; if that is a slip, correct it, and if it is \
+                 meant, allow its delete, which waits until then: `syncline guard show`",
+                odd.dn, odd.place, odd.class
+            ));
+            let legible = Legible { nobody_knows: false, ..odd.legible.clone() };
+            let code = ObjectErrorCode::INVALID_ATTRIBUTE_VALUE;
+            self.refused.now.push(RefusedEntry::new(odd.dn.clone(), key.as_ref(), &code, &legible, self.cx.now().0));
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a new key for a name that is known by one of another kind: the entry has lost the attribute by which
+    /// it was known, and the next one stands in for it.
+    pub(super) fn other_kind_of_key(&self, entry: &EntryRef<'_>, segment: &Segment<'_>) -> Result<Option<DiscoveryError>, EngineError> {
+        let Some(anchor) = entry.anchor().filter(|_| !self.options.allow_shrink) else { return Ok(None) };
+        let Some(holder) = self.by_name(entry.dn(), &segment.snapshot)? else { return Ok(None) };
+        let object =
+            segment.snapshot.cs_object(holder)?.filter(|object| object.imported() && !self.lookup.is_seen(holder) && !object.transient);
+        let Some(known) = object.and_then(|object| object.anchor) else { return Ok(None) };
+        let is_text = |anchor: &[u8]| anchor.len() > GUID_OCTETS && Uuid::try_parse_ascii(anchor).is_ok();
+        let (is, was) =
+            ((is_text(anchor), anchor.len() == GUID_OCTETS), (is_text(known.as_bytes()), known.as_bytes().len() == GUID_OCTETS));
+        if !matches!((is, was), ((true, _), (_, true)) | ((_, true), (true, _))) {
+            return Ok(None);
+        }
+        let detail = format!(
+            "it is known by the key {known}, and comes with one of another kind, {}: is its objectGUID missing? With the new key it would be \
+             somebody else. If all keys are meant to change, allow it once with `syncline run start '{}' full-import --allow-shrink`",
+            Anchor::new(anchor),
+            self.options.name
+        );
+        let mut problem = problem_of(entry, ObjectErrorCode::MISSING_ANCHOR_COMPONENT, &detail);
+        problem.legible.anchors.extend(problem.anchor.take());
+        Ok(Some(problem))
     }
 
     /// Keeps which entries no object came of. An import of changes tells of the others no more, until one of them comes or leaves.
@@ -247,5 +351,5 @@ pub(super) fn flaw(entry: &EntryRef<'_>, whole: bool, own: &Ahead) -> Option<Dis
 
 pub(super) fn problem_of(entry: &EntryRef<'_>, code: ObjectErrorCode, detail: &str) -> DiscoveryError {
     let dn = Some(entry.dn().to_owned()).filter(|dn| !dn.is_empty());
-    DiscoveryError { code, detail: detail.to_owned(), dn, anchor: entry.anchor().map(Anchor::new) }
+    DiscoveryError { code, detail: detail.to_owned(), dn, anchor: entry.anchor().map(Anchor::new), legible: Legible::default() }
 }

@@ -2,7 +2,7 @@
 
 use super::tests::{Outcome, SPACE, consume, entry, full};
 use super::{ImportOptions, import, refused_entries};
-use crate::connector::{Completion, DiscoveryError, PageBuilder};
+use crate::connector::{Completion, DiscoveryError, Legible, PageBuilder};
 use crate::context::Context;
 use crate::engine::{Silent, StepRecorder};
 use crate::model::{Anchor, ObjectErrorCode, RunId};
@@ -28,6 +28,7 @@ fn tell(store: &Store, told: &[Told<'_>], full: bool) -> String {
                 detail: "illegible".to_owned(),
                 dn: Some((*name).to_owned()),
                 anchor: anchor.map(|anchor| Anchor::new(anchor.as_bytes())),
+                legible: Legible::default(),
             }),
             Entry(name, anchor) => {
                 page.begin_entry(name);

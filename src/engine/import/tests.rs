@@ -1,7 +1,7 @@
 //! Imports by hand-made pages: every rule of staging, one short scenario each.
 
 use super::{FULL_NEEDED, ImportOptions, import, import_asking};
-use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportPage, Operation, PageBuilder};
+use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportPage, Legible, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{EngineError, Silent, StepRecorder};
 use crate::model::{
@@ -222,6 +222,7 @@ fn duplicates_and_unreadable_entries_are_named_and_hold_their_objects() {
         detail: "line 7: mail".to_owned(),
         dn: Some("CN=Bert,DC=x".to_owned()),
         anchor: None,
+        legible: Legible::default(),
     });
     let twice = page(&store, &[ANNA, ("CN=Other,DC=x", "1", &[])]);
     let (result, counters) = run(&store, vec![Ok(builder.build(None)), Ok(twice)]);
@@ -452,6 +453,7 @@ fn pages_of(store: &Store, told: &[Told], size: usize) -> Vec<Result<ImportPage,
                     detail: "illegible".to_owned(),
                     dn: dn.clone(),
                     anchor: anchor.as_ref().map(|anchor| Anchor::new(anchor.as_bytes())),
+                    legible: Legible::default(),
                 }),
             }
         }

@@ -1,13 +1,19 @@
 //! Reads LDIF record by record (RFC 2849 section "Formal Syntax Definition of LDIF").
 
 use super::{CLOSED_MARK, END_MARK};
-use crate::model::ObjectErrorCode;
+use crate::model::{Dn, ObjectErrorCode};
 use base64::Engine as _;
 use std::io::BufRead;
 use std::ops::Range;
 
 /// Octets that are kept of a line that is too long.
 const NAMED_START: usize = 256;
+/// Values that are kept of a damaged record, to tell who it may be about; longer ones tell nothing of that.
+const KEPT_VALUES: usize = 1_000;
+/// Octets of such a value.
+const KEPT_OCTETS: usize = 512;
+/// What a slip of an editor leaves in front of a `dn:`: blanks of all kinds, a mark of octet order, signs of comments and parts.
+const SLIPS: [&[u8]; 6] = [b" ", b"\t", b"#", b"-", b"\xc2\xa0", b"\xef\xbb\xbf"];
 
 /// How much a file may ask for. A damaged or hostile file then costs a record error instead of the memory.
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +170,10 @@ pub struct RecordError {
     pub dn: Option<String>,
     /// For people: what is wrong, and what to do.
     pub detail: String,
+    /// Nothing separates the record from another one: whose lines are whose, nobody knows.
+    pub merged: bool,
+    /// What could be read of it all the same: names of attributes with their values, short ones, and not too many.
+    pub values: Vec<(String, Vec<u8>)>,
 }
 
 /// What can go wrong while a file is read.
@@ -200,6 +210,12 @@ pub struct Reader<R> {
     /// The logical line read last, and the physical line it began in.
     line: Vec<u8>,
     begins: u64,
+    /// Where a continuation in that line looks like the beginning of an entry.
+    folded: Option<usize>,
+    /// A comment within this record that looks like the beginning of an entry: its line and the name.
+    commented: Option<(u64, String)>,
+    /// The record that was damaged last ran into another one, which comes next.
+    merged: Option<Merged>,
     at_start: bool,
     finished: bool,
     /// The line read last was blank or the end: the reader stands between two records.
@@ -216,6 +232,15 @@ enum Line {
     Blank,
     TooLong,
     End,
+}
+
+/// How a record begins within another one.
+#[derive(Debug)]
+enum Merged {
+    /// With its `dn:` in `Reader::line`.
+    Line,
+    /// With a comment; its first attribute is in `Reader::line`.
+    Comment { line: u64, dn: String },
 }
 
 /// A line taken apart.
@@ -255,6 +280,9 @@ impl<R: BufRead> Reader<R> {
             number: 0,
             line: Vec::new(),
             begins: 0,
+            folded: None,
+            commented: None,
+            merged: None,
             at_start: true,
             finished: false,
             between: true,
@@ -288,11 +316,14 @@ impl<R: BufRead> Reader<R> {
                 self.finished = true;
                 Some(Err(error))
             }
-            Err(Stop::Record(error)) => {
+            Err(Stop::Record(mut error)) => {
                 // Reported before the rest is skipped: what is behind it may be a fatal problem of its own.
                 self.records += 1;
-                match self.skip_record() {
-                    Ok(()) => Some(Err(LdifError::Record(error))),
+                match self.skip_record(&mut error.values) {
+                    Ok(()) => {
+                        error.merged |= self.merged.is_some();
+                        Some(Err(LdifError::Record(error)))
+                    }
                     Err(fatal) => {
                         self.finished = true;
                         Some(Err(fatal))
@@ -317,6 +348,9 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn record(&mut self) -> Result<Option<Record>, Stop> {
+        if let Some(merged) = self.merged.take() {
+            return Err(self.merged_record(merged));
+        }
         loop {
             match self.logical_line()? {
                 Line::End => return Ok(None),
@@ -327,7 +361,10 @@ impl<R: BufRead> Reader<R> {
             let parts = self.split(None)?;
             let name = self.line[parts.name.clone()].to_ascii_lowercase();
             match name.as_slice() {
-                b"dn" => return self.body(&parts).map(Some),
+                b"dn" => {
+                    self.commented = None;
+                    return self.body(&parts).map(Some);
+                }
                 b"version" if self.records == 0 => {
                     let value = self.decode(&parts, None)?;
                     if value != b"1" {
@@ -340,7 +377,12 @@ impl<R: BufRead> Reader<R> {
                     }
                 }
                 // What ldapsearch without -LLL prints around the records.
-                b"search" | b"ref" => self.skip_record()?,
+                b"search" | b"ref" => {
+                    self.skip_record(&mut Vec::new())?;
+                    if let Some(merged) = self.merged.take() {
+                        return Err(self.merged_record(merged));
+                    }
+                }
                 b"result" => {
                     let value = self.decode(&parts, None)?;
                     self.search_result(&value)?;
@@ -372,6 +414,18 @@ impl<R: BufRead> Reader<R> {
             return Err(self.bad(ObjectErrorCode::INVALID_DN, None, "the name is not valid UTF-8".to_owned()));
         };
         let mut record = Record { line, dn, kind: RecordKind::Content, heap: Vec::new(), lines: Vec::new(), changes: Vec::new() };
+        match self.lines(&mut record) {
+            Err(Stop::Record(mut error)) => {
+                let values = record.values().filter(|value| value.octets.len() <= KEPT_OCTETS).take(KEPT_VALUES);
+                error.values = values.map(|value| (value.name.to_owned(), value.octets.to_vec())).collect();
+                Err(Stop::Record(error))
+            }
+            other => other.map(|()| record),
+        }
+    }
+
+    /// The lines behind the `dn:`, up to the blank one.
+    fn lines(&mut self, record: &mut Record) -> Result<(), Stop> {
         let mut rename = Rename::default();
         let mut first = true;
         loop {
@@ -379,6 +433,9 @@ impl<R: BufRead> Reader<R> {
                 Line::End | Line::Blank => break,
                 Line::TooLong => return Err(self.too_long()),
                 Line::Text => {}
+            }
+            if self.begins_another() {
+                return Err(self.parse(&record.dn, "a second entry begins in this one; separate records by a blank line"));
             }
             if self.line == b"-" {
                 if record.kind == RecordKind::Modify && !record.changes.is_empty() {
@@ -404,30 +461,30 @@ impl<R: BufRead> Reader<R> {
                 }
             }
             match &record.kind {
-                RecordKind::Content | RecordKind::Add => self.place(&mut record, &parts)?,
+                RecordKind::Content | RecordKind::Add => self.place(record, &parts)?,
                 RecordKind::Delete => {
                     return Err(self.parse(&record.dn, "a delete record has a further line; separate records by a blank line"));
                 }
-                RecordKind::Modify => self.modify_line(&mut record, &parts, &name, &mut rename)?,
+                RecordKind::Modify => self.modify_line(record, &parts, &name, &mut rename)?,
                 RecordKind::Rename { .. } => self.rename_line(&record.dn, &parts, &name, &mut rename)?,
             }
         }
         match record.kind {
             RecordKind::Content if record.lines.is_empty() => {
-                return Err(incomplete(&record, "a record without attributes; separate records by exactly one blank line"));
+                return Err(incomplete(record, "a record without attributes; separate records by exactly one blank line"));
             }
             RecordKind::Modify if rename.part_open => {
-                return Err(incomplete(&record, "the last part of a modify record is not closed by a line '-': the record is cut off"));
+                return Err(incomplete(record, "the last part of a modify record is not closed by a line '-': the record is cut off"));
             }
             RecordKind::Rename { .. } => {
                 let (Some(new_rdn), Some(delete_old_rdn)) = (rename.new_rdn, rename.delete_old_rdn) else {
-                    return Err(incomplete(&record, "a rename record needs 'newrdn:' and 'deleteoldrdn:'"));
+                    return Err(incomplete(record, "a rename record needs 'newrdn:' and 'deleteoldrdn:'"));
                 };
                 record.kind = RecordKind::Rename { new_rdn, delete_old_rdn, new_superior: rename.new_superior };
             }
             _ => {}
         }
-        Ok(record)
+        Ok(())
     }
 
     fn change_type(&self, parts: &Parts, dn: &str) -> Result<RecordKind, Stop> {
@@ -599,8 +656,51 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
-    /// Reads the rest of a damaged record.
-    fn skip_record(&mut self) -> Result<(), LdifError> {
+    /// The problem of a record that begins within another one.
+    fn merged_record(&self, merged: Merged) -> Stop {
+        let (line, dn) = match merged {
+            Merged::Comment { line, dn } => (line, Some(dn)),
+            Merged::Line => {
+                let octets = self.split(None).and_then(|parts| self.decode(&parts, None)).ok();
+                (self.begins, octets.and_then(|octets| String::from_utf8(octets).ok()))
+            }
+        };
+        let detail =
+            "the entry begins within the record before it, and nobody knows whose lines are whose; separate records by a blank line";
+        Stop::Record(RecordError {
+            code: ObjectErrorCode::PARSE_ERROR,
+            line,
+            dn,
+            detail: detail.to_owned(),
+            merged: true,
+            values: Vec::new(),
+        })
+    }
+
+    /// True when the line read last is in another record than those before it, which is what comes next then.
+    fn begins_another(&mut self) -> bool {
+        let folded = self.folded.filter(|at| named_entry(self.line.get(*at..).unwrap_or_default()).is_some());
+        let slip = folded.or_else(|| entry_begins(&self.line));
+        if let Some(at) = slip {
+            self.line.drain(..at);
+            // `dn :` is meant as `dn:`.
+            while self.line.get(2).is_some_and(u8::is_ascii_whitespace) {
+                self.line.remove(2);
+            }
+            self.commented = None;
+            self.merged = Some(Merged::Line);
+        } else if let Some((line, dn)) = self.commented.take() {
+            self.merged = Some(Merged::Comment { line, dn });
+        }
+        self.merged.is_some()
+    }
+
+    /// Reads the rest of a damaged record, and keeps what can be read of it. A record that begins in it comes next.
+    fn skip_record(&mut self, values: &mut Vec<(String, Vec<u8>)>) -> Result<(), LdifError> {
+        if self.merged.is_some() || self.between {
+            return Ok(());
+        }
+        self.keep(values);
         while !self.between {
             match self.logical_line()? {
                 Line::Blank | Line::End | Line::TooLong => {}
@@ -610,16 +710,34 @@ impl<R: BufRead> Reader<R> {
                         let value = value.to_vec();
                         self.search_result(&value)?;
                     }
+                    if self.begins_another() {
+                        return Ok(());
+                    }
+                    self.keep(values);
                 }
             }
         }
         Ok(())
     }
 
+    /// Keeps what the line read last says, if that can be read.
+    fn keep(&self, values: &mut Vec<(String, Vec<u8>)>) {
+        if values.len() >= KEPT_VALUES || self.line.len() > 2 * KEPT_OCTETS {
+            return;
+        }
+        let Ok(parts) = self.split(None) else { return };
+        let Ok(octets) = self.decode(&parts, None) else { return };
+        let name = String::from_utf8_lossy(&self.line[parts.name.clone()]).into_owned();
+        if octets.len() <= KEPT_OCTETS && !name.eq_ignore_ascii_case("dn") {
+            values.push((name, octets));
+        }
+    }
+
     /// Reads a line with its continuations into `self.line`, passing over comments.
     fn logical_line(&mut self) -> Result<Line, LdifError> {
         loop {
             self.line.clear();
+            self.folded = None;
             let Some(mut fits) = self.physical_line()? else {
                 self.between = true;
                 return Ok(Line::End);
@@ -630,15 +748,20 @@ impl<R: BufRead> Reader<R> {
                 self.first_line()?;
             }
             if self.line.is_empty() && fits {
+                self.commented = None;
                 self.between = true;
                 return Ok(Line::Blank);
             }
             self.between = false;
             while self.peek()? == Some(b' ') {
                 self.source.consume(1);
+                let at = self.line.len();
                 let Some(continued) = self.physical_line()? else {
                     return Err(self.cut_off());
                 };
+                if self.folded.is_none() && self.line.get(at..).is_some_and(|text| entry_begins(text).is_some()) {
+                    self.folded = Some(at);
+                }
                 fits &= continued;
             }
             if self.line.first() == Some(&b'#') {
@@ -665,6 +788,9 @@ impl<R: BufRead> Reader<R> {
             self.promised = true;
         } else if let Some(count) = text.strip_prefix(END_MARK) {
             self.closed = count.trim().parse().ok();
+        } else {
+            let named = named_entry(self.line.get(self.folded.unwrap_or_default()..).unwrap_or_default());
+            self.commented = named.map(|dn| (self.begins, dn)).or(self.commented.take());
         }
     }
 
@@ -738,7 +864,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn bad(&self, code: ObjectErrorCode, dn: Option<&str>, detail: String) -> Stop {
-        Stop::Record(RecordError { code, line: self.begins, dn: dn.map(str::to_owned), detail })
+        Stop::Record(RecordError { code, line: self.begins, dn: dn.map(str::to_owned), detail, merged: false, values: Vec::new() })
     }
 }
 
@@ -749,7 +875,34 @@ fn incomplete(record: &Record, detail: &str) -> Stop {
         line: record.line,
         dn: Some(record.dn.clone()),
         detail: detail.to_owned(),
+        merged: false,
+        values: Vec::new(),
     })
+}
+
+/// Where in a line its `dn:` stands: at its beginning, or behind what a slip leaves there.
+fn entry_begins(line: &[u8]) -> Option<usize> {
+    if line.first().is_some_and(|octet| octet.is_ascii_alphabetic() && !octet.eq_ignore_ascii_case(&b'd')) {
+        return None;
+    }
+    let mut rest = line;
+    while let Some(shorter) = SLIPS.iter().find_map(|slip| rest.strip_prefix(*slip)) {
+        rest = shorter;
+    }
+    let (name, behind) = rest.split_at_checked(2)?;
+    let colon = behind.iter().find(|octet| !octet.is_ascii_whitespace());
+    (name.eq_ignore_ascii_case(b"dn") && colon == Some(&b':')).then(|| line.len() - rest.len())
+}
+
+/// The name of the entry that begins with a text which may be something else: a comment, or a part of a value.
+fn named_entry(text: &[u8]) -> Option<String> {
+    let behind = &text[entry_begins(text)? + 2..];
+    let value = std::str::from_utf8(behind).ok()?.trim_start().strip_prefix(':')?;
+    let dn = match value.strip_prefix(':') {
+        Some(base64) => String::from_utf8(base64::engine::general_purpose::STANDARD.decode(base64.trim()).ok()?).ok()?,
+        None => value.trim().to_owned(),
+    };
+    Dn::parse(&dn).is_ok_and(|dn| dn.depth() > 0).then_some(dn)
 }
 
 /// State of a change record while its lines come in.
