@@ -767,7 +767,8 @@ pub(crate) enum ConnectorCommand {
         /// Its kind.
         #[arg(value_parser = ["ad", "ldap", "ldif", "entra"])]
         kind: String,
-        /// A setting: `url=ldaps://dc1.corp.example`; may be given several times. A secret is named: `password=ad-bind`.
+        /// A setting: `url=ldaps://dc1.corp.example`; may be given several times. A secret is named:
+        /// `password.credential=ad-bind`.
         #[arg(long = "set", value_name = "KEY=VALUE")]
         settings: Vec<String>,
         /// Only show the file.

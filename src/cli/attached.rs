@@ -72,8 +72,8 @@ pub(super) fn by_service(arguments: &Arguments, output: &Output, cx: &Context) -
     })
 }
 
-/// An interrupt asks the service to end the command; the second one ends this process alone.
-fn stop_on_interrupt(stop: &CancellationToken) -> Option<tokio::runtime::Runtime> {
+/// An interrupt asks the command to end, also one that a service does; the second one ends this process alone.
+pub(super) fn stop_on_interrupt(stop: &CancellationToken) -> Option<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().ok()?;
     let stop = stop.clone();
     runtime.spawn(async move {

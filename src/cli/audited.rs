@@ -131,24 +131,29 @@ pub(super) fn recorded(app: &App, words: Vec<String>, command: Command) -> Resul
         configuration_before: fingerprint(),
         configuration_after: String::new(),
     };
-    write(app, &act);
+    let told = write(app, &act, false);
     let done = super::execute(app, command);
     act.at = app.cx.now().to_string();
     act.exit_code = Some(done.as_ref().map_or_else(|error| error.exit, |exit| *exit).code());
     act.configuration_after = fingerprint();
-    write(app, &act);
+    write(app, &act, told);
     done
 }
 
-fn write(app: &App, act: &Act) {
+/// Writes the record, and says once of an act when it cannot be written. `told`: that was said. Gives whether it is now.
+fn write(app: &App, act: &Act, told: bool) -> bool {
     // Without a configuration there is nothing that could be changed.
     if let Ok(log) = log_of(app)
         && let Err(error) = log.append(act)
         // The store's folder may be made by the act itself.
         && (act.exit_code.is_some() || error.kind() != std::io::ErrorKind::NotFound)
     {
-        app.output.note(format!("warning: this act could not be recorded in {}: {error}", log.path().display()));
+        if !told {
+            app.output.note(format!("warning: this act could not be recorded in {}: {error}", log.path().display()));
+        }
+        return true;
     }
+    told
 }
 
 /// The account of this process, for the record.

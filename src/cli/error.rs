@@ -2,6 +2,7 @@
 
 use super::calls::quoted;
 use crate::config::{ConfigError, ConfigProblem, TemplateError};
+use crate::connector::ConnectorErrorKind;
 use crate::service::{ServiceError, stopped_by_guard};
 use crate::store::StoreError;
 use serde::Serialize;
@@ -137,6 +138,9 @@ impl From<ServiceError> for CommandError {
                 Self::new("no-store", Exit::NotStarted, message).hint("run a first cycle: `syncline cycle start --initial`")
             }
             ServiceError::Rules(_) => Self::new("rules", Exit::NotStarted, message).hint("`syncline rule lint` shows all findings"),
+            ServiceError::Connector { source, .. } if source.kind == ConnectorErrorKind::Cancelled => {
+                Self::new("interrupted", Exit::Stopped, message)
+            }
             ServiceError::Connector { connector, .. } => Self::new("connector", Exit::NotStarted, message)
                 .hint(format!("`syncline doctor` tries everything that {connector} needs, step by step: name, port, certificate, sign-in")),
             ServiceError::Tenant { .. } => Self::new("tenant", Exit::NotStarted, message)
@@ -236,6 +240,7 @@ impl From<TemplateError> for CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::ConnectorError;
 
     #[test]
     fn what_the_machine_does_not_give_is_no_wrong_call() {
@@ -267,6 +272,13 @@ mod tests {
     fn who_was_told_to_stop_was_not_wrongly_called() {
         let error = CommandError::from(ServiceError::Interrupted("not all objects were looked at".to_owned()));
         assert_eq!((error.kind, error.exit.code(), &*error.message), ("interrupted", 3, "stopped: not all objects were looked at"));
+    }
+
+    #[test]
+    fn a_directory_that_nobody_waits_for_any_more_is_no_failure_of_it() {
+        let source = ConnectorError::new(ConnectorErrorKind::Cancelled, "told to stop before the server had answered");
+        let error = CommandError::from(ServiceError::Connector { connector: "corp".to_owned(), source });
+        assert_eq!((error.kind, error.exit.code(), error.hints.len()), ("interrupted", 3, 0), "{error:?}");
     }
 
     #[test]

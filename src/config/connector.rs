@@ -479,6 +479,7 @@ pub(super) fn read_text(folder: &Path, path: &Path, text: &str) -> Result<Connec
                 text,
                 &server_numbers(settings.page_size, settings.connect_timeout_seconds, settings.answer_timeout_seconds),
             )?;
+            refuse_large_page(folder, path, text, settings.page_size)?;
             settings.ca_file = settings.ca_file.map(|ca_file| folder.join(ca_file));
             (settings.name.clone(), ConnectorSettings::Ad(settings))
         }
@@ -492,6 +493,7 @@ pub(super) fn read_text(folder: &Path, path: &Path, text: &str) -> Result<Connec
                 text,
                 &server_numbers(settings.page_size, settings.connect_timeout_seconds, settings.answer_timeout_seconds),
             )?;
+            refuse_large_page(folder, path, text, settings.page_size)?;
             settings.ca_file = settings.ca_file.map(|ca_file| folder.join(ca_file));
             (settings.name.clone(), ConnectorSettings::Ldap(settings))
         }
@@ -531,6 +533,17 @@ fn provisioning_service(url: String) -> String {
 /// Keys that servers share, and whether each is 0.
 fn server_numbers(page_size: u32, connect: u64, answer: u64) -> [(&'static str, bool); 3] {
     [("page_size", page_size == 0), ("connect_timeout_seconds", connect == 0), ("answer_timeout_seconds", answer == 0)]
+}
+
+/// The most entries that a page may have: no server gives more to everybody, and a page is kept in memory.
+const PAGE_SIZE_MAX: u32 = 1_000;
+
+fn refuse_large_page(folder: &Path, path: &Path, text: &str, page_size: u32) -> Result<(), ConfigProblem> {
+    if page_size <= PAGE_SIZE_MAX {
+        return Ok(());
+    }
+    let message = format!("page_size is {page_size}, and servers give {PAGE_SIZE_MAX} entries in one page at most");
+    Err(key_problem(folder, path, text, "page_size", message).hint(format!("write {PAGE_SIZE_MAX} or less, or leave it out")))
 }
 
 fn refuse_zeros(folder: &Path, path: &Path, text: &str, numbers: &[(&str, bool)]) -> Result<(), ConfigProblem> {

@@ -618,6 +618,8 @@ mod tests {
         assert!(shown.contains("write true or false"), "{shown}");
         let shown = problems(&[("syncline.toml", "version = 1\n"), ("connectors/a.toml", &format!("{AD}page_size = 0\n"))]);
         assert!(shown.starts_with("connectors/a.toml:5:1: page_size"), "{shown}");
+        let shown = problems(&[("syncline.toml", "version = 1\n"), ("connectors/a.toml", &format!("{AD}page_size = 100000000\n"))]);
+        assert!(shown.starts_with("connectors/a.toml:5:1: page_size is 100000000") && shown.contains("1000 entries"), "{shown}");
     }
 
     #[test]

@@ -25,9 +25,17 @@ impl Engine<'_> {
     pub fn cycle(&self, initial: bool, progress: &mut dyn Progress) -> Result<Vec<RunRecord>, StoreError> {
         let span = tracing::info_span!(target: TRACED, "cycle", initial, result = tracing::field::Empty).entered();
         self.tell(Event::CycleStarted { initial });
-        let mut cycle =
-            Cycle { engine: self, progress, id: None, runs: Vec::new(), unread: BTreeSet::new(), unsynchronized: BTreeSet::new() };
+        let mut cycle = Cycle {
+            engine: self,
+            progress,
+            id: None,
+            runs: Vec::new(),
+            unread: BTreeSet::new(),
+            unsynchronized: BTreeSet::new(),
+            left_out: Vec::new(),
+        };
         cycle.all(initial)?;
+        cycle.record_left_out()?;
         let runs = cycle.runs;
         self.forget_old_runs()?;
         let worst = runs.iter().map(|run| &run.result).max_by_key(|result| severity(&result.0));
@@ -54,6 +62,8 @@ struct Cycle<'c, 'a> {
     unread: BTreeSet<ConnectorId>,
     /// Connectors whose synchronization failed in this cycle.
     unsynchronized: BTreeSet<ConnectorId>,
+    /// What it did not come to, since it was told to stop before.
+    left_out: Vec<(ConnectorId, Profile)>,
 }
 
 impl Cycle<'_, '_> {
@@ -77,7 +87,10 @@ impl Cycle<'_, '_> {
         let mut order: Vec<ConnectorId> = Vec::new();
         for id in present.chain(targets.iter().copied()) {
             // What was staged is what the directory said. But it may be half of a move, so it waits for an import that is believed.
-            if let Some(verdict) = self.engine.verdict(id)? {
+            if self.engine.cx.cancelled() {
+                // Nothing of it is synchronized, but for another reason.
+                order.push(id);
+            } else if let Some(verdict) = self.engine.verdict(id)? {
                 tracing::warn!(
                     connector = self.name(id),
                     "nothing of it is synchronized: {verdict}, and none that reads everything was believed since"
@@ -125,6 +138,10 @@ impl Cycle<'_, '_> {
         if !self.engine.caution.limits.now().delete_threshold {
             self.engine.tell(Event::DeletionThresholdOff { connector: self.name(target).to_owned() });
         }
+        if self.engine.cx.cancelled() {
+            self.leave_out_export(target)?;
+            return self.tell_of_stand_ins(target);
+        }
         if let Some(reason) = self.hindrance(target) {
             tracing::warn!(connector = self.name(target), "nothing is exported in this cycle: {reason}");
             return self.tell_of_stand_ins(target);
@@ -134,6 +151,7 @@ impl Cycle<'_, '_> {
         let unread = (!unread.is_empty()).then(|| unread.join(", "));
         for _ in 0..ROUNDS {
             if self.engine.cx.cancelled() {
+                self.leave_out_export(target)?;
                 break;
             }
             if !self.wanted(target, unread.is_some())? {
@@ -157,6 +175,40 @@ impl Cycle<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Notes that nothing is sent any more, where something may wait to be sent.
+    fn leave_out_export(&mut self, target: ConnectorId) -> Result<(), StoreError> {
+        let known = self.left_out.is_empty();
+        let sends = self.engine.takes_exports(target) && !self.engine.caution.limits.now().staging;
+        // Before everything was read and synchronized, nobody knows what would have waited.
+        if sends && (!known || self.wanted(target, !self.unread.is_empty())?) {
+            self.left_out.push((target, Profile::Export));
+        }
+        Ok(())
+    }
+
+    /// A cycle that was told to stop before it did everything is no success: the run that would have come next is in the history as
+    /// one that was stopped, with all that is left to do.
+    fn record_left_out(&mut self) -> Result<(), StoreError> {
+        let Some((id, profile)) = self.left_out.first().copied() else { return Ok(()) };
+        let mut names: Vec<String> = Vec::new();
+        for (id, profile) in &self.left_out {
+            let name = format!("{} on {}", profile.as_str(), self.name(*id));
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let message =
+            format!("the cycle was told to stop before this began; not done: {}. `syncline cycle start` does it", names.join(", "));
+        let record = self.engine.record_unbegun(id, profile, self.belonging(), message)?;
+        self.id.get_or_insert(record.id);
+        self.runs.push(record);
+        Ok(())
+    }
+
+    fn belonging(&self) -> Belonging {
+        self.id.map_or(Belonging::FirstOfCycle, Belonging::OfCycle)
     }
 
     /// As long as nothing may be sent, somebody has to know who cannot sign in for it.
@@ -191,9 +243,6 @@ impl Cycle<'_, '_> {
 
     /// Why it would be wrong to export now.
     fn hindrance(&self, target: ConnectorId) -> Option<String> {
-        if self.engine.cx.cancelled() {
-            return Some("the cycle was told to stop".to_owned());
-        }
         if self.unread.contains(&target) {
             return Some(format!("{} could not be read, so what it holds is not known", self.name(target)));
         }
@@ -265,9 +314,10 @@ impl Cycle<'_, '_> {
 
     fn run(&mut self, id: ConnectorId, profile: Profile, unread: Option<&str>) -> Result<u64, StoreError> {
         if self.engine.cx.cancelled() {
+            self.left_out.push((id, profile));
             return Ok(0);
         }
-        let belonging = self.id.map_or(Belonging::FirstOfCycle, Belonging::OfCycle);
+        let belonging = self.belonging();
         let (record, sent) = self.engine.run_counted(id, profile, belonging, unread, self.progress)?;
         self.id.get_or_insert(record.id);
         self.runs.push(record);

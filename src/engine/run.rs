@@ -52,6 +52,16 @@ impl Profile {
             Self::Export => "Export",
         }
     }
+
+    fn step_kind(self) -> StepKind {
+        match self {
+            Self::FullImport => StepKind::FullImport,
+            Self::DeltaImport => StepKind::DeltaImport,
+            Self::FullSynchronization => StepKind::FullSync,
+            Self::DeltaSynchronization => StepKind::DeltaSync,
+            Self::Export => StepKind::Export,
+        }
+    }
 }
 
 /// A connector that takes part in runs.
@@ -152,6 +162,17 @@ pub(super) enum Belonging {
     OfCycle(RunId),
 }
 
+impl Belonging {
+    /// The cycle of a run with this number.
+    fn cycle(self, id: RunId) -> Option<RunId> {
+        match self {
+            Self::Alone => None,
+            Self::FirstOfCycle => Some(id),
+            Self::OfCycle(first) => Some(first),
+        }
+    }
+}
+
 /// What one step came to.
 struct Done {
     kind: StepKind,
@@ -210,11 +231,7 @@ impl Engine<'_> {
         drop(snapshot);
         let mut record = RunRecord {
             id,
-            cycle: match belonging {
-                Belonging::Alone => None,
-                Belonging::FirstOfCycle => Some(id),
-                Belonging::OfCycle(first) => Some(first),
-            },
+            cycle: belonging.cycle(id),
             connector,
             connector_name: name.clone(),
             profile: profile.as_str().to_owned(),
@@ -264,6 +281,42 @@ impl Engine<'_> {
         Ok((record, sent))
     }
 
+    /// Writes down a run that was to come and did not begin, because somebody asked for the end.
+    pub(super) fn record_unbegun(
+        &self,
+        connector: ConnectorId,
+        profile: Profile,
+        belonging: Belonging,
+        message: String,
+    ) -> Result<RunRecord, StoreError> {
+        let name = self.participants.get(&connector).map(|participant| participant.name.clone()).unwrap_or_default();
+        let (id, now) = (self.store.snapshot()?.next_run()?, self.cx.now());
+        let result = RunResult(Cow::Borrowed(EngineError::Cancelled.result()));
+        let record = RunRecord {
+            id,
+            cycle: belonging.cycle(id),
+            connector,
+            connector_name: name.clone(),
+            profile: profile.as_str().to_owned(),
+            started: now,
+            ended: Some(now),
+            result: result.clone(),
+            steps: vec![StepRecord {
+                number: 1,
+                kind: profile.step_kind(),
+                started: now,
+                ended: Some(now),
+                result,
+                counters: BTreeMap::new(),
+                message: Some(message.clone()),
+            }],
+        };
+        self.write(&record)?;
+        let (profile, result) = (record.profile.clone(), record.result.0.to_string());
+        self.tell(Event::RunFinished { connector: name, profile, result, message: Some(message) });
+        Ok(record)
+    }
+
     /// One step; with it, the step that has to follow in the same run because this one could not do it.
     fn step(
         &self,
@@ -273,13 +326,7 @@ impl Engine<'_> {
         unread: Option<&str>,
         progress: &mut dyn Progress,
     ) -> Result<(Done, Option<Profile>), StoreError> {
-        let kind = match profile {
-            Profile::FullImport => StepKind::FullImport,
-            Profile::DeltaImport => StepKind::DeltaImport,
-            Profile::FullSynchronization => StepKind::FullSync,
-            Profile::DeltaSynchronization => StepKind::DeltaSync,
-            Profile::Export => StepKind::Export,
-        };
+        let kind = profile.step_kind();
         let name = self.participants.get(&id).map(|participant| participant.name.clone()).unwrap_or_default();
         let (run, profile_name) = (step.0.0, profile.as_str());
         let span =

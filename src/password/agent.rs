@@ -120,6 +120,9 @@ pub struct PairReport {
     pub domains: Vec<DomainReport>,
 }
 
+/// What a report says of a directory or a domain that was not read to its end because somebody asked for it.
+pub(super) const TOLD_TO_STOP: &str = "told to stop before everything was read and sent";
+
 /// What became of one domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DomainReport {
@@ -208,7 +211,10 @@ impl Agent {
         let mut features = HashMap::new();
         for pair in &self.pairs {
             if cx.cancelled() {
-                break;
+                let mut unread = PairReport { source: pair.source_name.clone(), ..PairReport::default() };
+                stopped(&mut unread);
+                report.pairs.push(unread);
+                continue;
             }
             report.pairs.push(self.pair(cx, &mut memory, &mut features, pair).await?);
         }
@@ -296,7 +302,10 @@ impl Agent {
             Some(features) => features.clone(),
             None => match pair.sender.features(cx).await {
                 Ok(features) => known.entry(pair.target).or_insert(features).clone(),
-                Err(error) if error.kind == ConnectorErrorKind::Cancelled => return Ok(()),
+                Err(error) if error.kind == ConnectorErrorKind::Cancelled => {
+                    stopped(report);
+                    return Ok(());
+                }
                 Err(error) => {
                     self.target_unknown(cx, memory, pair, state, &error);
                     return Ok(());
@@ -309,7 +318,10 @@ impl Agent {
         self.look(cx, pair, state, &features).await?;
         let domains = match pair.reader.domains(cx).await {
             Ok(domains) => domains,
-            Err(error) if error.kind == ConnectorErrorKind::Cancelled => return Ok(()),
+            Err(error) if error.kind == ConnectorErrorKind::Cancelled => {
+                stopped(report);
+                return Ok(());
+            }
             Err(error) => {
                 report.error = Some(error.to_string());
                 let told = state.failure.as_ref().is_some_and(|known| known.kind == error.kind.as_str());
@@ -336,6 +348,7 @@ impl Agent {
         let mut due = off_thread(move || plan::due(&shared, source, &names, began)).await?;
         for (index, domain) in domains.iter().enumerate() {
             if cx.cancelled() {
+                stopped(report);
                 return Ok(());
             }
             let due_here = due.anchors.remove(&index).unwrap_or_default();
@@ -382,6 +395,11 @@ impl Agent {
         state.write(&mut changes, pair.source)?;
         self.shared.apply(changes).await
     }
+}
+
+/// Notes that a directory's passwords were not all read and sent because somebody asked for the end.
+fn stopped(report: &mut PairReport) {
+    report.error = Some(TOLD_TO_STOP.to_owned());
 }
 
 /// Asks for a full synchronization of a directory's passwords: every account that takes part is sent once more. Kept

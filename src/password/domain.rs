@@ -1,6 +1,6 @@
 //! One domain in one cycle: changes or everything, and what is told and kept of it.
 
-use super::agent::{Agent, DomainReport, Pair};
+use super::agent::{Agent, DomainReport, Pair, TOLD_TO_STOP};
 use super::pass::{End, Order, Pass};
 use super::plan;
 use super::shared::{Believed, off_thread};
@@ -114,7 +114,7 @@ impl Agent {
                 let (domain, domains) = (domain.to_owned(), domains.to_vec());
                 off_thread(move || plan::put_off_missed(&shared, source, (&domain, &domains), began, now, seed)).await?;
             }
-            End::Cancelled => {}
+            End::Cancelled => report.error = Some(TOLD_TO_STOP.to_owned()),
             End::Source(error) => {
                 report.error = Some(error.to_string());
                 if kept.failure.as_ref().is_none_or(|known| known.kind != error.kind.as_str()) {

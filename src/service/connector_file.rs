@@ -154,20 +154,20 @@ pub(super) fn file_of(folder: &Path, name: &str) -> PathBuf {
 
 fn put(document: &mut DocumentMut, kind: ConnectorKind, key: &str, value: &str) -> Result<(), ServiceError> {
     let keys = connector_keys(kind);
-    // A secret is a table with the name of a credential.
-    let reference = keys.iter().any(|known| known.key == format!("{key}.credential"));
-    let Some(about) = keys.iter().find(|known| known.key == key || (reference && known.key == format!("{key}.credential"))) else {
+    // Somebody types the secret itself here one day: it goes nowhere, and is not repeated.
+    if keys.iter().any(|known| known.key == format!("{key}.credential")) {
+        return Err(ServiceError::Usage(format!(
+            "there is no setting {key}: a secret is kept under a name, and files have the name alone. Write {key}.credential=NAME, and give the \
+             secret by `syncline secret set NAME`"
+        )));
+    }
+    let Some(about) = keys.iter().find(|known| known.key == key) else {
         let names: Vec<String> = keys.iter().map(|known| known.key.clone()).collect();
         let meant = closest(key, &names).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
         return Err(ServiceError::Usage(format!("a connector of kind {} has no setting {key}{meant}", kind.as_str())));
     };
     let refused = |wanted: &str| ServiceError::Usage(format!("{key} takes {wanted}, not '{value}'"));
     let value: Value = match about.kind {
-        _ if reference => {
-            let mut table = InlineTable::new();
-            table.insert("credential", value.into());
-            table.into()
-        }
         SettingKind::Number => value.parse::<i64>().map_err(|_| refused("a whole number"))?.into(),
         SettingKind::Flag => value.parse::<bool>().map_err(|_| refused("true or false"))?.into(),
         SettingKind::List if value.starts_with('[') => value.parse().map_err(|_| refused("a list: [\"…\", \"…\"]"))?,
@@ -175,6 +175,12 @@ fn put(document: &mut DocumentMut, kind: ConnectorKind, key: &str, value: &str) 
         SettingKind::Text => value.into(),
         SettingKind::Table => return Err(refused("a table, which is written into the file")),
     };
+    if let Some(reference) = key.strip_suffix(".credential") {
+        let mut table = InlineTable::new();
+        table.insert("credential", value);
+        document.insert(reference, Item::Value(table.into()));
+        return Ok(());
+    }
     let (tables, last) = key.rsplit_once('.').map_or((None, key), |(tables, last)| (Some(tables), last));
     let mut at: &mut Table = document.as_table_mut();
     for name in tables.into_iter().flat_map(|tables| tables.split('.')) {

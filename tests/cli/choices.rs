@@ -220,7 +220,7 @@ fn connectors_are_shown_added_set_and_tried() {
     assert_eq!((&tried["kind"], &tried["export"]), (&"entra".into(), &true.into()), "{tried:#}");
     assert_code(&with_config(&config, &["connector", "test", "corp.example"]), 0);
 
-    let (url, account, password) = ("url=ldaps://127.0.0.1:1", "bind_name=svc@lab.example", "password=nobody-has-it");
+    let (url, account, password) = ("url=ldaps://127.0.0.1:1", "bind_name=svc@lab.example", "password.credential=nobody-has-it");
     let add = |more: &[&str]| {
         let call = ["--json", "connector", "add", "lab", "ad", "--set", url, "--set", account, "--set", password];
         with_config(&config, &[&call[..], more].concat())
@@ -230,6 +230,12 @@ fn connectors_are_shown_added_set_and_tried() {
     assert!(!config.join("connectors/lab.toml").exists() && document(&ahead)["text"].to_string().contains("credential"));
     assert_code(&add(&["--set", "page_size=many"]), 64);
     assert_code(&add(&["--set", "page_sice=10"]), 64);
+    // A secret that is typed where its name belongs is neither written nor repeated.
+    let typed = with_config(&config, &["connector", "add", "lab2", "ad", "--set", url, "--set", account, "--set", "password=hunter2"]);
+    assert_code(&typed, 64);
+    let told = format!("{}{}", stdout(&typed), stderr(&typed));
+    assert!(told.contains("password.credential=NAME") && !told.contains("hunter2"), "{told}");
+    assert!(!config.join("connectors/lab2.toml").exists());
     let added = add(&["--set", "page_size=500", "--set", "selection.include=OU=People,DC=lab,DC=example"]);
     assert_code(&added, 1);
     assert_eq!(document(&added)["missing_credentials"][0], "nobody-has-it");

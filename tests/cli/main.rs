@@ -14,6 +14,7 @@ mod explain;
 mod guards;
 mod guide;
 mod help;
+mod interrupted;
 mod lessons;
 mod lint;
 mod moves;

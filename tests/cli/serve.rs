@@ -292,6 +292,19 @@ fn what_administrators_did_is_kept_whoever_did_it_and_wherever() {
 }
 
 #[test]
+fn an_act_that_cannot_be_recorded_is_told_once() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let entries = fs::read_dir(&config).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let record = entries.into_iter().find(|path| path.to_string_lossy().ends_with(".audit.jsonl")).expect("the record of `init`");
+    fs::remove_file(&record).expect("it is ours");
+    // A folder in its place: nothing can be written there, whoever this runs as.
+    fs::create_dir(&record).expect("the folder can be written");
+    let told = stderr(&with_config(&config, &["connector", "set", "corp.example", "name", "corp.example"]));
+    assert_eq!(told.matches("could not be recorded").count(), 1, "{told}");
+}
+
+#[test]
 fn status_says_what_needs_somebody() {
     let world = small_world();
     let config = world.path().join("config");

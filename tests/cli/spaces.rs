@@ -146,7 +146,7 @@ fn a_connector_goes_to_another_installation_as_a_file() {
     let (config, other) = (here.path().join("config"), there.path().join("config"));
     let file = here.path().join("copy.toml");
     let path = file.to_str().expect("plain");
-    let add = ["--set", "url=ldaps://dc1.lab.example", "--set", "bind_name=svc@lab.example", "--set", "password=lab-bind"];
+    let add = ["--set", "url=ldaps://dc1.lab.example", "--set", "bind_name=svc@lab.example", "--set", "password.credential=lab-bind"];
     let add = [&["connector", "add", "lab", "ad"], &add[..], &["--set", "ca_file=lab.pem"]].concat();
     assert_code(&with_config(&config, &add), 1);
     let secret = here.path().join("secret");

@@ -331,6 +331,30 @@ async fn a_restart_in_the_middle_misses_nothing_and_repeats_nothing_without_need
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_to_stop_is_not_reported_as_done() {
+    let mut stage = Stage::with(World::new(rules), &["DC=a", "DC=b"], 7);
+    stage.hire("1", "DC=a");
+    stage.hire("2", "DC=b");
+    stage.run();
+    let cancel = stage.cx.cancel.clone();
+    stage.target.answers(move |batch| {
+        cancel.cancel();
+        accept(batch)
+    });
+    stage.clock.forward(2);
+    let stopped = stage.cycle().await;
+    let pair = &stopped.pairs[0];
+    assert!(pair.error.as_ref().is_some_and(|error| error.contains("told to stop")), "DC=b was not come to: {stopped:?}");
+    stage.restart();
+    stage.target.answers(accept);
+    stage.clock.forward(2);
+    let whole = stage.cycle().await;
+    let pair = &whole.pairs[0];
+    assert!(pair.error.is_none() && pair.domains.len() == 2, "{whole:?}");
+    assert!(pair.domains.iter().all(|domain| domain.error.is_none()), "{whole:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_synchronization_sends_everybody_once_and_survives_a_restart() {
     let mut stage = Stage::with(World::new(rules), &["DC=a", "DC=b"], 7);
     for name in ["1", "2", "3"] {

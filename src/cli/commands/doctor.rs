@@ -1,6 +1,7 @@
 //! `doctor`: looks whether everything is there that synchronization needs, and says what to do.
 
 use crate::cli::args::{DoctorArea, DoctorArguments};
+use crate::cli::attached::stop_on_interrupt;
 use crate::cli::calls::completed;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::Output;
@@ -18,6 +19,8 @@ struct Findings {
 pub(in crate::cli) fn run(app: &App, arguments: &DoctorArguments) -> Result<Exit, CommandError> {
     let network_only = arguments.area == Some(DoctorArea::Network);
     let mut findings = Vec::new();
+    // In a service the wish to stop is the caller's.
+    let stopping = matches!(app.place, Place::Here).then(|| stop_on_interrupt(&app.cx.cancel));
     // Shown as it is found: some servers take their time.
     let mut tell = |finding: Finding| {
         // Whatever it proposes can be pasted.
@@ -35,6 +38,7 @@ pub(in crate::cli) fn run(app: &App, arguments: &DoctorArguments) -> Result<Exit
             examine(&app.cx, &config, service.as_deref(), network_only, &mut tell)?;
         }
     }
+    drop(stopping);
     let exit = match findings.iter().map(|finding| finding.level).max() {
         None | Some(FindingLevel::Ok) => Exit::Ok,
         Some(FindingLevel::Warn) => Exit::Warnings,

@@ -75,6 +75,10 @@ fn cycle(app: &App, cx: &Context, connector: Option<&str>, full: bool) -> Result
                 let state = held.clone().unwrap_or_else(|| "nothing to do".to_owned());
                 rows.push([pair.source.clone(), String::new(), String::new(), String::new(), String::new(), state]);
             }
+            // Of domains that it did not come to there is no line.
+            if let Some(error) = pair.error.as_ref().filter(|_| !pair.domains.is_empty()) {
+                rows.push([pair.source.clone(), String::new(), String::new(), String::new(), String::new(), error.clone()]);
+            }
             for domain in &pair.domains {
                 let state = domain.error.clone().or_else(|| held.clone()).unwrap_or_else(|| "ok".to_owned());
                 let what = if domain.full { "everything" } else { "changes" };

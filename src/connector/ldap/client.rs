@@ -444,7 +444,7 @@ impl Client {
     ) -> Result<T, ConnectorError> {
         tokio::select! {
             biased;
-            () = cx.cancel.cancelled() => Err(ConnectorError::new(ConnectorErrorKind::Cancelled, "the import was told to stop")),
+            () = cx.cancel.cancelled() => Err(ConnectorError::new(ConnectorErrorKind::Cancelled, "told to stop before the server had answered")),
             done = work => done,
         }
     }

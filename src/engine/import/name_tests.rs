@@ -217,7 +217,9 @@ fn keyed_page(store: &Store, groups: &[Group]) -> ImportPage {
         builder.object_type(names.object_type("group"));
         if !members.is_empty() {
             builder.attribute(names.intern("member"), Operation::Replace);
-            members.iter().for_each(|(dn, anchor)| builder.reference_to(dn, &[*anchor]));
+            for (dn, anchor) in members {
+                builder.reference_to(dn, &[*anchor]);
+            }
         }
         builder.finish();
     }

@@ -88,11 +88,17 @@ pub fn unreadable(error: &ServiceError) -> Vec<Finding> {
 }
 
 /// Where findings go, one after the other, as soon as they are known.
-struct Told<'a>(&'a mut dyn FnMut(Finding));
+struct Told<'a> {
+    cx: &'a Context,
+    tell: &'a mut dyn FnMut(Finding),
+}
 
 impl Told<'_> {
     fn push(&mut self, finding: Finding) {
-        (self.0)(finding);
+        // Whatever ends because somebody asked for it says nothing about what was looked at.
+        if !self.cx.cancelled() {
+            (self.tell)(finding);
+        }
     }
 
     fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
@@ -119,7 +125,7 @@ async fn within<T>(longest: Duration, asked: impl Future<Output = Result<T, Conn
 /// rules, or why it cannot be opened.
 ///
 /// # Errors
-/// When the system gives no threads for connections.
+/// When the system gives no threads for connections, or when it was told to stop before it had looked at everything.
 pub fn examine(
     cx: &Context,
     config: &Config,
@@ -127,8 +133,30 @@ pub fn examine(
     network_only: bool,
     tell: &mut dyn FnMut(Finding),
 ) -> Result<(), ServiceError> {
+    look(cx, config, service, network_only, &mut Told { cx, tell })?;
+    if cx.cancelled() {
+        return Err(ServiceError::Interrupted("not everything was looked at".to_owned()));
+    }
+    Ok(())
+}
+
+/// Looks at one thing, until somebody asks for the end.
+async fn unless_stopped(cx: &Context, looking: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = cx.cancel.cancelled() => {}
+        () = looking => {}
+    }
+}
+
+fn look(
+    cx: &Context,
+    config: &Config,
+    service: Result<&Service, &ServiceError>,
+    network_only: bool,
+    found: &mut Told<'_>,
+) -> Result<(), ServiceError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ServiceError::no_threads)?;
-    let mut found = Told(tell);
     if !network_only {
         let connectors = counted(config.connectors.len() as u64, "connector", "connectors");
         found.push(Finding::ok("configuration", "all of it", format!("it can be read, with {connectors}")));
@@ -141,19 +169,22 @@ pub fn examine(
         let name = connector.name.as_str();
         match &connector.settings {
             ConnectorSettings::Ad(file) => {
-                runtime.block_on(directories::active_directory(cx, config, connector, file, &sign_ins, network_only, &mut found));
+                let looking = directories::active_directory(cx, config, connector, file, &sign_ins, network_only, found);
+                runtime.block_on(unless_stopped(cx, looking));
             }
             ConnectorSettings::Ldap(file) => {
-                runtime.block_on(directories::ldap(cx, config, name, file, &sign_ins, network_only, &mut found));
+                runtime.block_on(unless_stopped(cx, directories::ldap(cx, config, name, file, &sign_ins, network_only, found)));
             }
             ConnectorSettings::Ldif(file) if !network_only => found.extend(directories::ldif(name, file)),
             ConnectorSettings::Entra(file) if !file.is_embedded() => {
-                runtime.block_on(tenants::elsewhere(cx, config, connector, file, network_only, &mut found));
+                runtime.block_on(unless_stopped(cx, tenants::elsewhere(cx, config, connector, file, network_only, found)));
             }
             ConnectorSettings::Ldif(_) | ConnectorSettings::Entra(_) => {}
         }
     }
-    if network_only {
+    // A name that is still being looked up is waited for no longer.
+    runtime.shutdown_background();
+    if network_only || cx.cancelled() {
         return Ok(());
     }
     match service {

@@ -28,7 +28,7 @@ pub(super) async fn elsewhere(
     for (given, usual) in [(&file.login_url, LOGIN_URL), (&file.provisioning_url, PROVISIONING_URL)] {
         let url = given.clone().unwrap_or_else(|| usual.to_owned());
         let target = ReachTarget { url, start_tls: false, ca_file: file.ca_file.clone(), patience: PATIENCE };
-        there &= reached(cx, area, &target, &mut Told(&mut |finding| reachable.push(finding))).await;
+        there &= reached(cx, area, &target, &mut Told { cx, tell: &mut |finding| reachable.push(finding) }).await;
     }
     if let Some(name) = proxy.filter(|_| !there) {
         for finding in reachable.iter_mut().filter(|finding| finding.level == FindingLevel::Fail) {
