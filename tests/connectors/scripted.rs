@@ -487,7 +487,7 @@ async fn whoever_moves_during_an_import_of_active_directory_stays() {
     let script = {
         let moving = moving.clone();
         move |search: &Search| match search.base.strip_prefix("<GUID=").and_then(|guid| guid.strip_suffix('>')) {
-            Some("0000000000000001") => vec![member_of("a", 1), Step::Done(0, None)],
+            Some("00000000000000000000000000000001") => vec![member_of("a", 1), Step::Done(0, None)],
             Some(_) => vec![Step::Done(32, None)],
             None => containers(search, moving.load(Ordering::SeqCst)),
         }
