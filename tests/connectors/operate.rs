@@ -131,8 +131,12 @@ fn an_active_directory_is_tried_chosen_and_read_by_commands() {
     // A second connector for the same directory, from nothing but settings.
     let secret = office.file("password");
     office.does(&["secret", "set", "second-bind", "--secret-file", secret.to_str().unwrap()], 0);
-    let settings =
-        [("url", lab.text("ldaps")), ("bind_name", lab.text("bind_name")), ("password.credential", "second-bind"), ("ca_file", lab.text("ca"))];
+    let settings = [
+        ("url", lab.text("ldaps")),
+        ("bind_name", lab.text("bind_name")),
+        ("password.credential", "second-bind"),
+        ("ca_file", lab.text("ca")),
+    ];
     let settings: Vec<String> = settings.into_iter().flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]).collect();
     let add: Vec<&str> = ["connector", "add", "second", "ad"].into_iter().chain(settings.iter().map(String::as_str)).collect();
     let ahead = office.tells(&[&add[..], &["--what-if"]].concat(), 0);

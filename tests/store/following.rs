@@ -86,9 +86,19 @@ fn a_removed_target_stays_as_a_placeholder_while_somebody_refers_to_it() {
     let snapshot = store.snapshot().unwrap();
     assert_eq!(snapshot.cs_link(two).unwrap(), Some(Link::Placeholder));
     assert_eq!(snapshot.cs_by_anchor(SOURCE, b"b").unwrap(), None);
+    assert_eq!(snapshot.cs_by_anchor(SOURCE, Anchor::of_placeholder(b"b").as_bytes()).unwrap(), Some(two));
     assert_eq!(snapshot.cs_by_dn(SOURCE, &key("CN=b,DC=x")).unwrap(), Some(two));
     assert_eq!(snapshot.cs_references(one).unwrap(), [row]);
     assert_eq!(snapshot.cs_reference_count(one, manager).unwrap(), 1);
+    // The object comes back under another number and goes again: the key of the placeholder is taken, and that is no error.
+    let third = object(&store, 3, "b", "b@x");
+    let row = CsReference { owner: one, attr: manager, target: third.id, state: ValueState::BASE };
+    let three = third.id;
+    store.apply(ChangeSet { cs_put: vec![third], cs_reference: vec![row], ..ChangeSet::new() }).unwrap();
+    store.apply(ChangeSet { cs_delete: vec![three], ..ChangeSet::new() }).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    assert_eq!(snapshot.cs_object(three).unwrap().unwrap().anchor, None);
+    assert_eq!(snapshot.cs_by_anchor(SOURCE, Anchor::of_placeholder(b"b").as_bytes()).unwrap(), Some(two));
     store.apply(ChangeSet { cs_delete: vec![one], ..ChangeSet::new() }).unwrap();
     assert_eq!(store.snapshot().unwrap().cs_referrers(two).unwrap(), [] as [(AttrId, _); 0]);
 }
