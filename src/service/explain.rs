@@ -154,9 +154,18 @@ impl Walk<'_> {
         if self.object.link == Link::Placeholder {
             findings.push("known by its name only: other objects refer to it, or lie below it".to_owned());
             steps.push(ExplanationStep { step: "import", outcome: StepOutcome::Stopped, findings });
-            return Ok(Some(
-                "It was never imported: it is outside the selected containers and object types, or the account may not read it.".to_owned(),
-            ));
+            return Ok(Some(match self.browser.last_delete(&self.object.id.to_string())? {
+                Some((_, line)) => format!(
+                    "It was here until {}: run {}, {} of {}, found that it is deleted, or outside the selection. `syncline cs log {}` shows \
+                     what runs did to it.",
+                    line.started, line.run, line.kind, line.connector, self.object.id
+                ),
+                None => {
+                    "It was never imported, as far back as the history goes: it is outside the selected containers and object types, or \
+                         the account may not read it."
+                        .to_owned()
+                }
+            }));
         }
         let pending = self.object.stage(Stage::PendingImport);
         if pending.is_some() {

@@ -1,13 +1,18 @@
 //! Looks at past runs, their counters and the objects behind them.
 
 use super::ServiceError;
+use super::browse::parse_cs_id;
 use super::views::{RunView, StepObjectView, StepObjectsView};
-use crate::model::{ConnectorId, CsId, RunId};
-use crate::store::{CounterName, RunRecord, Snapshot};
+use crate::model::{ConnectorId, CsId, RunId, fold};
+use crate::store::{CounterName, RunRecord, Snapshot, StepObject, StepRecord};
 use serde::Serialize;
 
 /// Runs read at a time.
 const PAGE: usize = 50;
+/// Rows behind a counter that are read at a time.
+const ROWS: usize = 1_000;
+/// The counters of who was deleted.
+const DELETED: [&str; 2] = ["export-delete", "stage-delete"];
 
 /// What a step of a run did to an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +32,52 @@ pub struct ObjectLogLine {
     /// Its name then, and what changed.
     #[serde(flatten)]
     pub object: StepObjectView,
+}
+
+impl ObjectLogLine {
+    fn of(run: &RunRecord, step: &StepRecord, kind: &str, object: &StepObject) -> Self {
+        Self {
+            run: run.id.0,
+            started: step.started.to_string(),
+            connector: run.connector_name.clone(),
+            step: step.number,
+            kind: kind.to_owned(),
+            counter: object.counter.0.to_string(),
+            object: StepObjectView::of(object),
+        }
+    }
+}
+
+/// The newest time that somebody was deleted who was known by this text: a number, a name, or a name that the history keeps
+/// of who is deleted from a target. As far back as history is kept.
+pub(super) fn last_delete(snapshot: &Snapshot, text: &str) -> Result<Option<(CsId, ObjectLogLine)>, ServiceError> {
+    let (wanted, number) = (fold(text), parse_cs_id(text));
+    let is_meant = |object: &StepObject| {
+        let mut known_as = object.changes.iter().flat_map(|change| &change.removed);
+        number == Some(object.id) || fold(&object.dn) == wanted || known_as.any(|value| fold(value) == wanted)
+    };
+    let mut before = None;
+    loop {
+        let runs = snapshot.runs(before, PAGE)?;
+        let Some(oldest) = runs.last() else { return Ok(None) };
+        before = Some(oldest.id);
+        for run in &runs {
+            let view = RunView::of(run);
+            for (step, shown) in run.steps.iter().zip(&view.steps).rev() {
+                for counter in step.counters.keys().filter(|counter| DELETED.contains(&counter.0.as_ref())) {
+                    let mut after = None;
+                    loop {
+                        let rows = snapshot.step_objects(run.id, step.number, counter.clone(), after, ROWS)?;
+                        if let Some(object) = rows.iter().find(|object| is_meant(object)) {
+                            return Ok(Some((object.id, ObjectLogLine::of(run, step, shown.title(), object))));
+                        }
+                        let Some(last) = rows.last() else { break };
+                        after = Some(last.id);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Past runs at one moment.
@@ -132,15 +183,7 @@ impl History {
                         if lines.len() >= last {
                             return Ok((lines, true));
                         }
-                        lines.push(ObjectLogLine {
-                            run: run.id.0,
-                            started: step.started.to_string(),
-                            connector: run.connector_name.clone(),
-                            step: step.number,
-                            kind: shown.title().to_owned(),
-                            counter: counter.0.to_string(),
-                            object: StepObjectView::of(found),
-                        });
+                        lines.push(ObjectLogLine::of(run, step, shown.title(), found));
                     }
                 }
             }

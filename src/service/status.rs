@@ -402,6 +402,12 @@ impl Service {
 }
 
 impl StatusView {
+    /// True when nothing ever ran here, as far as the history goes back.
+    pub fn nothing_yet(&self) -> bool {
+        let ran = |connector: &ConnectorStatus| connector.last_import.is_some() || connector.last_export.is_some();
+        self.scheduler.last_cycle.is_none() && self.scheduler.last_read.is_none() && !self.connectors.iter().any(ran)
+    }
+
     /// Tells that the configuration that lies in the files is not the one that counts, and why.
     #[must_use]
     pub fn refusing(mut self, why: &str) -> Self {

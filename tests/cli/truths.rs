@@ -287,3 +287,47 @@ fn words_and_exit_codes_fit_what_happened() {
     assert_code(&refused, 4);
     assert!(stderr(&refused).contains("authority.pem") && stderr(&refused).contains("PEM") && !other.exists(), "{}", stderr(&refused));
 }
+
+#[test]
+fn nothing_yet_is_not_well_and_a_restored_store_says_when_it_last_read() {
+    let world = small_world();
+    let config = world.path().join("config");
+    // Makes a store, and runs nothing.
+    assert_code(&with_config(&config, &["scheduler", "show"]), 0);
+    let shown = stdout(&with_config(&config, &["status"]));
+    assert!(shown.contains("Nothing was synchronized yet.") && shown.contains("never"), "{shown}");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    assert!(stdout(&with_config(&config, &["status"])).contains("All is well."));
+    let backup = world.path().join("backup.redb").display().to_string();
+    assert_code(&with_config(&config, &["store", "backup", &backup]), 0);
+    assert_code(&with_config(&config, &["store", "restore", &backup]), 0);
+    let shown = stdout(&with_config(&config, &["status"]));
+    let line = shown.lines().find(|line| line.contains("last cycle")).unwrap();
+    assert!(line.contains("20") && line.contains(", before the store was restored"), "{shown}");
+}
+
+#[test]
+fn who_was_deleted_is_found_in_the_history() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    two_people_leave(world.path());
+    assert_code(&with_config(&config, &["cycle", "start"]), 0);
+    // By what she signed in with, and by her name in the directory, which a group may still use.
+    for command in [&["object", "explain"][..], &["mv", "show"], &["object", "find"]] {
+        let asked = with_config(&config, &[command, &["ADA@corp.example"]].concat());
+        assert_code(&asked, 2);
+        let said = stderr(&asked);
+        assert!(said.contains("was deleted: run ") && said.contains("cs log "), "{command:?}: {said}");
+    }
+    let shown = stdout(&with_config(&config, &["object", "explain", "CN=Ada Byron,OU=People,DC=corp,DC=example"]));
+    assert!(shown.contains("It was here until 20") && shown.contains("found that it is deleted"), "{shown}");
+    for name in ["ada@corp.example", "CN=Ada Byron,OU=People,DC=corp,DC=example"] {
+        let log = document(&with_config(&config, &["--json", "cs", "log", name]));
+        let counters = log["entries"].as_array().unwrap().iter().map(|entry| entry["counter"].as_str().unwrap());
+        assert!(counters.into_iter().any(|counter| counter.ends_with("-delete")), "{log:#}");
+        assert_eq!(document(&with_config(&config, &["--json", "cs", "log", log["object"].as_str().unwrap()])), log);
+    }
+    let nobody = with_config(&config, &["object", "explain", "nobody@corp.example"]);
+    assert!(!stderr(&nobody).contains("was deleted"), "{}", stderr(&nobody));
+}

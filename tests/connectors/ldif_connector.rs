@@ -10,8 +10,8 @@ use std::sync::Arc;
 use syncline::connector::directory::Selection;
 use syncline::connector::ldif::{LdifConnector, LdifSettings};
 use syncline::connector::{
-    AttributeChange, Connector as _, ConnectorErrorKind, ExportBatch, ExportKind, ExportOperation, ExportOutcome, ImportKind,
-    ImportRequest, ReferenceChange,
+    AttributeChange, Connector as _, ConnectorError, ConnectorErrorKind, ExportBatch, ExportKind, ExportOperation, ExportOutcome,
+    ImportKind, ImportRequest, ReferenceChange,
 };
 use syncline::context::Context;
 use syncline::engine::import::{ImportOptions, import};
@@ -519,6 +519,12 @@ async fn nothing_is_exported_to_a_file_that_is_read() {
     std::os::unix::fs::symlink(&changes, folder.join("link.ldif")).unwrap();
     std::os::unix::fs::symlink(&inbox, folder.join("other")).unwrap();
     std::os::unix::fs::symlink(files.write("elsewhere.txt", ""), inbox.join("elsewhere.ldif")).unwrap();
+    let one = ExportBatch { operations: vec![group(1)] };
+    let is_refused = |error: &ConnectorError, key: &str| {
+        (error.kind, error.nothing_sent) == (ConnectorErrorKind::Configuration, true)
+            && error.message.contains(key)
+            && error.message.contains("is read by imports")
+    };
     for (path, changes, export, key) in [
         (&full, Some(&changes), full.clone(), Some("`path`")),
         (&full, Some(&changes), changes.clone(), Some("`changes`")),
@@ -530,19 +536,20 @@ async fn nothing_is_exported_to_a_file_that_is_read() {
         (&full, Some(&inbox), inbox.join("1.txt"), None),
         (&full, None, folder.join("out.ldif"), None),
     ] {
-        let connector = files.connector(path, |settings| {
-            settings.changes = changes.cloned();
-            settings.export = Some(export.clone());
-        });
-        let reply = connector.export(&Context::system(), &ExportBatch { operations: vec![group(1)] }).await;
+        let settings =
+            LdifSettings { path: path.clone(), changes: changes.cloned(), export: Some(export.clone()), ..LdifSettings::default() };
+        let connector = LdifConnector::new(settings, files.names.clone());
         let Some(key) = key else {
-            reply.unwrap();
+            connector.unwrap().export(&Context::system(), &one).await.unwrap();
             continue;
         };
-        let error = reply.unwrap_err();
-        assert_eq!((error.kind, error.nothing_sent), (ConnectorErrorKind::Configuration, true), "{error}");
-        assert!(error.message.contains(key) && error.message.contains("is read by imports"), "{error}");
+        assert!(is_refused(&connector.unwrap_err(), key));
     }
+    // Where a link leads may change under a connector that is there already.
+    let later = folder.join("later.ldif");
+    let connector = files.connector(&full, |settings| settings.export = Some(later.clone()));
+    std::os::unix::fs::symlink(&full, &later).unwrap();
+    assert!(is_refused(&connector.export(&Context::system(), &one).await.unwrap_err(), "`path`"));
     assert_eq!((std::fs::read_to_string(&full).unwrap(), std::fs::read_to_string(&changes).unwrap()), (person(1, ""), half.to_owned()));
     assert!(!inbox.join("1.ldif").exists() && !inbox.join("1.LDIF").exists());
 }

@@ -11,8 +11,8 @@ use crate::cli::private;
 use crate::engine::Silent;
 use crate::model::{CsId, DeltaKind, ErrorSide};
 use crate::service::{
-    Access, AttributeFilter, CsLine, CsObjectView, CsQuery, Decree, DriveOptions, KnownAs, ObjectLogLine, PreviewTargetView, RunView,
-    Service, ServiceError, Work, cell,
+    Access, AttributeFilter, CsLine, CsObjectView, CsQuery, Decree, DriveOptions, Found, KnownAs, ObjectLogLine, PreviewTargetView,
+    RunView, Service, ServiceError, Work, cell,
 };
 use serde::Serialize;
 use std::path::Path;
@@ -34,7 +34,7 @@ pub(in crate::cli) fn run(app: &App, command: &CsCommand) -> Result<Exit, Comman
         CsCommand::Log { object, last } => log(app, object, *last),
         CsCommand::Join { object, metaverse, what_if } => by_hand(app, object, *what_if, |service, id| {
             let browser = service.browse()?;
-            let mv = only_one(browser.find_mv(metaverse)?, metaverse, "metaverse object")?;
+            let mv = only_one(&browser, browser.find_mv(metaverse)?, metaverse, "metaverse object")?;
             Ok(service.join_decree(id, mv)?)
         }),
         CsCommand::Project { object, object_type, what_if } => {
@@ -112,7 +112,11 @@ struct Log {
 fn log(app: &App, text: &str, last: usize) -> Result<Exit, CommandError> {
     let service = app.service(Access::Existing)?;
     let browser = service.browse()?;
-    let id = only_object(&browser, browser.find_origin(text)?, text)?;
+    let id = match browser.find_origin(text)? {
+        // Whoever is gone is in the history all the same.
+        Found::None if let Some((gone, _)) = browser.last_delete(text)? => gone,
+        found => only_object(&browser, found, text)?,
+    };
     let (entries, cut) = service.history()?.of_object(id, last)?;
     app.output.result(&Log { object: id.to_string(), entries, more: cut }, |log| {
         if log.entries.is_empty() {

@@ -53,7 +53,7 @@ use super::{App, Place, private};
 use crate::config::{Config, MAIN_FILE};
 use crate::context::{Clock as _, SystemClock};
 use crate::model::CsId;
-use crate::service::{Access, AttributeView, Browser, Found, KnownAs, SchedulerView, Service};
+use crate::service::{Access, AttributeView, Browser, Found, KnownAs, ObjectLogLine, SchedulerView, Service};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -132,11 +132,14 @@ const TOLD_AFTER: Duration = Duration::from_secs(1);
 const TRIED_EVERY: Duration = Duration::from_millis(100);
 
 /// The one object that a text means, or an error that lists the candidates.
-pub(super) fn only_one<T: Display>(found: Found<T>, text: &str, what: &str) -> Result<T, CommandError> {
+pub(super) fn only_one<T: Display>(browser: &Browser<'_>, found: Found<T>, text: &str, what: &str) -> Result<T, CommandError> {
     match found {
         Found::One(one) => Ok(one),
-        Found::None => Err(CommandError::new("not-found", Exit::Errors, format!("no {what} is known as '{text}'"))
-            .hint("give a name, an anchor (base64, hex or GUID), a sign-in name or a number; `connector:` may stand before it")),
+        Found::None => {
+            let unknown = CommandError::new("not-found", Exit::Errors, format!("no {what} is known as '{text}'"));
+            let how = "give a name, an anchor (base64, hex or GUID), a sign-in name or a number; `connector:` may stand before it";
+            Err(unknown.hint(deleted(browser, text)?.unwrap_or_else(|| how.to_owned())))
+        }
         Found::Several(several) => {
             let shown: Vec<String> = several.iter().take(10).map(ToString::to_string).collect();
             Err(CommandError::new("ambiguous", Exit::Errors, format!("'{text}' may mean several objects: {}", shown.join(", ")))
@@ -147,12 +150,24 @@ pub(super) fn only_one<T: Display>(found: Found<T>, text: &str, what: &str) -> R
 
 /// The one connector-space object that a text means, or an error that lists the candidates with their names.
 pub(super) fn only_object(browser: &Browser<'_>, found: Found<CsId>, text: &str) -> Result<CsId, CommandError> {
-    let Found::Several(several) = found else { return only_one(found, text, "object") };
+    let Found::Several(several) = found else { return only_one(browser, found, text, "object") };
     let lines = browser.cs_lines(several.get(..10).unwrap_or(&several))?;
     let shown = lines.iter().map(|line| clean(format!("{} in {}: {}  {}", line.id, line.connector, line.dn, line.known_as)));
     let shown: Vec<String> = shown.map(|line| format!("\n  {}", line.trim_end())).collect();
     Err(CommandError::new("ambiguous", Exit::Errors, format!("'{text}' may mean several objects:{}", shown.concat()))
         .hint("give one of these numbers, or put the connector's name and a colon before the text"))
+}
+
+/// Where somebody went who is known here no more, and how to see more of it.
+pub(super) fn deleted(browser: &Browser<'_>, text: &str) -> Result<Option<String>, CommandError> {
+    Ok(browser.last_delete(text)?.map(|(_, line)| {
+        let ObjectLogLine { run, kind, connector, counter, object, started, .. } = line;
+        let (at, number) = (moment(&started), &object.id);
+        clean(format!(
+            "'{text}' was deleted: run {run}, {kind} of {connector}, {at}, has it behind '{counter}'; `syncline cs log {number}` shows what \
+             runs did to it"
+        ))
+    }))
 }
 
 /// Says that there is more than was shown.
@@ -193,7 +208,11 @@ pub(super) fn known(known_as: &KnownAs, dn: &str) -> String {
 
 /// When the last cycle began, and what stopped it.
 pub(super) fn last_cycle(view: &SchedulerView) -> String {
-    let Some(began) = view.last_cycle.as_deref().map(moment) else { return "never".to_owned() };
+    let Some(began) = view.last_cycle.as_deref().map(moment) else {
+        // A restored store forgets when its last cycle began, so that one is due, and remembers that it read.
+        let before = |read: &str| format!("{}, before the store was restored", moment(read));
+        return view.last_read.as_deref().map_or_else(|| "never".to_owned(), before);
+    };
     let guards: BTreeSet<&str> = view.guard_stops.iter().map(|stop| stop.guard).collect();
     if !guards.is_empty() {
         let guards: Vec<&str> = guards.into_iter().collect();

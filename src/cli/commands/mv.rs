@@ -37,7 +37,7 @@ pub(in crate::cli) fn run(app: &App, command: &MvCommand) -> Result<Exit, Comman
         MvCommand::Show { object, limit } => {
             let service = app.service(Access::Existing)?;
             let browser = service.browse()?;
-            let id = only_one(browser.find_mv(object)?, object, "metaverse object")?;
+            let id = only_one(&browser, browser.find_mv(object)?, object, "metaverse object")?;
             let Some(view) = browser.show_mv(id, *limit)? else {
                 return Err(CommandError::gone(format!("metaverse object {id}")));
             };

@@ -37,9 +37,13 @@ fn find(app: &App, text: &str) -> Result<Exit, CommandError> {
     };
     let objects = browser.cs_lines(&ids)?;
     let exit = if objects.is_empty() { Exit::Errors } else { Exit::Ok };
+    let deleted = if objects.is_empty() { super::deleted(&browser, text)? } else { None };
     app.output.result(&Lines { objects }, |found| {
         if found.objects.is_empty() {
             app.output.note(clean(format!("Nobody is known as '{text}'.")));
+            if let Some(deleted) = &deleted {
+                app.output.note(deleted);
+            }
         } else {
             app.output.table(line_table(&found.objects));
         }

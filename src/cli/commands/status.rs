@@ -25,6 +25,7 @@ pub(in crate::cli) fn run(app: &App) -> Result<Exit, CommandError> {
 
 fn print(app: &App, view: &StatusView) {
     let health = match view.health {
+        Health::Well if view.nothing_yet() => "Nothing was synchronized yet.",
         Health::Well => "All is well.",
         Health::Attention => "Something is worth a look.",
         Health::Trouble => "Something does not work.",

@@ -12,7 +12,7 @@ pub(super) fn run(app: &App, object: &str, attribute: &str, html: Option<&Path>)
     let service = app.service(Access::Existing)?;
     let id = {
         let browser = service.browse()?;
-        only_one(browser.find_mv(object)?, object, "metaverse object")?
+        only_one(&browser, browser.find_mv(object)?, object, "metaverse object")?
     };
     let view = service.why(id, attribute, app.cx.now())?;
     if let Some(file) = html {

@@ -53,8 +53,11 @@ impl LdifConnector {
     /// A connector for the files that `settings` name. Nothing is opened yet.
     ///
     /// # Errors
-    /// Containers that are no names.
+    /// Containers that are no names; a file for exports that imports read.
     pub fn new(settings: LdifSettings, names: Arc<Names>) -> Result<Self, ConnectorError> {
+        if let Some(export) = &settings.export {
+            export::refuse_what_is_read(export, &settings)?;
+        }
         let scope = Scope::new(&settings.selection)?;
         Ok(Self { names, settings, scope })
     }
@@ -110,6 +113,7 @@ impl Connector for LdifConnector {
         };
         let (settings, batch) = (self.settings.clone(), batch.clone());
         let append = move || {
+            // Once more: where links lead may have changed.
             export::refuse_what_is_read(&path, &settings)?;
             export::append(&path, &batch)
         };

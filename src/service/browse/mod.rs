@@ -8,6 +8,7 @@ pub use search::{AttributeFilter, CsQuery, MvQuery};
 
 use super::ServiceError;
 use super::anchors::anchor_candidates;
+use super::history::{ObjectLogLine, last_delete};
 use super::views::{CsLine, KnownAs};
 use crate::engine::sync::SIGN_IN_NAME;
 use crate::engine::text_of;
@@ -107,6 +108,14 @@ impl Browser<'_> {
         found.sort_unstable();
         found.dedup();
         Ok(Found::of(found))
+    }
+
+    /// Who was deleted last of those who were known by this text, when, and by which run; as far back as history is kept.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn last_delete(&self, text: &str) -> Result<Option<(CsId, ObjectLogLine)>, ServiceError> {
+        last_delete(&self.snapshot, self.split_connector(text).1)
     }
 
     /// `connector:rest` when such a connector exists; else all connectors and the whole text.
