@@ -31,6 +31,7 @@ impl Engine<'_> {
             id: None,
             runs: Vec::new(),
             unread: BTreeSet::new(),
+            moving: BTreeSet::new(),
             unsynchronized: BTreeSet::new(),
             left_out: Vec::new(),
         };
@@ -51,6 +52,11 @@ fn ends_exports(result: &str) -> bool {
     stopped_by_guard(result) || result == "stopped-error-limit"
 }
 
+/// True for an import that saw somebody leave.
+fn has_departures(run: &RunRecord) -> bool {
+    run.steps.iter().flat_map(|step| &step.counters).any(|(counter, count)| counter.0 == "stage-delete" && *count > 0)
+}
+
 /// A cycle under way.
 struct Cycle<'c, 'a> {
     engine: &'c Engine<'a>,
@@ -60,6 +66,8 @@ struct Cycle<'c, 'a> {
     runs: Vec<RunRecord>,
     /// Connectors whose import failed in this cycle, or of which none is believed.
     unread: BTreeSet<ConnectorId>,
+    /// Connectors that somebody may have moved to since they were read in this cycle.
+    moving: BTreeSet<ConnectorId>,
     /// Connectors whose synchronization failed in this cycle.
     unsynchronized: BTreeSet<ConnectorId>,
     /// What it did not come to, since it was told to stop before.
@@ -83,6 +91,7 @@ impl Cycle<'_, '_> {
             }
             self.import(id, if too_old { Profile::FullImport } else { import })?;
         }
+        self.read_again_behind_departures(&sources)?;
         let present = sources.iter().filter(|(_, standing)| *standing != Standing::Abandoned).map(|(id, _)| *id);
         let mut order: Vec<ConnectorId> = Vec::new();
         for id in present.chain(targets.iter().copied()) {
@@ -106,6 +115,26 @@ impl Cycle<'_, '_> {
         self.try_again(&order, &targets)?;
         for id in targets {
             self.send(id)?;
+        }
+        Ok(())
+    }
+
+    /// Before anybody is deleted: who left a directory while this cycle read the others may have moved to one of them behind its
+    /// import. Those that were read before the newest departure was seen are read once more. Of who leaves again and again nobody
+    /// knows where they are, so deletes wait.
+    fn read_again_behind_departures(&mut self, sources: &[(ConnectorId, Standing)]) -> Result<(), StoreError> {
+        for round in 0..=ROUNDS {
+            let Some(seen) = self.runs.iter().rposition(has_departures) else { break };
+            let last_read = |id: ConnectorId| self.runs.iter().rposition(|run| run.connector == id);
+            let read_before = |id: &ConnectorId| last_read(*id).is_some_and(|read| read < seen) && !self.unread.contains(id);
+            let earlier: Vec<ConnectorId> = sources.iter().map(|(id, _)| *id).filter(read_before).collect();
+            if round == ROUNDS {
+                self.moving.extend(earlier);
+                break;
+            }
+            for id in earlier {
+                self.import(id, Profile::DeltaImport)?;
+            }
         }
         Ok(())
     }
@@ -146,19 +175,17 @@ impl Cycle<'_, '_> {
             tracing::warn!(connector = self.name(target), "nothing is exported in this cycle: {reason}");
             return self.tell_of_stand_ins(target);
         }
-        let unread: Vec<&str> = self.unread.iter().map(|id| self.name(*id)).collect();
-        // Whoever is missing here may have moved to where nobody could look.
-        let unread = (!unread.is_empty()).then(|| unread.join(", "));
+        let deletes_wait = self.deletes_wait(target);
         for _ in 0..ROUNDS {
             if self.engine.cx.cancelled() {
                 self.leave_out_export(target)?;
                 break;
             }
-            if !self.wanted(target, unread.is_some())? {
+            if !self.wanted(target, deletes_wait.is_some())? {
                 self.show_life(target)?;
                 break;
             }
-            let sent = self.run(target, Profile::Export, unread.as_deref())?;
+            let sent = self.run(target, Profile::Export, deletes_wait.as_deref())?;
             if sent == 0 {
                 break;
             }
@@ -177,12 +204,22 @@ impl Cycle<'_, '_> {
         Ok(())
     }
 
+    /// Why nobody is deleted in this cycle: whoever is missing may have moved to where nobody looked.
+    fn deletes_wait(&self, target: ConnectorId) -> Option<String> {
+        let names = |ids: &BTreeSet<ConnectorId>| ids.iter().map(|id| self.name(*id)).collect::<Vec<_>>().join(", ");
+        if !self.unread.is_empty() {
+            let sent = format!("`syncline export '{}'` sends them all the same", self.name(target));
+            return Some(format!("{} could not be read in this cycle ({sent})", names(&self.unread)));
+        }
+        (!self.moving.is_empty()).then(|| format!("people went on leaving other directories behind the import of {}", names(&self.moving)))
+    }
+
     /// Notes that nothing is sent any more, where something may wait to be sent.
     fn leave_out_export(&mut self, target: ConnectorId) -> Result<(), StoreError> {
         let known = self.left_out.is_empty();
         let sends = self.engine.takes_exports(target) && !self.engine.caution.limits.now().staging;
         // Before everything was read and synchronized, nobody knows what would have waited.
-        if sends && (!known || self.wanted(target, !self.unread.is_empty())?) {
+        if sends && (!known || self.wanted(target, self.deletes_wait(target).is_some())?) {
             self.left_out.push((target, Profile::Export));
         }
         Ok(())
@@ -312,13 +349,13 @@ impl Cycle<'_, '_> {
         self.runs.last().is_some_and(|run| severity(&run.result.0) >= 3)
     }
 
-    fn run(&mut self, id: ConnectorId, profile: Profile, unread: Option<&str>) -> Result<u64, StoreError> {
+    fn run(&mut self, id: ConnectorId, profile: Profile, deletes_wait: Option<&str>) -> Result<u64, StoreError> {
         if self.engine.cx.cancelled() {
             self.left_out.push((id, profile));
             return Ok(0);
         }
         let belonging = self.belonging();
-        let (record, sent) = self.engine.run_counted(id, profile, belonging, unread, self.progress)?;
+        let (record, sent) = self.engine.run_counted(id, profile, belonging, deletes_wait, self.progress)?;
         self.id.get_or_insert(record.id);
         self.runs.push(record);
         Ok(sent)

@@ -6,7 +6,7 @@ use super::export::{ExportSummary, Sampled, sample};
 use super::full_steps::READ_WITH;
 use super::import::{self, Verdict};
 use super::run::{Engine, Participant, Standing};
-use crate::model::{ConnectorId, counted};
+use crate::model::{ConnectorId, ErrorSide, Stage, counted};
 use crate::store::{Snapshot, StoreError};
 
 impl Engine<'_> {
@@ -96,6 +96,29 @@ impl Engine<'_> {
             return Err(EngineError::Guard { result: "no-start-target-not-read", message });
         }
         Ok(())
+    }
+
+    /// Why nobody is deleted before more was synchronized: who is missing may be among those whose news wait. Whom a problem keeps from
+    /// being synchronized is looked at one by one ([`super::export::HeldDeletes`]).
+    pub(super) fn unsynchronized(&self, id: ConnectorId) -> Result<Option<String>, StoreError> {
+        let snapshot = self.store.snapshot()?;
+        let configured = self.sources().filter(|(source, known)| *source != id && known.standing == Standing::Configured);
+        for (source, participant) in configured {
+            let mut after = None;
+            while let Some(waiting) = snapshot.queue(Stage::PendingImport, source, after, 1)?.pop() {
+                if snapshot.error(waiting, ErrorSide::Sync)?.is_none() {
+                    return Ok(Some(format!("news of {} wait for their synchronization", participant.name)));
+                }
+                after = Some(waiting);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why nobody is deleted by who looks at one object: no other directory was asked whether they are there now.
+    pub(super) fn asked_one(&self) -> Option<String> {
+        let others = self.sources().filter(|(_, participant)| !participant.target && participant.standing == Standing::Configured).count();
+        (others > 1).then(|| "no other directory was asked whether they are there now".to_owned())
     }
 
     /// Connectors from which others get something, be it that rules write to them, too.

@@ -215,13 +215,13 @@ impl Engine<'_> {
         Ok(record)
     }
 
-    /// As [`Self::run`]; with it, how many objects were handed over. Deletes stay while directories are `unread`.
+    /// As [`Self::run`]; with it, how many objects were handed over. Deletes stay where `deletes_wait` says why.
     pub(super) fn run_counted(
         &self,
         connector: ConnectorId,
         profile: Profile,
         belonging: Belonging,
-        unread: Option<&str>,
+        deletes_wait: Option<&str>,
         progress: &mut dyn Progress,
     ) -> Result<(RunRecord, u64), StoreError> {
         let name = self.participants.get(&connector).map(|participant| participant.name.clone()).unwrap_or_default();
@@ -246,7 +246,7 @@ impl Engine<'_> {
         while let Some(profile) = next.take() {
             let number = u32::try_from(record.steps.len()).unwrap_or(u32::MAX) + 1;
             let started = self.cx.now();
-            let (done, then) = self.step(connector, (profile, reason.take()), (id, number), unread, progress)?;
+            let (done, then) = self.step(connector, (profile, reason.take()), (id, number), deletes_wait, progress)?;
             progress.step_finished(done.result);
             sent += done.sent;
             record.steps.push(StepRecord {
@@ -323,7 +323,7 @@ impl Engine<'_> {
         id: ConnectorId,
         (profile, reason): (Profile, Option<String>),
         step: (RunId, u32),
-        unread: Option<&str>,
+        deletes_wait: Option<&str>,
         progress: &mut dyn Progress,
     ) -> Result<(Done, Option<Profile>), StoreError> {
         let kind = profile.step_kind();
@@ -346,7 +346,7 @@ impl Engine<'_> {
             Profile::FullSynchronization | Profile::DeltaSynchronization => {
                 self.synchronize(id, profile == Profile::FullSynchronization, step, &mut recorder)
             }
-            Profile::Export => self.export(id, &name, step, unread, &mut recorder).map(|(result, handed_over)| {
+            Profile::Export => self.export(id, &name, step, deletes_wait, &mut recorder).map(|(result, handed_over)| {
                 sent = handed_over;
                 result
             }),
@@ -520,10 +520,10 @@ impl Engine<'_> {
         id: ConnectorId,
         name: &str,
         step: (RunId, u32),
-        unread: Option<&str>,
+        deletes_wait: Option<&str>,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(&'static str, u64), EngineError> {
-        self.export_of(id, name, step, unread, None, recorder)
+        self.export_of(id, name, step, deletes_wait, None, recorder)
     }
 
     /// As [`Self::export`], of one object alone where one is given.
@@ -532,7 +532,7 @@ impl Engine<'_> {
         id: ConnectorId,
         name: &str,
         step: (RunId, u32),
-        unread: Option<&str>,
+        deletes_wait: Option<&str>,
         only: Option<CsId>,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(&'static str, u64), EngineError> {
@@ -541,7 +541,7 @@ impl Engine<'_> {
         let options = ExportOptions {
             limits: self.caution.limits.clone(),
             allow_deletes: self.caution.allow_deletes,
-            unread: unread.map(str::to_owned),
+            deletes_wait: deletes_wait.map_or_else(|| self.unsynchronized(id), |reason| Ok(Some(reason.to_owned())))?,
             errors_max: self.caution.errors_max,
             only,
             review: self.caution.review.clone(),

@@ -76,7 +76,8 @@ impl Engine<'_> {
         let title = self.title_of(object, "Export of one object".to_owned(), StepKind::Export)?;
         let name = self.participants.get(&object.connector()).map(|participant| participant.name.clone()).unwrap_or_default();
         self.single(title, progress, |step, recorder| {
-            self.export_of(object.connector(), &name, step, None, Some(object), recorder).map(|(result, _)| result)
+            let deletes_wait = self.asked_one();
+            self.export_of(object.connector(), &name, step, deletes_wait.as_deref(), Some(object), recorder).map(|(result, _)| result)
         })
     }
 

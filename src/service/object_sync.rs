@@ -212,7 +212,11 @@ impl Service {
         match (read.found, wanted.known.is_some()) {
             (false, _) => {
                 view.step("done", "its directory does not have it any more, or it is not selected");
-                view.step("done", "would be staged as gone; the steps below look at what was imported before");
+                view.step(
+                    "done",
+                    "would be staged as gone, and deleted in targets unless another directory has it; the steps below look at what was \
+                     imported before",
+                );
             }
             (true, false) => {
                 view.step("done", format!("read as {}", read.dn));

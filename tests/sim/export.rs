@@ -105,11 +105,11 @@ fn deletes_that_are_held_wait_and_the_rest_goes() {
     let mut scene = Scene::new();
     scene.put(1, Wish::delete("CN=leaver"));
     scene.put(2, Wish::add("CN=new"));
-    scene.options.unread = Some("A".to_owned());
+    scene.options.deletes_wait = Some("A could not be read in this cycle".to_owned());
     assert_eq!(scene.export().unwrap().0, "completed-warnings");
     assert_eq!(lines(&scene.sent()), ["Add CN=new"]);
     assert_eq!(scene.queue(Stage::PendingExport), [1]);
-    scene.options.unread = None;
+    scene.options.deletes_wait = None;
     assert_eq!(scene.export().unwrap().0, "success");
     assert_eq!(lines(&scene.sent()), ["Delete CN=leaver"]);
 }

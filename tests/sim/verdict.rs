@@ -2,8 +2,10 @@
 //! another selection, and the metaverse holds those that were believed and nobody else.
 
 use crate::disk::Disk;
+use crate::life::Dice;
 use crate::rules::{A, B, T, rules_of};
 use crate::runs::{engine, participant};
+use crate::target::Target;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +46,19 @@ mv_type = "person"
 link = "provision"
 order = 20
 direct = ["displayName"]
+"#;
+
+/// Who comes to A from B is known by the name.
+const JOIN_IN_A: &str = r#"
+[[rule]]
+name = "Join in A"
+direction = "inbound"
+connector = "A"
+cs_type = "user"
+mv_type = "person"
+link = "join"
+order = 5
+join = [[{ cs = "displayName", mv = "displayName" }]]
 "#;
 
 /// What A becomes a target by, although it takes no exports.
@@ -96,6 +111,8 @@ struct Script {
     broken_after: Mutex<Option<usize>>,
     /// Who asks for changes is told that there are none; otherwise everything is told.
     tells_changes: AtomicBool,
+    /// What happens as soon as an import begins, before it reads.
+    meanwhile: Mutex<Option<Box<dyn FnMut() + Send>>>,
 }
 
 impl Script {
@@ -107,7 +124,20 @@ impl Script {
             renamed_after: Mutex::default(),
             broken_after: Mutex::default(),
             tells_changes: AtomicBool::default(),
+            meanwhile: Mutex::default(),
         })
+    }
+
+    /// Gives somebody to another directory at the beginning of each of the next imports.
+    fn gives(self: &Arc<Self>, to: &Arc<Self>, people: Vec<String>) {
+        let (from, to) = (Arc::downgrade(self), Arc::downgrade(to));
+        let mut people = people.into_iter();
+        *self.meanwhile.lock().unwrap() = Some(Box::new(move || {
+            if let (Some(person), Some(from), Some(to)) = (people.next(), from.upgrade(), to.upgrade()) {
+                from.people.lock().unwrap().retain(|known| *known != person);
+                to.people.lock().unwrap().push(person);
+            }
+        }));
     }
 
     fn tells(&self, people: &[String], end: End) {
@@ -127,6 +157,9 @@ impl Connector for Script {
     }
 
     async fn import(&self, _cx: &Context, request: ImportRequest) -> Result<ImportStream, ConnectorError> {
+        if let Some(meanwhile) = self.meanwhile.lock().unwrap().as_mut() {
+            meanwhile();
+        }
         let (people, end) = (self.people.lock().unwrap().clone(), *self.end.lock().unwrap());
         if end == End::Away {
             return Err(ConnectorError::new(ConnectorErrorKind::Connection, "the directory does not answer"));
@@ -191,6 +224,7 @@ struct World {
     store: Store,
     a: Arc<Script>,
     b: Arc<Script>,
+    target: Option<Arc<Target>>,
     rules: String,
     /// Stands for what the configuration selects of A.
     selection: AtomicU64,
@@ -213,7 +247,7 @@ impl World {
     fn unread(store: Store, more_rules: &str) -> Self {
         let (a, b) = (Script::new(store.names()), Script::new(store.names()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let world = Self { runtime, a, b, rules: format!("{RULES}{more_rules}"), store, selection: AtomicU64::new(1) };
+        let world = Self { runtime, a, b, target: None, rules: format!("{RULES}{more_rules}"), store, selection: AtomicU64::new(1) };
         world.a.tells(&named("a", 0..10), End::Complete);
         world.b.tells(&named("b", 0..2), End::Complete);
         world
@@ -235,7 +269,8 @@ impl World {
             (B, participant("B", Some(b), is_target(B))),
         ]);
         if is_target(T) {
-            participants.insert(T, participant("T", None, true));
+            let target = self.target.clone().map(|target| -> Arc<dyn Connector> { target });
+            participants.insert(T, participant("T", target, true));
         }
         work(&engine(&self.store, &rules, &self.runtime, participants))
     }
@@ -554,4 +589,54 @@ fn a_last_look_that_fails_deletes_nobody() {
         world.cycle();
         assert_eq!(world.people().len(), 8);
     }
+}
+
+/// Two directories with ten people and two, and a target that has them all.
+fn moving_world() -> (World, Arc<Target>) {
+    let mut world = World::unread(Store::in_memory().unwrap(), &format!("{JOIN_IN_A}{OUT_TO_T}"));
+    let names = Arc::clone(world.store.names());
+    let target = Arc::new(Target { names, state: Arc::default(), dice: Dice::quiet(), lies: false });
+    world.target = Some(Arc::clone(&target));
+    world.cycle();
+    assert_eq!(held_by(&target).len(), 12);
+    (world, target)
+}
+
+fn held_by(target: &Target) -> BTreeSet<String> {
+    target.state.lock().unwrap().real.keys().cloned().collect()
+}
+
+/// A was read already when somebody of B moves there, and B is read behind that.
+#[test]
+fn who_moves_while_the_others_are_read_stays() {
+    let (world, target) = moving_world();
+    let (people, held) = (world.people(), held_by(&target));
+    world.b.gives(&world.a, named("b", 1..2));
+    let runs = world.cycle();
+    assert_eq!((world.people(), held_by(&target)), (people.clone(), held.clone()), "{runs:#?}");
+    assert!(world.space().contains("CN=b1,DC=x"), "A is read once more: {runs:#?}");
+    // Nobody leaves: everybody is read once.
+    let runs = world.cycle();
+    let imports = runs.iter().filter(|run| run.profile.ends_with("Import") && run.connector != T).count();
+    assert_eq!((imports, world.people(), held_by(&target)), (2, people, held), "{runs:#?}");
+    // Who leaves for good goes, in the same cycle.
+    world.a.tells(&named("a", 0..10), End::Complete);
+    world.cycle();
+    assert!(!world.people().contains("b1") && !held_by(&target).contains("CN=b1"));
+}
+
+/// People go to and fro faster than two directories can be read.
+#[test]
+fn while_people_leave_again_and_again_nobody_is_deleted() {
+    let (world, target) = moving_world();
+    let held = held_by(&target);
+    world.a.gives(&world.b, named("a", 0..4));
+    world.b.gives(&world.a, named("b", 0..2).into_iter().chain(named("a", 0..3)).collect());
+    let runs = world.cycle();
+    assert!(held.is_subset(&held_by(&target)), "{runs:#?}");
+    // As soon as it is quiet, everybody is where they are, and nobody was lost.
+    for _ in 0..3 {
+        world.cycle();
+    }
+    assert_eq!((world.people().len(), held_by(&target)), (12, held));
 }

@@ -103,17 +103,17 @@ pub(super) fn deletes(
 }
 
 /// What is said of deletes that wait while everything else is sent: nobody knows who moved to where nobody could look.
-pub(super) fn unread(
+pub(super) fn deletes_wait(
     snapshot: &Snapshot,
     names: &Names,
     options: &ExportOptions,
     summary: &ExportSummary,
-    unread: &str,
+    reason: &str,
 ) -> Result<String, StoreError> {
     let name = &options.name;
     Ok(format!(
-        "{}, because {unread} could not be read in this cycle; {}, among them {}. Look at them by `syncline export '{name}' --what-if`; the \
-         next cycle that can read everything sends them, and `syncline export '{name}'` does without waiting for it",
+        "{}, because {reason}; {}, among them {}. Look at them by `syncline export '{name}' --what-if`; the next cycle that can read \
+         everything sends them",
         counted(summary.deletes, "delete was not sent", "deletes were not sent"),
         if summary.deletes == 1 { "it waits for the next export" } else { "they wait for the next export" },
         sample(snapshot, names, options.connector, Sampled::Deletes)?

@@ -76,8 +76,9 @@ pub struct ExportOptions {
     pub limits: Limits,
     /// Deletes allowed this once, whatever the limits say; no others.
     pub allow_deletes: Option<DeleteSet>,
-    /// These directories could not be read: whoever is missing may have moved there, so deletes stay where they are this time.
-    pub unread: Option<String>,
+    /// Why deletes stay where they are this time, as the words behind a "because": whoever is missing may have moved to where nobody
+    /// looked.
+    pub deletes_wait: Option<String>,
     /// More refused objects than this end the step.
     pub errors_max: u64,
     /// Export although this installation only watches.
@@ -100,7 +101,7 @@ impl ExportOptions {
             name: name.into(),
             limits: Limits::default(),
             allow_deletes: None,
-            unread: None,
+            deletes_wait: None,
             errors_max: 5_000,
             force: false,
             only: None,
@@ -159,8 +160,8 @@ pub fn export(
     if left {
         recorder.note(guards::too_early(&snapshot, store.names(), options, &too_early)?);
     }
-    if let Some(unread) = options.unread.as_ref().filter(|_| all.deletes > 0) {
-        recorder.note(guards::unread(&snapshot, store.names(), options, &all, unread)?);
+    if let Some(reason) = options.deletes_wait.as_ref().filter(|_| all.deletes > 0) {
+        recorder.note(guards::deletes_wait(&snapshot, store.names(), options, &all, reason)?);
         queue.hold_deletes();
         held = true;
     } else if !removed.is_empty() && !allowed {
