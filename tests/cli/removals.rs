@@ -516,3 +516,34 @@ fn a_class_that_nobody_knows_deletes_nobody_unasked() {
     let sent = world.does(&["--json", "export", "Entra", "--allow-deletes", &world.held(1)]);
     assert_eq!(counted(&document(&sent), "export-delete"), 1);
 }
+
+/// The new entry of somebody who moved is imported and not synchronized yet, when somebody exports.
+#[test]
+fn who_moved_to_an_entry_that_waits_for_synchronization_is_not_deleted() {
+    let world = World::with(&[("lab", 101..103)]);
+    world.moves(3, 5, &moved(3, ""));
+    for (connector, profile) in [("corp.example", "full-import"), ("lab", "full-import"), ("corp.example", "delta-sync")] {
+        assert_code(&world.does(&["run", "start", connector, profile]), 0);
+    }
+    let sent = world.ends(&["export", "Entra"], 1);
+    assert_eq!(counted(&sent, "export-delete"), 0, "{sent:#}");
+    assert!(sent.to_string().contains("2 deletes were not sent, because news of lab wait for their synchronization"), "{sent:#}");
+    let shown = world.ends(&["cycle", "start"], 0);
+    assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-add")), (1, 0), "who left for good: {shown:#}");
+    assert_code(&world.does(&["store", "check"]), 0);
+}
+
+/// Whoever looks at one object asks no other directory.
+#[test]
+fn synchronizing_somebody_who_moved_deletes_nobody() {
+    let world = World::with(&[("lab", 101..103)]);
+    world.moves(3, 5, &moved(3, ""));
+    let ahead = world.shows(&["object", "sync", "corp3@corp.example", "--what-if"], 0);
+    assert!(ahead.contains("deleted in targets unless another directory has it"), "{ahead}");
+    let done = world.does(&["--json", "object", "sync", "corp3@corp.example"]);
+    let said = stdout(&done);
+    assert!(said.contains("no other directory was asked whether they are there now") && !said.contains("export-delete"), "{said}");
+    let shown = world.any_cycle();
+    assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-add")), (1, 0), "{shown:#}");
+    assert_code(&world.does(&["store", "check"]), 0);
+}
