@@ -4,7 +4,7 @@
 //! into an [`ImportPage`], so that the engine can hash and compare an entry before any object is built.
 
 use crate::context::Context;
-use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Timestamp, Value, ValueKind, bare_address, fold};
+use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Timestamp, Value, ValueKind, fold, trimmed_address};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
@@ -207,7 +207,7 @@ impl UniqueKind {
     pub fn compared(self, text: &str) -> Cow<'_, str> {
         match self {
             Self::SignInName => fold(text.trim()),
-            Self::Address => fold(bare_address(text).trim()),
+            Self::Address => fold(trimmed_address(text)),
         }
     }
 }
