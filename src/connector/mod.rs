@@ -194,7 +194,7 @@ pub struct UniqueAttribute {
 }
 
 /// Attributes of the same kind share their values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UniqueKind {
     /// `somebody@domain`; an object that can have it has one.
     SignInName,
