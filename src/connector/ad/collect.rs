@@ -289,7 +289,7 @@ impl<'a> Collector<'a> {
         };
         let told = Told::of(attributes);
         let anchor = (!told.guid.is_empty()).then(|| Anchor::new(told.guid));
-        if told.guid.len() != 16 {
+        if told.guid.len() != Anchor::GUID_OCTETS {
             self.refuse(ObjectErrorCode::MISSING_ANCHOR_COMPONENT, "the server does not tell its objectGUID", shown, None);
             return None;
         }

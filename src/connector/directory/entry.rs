@@ -13,8 +13,6 @@ use uuid::Uuid;
 
 /// Active Directory's key of an object: 16 octets.
 const OBJECT_GUID: &str = "objectGUID";
-/// Its octets.
-const GUID_OCTETS: usize = 16;
 
 /// By these attributes it is told whom an entry may be about that cannot be used, whether they are selected or not.
 const TELLING: [(&str, Telling); 10] = [
@@ -36,9 +34,6 @@ pub const PAGE_ENTRIES: usize = 1_000;
 pub const PAGE_OCTETS: usize = 16 << 20;
 /// Pages that may wait for the engine.
 pub const PAGES_AHEAD: usize = 4;
-
-/// Longest anchor of the specification (sync engine, section 2.4: `anchor-too-long`).
-const ANCHOR_MAX: usize = 398;
 
 /// Classes that objects have besides a more special one of their own; alone they are the beginning of a list.
 const BASE_CLASSES: [&str; 3] = ["top", "person", "organizationalPerson"];
@@ -415,12 +410,13 @@ impl ImportPlan {
         let name = self.anchors.get(usize::from(position)).map_or("", AsRef::as_ref);
         match (values.next(), values.next()) {
             (Some([]), None) => Err((ObjectErrorCode::MISSING_ANCHOR_COMPONENT, format!("{name} is empty"))),
-            (Some(value), None) if value.len() > ANCHOR_MAX => {
-                Err((ObjectErrorCode::ANCHOR_TOO_LONG, format!("{name} has {} octets, {ANCHOR_MAX} are allowed", value.len())))
+            (Some(value), None) if value.len() > Anchor::OCTETS_MAX => {
+                Err((ObjectErrorCode::ANCHOR_TOO_LONG, format!("{name} has {} octets, {} are allowed", value.len(), Anchor::OCTETS_MAX)))
             }
             // Any other source would give the same object another key, and so a second life.
             (Some(value), None)
-                if name.eq_ignore_ascii_case(OBJECT_GUID) && Uuid::try_parse_ascii(value).is_ok_and(|_| value.len() > 16) =>
+                if name.eq_ignore_ascii_case(OBJECT_GUID)
+                    && Uuid::try_parse_ascii(value).is_ok_and(|_| value.len() > Anchor::GUID_OCTETS) =>
             {
                 Err((
                     ObjectErrorCode::INVALID_ATTRIBUTE_VALUE,
@@ -430,11 +426,12 @@ impl ImportPlan {
                 ))
             }
             // A part of it, or its base64 behind one colon, would be the key of somebody else.
-            (Some(value), None) if name.eq_ignore_ascii_case(OBJECT_GUID) && value.len() != GUID_OCTETS => Err((
+            (Some(value), None) if name.eq_ignore_ascii_case(OBJECT_GUID) && value.len() != Anchor::GUID_OCTETS => Err((
                 ObjectErrorCode::INVALID_ATTRIBUTE_VALUE,
                 format!(
-                    "{name} has {} octets; Active Directory keeps {GUID_OCTETS} octets, which LDIF shows as '{name}:: ' and their base64",
-                    value.len()
+                    "{name} has {} octets; Active Directory keeps {} octets, which LDIF shows as '{name}:: ' and their base64",
+                    value.len(),
+                    Anchor::GUID_OCTETS
                 ),
             )),
             (Some(value), None) if self.folds && value.iter().any(u8::is_ascii_uppercase) => Ok(value.to_ascii_lowercase().into()),
@@ -460,7 +457,7 @@ fn parse_name(octets: &[u8]) -> Result<Dn, Problem> {
 
 /// The 16 octets whose base64 an octet string is: one of the colons was lost.
 fn key_in_base64(octets: &[u8]) -> Option<Anchor> {
-    let key = STANDARD.decode(octets).ok().filter(|key| key.len() == GUID_OCTETS)?;
+    let key = STANDARD.decode(octets).ok().filter(|key| key.len() == Anchor::GUID_OCTETS)?;
     Some(Anchor::new(key))
 }
 

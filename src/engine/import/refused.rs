@@ -12,10 +12,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use uuid::Uuid;
 
-/// An anchor longer than this cannot be a key (specification: sync engine, section 2.4).
-const ANCHOR_MAX: usize = 398;
-/// Octets of the keys of Active Directory.
-const GUID_OCTETS: usize = 16;
 /// So many entries are named when they are too many.
 const NAMED: usize = 3;
 
@@ -254,9 +250,9 @@ impl Import<'_> {
         let object =
             segment.snapshot.cs_object(holder)?.filter(|object| object.imported() && !self.lookup.is_seen(holder) && !object.transient);
         let Some(known) = object.and_then(|object| object.anchor) else { return Ok(None) };
-        let is_text = |anchor: &[u8]| anchor.len() > GUID_OCTETS && Uuid::try_parse_ascii(anchor).is_ok();
-        let (is, was) =
-            ((is_text(anchor), anchor.len() == GUID_OCTETS), (is_text(known.as_bytes()), known.as_bytes().len() == GUID_OCTETS));
+        let is_text = |anchor: &[u8]| anchor.len() > Anchor::GUID_OCTETS && Uuid::try_parse_ascii(anchor).is_ok();
+        let is_guid = |anchor: &[u8]| anchor.len() == Anchor::GUID_OCTETS;
+        let (is, was) = ((is_text(anchor), is_guid(anchor)), (is_text(known.as_bytes()), is_guid(known.as_bytes())));
         if !matches!((is, was), ((true, _), (_, true)) | ((_, true), (true, _))) {
             return Ok(None);
         }
@@ -340,7 +336,7 @@ pub(super) fn flaw(entry: &EntryRef<'_>, whole: bool, own: &Ahead) -> Option<Dis
         let code = if entry.dn().is_empty() { ObjectErrorCode::MISSING_DN } else { ObjectErrorCode::INVALID_DN };
         return problem(code, "the entry's distinguished name cannot be read");
     }
-    if entry.anchor().is_some_and(|anchor| anchor.len() > ANCHOR_MAX) {
+    if entry.anchor().is_some_and(|anchor| anchor.len() > Anchor::OCTETS_MAX) {
         return problem(ObjectErrorCode::ANCHOR_TOO_LONG, "the anchor is longer than 398 octets: choose another anchor attribute");
     }
     if whole && entry.object_type().is_none() {
