@@ -16,6 +16,7 @@ pub mod directory;
 pub mod entra;
 pub mod ldap;
 pub mod ldif;
+mod legible;
 mod matching;
 mod page;
 mod password;
@@ -23,8 +24,10 @@ mod reach;
 mod sign_in;
 pub(crate) mod tls;
 
+pub(crate) use legible::TELLING;
+pub use legible::{Legible, Telling};
 pub use matching::{Existing, Match, MatchFate, MatchKey, MatchReport, NewObject};
-pub use page::{Departure, DiscoveryError, EntryRef, EntryValues, ImportPage, Legible, OddClass, Operation, PageBuilder, PageItem};
+pub use page::{Departure, DiscoveryError, EntryRef, EntryValues, ImportPage, OddClass, Operation, PageBuilder, PageItem};
 pub use password::{
     Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PassedOver, PasswordChange, PasswordCheck,
     PasswordCompletion, PasswordFeatures, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, PasswordTarget, Wanted,

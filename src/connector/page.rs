@@ -1,6 +1,6 @@
 //! A page of imported entries: one heap of octets and three tables, filled straight from the wire.
 
-use super::Completion;
+use super::{Completion, Legible};
 use crate::model::{Anchor, AttrId, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
 use std::ops::Range;
 
@@ -29,43 +29,6 @@ pub struct DiscoveryError {
     pub anchor: Option<Anchor>,
     /// What else was legible: whom the entry may be about.
     pub legible: Legible,
-}
-
-/// What could be read of an entry that cannot be used: short values, [`Legible::VALUES_MAX`] at most.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Legible {
-    /// All its values of attributes that identify an object. Of several, some are another object's, which counts as seen, too.
-    pub anchors: Vec<Anchor>,
-    /// Sign-in names, account names, addresses.
-    pub identities: Vec<String>,
-    /// What people call it.
-    pub names: Vec<String>,
-    /// The entry ran into another one: nobody knows who else is in there, and none is taken for gone.
-    pub merged: bool,
-    /// Too little can be read to tell who it is about: it may be anybody who is missed elsewhere.
-    pub nobody_knows: bool,
-}
-
-impl Legible {
-    /// So many values are kept.
-    pub const VALUES_MAX: usize = 50;
-    /// Octets of such a value.
-    pub const OCTETS_MAX: usize = 256;
-
-    /// True when a person could be known by it.
-    pub fn tells_who(&self) -> bool {
-        !self.anchors.is_empty() || !self.identities.is_empty()
-    }
-
-    /// How many values there are.
-    pub fn len(&self) -> usize {
-        self.anchors.len() + self.identities.len() + self.names.len()
-    }
-
-    /// True without values.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// An entry that is not wanted, since it is of a class that nobody knows: maybe only its spelling is wrong.

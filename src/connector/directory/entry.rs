@@ -2,7 +2,7 @@
 
 use super::syntax::is_known_class;
 use super::{KindTable, Scope, most_derived};
-use crate::connector::{DiscoveryError, Legible, OddClass, Operation, PageBuilder};
+use crate::connector::{DiscoveryError, Legible, OddClass, Operation, PageBuilder, TELLING, Telling};
 use crate::model::{Anchor, AttrId, Dn, Names, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
 use crate::protocol::ldap::guid_of;
 use base64::Engine as _;
@@ -14,20 +14,6 @@ use uuid::Uuid;
 /// Active Directory's key of an object: 16 octets.
 const OBJECT_GUID: &str = "objectGUID";
 
-/// By these attributes it is told whom an entry may be about that cannot be used, whether they are selected or not.
-const TELLING: [(&str, Telling); 10] = [
-    ("objectguid", Telling::Key),
-    ("entryuuid", Telling::Key),
-    ("ms-ds-consistencyguid", Telling::Key),
-    ("userprincipalname", Telling::Identity),
-    ("mail", Telling::Identity),
-    ("proxyaddresses", Telling::Identity),
-    ("samaccountname", Telling::Identity),
-    ("uid", Telling::Identity),
-    ("cn", Telling::Name),
-    ("displayname", Telling::Name),
-];
-
 /// Entries in a page.
 pub const PAGE_ENTRIES: usize = 1_000;
 /// Octets after which a page ends early.
@@ -37,14 +23,6 @@ pub const PAGES_AHEAD: usize = 4;
 
 /// Classes that objects have besides a more special one of their own; alone they are the beginning of a list.
 const BASE_CLASSES: [&str; 3] = ["top", "person", "organizationalPerson"];
-
-/// What a value tells of whom an entry is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Telling {
-    Key,
-    Identity,
-    Name,
-}
 
 /// What the connector does with an attribute it met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -299,18 +277,16 @@ impl ImportPlan {
         let anchors = gathered.anchors.iter().map(|(_, octets)| (Telling::Key, *octets));
         let others = gathered.telling.iter().filter_map(|(tells, octets)| Some((TELLING.get(usize::from(*tells))?.1, *octets)));
         for (telling, octets) in anchors.chain(others) {
-            if octets.is_empty() || octets.len() > Legible::OCTETS_MAX || legible.len() >= Legible::VALUES_MAX {
+            if !legible.takes(octets) {
                 continue;
             }
             if let (Telling::Key, Some(key)) = (telling, key_in_base64(octets)) {
-                push_new(&mut legible.anchors, key);
+                legible.add(Telling::Key, &key);
             }
-            let text = || std::str::from_utf8(octets).ok().map(str::to_owned);
-            match telling {
-                Telling::Key if self.folds => push_new(&mut legible.anchors, Anchor::new(octets.to_ascii_lowercase())),
-                Telling::Key => push_new(&mut legible.anchors, Anchor::new(octets)),
-                Telling::Identity => text().into_iter().for_each(|text| push_new(&mut legible.identities, text)),
-                Telling::Name => text().into_iter().for_each(|text| push_new(&mut legible.names, text)),
+            if telling == Telling::Key && self.folds {
+                legible.add(telling, &octets.to_ascii_lowercase());
+            } else {
+                legible.add(telling, octets);
             }
         }
         legible.nobody_knows = self.unchecked && !legible.tells_who();
@@ -456,15 +432,8 @@ fn parse_name(octets: &[u8]) -> Result<Dn, Problem> {
 }
 
 /// The 16 octets whose base64 an octet string is: one of the colons was lost.
-fn key_in_base64(octets: &[u8]) -> Option<Anchor> {
-    let key = STANDARD.decode(octets).ok().filter(|key| key.len() == Anchor::GUID_OCTETS)?;
-    Some(Anchor::new(key))
-}
-
-fn push_new<T: PartialEq>(values: &mut Vec<T>, value: T) {
-    if !values.contains(&value) {
-        values.push(value);
-    }
+fn key_in_base64(octets: &[u8]) -> Option<Vec<u8>> {
+    STANDARD.decode(octets).ok().filter(|key| key.len() == Anchor::GUID_OCTETS)
 }
 
 /// Decodes one value by kind and adds it to the attribute begun last.
