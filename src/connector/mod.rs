@@ -27,6 +27,7 @@ pub(crate) mod tls;
 pub(crate) use legible::TELLING;
 pub use legible::{Legible, Telling};
 pub use matching::{Existing, Match, MatchFate, MatchKey, MatchReport, NewObject};
+pub(crate) use page::PAGE_ENTRIES;
 pub use page::{Departure, DiscoveryError, EntryRef, EntryValues, ImportPage, OddClass, Operation, PageBuilder, PageItem};
 pub use password::{
     Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PassedOver, PasswordChange, PasswordCheck,

@@ -4,6 +4,11 @@ use super::{Completion, Legible};
 use crate::model::{Anchor, AttrId, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
 use std::ops::Range;
 
+/// Entries in a page.
+pub(crate) const PAGE_ENTRIES: usize = 1_000;
+/// Octets after which a page ends early.
+const PAGE_OCTETS: usize = 16 << 20;
+
 /// What an entry says about one attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -44,6 +49,14 @@ pub struct OddClass {
     pub place: String,
     /// Whom the entry may be about.
     pub legible: Legible,
+}
+
+impl OddClass {
+    /// Octets of content.
+    fn octets(&self) -> usize {
+        let anchor = self.anchor.as_ref().map_or(0, |anchor| anchor.as_bytes().len());
+        self.dn.len() + anchor + self.class.len() + self.place.len() + self.legible.octets()
+    }
 }
 
 /// One thing a page tells.
@@ -296,6 +309,8 @@ impl<'a> Iterator for EntryValues<'a> {
 pub struct PageBuilder {
     page: ImportPage,
     open: Option<(usize, usize, usize)>,
+    /// Octets of the entries of classes that nobody knows.
+    odd_octets: usize,
 }
 
 impl PageBuilder {
@@ -407,6 +422,7 @@ impl PageBuilder {
 
     /// Notes that an entry which is not wanted is of a class that nobody knows.
     pub fn odd_class(&mut self, odd: OddClass) {
+        self.odd_octets += odd.octets();
         self.page.odd.push(odd);
     }
 
@@ -423,6 +439,11 @@ impl PageBuilder {
     /// Octets of content so far.
     pub fn octets(&self) -> usize {
         self.page.octets()
+    }
+
+    /// True when the page should be handed over before more comes in, whatever it holds.
+    pub fn is_full(&self) -> bool {
+        self.page.len() + self.page.odd.len() >= PAGE_ENTRIES || self.page.octets() + self.odd_octets >= PAGE_OCTETS
     }
 
     /// The page.

@@ -14,10 +14,6 @@ use uuid::Uuid;
 /// Active Directory's key of an object: 16 octets.
 const OBJECT_GUID: &str = "objectGUID";
 
-/// Entries in a page.
-pub const PAGE_ENTRIES: usize = 1_000;
-/// Octets after which a page ends early.
-pub const PAGE_OCTETS: usize = 16 << 20;
 /// Pages that may wait for the engine.
 pub const PAGES_AHEAD: usize = 4;
 

@@ -3,7 +3,7 @@
 use super::drop::{self, Changes, FilesRead, Place};
 use super::replay::{Replay, naming_changes, new_name};
 use super::{LdifConnector, LdifSettings};
-use crate::connector::directory::{Gathered, ImportPlan, KindTable, Known, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD, Problem};
+use crate::connector::directory::{Gathered, ImportPlan, KindTable, Known, PAGES_AHEAD, Problem};
 use crate::connector::{
     Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportKind, ImportPage, ImportRequest, ImportStream, Legible, OddClass,
     Operation, PageBuilder,
@@ -348,7 +348,7 @@ impl Import<'_> {
 
     /// Hands the page over when it is full.
     pub(super) fn flush_full(&mut self) -> Result<(), Ended> {
-        if self.builder.len() >= PAGE_ENTRIES || self.builder.octets() >= PAGE_OCTETS {
+        if self.builder.is_full() {
             return self.flush();
         }
         Ok(())
