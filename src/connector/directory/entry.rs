@@ -292,13 +292,13 @@ impl ImportPlan {
     /// False when the entry is not wanted.
     fn place_entry(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>, place: &dyn Fn() -> String) -> bool {
         // Opened with its name before the name is judged, so that every way out closes the same entry.
-        let dn_octets = std::str::from_utf8(dn_octets).map_or(dn_octets, |name| strip_extended(name).as_bytes());
-        builder.begin_entry(std::str::from_utf8(dn_octets).unwrap_or_default());
-        match self.fill(builder, dn_octets, gathered) {
+        let name = std::str::from_utf8(dn_octets).ok().map(strip_extended);
+        builder.begin_entry(name.unwrap_or_default());
+        match self.fill(builder, name, gathered) {
             Ok(true) => builder.finish(),
             Ok(false) => {
                 builder.filter();
-                if let (Some(class), Ok(dn)) = (self.odd_class(&gathered.classes), std::str::from_utf8(dn_octets))
+                if let (Some(class), Some(dn)) = (self.odd_class(&gathered.classes), name)
                     && Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0 && self.wants(&dn))
                 {
                     let (dn, anchor) = (dn.to_owned(), self.anchor(gathered).ok().map(Anchor::new));
@@ -307,9 +307,9 @@ impl ImportPlan {
                 return false;
             }
             Err((code, detail)) => {
-                let dn = std::str::from_utf8(dn_octets).ok().filter(|dn| Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0));
+                let dn = name.filter(|dn| Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0));
                 let anchor = self.anchor(gathered).ok().map(Anchor::new);
-                let named = String::from_utf8_lossy(dn_octets);
+                let named = name.map_or_else(|| String::from_utf8_lossy(dn_octets), Cow::Borrowed);
                 let detail = format!("{}: '{named}': {detail}", place());
                 builder.reject(DiscoveryError { code, detail, dn: dn.map(str::to_owned), anchor, legible: self.legible(gathered) });
             }
@@ -324,8 +324,8 @@ impl ImportPlan {
         Some(shortened(&odd))
     }
 
-    fn fill(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>) -> Result<bool, Problem> {
-        let dn = parse_name(dn_octets)?;
+    fn fill(&self, builder: &mut PageBuilder, name: Option<&str>, gathered: &mut Gathered<'_>) -> Result<bool, Problem> {
+        let dn = parse_name(name)?;
         if !self.scope.is_everything() && !self.scope.wants(&dn.key()) {
             return Ok(false);
         }
@@ -418,8 +418,9 @@ impl ImportPlan {
 /// A problem of one entry: its code and a sentence.
 pub(crate) type Problem = (ObjectErrorCode, String);
 
-fn parse_name(octets: &[u8]) -> Result<Dn, Problem> {
-    let text = std::str::from_utf8(octets).map_err(|_| (ObjectErrorCode::INVALID_DN, "the name is not valid UTF-8".to_owned()))?;
+/// The name of an entry, if it is text.
+fn parse_name(text: Option<&str>) -> Result<Dn, Problem> {
+    let text = text.ok_or_else(|| (ObjectErrorCode::INVALID_DN, "the name is not valid UTF-8".to_owned()))?;
     let dn = Dn::parse(text).map_err(|error| (ObjectErrorCode::INVALID_DN, error.to_string()))?;
     if dn.depth() == 0 {
         return Err((ObjectErrorCode::MISSING_DN, "the entry has no name".to_owned()));
@@ -470,6 +471,10 @@ pub(crate) fn add_value(builder: &mut PageBuilder, kind: ValueKind, name: &str, 
 /// As [`add_value`], from an answer in which names are extended: references come with anchors, and what names are inside of is
 /// as it would be otherwise.
 pub(crate) fn add_extended_value(builder: &mut PageBuilder, kind: ValueKind, name: &str, octets: &[u8]) -> Result<(), Problem> {
+    // Nearly all values are none of these, and are not looked at twice.
+    if !matches!(kind, ValueKind::Text | ValueKind::Reference) || !matches!(octets.first(), Some(b'<' | b'B' | b'S')) {
+        return add_value(builder, kind, name, octets);
+    }
     let extended = std::str::from_utf8(octets).ok().and_then(|text| {
         // A name alone, or behind octets or a text of its own (MS-ADTS 3.1.1.2.2.2.3: Object(DN-Binary), Object(DN-String)).
         let behind = if text.starts_with("B:") || text.starts_with("S:") { text.find(":<GUID=")? + 1 } else { 0 };
@@ -481,8 +486,8 @@ pub(crate) fn add_extended_value(builder: &mut PageBuilder, kind: ValueKind, nam
             builder.reference_to(dn, &guid);
             Ok(())
         }
-        (Some((before, dn, _)), ValueKind::Text | ValueKind::Reference) => add_value(builder, kind, name, [before, dn].concat().as_bytes()),
-        _ => add_value(builder, kind, name, octets),
+        (Some((before, dn, _)), _) => add_value(builder, kind, name, [before, dn].concat().as_bytes()),
+        (None, _) => add_value(builder, kind, name, octets),
     }
 }
 
