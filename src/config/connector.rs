@@ -141,7 +141,7 @@ pub struct AdFile {
     /// Naming contexts to import; by default the domain of the server.
     #[serde(default)]
     pub partitions: Vec<String>,
-    /// Entries to ask for in one page; Active Directory gives 1,000 at most.
+    /// Entries to ask for in one page, 1,000 at most.
     #[serde(default = "default_page")]
     pub page_size: u32,
     /// Read attributes that refer to other objects in portions of this many values.
@@ -230,7 +230,7 @@ pub struct LdapFile {
     /// The attribute that identifies an entry for good.
     #[serde(default = "default_anchor")]
     pub anchor: String,
-    /// Entries to ask for in one page.
+    /// Entries to ask for in one page, 1,000 at most.
     #[serde(default = "default_page")]
     pub page_size: u32,
     /// Longest wait for a connection, in seconds.
@@ -426,7 +426,7 @@ impl ParametersTable {
 }
 
 fn default_page() -> u32 {
-    1_000
+    PAGE_SIZE_MAX
 }
 
 fn default_connect() -> u64 {

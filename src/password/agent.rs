@@ -211,9 +211,8 @@ impl Agent {
         let mut features = HashMap::new();
         for pair in &self.pairs {
             if cx.cancelled() {
-                let mut unread = PairReport { source: pair.source_name.clone(), ..PairReport::default() };
-                stopped(&mut unread);
-                report.pairs.push(unread);
+                let (source, error) = (pair.source_name.clone(), Some(TOLD_TO_STOP.to_owned()));
+                report.pairs.push(PairReport { source, error, ..PairReport::default() });
                 continue;
             }
             report.pairs.push(self.pair(cx, &mut memory, &mut features, pair).await?);
@@ -303,7 +302,7 @@ impl Agent {
             None => match pair.sender.features(cx).await {
                 Ok(features) => known.entry(pair.target).or_insert(features).clone(),
                 Err(error) if error.kind == ConnectorErrorKind::Cancelled => {
-                    stopped(report);
+                    note_told_to_stop(report);
                     return Ok(());
                 }
                 Err(error) => {
@@ -319,7 +318,7 @@ impl Agent {
         let domains = match pair.reader.domains(cx).await {
             Ok(domains) => domains,
             Err(error) if error.kind == ConnectorErrorKind::Cancelled => {
-                stopped(report);
+                note_told_to_stop(report);
                 return Ok(());
             }
             Err(error) => {
@@ -348,7 +347,7 @@ impl Agent {
         let mut due = off_thread(move || plan::due(&shared, source, &names, began)).await?;
         for (index, domain) in domains.iter().enumerate() {
             if cx.cancelled() {
-                stopped(report);
+                note_told_to_stop(report);
                 return Ok(());
             }
             let due_here = due.anchors.remove(&index).unwrap_or_default();
@@ -398,7 +397,7 @@ impl Agent {
 }
 
 /// Notes that a directory's passwords were not all read and sent because somebody asked for the end.
-fn stopped(report: &mut PairReport) {
+fn note_told_to_stop(report: &mut PairReport) {
     report.error = Some(TOLD_TO_STOP.to_owned());
 }
 

@@ -93,7 +93,7 @@ impl Service {
         let leaving = matches!(object.stage(Stage::PendingImport).kind, DeltaKind::Delete | DeltaKind::DeleteAdd);
         if object.link == Link::Placeholder || leaving {
             return Err(ServiceError::Usage(format!(
-                "{} is known by its name only, or is about to go: import and synchronize it first",
+                "{} is known only because others refer to it or lie below it, or is about to go: import and synchronize it first",
                 object.dn
             )));
         }

@@ -152,10 +152,10 @@ impl Walk<'_> {
             findings.push(format!("{}: {}", error.code, error.detail));
         }
         if self.object.link == Link::Placeholder {
-            findings.push("known by its name only: other objects refer to it, or lie below it".to_owned());
+            findings.push("known only because others refer to it or lie below it".to_owned());
             steps.push(ExplanationStep { step: "import", outcome: StepOutcome::Stopped, findings });
-            return Ok(Some(match self.browser.last_delete(&self.object.id.to_string())? {
-                Some((_, line)) => format!(
+            return Ok(Some(match self.browser.last_delete_of(self.object.id)? {
+                Some(line) => format!(
                     "It was here until {}: run {}, {} of {}, found that it is deleted, or outside the selection. `syncline cs log {}` shows \
                      what runs did to it.",
                     line.started, line.run, line.kind, line.connector, self.object.id

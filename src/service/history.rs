@@ -1,11 +1,11 @@
 //! Looks at past runs, their counters and the objects behind them.
 
 use super::ServiceError;
-use super::browse::parse_cs_id;
 use super::views::{RunView, StepObjectView, StepObjectsView};
 use crate::model::{ConnectorId, CsId, RunId, fold};
 use crate::store::{CounterName, RunRecord, Snapshot, StepObject, StepRecord};
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// Runs read at a time.
 const PAGE: usize = 50;
@@ -48,31 +48,52 @@ impl ObjectLogLine {
     }
 }
 
-/// The newest time that somebody was deleted who was known by this text: a number, a name, or a name that the history keeps
-/// of who is deleted from a target. As far back as history is kept.
-pub(super) fn last_delete(snapshot: &Snapshot, text: &str) -> Result<Option<(CsId, ObjectLogLine)>, ServiceError> {
-    let (wanted, number) = (fold(text), parse_cs_id(text));
-    let is_meant = |object: &StepObject| {
-        let mut known_as = object.changes.iter().flat_map(|change| &change.removed);
-        number == Some(object.id) || fold(&object.dn) == wanted || known_as.any(|value| fold(value) == wanted)
+/// Somebody who may have been deleted.
+pub(super) enum Departed<'t> {
+    /// By the number.
+    Object(CsId),
+    /// By the name, or by what the history keeps of who is deleted from a target.
+    Known(&'t str),
+}
+
+/// When such an object of one of these connectors was deleted last, and by which run. As far back as history is kept.
+pub(super) fn last_delete(
+    snapshot: &Snapshot,
+    who: &Departed<'_>,
+    connectors: &[ConnectorId],
+) -> Result<Option<(CsId, ObjectLogLine)>, ServiceError> {
+    // Rows of a counter are ordered by object: the one behind its predecessor is the object, or it was not counted.
+    let (wanted, ahead) = match who {
+        Departed::Object(id) => (Cow::Borrowed(""), id.0.checked_sub(1).map(CsId)),
+        Departed::Known(text) => (fold(text), None),
     };
+    let is_meant = |object: &StepObject| match who {
+        Departed::Object(id) => object.id == *id,
+        Departed::Known(_) => {
+            let mut known_as = object.changes.iter().flat_map(|change| &change.removed);
+            fold(&object.dn) == wanted || known_as.any(|value| fold(value) == wanted)
+        }
+    };
+    let rows = if matches!(who, Departed::Object(_)) { 1 } else { ROWS };
     let mut before = None;
     loop {
         let runs = snapshot.runs(before, PAGE)?;
         let Some(oldest) = runs.last() else { return Ok(None) };
         before = Some(oldest.id);
-        for run in &runs {
+        for run in runs.iter().filter(|run| connectors.contains(&run.connector)) {
             let view = RunView::of(run);
             for (step, shown) in run.steps.iter().zip(&view.steps).rev() {
                 for counter in step.counters.keys().filter(|counter| DELETED.contains(&counter.0.as_ref())) {
-                    let mut after = None;
+                    let mut after = ahead;
                     loop {
-                        let rows = snapshot.step_objects(run.id, step.number, counter.clone(), after, ROWS)?;
-                        if let Some(object) = rows.iter().find(|object| is_meant(object)) {
+                        let page = snapshot.step_objects(run.id, step.number, counter.clone(), after, rows)?;
+                        if let Some(object) = page.iter().find(|object| is_meant(object)) {
                             return Ok(Some((object.id, ObjectLogLine::of(run, step, shown.title(), object))));
                         }
-                        let Some(last) = rows.last() else { break };
-                        after = Some(last.id);
+                        after = page.last().map(|last| last.id);
+                        if after.is_none() || rows == 1 {
+                            break;
+                        }
                     }
                 }
             }
@@ -149,7 +170,7 @@ impl History {
                 if known.is_empty() { "nothing".to_owned() } else { known.join(", ") }
             )));
         };
-        let name = CounterName(std::borrow::Cow::Owned(counter.to_owned()));
+        let name = CounterName(Cow::Owned(counter.to_owned()));
         let mut objects = self.snapshot.step_objects(record.id, found.number, name, None, limit.saturating_add(1))?;
         let more = objects.len() > limit;
         objects.truncate(limit);

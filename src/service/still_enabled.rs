@@ -9,7 +9,7 @@ use crate::model::{
 };
 use crate::rules::RuleSet;
 use crate::store::Snapshot;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Problems looked through, of each connector.
@@ -77,6 +77,7 @@ impl Service {
     pub(super) fn still_enabled(&self, snapshot: &Snapshot, stops: &[GuardStop]) -> Result<Vec<StillEnabled>, ServiceError> {
         let Ok(rules) = self.rules() else { return Ok(Vec::new()) };
         let targets = rules.targets();
+        let directories: BTreeSet<ConnectorId> = self.connectors.keys().copied().filter(|id| self.is_directory(rules, *id)).collect();
         let seen = self.facilities.seen_disabled.unread(self.store.names(), snapshot)?;
         // With the connector at which the problem is kept: `errors` lists it there.
         let mut failing: BTreeMap<(CsId, ConnectorId), (Shut, String, ConnectorId)> = BTreeMap::new();
@@ -88,15 +89,16 @@ impl Service {
                 // A problem is noted with the object that was looked at, which may be another one of the same person.
                 let mv = snapshot.cs_link(object)?.and_then(Link::mv);
                 let links = mv.map(|mv| snapshot.mv_links(mv)).transpose()?.unwrap_or_default();
-                for account in links.iter().filter(|link| self.is_directory(rules, link.connector())) {
+                let export = side == ErrorSide::Export;
+                for account in links.iter().filter(|link| directories.contains(&link.connector())) {
                     let Some(shut) = self.shut(snapshot, *account)? else { continue };
-                    if self.is_enabled_elsewhere(snapshot, rules, *account, &links, &seen)? {
+                    // An export that fails is one that would disable: rules decided that already.
+                    if !export && self.is_enabled_elsewhere(snapshot, &directories, *account, &links, &seen)? {
                         continue;
                     }
                     let others = links.iter().filter(|link| targets.contains(&link.connector()) && link.connector() != account.connector());
                     for target in others {
                         // An export that fails may be about anything: it has to be the one that would disable.
-                        let export = side == ErrorSide::Export;
                         if self.stays_enabled(snapshot, *target, export)? {
                             let why = if export { "the export" } else { "the synchronization" };
                             failing.insert(
@@ -124,7 +126,7 @@ impl Service {
             told.push(StillEnabled { source, what, command: format!("syncline errors '{place}'") });
         }
         for stop in stops {
-            told.extend(self.behind_guard(snapshot, rules, stop, &seen)?);
+            told.extend(self.behind_guard(snapshot, &directories, stop, &seen)?);
         }
         Ok(told)
     }
@@ -149,12 +151,12 @@ impl Service {
     fn is_enabled_elsewhere(
         &self,
         snapshot: &Snapshot,
-        rules: &RuleSet,
+        directories: &BTreeSet<ConnectorId>,
         account: CsId,
         links: &[CsId],
         seen: &[CsId],
     ) -> Result<bool, ServiceError> {
-        let others = links.iter().filter(|link| **link != account && !seen.contains(link) && self.is_directory(rules, link.connector()));
+        let others = links.iter().filter(|link| **link != account && !seen.contains(link) && directories.contains(&link.connector()));
         for other in others {
             let Some(object) = snapshot.cs_object(*other)? else { continue };
             let leaves = matches!(object.stage(Stage::PendingImport).kind, DeltaKind::Delete | DeltaKind::DeleteAdd);
@@ -169,19 +171,19 @@ impl Service {
     fn behind_guard(
         &self,
         snapshot: &Snapshot,
-        rules: &RuleSet,
+        directories: &BTreeSet<ConnectorId>,
         stop: &GuardStop,
         seen: &[CsId],
     ) -> Result<Option<StillEnabled>, ServiceError> {
         let Some(source) = self.connectors.iter().find(|(_, name)| **name == stop.connector).map(|(id, _)| *id) else { return Ok(None) };
-        if stop.export || !self.is_directory(rules, source) {
+        if stop.export || !directories.contains(&source) {
             return Ok(None);
         }
         let mut shut = Vec::new();
         for account in seen.iter().filter(|account| account.connector() == source) {
             let mv = snapshot.cs_link(*account)?.and_then(Link::mv);
             let links = mv.map(|mv| snapshot.mv_links(mv)).transpose()?.unwrap_or_default();
-            if !self.is_enabled_elsewhere(snapshot, rules, *account, &links, seen)? {
+            if !self.is_enabled_elsewhere(snapshot, directories, *account, &links, seen)? {
                 shut.push(*account);
             }
         }

@@ -180,7 +180,7 @@ prop_compose! {
     ) -> Plain {
         // These words mean something else at the start of a record.
         let values = values.into_iter().map(|(name, octets)| {
-            let reserved = ["changetype", "control"].iter().any(|word| name.eq_ignore_ascii_case(word));
+            let reserved = ["dn", "changetype", "control"].iter().any(|word| name.eq_ignore_ascii_case(word));
             (if reserved { "cn".to_owned() } else { name }, octets)
         });
         (dn, values.collect())

@@ -70,14 +70,11 @@ fn cycle(app: &App, cx: &Context, connector: Option<&str>, full: bool) -> Result
     app.output.result(&document(&report), |_| {
         let mut rows = Vec::new();
         for pair in &report.pairs {
-            let held = pair.held.as_ref().map(|held| told(held).to_owned()).or_else(|| pair.error.clone());
-            if pair.domains.is_empty() {
-                let state = held.clone().unwrap_or_else(|| "nothing to do".to_owned());
-                rows.push([pair.source.clone(), String::new(), String::new(), String::new(), String::new(), state]);
-            }
+            let held = pair.held.as_ref().map(|held| told(held).to_owned());
+            let none = pair.domains.is_empty().then(|| held.clone().unwrap_or_else(|| "nothing to do".to_owned()));
             // Of domains that it did not come to there is no line.
-            if let Some(error) = pair.error.as_ref().filter(|_| !pair.domains.is_empty()) {
-                rows.push([pair.source.clone(), String::new(), String::new(), String::new(), String::new(), error.clone()]);
+            if let Some(state) = pair.error.clone().or(none) {
+                rows.push([pair.source.clone(), String::new(), String::new(), String::new(), String::new(), state]);
             }
             for domain in &pair.domains {
                 let state = domain.error.clone().or_else(|| held.clone()).unwrap_or_else(|| "ok".to_owned());

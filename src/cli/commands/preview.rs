@@ -93,7 +93,7 @@ pub(super) fn decision(view: &PreviewView) -> String {
         "leaves-scope" => format!("leaves the scope of all rules and is taken off{mv}"),
         "deleted" => "is gone from its directory".to_owned(),
         "retyped" => "became another type and is treated as new".to_owned(),
-        "placeholder" => "is known by its name only; synchronization never looks at it".to_owned(),
+        "placeholder" => "is known only because others refer to it or lie below it; synchronization never looks at it".to_owned(),
         _ => "a problem stops it; it stays as it is".to_owned(),
     }
 }

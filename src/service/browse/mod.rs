@@ -8,7 +8,7 @@ pub use search::{AttributeFilter, CsQuery, MvQuery};
 
 use super::ServiceError;
 use super::anchors::anchor_candidates;
-use super::history::{ObjectLogLine, last_delete};
+use super::history::{Departed, ObjectLogLine, last_delete};
 use super::views::{CsLine, KnownAs};
 use crate::engine::sync::SIGN_IN_NAME;
 use crate::engine::text_of;
@@ -115,7 +115,14 @@ impl Browser<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn last_delete(&self, text: &str) -> Result<Option<(CsId, ObjectLogLine)>, ServiceError> {
-        last_delete(&self.snapshot, self.split_connector(text).1)
+        let (connectors, rest) = self.split_connector(text);
+        let who = parse_cs_id(rest).map_or(Departed::Known(rest), Departed::Object);
+        last_delete(&self.snapshot, &who, &connectors)
+    }
+
+    /// When this object was deleted last, if it was.
+    pub(super) fn last_delete_of(&self, id: CsId) -> Result<Option<ObjectLogLine>, ServiceError> {
+        Ok(last_delete(&self.snapshot, &Departed::Object(id), &[id.connector()])?.map(|(_, line)| line))
     }
 
     /// `connector:rest` when such a connector exists; else all connectors and the whole text.
