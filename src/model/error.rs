@@ -38,6 +38,8 @@ codes! {
     DUPLICATE_DN = "duplicate-dn";
     /// An entry without `objectClass`.
     MISSING_OBJECT_CLASS = "missing-object-class";
+    /// An attribute without which nobody can say what the object is allowed is not there any more.
+    MISSING_REQUIRED_ATTRIBUTE = "missing-required-attribute";
     /// A value that does not fit its attribute's syntax.
     INVALID_ATTRIBUTE_VALUE = "invalid-attribute-value";
     /// Base64 that does not decode.

@@ -331,3 +331,27 @@ fn who_was_deleted_is_found_in_the_history() {
     let nobody = with_config(&config, &["object", "explain", "nobody@corp.example"]);
     assert!(!stderr(&nobody).contains("was deleted"), "{}", stderr(&nobody));
 }
+
+#[test]
+fn whoever_does_not_say_any_more_that_they_are_disabled_is_not_enabled() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let people = world.path().join("people.ldif");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let text = fs::read_to_string(&people).unwrap();
+    assert!(text.contains("userAccountControl: 514\n"));
+    fs::write(&people, text.replace("userAccountControl: 514\n", "title: Captain\n")).unwrap();
+    for _ in 0..2 {
+        let cycle = with_config(&config, &["--json", "cycle", "start"]);
+        assert_code(&cycle, 2);
+        assert_eq!((exported(&document(&cycle)), counted(&document(&cycle), "stage-delete")), (0, 0), "{}", stdout(&cycle));
+    }
+    let errors = stdout(&with_config(&config, &["errors"]));
+    assert!(errors.contains("missing-required-attribute") && errors.contains("Old Hand"), "{errors}");
+    assert_code(&with_config(&config, &["status"]), 1);
+    // When it is meant it is said, and then the rules decide.
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import", "--allow-shrink"]), 0);
+    let cycle = document(&with_config(&config, &["--json", "cycle", "start"]));
+    assert_eq!(exported(&cycle), 1, "{cycle:#}");
+    assert!(!stdout(&with_config(&config, &["errors"])).contains("missing-required-attribute"));
+}

@@ -211,11 +211,16 @@ pub(super) fn cut_off() -> ConnectorError {
     ConnectorError::new(ConnectorErrorKind::Dropped, "the directory's answer ended before it was complete; nothing was deleted")
 }
 
+/// The attribute that says whether an account of Active Directory may be used (MS-ADTS 2.2.16). Every account has it for good.
+const ACCOUNT_CONTROL: &str = "userAccountControl";
+
 /// A running import.
 struct Import<'a> {
     store: &'a Store,
     options: &'a ImportOptions,
     cx: &'a Context,
+    /// [`ACCOUNT_CONTROL`], where it is read and anybody ever had it.
+    account_control: Option<AttrId>,
     lookup: Lookup,
     epoch: u64,
     secret: u64,
@@ -278,6 +283,7 @@ impl<'a> Import<'a> {
             store,
             options,
             cx,
+            account_control: store.names().find(ACCOUNT_CONTROL).filter(|attr| options.attributes.contains(attr)),
             lookup,
             epoch,
             secret,

@@ -241,6 +241,11 @@ impl Import<'_> {
                 return self.rejected(&problem_of(entry, code.clone(), detail), segment, recorder);
             }
         }
+        if let Some((object, _)) = &stored
+            && let Some(problem) = self.lost_control(entry, object, &image.values)
+        {
+            return self.rejected(&problem, segment, recorder);
+        }
         if let (Some(id), None) = (identity.id, known) {
             if whole && self.is_duplicate(id) {
                 self.duplicate(id, entry, segment, recorder)?;

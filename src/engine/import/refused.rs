@@ -3,10 +3,11 @@
 use super::lookup::anchor_key;
 use super::page::Ahead;
 use super::segment::Segment;
-use super::{EngineError, Import, StepRecorder};
+use super::{ACCOUNT_CONTROL, EngineError, Import, StepRecorder};
 use crate::connector::{DiscoveryError, EntryRef, ImportPage, Legible, Telling};
 use crate::model::{
-    Anchor, ConnectorId, CsId, CsObject, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode, StageMask, ValueRef, ValueState,
+    Anchor, ConnectorId, CsId, CsObject, Dn, DnKey, ErrorSide, FlatValues, Link, ObjectError, ObjectErrorCode, StageMask, ValueRef,
+    ValueState,
 };
 use crate::store::{ChangeSet, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
@@ -284,6 +285,24 @@ impl Import<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// What is wrong with an account that does not say any more whether it may be used: the right to read that was taken away, or the entry
+    /// is damaged. Rules would take it for enabled.
+    pub(super) fn lost_control(&self, entry: &EntryRef<'_>, known: &CsObject, told: &FlatValues) -> Option<DiscoveryError> {
+        let attr = self.account_control.filter(|_| !self.options.allow_shrink && known.imported())?;
+        let is_another = entry.object_type().is_some_and(|kind| kind != known.object_type);
+        let had = known.values.attribute(attr).any(|item| ValueState(item.flags).present(StageMask::IMPORTED));
+        if is_another || !had || told.attribute(attr).next().is_some() {
+            return None;
+        }
+        let detail = format!(
+            "it has no {ACCOUNT_CONTROL} any more, so nobody can say whether the account is disabled; it stays as it was. Let the account that \
+             reads the directory read it (`syncline doctor`), or put it back into the file. If it is meant, allow it once with `syncline run \
+             start '{}' full-import --allow-shrink`",
+            self.options.name
+        );
+        Some(problem_of(entry, ObjectErrorCode::MISSING_REQUIRED_ATTRIBUTE, &detail))
     }
 
     /// What is wrong with a new key for a name that is known by one of another kind: the entry has lost the attribute by which
