@@ -3,7 +3,7 @@
 
 use super::containers::CONTAINERS;
 use super::export::{APPROVED, EXPORTED, REMOVALS, TERMS};
-use super::import::{DISBELIEVED, EPOCH};
+use super::import::{DISBELIEVED, EPOCH, LEFT_PLACE, WATERMARK};
 use super::pilots::PILOTS;
 use crate::model::ConnectorId;
 use crate::store::{ChangeSet, Kept, KeptState, Snapshot, StoreError};
@@ -126,6 +126,10 @@ impl Belief {
     pub fn distrust(snapshot: &Snapshot, connector: ConnectorId, doubt: Doubt, changes: &mut ChangeSet) -> Result<Self, StoreError> {
         for name in snapshot.state_names(connector)? {
             if !outlives(&name, doubt) {
+                // Nothing goes on from there, but the files up to there have to be there as before.
+                if name == WATERMARK && doubt == Doubt::Restored {
+                    changes.states.push((connector, LEFT_PLACE.to_owned(), snapshot.state(connector, WATERMARK)?));
+                }
                 changes.states.push((connector, name, None));
             }
         }
@@ -164,8 +168,8 @@ fn outlives(name: &str, doubt: Doubt) -> bool {
         BELIEF_NAME | NAME | REMOVED => true,
         // What a person decided about another installation is about a tenant.
         STANDING => doubt != Doubt::AnotherTenant,
-        // Hashes, and what nobody believed, are as old as the objects that they are about.
-        EPOCH | DISBELIEVED => doubt == Doubt::Restored,
+        // Hashes, what nobody believed, and what was read, are as old as the objects that they are about.
+        EPOCH | DISBELIEVED | LEFT_PLACE => doubt == Doubt::Restored,
         // The same target, to which the same was sent; what a directory says of itself rarely changes, and rules need it also when
         // it cannot be asked.
         EXPORTED | APPROVED | TERMS | REMOVALS | PARAMETERS | EXTENSIONS | SCHEMA | CONTAINERS | PILOTS => doubt < Doubt::AnotherTenant,
@@ -177,7 +181,6 @@ fn outlives(name: &str, doubt: Doubt) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::import::WATERMARK;
     use crate::store::Store;
 
     const HERE: ConnectorId = ConnectorId(3);
@@ -211,7 +214,7 @@ mod tests {
         assert_eq!(left, [STANDING, NAME, REMOVED]);
         assert_eq!((belief.number, belief.doubt), (1, Some(Doubt::Removed)));
         assert_eq!(left_by(Doubt::AnotherTenant).0, [NAME, REMOVED]);
-        let restored = [STANDING, NAME, REMOVED, EXPORTED, EPOCH, "password-cookie/corp.example", PARAMETERS];
+        let restored = [STANDING, NAME, REMOVED, EXPORTED, EPOCH, "password-cookie/corp.example", PARAMETERS, LEFT_PLACE];
         assert_eq!(left_by(Doubt::Restored).0, restored);
     }
 

@@ -8,7 +8,7 @@ use super::bridge::Bridge;
 use super::containers::RENAMED_CONTAINER;
 use super::export::{DeleteSet, ExportOptions, ExportReview, Limits, export, follow_removals};
 use super::full_steps::{FULL_IMPORT_ASKED, FULL_SYNC_ASKED, SYNCHRONIZED};
-use super::import::{self, ImportOptions, SHRINK_PERCENT_MAX, WATERMARK};
+use super::import::{self, ImportOptions, LEFT_PLACE, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
 use super::{EngineError, Progress, StepRecorder, TRACED};
 use crate::connector::{Connector, ConnectorError, ConnectorErrorKind, ImportKind, ImportRequest, Installation};
@@ -357,7 +357,7 @@ impl Engine<'_> {
                 if kind == StepKind::DeltaImport
                     && matches!(error.kind, ConnectorErrorKind::WatermarkLost | ConnectorErrorKind::ReadAnew) =>
             {
-                self.forget_watermark(id)?;
+                self.leave_watermark(id)?;
                 let result = if error.kind == ConnectorErrorKind::ReadAnew { "success" } else { "completed-warnings" };
                 (result, Some(error.message), Some(Profile::FullImport))
             }
@@ -419,7 +419,7 @@ impl Engine<'_> {
             import::take_back(self.store, id)?;
         }
         self.look_at_containers(id, recorder)?;
-        if full && let Some(since) = self.store.snapshot()?.state(id, WATERMARK)? {
+        if full && let Some(since) = self.last_place(id)? {
             let told = self.bridge.wait(connector.look_back(&self.cx, &since, self.caution.allow_shrink));
             told.map_err(|error| file_lost(error, name))?.into_iter().for_each(|told| recorder.note(told));
         }
@@ -594,10 +594,23 @@ impl Engine<'_> {
         self.store.apply(changes)
     }
 
-    fn forget_watermark(&self, id: ConnectorId) -> Result<(), StoreError> {
+    /// Nothing goes on from there any more; what was read up to there is still looked back on.
+    fn leave_watermark(&self, id: ConnectorId) -> Result<(), StoreError> {
         let mut changes = ChangeSet::new();
+        if let Some(watermark) = self.store.snapshot()?.state(id, WATERMARK)? {
+            changes.states.push((id, LEFT_PLACE.to_owned(), Some(watermark)));
+        }
         changes.states.push((id, WATERMARK.to_owned(), None));
         self.store.apply(changes)
+    }
+
+    /// Up to where the last import that was complete has read, whether or not another one can go on from there.
+    fn last_place(&self, id: ConnectorId) -> Result<Option<Vec<u8>>, StoreError> {
+        let snapshot = self.store.snapshot()?;
+        Ok(match snapshot.state(id, WATERMARK)? {
+            Some(watermark) => Some(watermark),
+            None => snapshot.state(id, LEFT_PLACE)?,
+        })
     }
 
     pub(super) fn write(&self, record: &RunRecord) -> Result<(), StoreError> {

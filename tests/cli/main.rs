@@ -17,6 +17,7 @@ mod help;
 mod interrupted;
 mod lessons;
 mod lint;
+mod lost_files;
 mod moves;
 mod narrow;
 mod object_errors;

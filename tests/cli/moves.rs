@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Output;
 
 /// A folder with a configuration that sends LDIF files to the embedded tenant.
-struct World {
+pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
@@ -22,7 +22,7 @@ fn key(number: u32) -> String {
 }
 
 /// A person with a key and a sign-in name, and what else is said of them.
-fn person(number: u32, name: &str, more: &str) -> String {
+pub(crate) fn person(number: u32, name: &str, more: &str) -> String {
     format!(
         "dn: CN=user {number},{OU}\nobjectClass: user\nobjectGUID:: {}\ncn: user {number}\nsAMAccountName: user{number}\n\
          userPrincipalName: {name}@corp.example\nuserAccountControl: 512\n{more}\n",
@@ -30,19 +30,19 @@ fn person(number: u32, name: &str, more: &str) -> String {
     )
 }
 
-fn people(numbers: impl Iterator<Item = u32>) -> String {
+pub(crate) fn people(numbers: impl Iterator<Item = u32>) -> String {
     numbers.map(|number| person(number, &format!("user{number}"), "")).collect()
 }
 
 /// A group with a key of its own.
-fn group(number: u32, name: &str, members: impl Iterator<Item = u32>) -> String {
+pub(crate) fn group(number: u32, name: &str, members: impl Iterator<Item = u32>) -> String {
     let members = members.map(|member| format!("member: CN=user {member},{OU}\n")).collect::<Vec<_>>().concat();
     let key = key(number);
     format!("dn: CN={name},{OU}\nobjectClass: group\nobjectGUID:: {key}\ncn: {name}\nsAMAccountName: {name}\n{members}\n")
 }
 
 impl World {
-    fn with(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(files: &[(&str, &str)]) -> Self {
         let world = Self { folder: tempfile::tempdir().expect("a folder can be made") };
         for (name, text) in files {
             world.write(name, text);
@@ -53,15 +53,15 @@ impl World {
         world
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.at("config")
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.at(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be made");
         fs::write(path, text).expect("the folder can be written");
@@ -72,25 +72,25 @@ impl World {
         fs::write(self.config().join(file), before + text).expect("the configuration can be written");
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         with_config(&self.config(), arguments)
     }
 
     /// A cycle with its code, and what it came to.
-    fn cycle(&self, more: &[&str]) -> (Option<i32>, Value) {
+    pub(crate) fn cycle(&self, more: &[&str]) -> (Option<i32>, Value) {
         let output = self.run(&[&["--json", "cycle", "start"], more].concat());
         let shown = document(&output);
         assert!(shown["runs"].is_array(), "{shown:#}\n{}", stderr(&output));
         (output.status.code(), shown)
     }
 
-    fn first_cycle(&self) {
+    pub(crate) fn first_cycle(&self) {
         let (code, shown) = self.cycle(&["--initial"]);
         assert_eq!(code, Some(0), "{shown:#}");
     }
 
     /// The text of a command, whatever comes of it.
-    fn told(&self, arguments: &[&str]) -> String {
+    pub(crate) fn told(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         stdout(&output) + &stderr(&output)
     }

@@ -7,7 +7,7 @@ use super::import::unreadable;
 use crate::connector::{ConnectorError, ConnectorErrorKind};
 use crate::protocol::ldif::{LdifError, Reader, Record};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -22,6 +22,8 @@ const FILES_MAX: usize = 100_000;
 /// Octets of all change files that one import reads.
 const OCTETS_MAX: u64 = 1 << 30;
 const BUFFER: usize = 256 << 10;
+/// Some programs begin a file in UTF-8 with it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// One change file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,10 +47,10 @@ pub(super) struct Place {
     pub(super) taken: Vec<Taken>,
 }
 
-/// The files of a folder that an import read, and that had content.
+/// The files of a folder that an import read, and that had entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FilesRead {
-    /// The folder as it is configured.
+    /// The folder as it is configured, made absolute.
     folder: String,
     /// Names in the folder, in order.
     names: Vec<String>,
@@ -57,15 +59,24 @@ pub(super) struct FilesRead {
 impl FilesRead {
     /// The files of a folder as they are now.
     pub(super) fn of(folder: &Path, files: &[PathBuf]) -> Self {
-        let has_content = |file: &&PathBuf| std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0);
-        let names = files.iter().filter(has_content).map(|file| file.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        // What cannot be read says so itself when the import opens it.
+        let with_entries = files.iter().filter(|file| has_entry(file).unwrap_or(true));
+        let names = with_entries.map(|file| file.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         Self { folder: folder.to_string_lossy().into_owned(), names: names.collect() }
+    }
+
+    /// True when both are about one folder, however it is written. What a link leads to is looked up now: one that leads to a new
+    /// delivery is the same folder still.
+    fn same_folder(&self, other: &Self) -> bool {
+        let (left, right) = (Path::new(&self.folder), Path::new(&other.folder));
+        left == right || matches!((left.canonicalize(), right.canonicalize()), (Ok(left), Ok(right)) if left == right)
     }
 
     /// What to tell of files that are missing or empty by now, when the rest is as before: whoever is in them would count as
     /// gone. Files that are all called otherwise, and are no fewer, are a new delivery; another folder is a decision.
     pub(super) fn lost(&self, now: &Self) -> Option<String> {
-        if self.folder != now.folder {
+        if !self.same_folder(now) {
             return None;
         }
         let lost: Vec<&String> = self.names.iter().filter(|name| now.names.binary_search(name).is_err()).collect();
@@ -74,7 +85,11 @@ impl FilesRead {
             return None;
         }
         let path = Path::new(&self.folder).join(first);
-        let what = if path.exists() { "is empty now" } else { "is not there any more" };
+        let what = match std::fs::metadata(&path).map(|metadata| metadata.len()) {
+            Err(_) => "is not there any more",
+            Ok(0) => "is empty now",
+            Ok(_) => "has no entry now",
+        };
         let more = match lost.len() - 1 {
             0 => String::new(),
             others => format!(" (and so it is with {})", crate::model::counted(others as u64, "other file", "other files")),
@@ -83,6 +98,28 @@ impl FilesRead {
             "{}: the last import read this file, and it {what}{more}: whoever is in it would count as gone, so nothing was read. Put it back",
             path.display()
         ))
+    }
+}
+
+/// True when a file has the name of an entry: a header or comments alone are as good as nothing.
+fn has_entry(file: &Path) -> std::io::Result<bool> {
+    let mut reader = BufReader::with_capacity(BUFFER, File::open(file)?);
+    let mut at_file_start = true;
+    loop {
+        // Of a line only the beginning counts, whatever its length is.
+        let mut start = Vec::new();
+        Read::by_ref(&mut reader).take(16).read_until(b'\n', &mut start)?;
+        if start.is_empty() {
+            return Ok(false);
+        }
+        let line = if at_file_start { start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&start) } else { &start };
+        if line.get(..3).is_some_and(|name| name.eq_ignore_ascii_case(b"dn:")) {
+            return Ok(true);
+        }
+        at_file_start = false;
+        if !start.ends_with(b"\n") {
+            reader.skip_until(b'\n')?;
+        }
     }
 }
 
@@ -344,6 +381,34 @@ mod tests {
             }
         }
         assert_eq!(Place::read(b"ldif"), None);
+    }
+
+    #[test]
+    fn a_folder_is_the_same_however_it_is_written_and_a_header_is_no_entry() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("in");
+        std::fs::create_dir(&folder).unwrap();
+        let files = [
+            ("1.ldif", "\u{feff}dn: CN=a\n"),
+            ("2.ldif", "version: 1\r\n\r\n# a comment that is longer than the beginning of a line\n DN: CN=b\n\nDN:: Q049Yg==\n"),
+            ("3.ldif", "version: 1\n"),
+            ("4.ldif", "# dn: CN=a\n dn: CN=a"),
+            ("5.ldif", "# numResponses: 1\nsearch: 2\nresult: 32 No such object\n"),
+            ("6.ldif", ""),
+        ];
+        let paths = files.map(|(name, text)| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        let before = FilesRead::of(&folder, &paths);
+        assert_eq!(before.names, ["1.ldif", "2.ldif"]);
+        std::os::unix::fs::symlink(&folder, parent.path().join("link")).unwrap();
+        std::fs::create_dir(parent.path().join("other")).unwrap();
+        for (spelled, same) in [("in/", true), ("./in", true), ("in/../in", true), ("link", true), ("other", false), ("none", false)] {
+            let now = FilesRead::of(&parent.path().join(spelled), &paths[..1]);
+            assert_eq!(before.lost(&now).is_some(), same, "{spelled}");
+        }
     }
 
     /// A store of the version before keeps what it knows of change files.

@@ -118,6 +118,7 @@ fn written_anew(path: &Path, left: &str) -> ConnectorError {
 pub(super) fn look_back(settings: &LdifSettings, since: &[u8], meant: bool) -> Result<Option<String>, ConnectorError> {
     let Some(place) = Place::read(since) else { return Ok(None) };
     if !meant
+        && settings.path.is_dir()
         && let Some(read) = &place.read
         && let Some(now) = files_read(settings, &files_of(&settings.path)?)
         && let Some(lost) = read.lost(&now)
@@ -130,7 +131,8 @@ pub(super) fn look_back(settings: &LdifSettings, since: &[u8], meant: bool) -> R
     }
     match &settings.changes {
         Some(folder) if std::fs::metadata(folder).map_err(|error| unreadable(folder, &error))?.is_dir() => {
-            drop::as_taken(folder, &place.taken).map(|()| None)
+            // What is new counts now as well, and must come behind.
+            drop::untaken(folder, files_of(folder)?, &place.taken).map(|_| None)
         }
         _ => Err(ConnectorError::new(
             ConnectorErrorKind::File,

@@ -45,6 +45,9 @@ use unknown::Unknown;
 
 /// The name under which a connector's watermark is kept.
 pub const WATERMARK: &str = "watermark";
+/// Under this name a connector keeps a watermark from which no import goes on any more, until one leaves another: what was read
+/// up to there must still be there when everything is read anew.
+pub const LEFT_PLACE: &str = "watermark-left";
 /// The name under which a connector keeps that a delta import could not use all that it was told, so that only a full
 /// import can.
 pub const FULL_NEEDED: &str = "full-import-needed";
@@ -357,6 +360,7 @@ impl<'a> Import<'a> {
         // A place that an earlier import left is of no use behind a full one, which saw all and left none.
         if self.unidentified == 0 && (whole || completion.watermark.is_some()) {
             changes.states.push((connector, WATERMARK.to_owned(), completion.watermark.clone()));
+            changes.states.push((connector, LEFT_PLACE.to_owned(), None));
         }
         Ok(())
     }
