@@ -4,7 +4,7 @@
 //! into an [`ImportPage`], so that the engine can hash and compare an entry before any object is built.
 
 use crate::context::Context;
-use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Timestamp, Value, ValueKind, bare_address, fold};
+use crate::model::{Anchor, AttrId, CsId, ObjectErrorCode, Timestamp, Value, ValueKind, fold, trimmed_address};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ pub mod directory;
 pub mod entra;
 pub mod ldap;
 pub mod ldif;
+mod legible;
 mod matching;
 mod page;
 mod password;
@@ -23,8 +24,11 @@ mod reach;
 mod sign_in;
 pub(crate) mod tls;
 
+pub(crate) use legible::TELLING;
+pub use legible::{Legible, Telling};
 pub use matching::{Existing, Match, MatchFate, MatchKey, MatchReport, NewObject};
-pub use page::{Departure, DiscoveryError, EntryRef, EntryValues, ImportPage, Legible, OddClass, Operation, PageBuilder, PageItem};
+pub(crate) use page::PAGE_ENTRIES;
+pub use page::{Departure, DiscoveryError, EntryRef, EntryValues, ImportPage, OddClass, Operation, PageBuilder, PageItem};
 pub use password::{
     Credential, CredentialAnswer, CredentialError, CredentialErrorKind, PASSWORD_BATCH, PassedOver, PasswordChange, PasswordCheck,
     PasswordCompletion, PasswordFeatures, PasswordPage, PasswordRequest, PasswordSource, PasswordStream, PasswordTarget, Wanted,
@@ -194,7 +198,7 @@ pub struct UniqueAttribute {
 }
 
 /// Attributes of the same kind share their values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UniqueKind {
     /// `somebody@domain`; an object that can have it has one.
     SignInName,
@@ -207,7 +211,7 @@ impl UniqueKind {
     pub fn compared(self, text: &str) -> Cow<'_, str> {
         match self {
             Self::SignInName => fold(text.trim()),
-            Self::Address => fold(bare_address(text).trim()),
+            Self::Address => fold(trimmed_address(text)),
         }
     }
 }

@@ -1,8 +1,13 @@
 //! A page of imported entries: one heap of octets and three tables, filled straight from the wire.
 
-use super::Completion;
+use super::{Completion, Legible};
 use crate::model::{Anchor, AttrId, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
 use std::ops::Range;
+
+/// Entries in a page.
+pub(crate) const PAGE_ENTRIES: usize = 1_000;
+/// Octets after which a page ends early.
+const PAGE_OCTETS: usize = 16 << 20;
 
 /// What an entry says about one attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,43 +36,6 @@ pub struct DiscoveryError {
     pub legible: Legible,
 }
 
-/// What could be read of an entry that cannot be used: short values, [`Legible::VALUES_MAX`] at most.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Legible {
-    /// All its values of attributes that identify an object. Of several, some are another object's, which counts as seen, too.
-    pub anchors: Vec<Anchor>,
-    /// Sign-in names, account names, addresses.
-    pub identities: Vec<String>,
-    /// What people call it.
-    pub names: Vec<String>,
-    /// The entry ran into another one: nobody knows who else is in there, and none is taken for gone.
-    pub merged: bool,
-    /// Too little can be read to tell who it is about: it may be anybody who is missed elsewhere.
-    pub nobody_knows: bool,
-}
-
-impl Legible {
-    /// So many values are kept.
-    pub const VALUES_MAX: usize = 50;
-    /// Octets of such a value.
-    pub const OCTETS_MAX: usize = 256;
-
-    /// True when a person could be known by it.
-    pub fn tells_who(&self) -> bool {
-        !self.anchors.is_empty() || !self.identities.is_empty()
-    }
-
-    /// How many values there are.
-    pub fn len(&self) -> usize {
-        self.anchors.len() + self.identities.len() + self.names.len()
-    }
-
-    /// True without values.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// An entry that is not wanted, since it is of a class that nobody knows: maybe only its spelling is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OddClass {
@@ -81,6 +49,14 @@ pub struct OddClass {
     pub place: String,
     /// Whom the entry may be about.
     pub legible: Legible,
+}
+
+impl OddClass {
+    /// Octets of content.
+    fn octets(&self) -> usize {
+        let anchor = self.anchor.as_ref().map_or(0, |anchor| anchor.as_bytes().len());
+        self.dn.len() + anchor + self.class.len() + self.place.len() + self.legible.octets()
+    }
 }
 
 /// One thing a page tells.
@@ -333,6 +309,8 @@ impl<'a> Iterator for EntryValues<'a> {
 pub struct PageBuilder {
     page: ImportPage,
     open: Option<(usize, usize, usize)>,
+    /// Octets of the entries of classes that nobody knows.
+    odd_octets: usize,
 }
 
 impl PageBuilder {
@@ -444,6 +422,7 @@ impl PageBuilder {
 
     /// Notes that an entry which is not wanted is of a class that nobody knows.
     pub fn odd_class(&mut self, odd: OddClass) {
+        self.odd_octets += odd.octets();
         self.page.odd.push(odd);
     }
 
@@ -460,6 +439,11 @@ impl PageBuilder {
     /// Octets of content so far.
     pub fn octets(&self) -> usize {
         self.page.octets()
+    }
+
+    /// True when the page should be handed over before more comes in, whatever it holds.
+    pub fn is_full(&self) -> bool {
+        self.page.len() + self.page.odd.len() >= PAGE_ENTRIES || self.page.octets() + self.odd_octets >= PAGE_OCTETS
     }
 
     /// The page.

@@ -11,6 +11,11 @@ pub struct Anchor(Box<[u8]>);
 const PLACEHOLDER: &[u8] = b"\0placeholder\0";
 
 impl Anchor {
+    /// Octets of the longest anchor (specification: sync engine, section 2.4: `anchor-too-long`).
+    pub const OCTETS_MAX: usize = 398;
+    /// Octets of an anchor that is a GUID: the `objectGUID` of Active Directory.
+    pub const GUID_OCTETS: usize = 16;
+
     /// Wraps the octets of an anchor.
     pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
         Self(bytes.into())

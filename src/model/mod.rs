@@ -27,4 +27,4 @@ pub use names::{AttrId, Names, ObjectType};
 pub use object::{CsObject, CsReference, Lineage, Link, MvObject, MvReference};
 pub use source::{AttributeSource, Present, Values};
 pub use time::{Retention, Timestamp};
-pub use value::{Blob, Value, ValueKind, ValueRef, bare_address, fold, smtp_address};
+pub use value::{Blob, Value, ValueKind, ValueRef, bare_address, fold, smtp_address, trimmed_address};

@@ -181,3 +181,8 @@ pub fn smtp_address(text: &str) -> Option<&str> {
 pub fn bare_address(text: &str) -> &str {
     smtp_address(text).unwrap_or(text)
 }
+
+/// The same without blanks in front of the scheme, behind it, and at the end.
+pub fn trimmed_address(text: &str) -> &str {
+    bare_address(text.trim()).trim()
+}

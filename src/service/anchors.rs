@@ -1,5 +1,6 @@
 //! One source anchor in all the forms in which administrators meet it.
 
+use crate::model::Anchor;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -31,9 +32,6 @@ pub struct AnchorForms {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is neither a GUID, nor hex, nor base64, nor a cloud name like CN={{4E…}}")]
 pub struct NoAnchor(String);
-
-/// The longest anchor that a directory may have (specification: sync engine, section 2.2).
-const LONGEST: usize = 398;
 
 /// All forms of the anchor that `text` is one form of: a GUID, hex (plain, or as in an LDAP filter), base64, or the
 /// name of a cloud object.
@@ -70,7 +68,7 @@ pub(super) fn octets_of(text: &str) -> Result<Vec<u8>, NoAnchor> {
 
 fn understood(text: &str) -> Result<(&'static str, Vec<u8>), NoAnchor> {
     let text = text.trim();
-    let fits = |(_, octets): &(&str, Vec<u8>)| !octets.is_empty() && octets.len() <= LONGEST;
+    let fits = |(_, octets): &(&str, Vec<u8>)| !octets.is_empty() && octets.len() <= Anchor::OCTETS_MAX;
     understand(text).filter(fits).ok_or_else(|| NoAnchor(text.chars().take(100).collect()))
 }
 

@@ -516,3 +516,40 @@ fn a_class_that_nobody_knows_deletes_nobody_unasked() {
     let sent = world.does(&["--json", "export", "Entra", "--allow-deletes", &world.held(1)]);
     assert_eq!(counted(&document(&sent), "export-delete"), 1);
 }
+
+/// The same by a change record, which tells of its entry nothing but the classes: who it is about is known from the import before.
+#[test]
+fn a_class_that_nobody_knows_in_a_change_record_deletes_nobody_unasked() {
+    let folder = small_world();
+    let config = folder.path().join("config");
+    let world = World { folder, config };
+    // The target knows people by a key of their own, and nobody is called what the entry is.
+    let people = (1..13).fold(directory("corp", 1..13), |text, number: u8| {
+        let key = BASE64_STANDARD.encode([100 + number; 16]);
+        let shown = format!("displayName: corp{number}\n");
+        text.replace(&shown, &format!("displayName: Person {number}\nmS-DS-ConsistencyGuid:: {key}\n"))
+    });
+    world.write("people", people);
+    let changes = world.folder.path().join("changes");
+    fs::create_dir(&changes).expect("the folder can be written");
+    let file = world.file("10-corp.example");
+    let text = fs::read_to_string(&file).expect("a file");
+    fs::write(&file, format!("changes = \"{}\"\n{text}", changes.display())).expect("it can be written");
+    assert_code(&world.does(&["cycle", "start", "--initial"]), 0);
+    let record =
+        "dn: CN=corp3,OU=People,DC=corp,DC=example\nchangetype: modify\nreplace: objectClass\nobjectClass: top\nobjectClass: uesr\n-\n\n";
+    fs::write(changes.join("1.ldif"), record).expect("the folder can be written");
+    for look in 0..3 {
+        let shown = world.any_cycle();
+        assert_eq!(counted(&shown, "export-delete"), 0, "{shown:#}");
+        let said = shown.to_string();
+        assert_eq!(said.contains("'uesr'") && said.contains("CN=corp3,"), look == 0, "an import of changes tells it once: {said}");
+        assert!(said.contains("Person 3 (corp3@corp.example) may only have moved to"), "{said}");
+        world.held(1);
+    }
+    // What a full import reads holds it, too.
+    world.does(&["run", "start", "corp.example", "full-import"]);
+    assert_eq!(counted(&world.any_cycle(), "export-delete"), 0);
+    let sent = world.does(&["--json", "export", "Entra", "--allow-deletes", &world.held(1)]);
+    assert_eq!(counted(&document(&sent), "export-delete"), 1);
+}

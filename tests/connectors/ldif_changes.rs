@@ -140,27 +140,42 @@ async fn every_kind_of_record_counts_once_and_in_order() {
     assert!(renamed.2.contains("cn: \"first\"") && !renamed.2.contains("cn: \"p0\""), "{renamed:?}");
 }
 
-/// Whoever loses the key by a change record is told, and stays, in a delta import and in the full one behind it.
+/// Whoever loses the key by a change record, or is given another one, is told, and stays, in a delta import and in the full one
+/// behind it, which knows whoever has another key as somebody else.
 #[tokio::test]
 async fn a_change_of_the_key_deletes_nobody() {
-    for (part, after) in [
-        ("delete: objectGUID\n-\n", "completed-discovery-errors"),
-        ("replace: objectGUID\n-\n", "completed-discovery-errors"),
-        ("delete: objectClass\nobjectClass: user\n-\n", "completed-discovery-errors"),
-        ("replace: objectClass\n-\n", "completed-discovery-errors"),
+    let key = |octets: &str| format!("objectGUID: {octets}\n");
+    let (old, new) = ("guid-00000000003", "key--00000000003");
+    for (part, code) in [
+        ("delete: objectGUID\n-\n".to_owned(), "missing-anchor-component"),
+        ("replace: objectGUID\n-\n".to_owned(), "missing-anchor-component"),
+        (format!("replace: objectGUID\n{}-\n", key(new)), "need-full-object"),
+        (format!("delete: objectGUID\n{}-\nadd: objectGUID\n{}-\n", key(old), key(new)), "need-full-object"),
+        (format!("delete: objectGUID\n-\nadd: objectGUID\n{}-\n", key(new)), "need-full-object"),
+        ("delete: objectClass\nobjectClass: user\n-\n".to_owned(), "need-full-object"),
+        ("replace: objectClass\n-\n".to_owned(), "missing-object-class"),
     ] {
         let world = World::new().await;
         let before = picture(&world.store);
         world.drop("1.ldif", &format!("dn: CN=p3,OU=People,DC=x\nchangetype: modify\n{part}\n"));
         assert_eq!(world.delta().await.unwrap(), "completed-discovery-errors", "{part}");
         assert_eq!(picture(&world.store), before, "{part}");
-        assert!(world.store.snapshot().unwrap().state(SPACE, FULL_NEEDED).unwrap().is_some(), "{part}");
-        let full = world.run(&world.store, None).await.unwrap();
+        let snapshot = world.store.snapshot().unwrap();
+        let problems = snapshot.errors(SPACE, None, 10).unwrap();
+        assert_eq!(problems.iter().map(|(_, _, problem)| problem.code.to_string()).collect::<Vec<_>>(), [code], "{part}");
+        assert!(snapshot.state(SPACE, FULL_NEEDED).unwrap().is_some(), "{part}");
+        let (full, after) = (world.run(&world.store, None).await.unwrap(), picture(&world.store));
         if part.starts_with("delete: objectClass") {
             // Only the full import knows what is left.
-            assert_eq!((full, picture(&world.store).len()), ("success", before.len() - 1));
+            assert_eq!((full, after.len()), ("success", before.len() - 1));
+        } else if part.contains(new) {
+            // It is somebody else now, under the same name.
+            let mut other = before;
+            let object = other.remove(old).unwrap();
+            other.insert(new.to_owned(), object);
+            assert_eq!((full, after), ("success", other), "{part}");
         } else {
-            assert_eq!((full, picture(&world.store)), (after, before), "{part}");
+            assert_eq!((full, after), ("completed-discovery-errors", before), "{part}");
         }
     }
 }

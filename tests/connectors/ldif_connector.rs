@@ -11,7 +11,7 @@ use syncline::connector::directory::Selection;
 use syncline::connector::ldif::{LdifConnector, LdifSettings};
 use syncline::connector::{
     AttributeChange, Connector as _, ConnectorError, ConnectorErrorKind, ExportBatch, ExportKind, ExportOperation, ExportOutcome,
-    ImportKind, ImportRequest, ReferenceChange,
+    ImportKind, ImportRequest, ReferenceChange, UniqueKind,
 };
 use syncline::context::Context;
 use syncline::engine::import::{ImportOptions, import};
@@ -216,6 +216,36 @@ async fn what_is_legible_of_an_entry_that_cannot_be_used_is_told() {
     }
     let seen = files.import(&format!("dn: CN=c,DC=x\nno colon\nmail: {}\n{many}\n", "x".repeat(400))).await;
     assert_eq!(seen.rejected[0].legible.len(), 50);
+}
+
+/// Entries of a class that nobody knows fill pages as others do, so that no page is larger for them.
+#[tokio::test]
+async fn entries_of_an_unknown_class_come_in_several_pages() {
+    let files = Files::new();
+    let pages = async |content: String| {
+        let connector = files.connector(&files.write("odd.ldif", content), |_| {});
+        let request = ImportRequest { kind: ImportKind::Full, attributes: vec![files.names.intern("cn")] };
+        let stream = connector.import(&Context::system(), request).await.unwrap();
+        let pages: Vec<usize> = stream.map(|page| page.unwrap().odd.len()).collect().await;
+        pages
+    };
+    let odd =
+        |number: usize, name: &str| format!("dn: CN=u{number}{name},DC=x\nobjectClass: uesr\nobjectGUID: {number:016}\ncn: u{number}\n\n");
+    let short: Vec<String> = (0..3_000).map(|number| odd(number, "")).collect();
+    assert_eq!(pages(short.concat()).await, [1_000, 1_000, 1_000, 0]);
+    // What is kept of an entry has octets, too.
+    let name = "a".repeat(20_000);
+    let long: Vec<String> = (0..999).map(|number| odd(number, &name)).collect();
+    let long = pages(long.concat()).await;
+    assert!(long.len() == 2 && long[0] < 900 && long.iter().sum::<usize>() == 999, "{long:?}");
+}
+
+#[test]
+fn addresses_are_compared_without_blanks_around_them_and_their_scheme() {
+    for text in [" smtp:Ada@x.example", "SMTP: ada@x.example ", "\tada@x.example", "smtp:ada@x.example"] {
+        assert_eq!(UniqueKind::Address.compared(text), "ada@x.example", "{text:?}");
+    }
+    assert_eq!(UniqueKind::Address.compared(" x500:/o=A"), "x500:/o=a");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Turns what a domain controller tells of changes into pages: what changed of whom at once, references behind all
 //! names, and notes of what has to be read besides.
 
-use crate::connector::directory::{Gathered, ImportPlan, PAGE_ENTRIES, PAGE_OCTETS, add_extended_value, add_value, strip_extended};
+use crate::connector::directory::{Gathered, ImportPlan, add_extended_value, add_value, strip_extended};
 use crate::connector::ldap::{RawEntry, decode_entry, primitive};
 use crate::connector::{ConnectorError, ConnectorErrorKind, Departure, DiscoveryError, ImportPage, Legible, Operation, PageBuilder};
 use crate::model::{Anchor, AttrId, Dn, ObjectErrorCode, ValueKind};
@@ -265,7 +265,7 @@ impl<'a> Collector<'a> {
 
     /// Hands a page over when it is full.
     async fn turn(&mut self) -> Result<(), ConnectorError> {
-        if self.references.len() >= PAGE_ENTRIES || self.references.octets() >= PAGE_OCTETS {
+        if self.references.is_full() {
             let page = std::mem::take(&mut self.references).build(None);
             self.waiting_octets += page.octets();
             self.waiting.push(page);
@@ -276,7 +276,7 @@ impl<'a> Collector<'a> {
                 ));
             }
         }
-        if self.open.len() >= PAGE_ENTRIES || self.open.octets() >= PAGE_OCTETS { self.flush().await } else { Ok(()) }
+        if self.open.is_full() { self.flush().await } else { Ok(()) }
     }
 
     /// Name and key of an entry; an entry without is a problem, and noted.
@@ -289,7 +289,7 @@ impl<'a> Collector<'a> {
         };
         let told = Told::of(attributes);
         let anchor = (!told.guid.is_empty()).then(|| Anchor::new(told.guid));
-        if told.guid.len() != 16 {
+        if told.guid.len() != Anchor::GUID_OCTETS {
             self.refuse(ObjectErrorCode::MISSING_ANCHOR_COMPONENT, "the server does not tell its objectGUID", shown, None);
             return None;
         }

@@ -2,7 +2,7 @@
 
 use super::syntax::is_known_class;
 use super::{KindTable, Scope, most_derived};
-use crate::connector::{DiscoveryError, Legible, OddClass, Operation, PageBuilder};
+use crate::connector::{DiscoveryError, Legible, OddClass, Operation, PageBuilder, TELLING, Telling};
 use crate::model::{Anchor, AttrId, Dn, Names, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
 use crate::protocol::ldap::guid_of;
 use base64::Engine as _;
@@ -13,43 +13,12 @@ use uuid::Uuid;
 
 /// Active Directory's key of an object: 16 octets.
 const OBJECT_GUID: &str = "objectGUID";
-/// Its octets.
-const GUID_OCTETS: usize = 16;
 
-/// By these attributes it is told whom an entry may be about that cannot be used, whether they are selected or not.
-const TELLING: [(&str, Telling); 10] = [
-    ("objectguid", Telling::Key),
-    ("entryuuid", Telling::Key),
-    ("ms-ds-consistencyguid", Telling::Key),
-    ("userprincipalname", Telling::Identity),
-    ("mail", Telling::Identity),
-    ("proxyaddresses", Telling::Identity),
-    ("samaccountname", Telling::Identity),
-    ("uid", Telling::Identity),
-    ("cn", Telling::Name),
-    ("displayname", Telling::Name),
-];
-
-/// Entries in a page.
-pub const PAGE_ENTRIES: usize = 1_000;
-/// Octets after which a page ends early.
-pub const PAGE_OCTETS: usize = 16 << 20;
 /// Pages that may wait for the engine.
 pub const PAGES_AHEAD: usize = 4;
 
-/// Longest anchor of the specification (sync engine, section 2.4: `anchor-too-long`).
-const ANCHOR_MAX: usize = 398;
-
 /// Classes that objects have besides a more special one of their own; alone they are the beginning of a list.
 const BASE_CLASSES: [&str; 3] = ["top", "person", "organizationalPerson"];
-
-/// What a value tells of whom an entry is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Telling {
-    Key,
-    Identity,
-    Name,
-}
 
 /// What the connector does with an attribute it met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -304,18 +273,16 @@ impl ImportPlan {
         let anchors = gathered.anchors.iter().map(|(_, octets)| (Telling::Key, *octets));
         let others = gathered.telling.iter().filter_map(|(tells, octets)| Some((TELLING.get(usize::from(*tells))?.1, *octets)));
         for (telling, octets) in anchors.chain(others) {
-            if octets.is_empty() || octets.len() > Legible::OCTETS_MAX || legible.len() >= Legible::VALUES_MAX {
+            if !legible.takes(octets) {
                 continue;
             }
             if let (Telling::Key, Some(key)) = (telling, key_in_base64(octets)) {
-                push_new(&mut legible.anchors, key);
+                legible.add(Telling::Key, &key);
             }
-            let text = || std::str::from_utf8(octets).ok().map(str::to_owned);
-            match telling {
-                Telling::Key if self.folds => push_new(&mut legible.anchors, Anchor::new(octets.to_ascii_lowercase())),
-                Telling::Key => push_new(&mut legible.anchors, Anchor::new(octets)),
-                Telling::Identity => text().into_iter().for_each(|text| push_new(&mut legible.identities, text)),
-                Telling::Name => text().into_iter().for_each(|text| push_new(&mut legible.names, text)),
+            if telling == Telling::Key && self.folds {
+                legible.add(telling, &octets.to_ascii_lowercase());
+            } else {
+                legible.add(telling, octets);
             }
         }
         legible.nobody_knows = self.unchecked && !legible.tells_who();
@@ -325,13 +292,13 @@ impl ImportPlan {
     /// False when the entry is not wanted.
     fn place_entry(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>, place: &dyn Fn() -> String) -> bool {
         // Opened with its name before the name is judged, so that every way out closes the same entry.
-        let dn_octets = std::str::from_utf8(dn_octets).map_or(dn_octets, |name| strip_extended(name).as_bytes());
-        builder.begin_entry(std::str::from_utf8(dn_octets).unwrap_or_default());
-        match self.fill(builder, dn_octets, gathered) {
+        let name = std::str::from_utf8(dn_octets).ok().map(strip_extended);
+        builder.begin_entry(name.unwrap_or_default());
+        match self.fill(builder, name, gathered) {
             Ok(true) => builder.finish(),
             Ok(false) => {
                 builder.filter();
-                if let (Some(class), Ok(dn)) = (self.odd_class(&gathered.classes), std::str::from_utf8(dn_octets))
+                if let (Some(class), Some(dn)) = (self.odd_class(&gathered.classes), name)
                     && Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0 && self.wants(&dn))
                 {
                     let (dn, anchor) = (dn.to_owned(), self.anchor(gathered).ok().map(Anchor::new));
@@ -340,9 +307,9 @@ impl ImportPlan {
                 return false;
             }
             Err((code, detail)) => {
-                let dn = std::str::from_utf8(dn_octets).ok().filter(|dn| Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0));
+                let dn = name.filter(|dn| Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0));
                 let anchor = self.anchor(gathered).ok().map(Anchor::new);
-                let named = String::from_utf8_lossy(dn_octets);
+                let named = name.map_or_else(|| String::from_utf8_lossy(dn_octets), Cow::Borrowed);
                 let detail = format!("{}: '{named}': {detail}", place());
                 builder.reject(DiscoveryError { code, detail, dn: dn.map(str::to_owned), anchor, legible: self.legible(gathered) });
             }
@@ -357,8 +324,8 @@ impl ImportPlan {
         Some(shortened(&odd))
     }
 
-    fn fill(&self, builder: &mut PageBuilder, dn_octets: &[u8], gathered: &mut Gathered<'_>) -> Result<bool, Problem> {
-        let dn = parse_name(dn_octets)?;
+    fn fill(&self, builder: &mut PageBuilder, name: Option<&str>, gathered: &mut Gathered<'_>) -> Result<bool, Problem> {
+        let dn = parse_name(name)?;
         if !self.scope.is_everything() && !self.scope.wants(&dn.key()) {
             return Ok(false);
         }
@@ -415,12 +382,13 @@ impl ImportPlan {
         let name = self.anchors.get(usize::from(position)).map_or("", AsRef::as_ref);
         match (values.next(), values.next()) {
             (Some([]), None) => Err((ObjectErrorCode::MISSING_ANCHOR_COMPONENT, format!("{name} is empty"))),
-            (Some(value), None) if value.len() > ANCHOR_MAX => {
-                Err((ObjectErrorCode::ANCHOR_TOO_LONG, format!("{name} has {} octets, {ANCHOR_MAX} are allowed", value.len())))
+            (Some(value), None) if value.len() > Anchor::OCTETS_MAX => {
+                Err((ObjectErrorCode::ANCHOR_TOO_LONG, format!("{name} has {} octets, {} are allowed", value.len(), Anchor::OCTETS_MAX)))
             }
             // Any other source would give the same object another key, and so a second life.
             (Some(value), None)
-                if name.eq_ignore_ascii_case(OBJECT_GUID) && Uuid::try_parse_ascii(value).is_ok_and(|_| value.len() > 16) =>
+                if name.eq_ignore_ascii_case(OBJECT_GUID)
+                    && Uuid::try_parse_ascii(value).is_ok_and(|_| value.len() > Anchor::GUID_OCTETS) =>
             {
                 Err((
                     ObjectErrorCode::INVALID_ATTRIBUTE_VALUE,
@@ -430,11 +398,12 @@ impl ImportPlan {
                 ))
             }
             // A part of it, or its base64 behind one colon, would be the key of somebody else.
-            (Some(value), None) if name.eq_ignore_ascii_case(OBJECT_GUID) && value.len() != GUID_OCTETS => Err((
+            (Some(value), None) if name.eq_ignore_ascii_case(OBJECT_GUID) && value.len() != Anchor::GUID_OCTETS => Err((
                 ObjectErrorCode::INVALID_ATTRIBUTE_VALUE,
                 format!(
-                    "{name} has {} octets; Active Directory keeps {GUID_OCTETS} octets, which LDIF shows as '{name}:: ' and their base64",
-                    value.len()
+                    "{name} has {} octets; Active Directory keeps {} octets, which LDIF shows as '{name}:: ' and their base64",
+                    value.len(),
+                    Anchor::GUID_OCTETS
                 ),
             )),
             (Some(value), None) if self.folds && value.iter().any(u8::is_ascii_uppercase) => Ok(value.to_ascii_lowercase().into()),
@@ -449,8 +418,9 @@ impl ImportPlan {
 /// A problem of one entry: its code and a sentence.
 pub(crate) type Problem = (ObjectErrorCode, String);
 
-fn parse_name(octets: &[u8]) -> Result<Dn, Problem> {
-    let text = std::str::from_utf8(octets).map_err(|_| (ObjectErrorCode::INVALID_DN, "the name is not valid UTF-8".to_owned()))?;
+/// The name of an entry, if it is text.
+fn parse_name(text: Option<&str>) -> Result<Dn, Problem> {
+    let text = text.ok_or_else(|| (ObjectErrorCode::INVALID_DN, "the name is not valid UTF-8".to_owned()))?;
     let dn = Dn::parse(text).map_err(|error| (ObjectErrorCode::INVALID_DN, error.to_string()))?;
     if dn.depth() == 0 {
         return Err((ObjectErrorCode::MISSING_DN, "the entry has no name".to_owned()));
@@ -459,15 +429,8 @@ fn parse_name(octets: &[u8]) -> Result<Dn, Problem> {
 }
 
 /// The 16 octets whose base64 an octet string is: one of the colons was lost.
-fn key_in_base64(octets: &[u8]) -> Option<Anchor> {
-    let key = STANDARD.decode(octets).ok().filter(|key| key.len() == GUID_OCTETS)?;
-    Some(Anchor::new(key))
-}
-
-fn push_new<T: PartialEq>(values: &mut Vec<T>, value: T) {
-    if !values.contains(&value) {
-        values.push(value);
-    }
+fn key_in_base64(octets: &[u8]) -> Option<Vec<u8>> {
+    STANDARD.decode(octets).ok().filter(|key| key.len() == Anchor::GUID_OCTETS)
 }
 
 /// Decodes one value by kind and adds it to the attribute begun last.
@@ -508,6 +471,10 @@ pub(crate) fn add_value(builder: &mut PageBuilder, kind: ValueKind, name: &str, 
 /// As [`add_value`], from an answer in which names are extended: references come with anchors, and what names are inside of is
 /// as it would be otherwise.
 pub(crate) fn add_extended_value(builder: &mut PageBuilder, kind: ValueKind, name: &str, octets: &[u8]) -> Result<(), Problem> {
+    // Nearly all values are none of these, and are not looked at twice.
+    if !matches!(kind, ValueKind::Text | ValueKind::Reference) || !matches!(octets.first(), Some(b'<' | b'B' | b'S')) {
+        return add_value(builder, kind, name, octets);
+    }
     let extended = std::str::from_utf8(octets).ok().and_then(|text| {
         // A name alone, or behind octets or a text of its own (MS-ADTS 3.1.1.2.2.2.3: Object(DN-Binary), Object(DN-String)).
         let behind = if text.starts_with("B:") || text.starts_with("S:") { text.find(":<GUID=")? + 1 } else { 0 };
@@ -519,8 +486,8 @@ pub(crate) fn add_extended_value(builder: &mut PageBuilder, kind: ValueKind, nam
             builder.reference_to(dn, &guid);
             Ok(())
         }
-        (Some((before, dn, _)), ValueKind::Text | ValueKind::Reference) => add_value(builder, kind, name, [before, dn].concat().as_bytes()),
-        _ => add_value(builder, kind, name, octets),
+        (Some((before, dn, _)), _) => add_value(builder, kind, name, [before, dn].concat().as_bytes()),
+        (None, _) => add_value(builder, kind, name, octets),
     }
 }
 

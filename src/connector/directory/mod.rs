@@ -6,7 +6,7 @@ mod passwords;
 mod selection;
 mod syntax;
 
-pub use entry::{Gathered, ImportPlan, Known, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD};
+pub use entry::{Gathered, ImportPlan, Known, PAGES_AHEAD};
 pub(crate) use entry::{Problem, add_extended_value, add_value, strip_extended};
 pub(crate) use passwords::{AccountAttributes, password_metadata};
 pub use selection::{Scope, Selection, class_filter, roots_below};

@@ -130,12 +130,15 @@ impl Decoder {
             return;
         };
         let dn = anchor::name_of(source.unwrap_or(cloud));
-        if cloud.len() > 398 || object.object_type.is_empty() {
+        if cloud.len() > Anchor::OCTETS_MAX || object.object_type.is_empty() {
             page.reject(DiscoveryError {
                 code: ObjectErrorCode::PARSE_ERROR,
-                detail: "the tenant sent an object whose type is missing or whose CloudAnchor is longer than 398 octets".to_owned(),
+                detail: format!(
+                    "the tenant sent an object whose type is missing or whose CloudAnchor is longer than {} octets",
+                    Anchor::OCTETS_MAX
+                ),
                 dn: Some(dn),
-                anchor: Some(Anchor::new(&cloud.as_bytes()[..cloud.len().min(398)])),
+                anchor: Some(Anchor::new(&cloud.as_bytes()[..cloud.len().min(Anchor::OCTETS_MAX)])),
                 legible: Legible::default(),
             });
             return;

@@ -24,20 +24,12 @@ const RECYCLE_BIN: &str = "directory/deletedItems/graph.user";
 const PLACES: [(&str, &str); 4] = [("users", "User"), ("groups", "Group"), ("contacts", "Contact"), (RECYCLE_BIN, "User")];
 
 /// A value that only one object can have, in the form in which values are compared.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum UniqueValue {
-    SignInName(String),
-    Address(String),
-}
+type UniqueValue = (UniqueKind, String);
 
-impl UniqueValue {
-    fn of(attribute: &str, value: &str) -> Self {
-        if attribute.eq_ignore_ascii_case("userPrincipalName") {
-            Self::SignInName(UniqueKind::SignInName.compared(value).into_owned())
-        } else {
-            Self::Address(UniqueKind::Address.compared(value).into_owned())
-        }
-    }
+fn unique_value(attribute: &str, value: &str) -> UniqueValue {
+    let is_name = attribute.eq_ignore_ascii_case("userPrincipalName");
+    let kind = if is_name { UniqueKind::SignInName } else { UniqueKind::Address };
+    (kind, kind.compared(value).into_owned())
 }
 
 /// The values that are kept aside; nobody looked yet who has them.
@@ -63,7 +55,7 @@ pub(super) async fn list(graph: &Graph, cx: &Context) -> Result<Vec<KeptAside>, 
 
 /// Looks up who has the values. What cannot be looked up stays open.
 pub(super) async fn look_up_holders(graph: &Graph, cx: &Context, found: &mut [KeptAside]) -> Result<(), ConnectorError> {
-    let all = found.iter().map(|kept| UniqueValue::of(&kept.attribute, &kept.value));
+    let all = found.iter().map(|kept| unique_value(&kept.attribute, &kept.value));
     let wanted = looked_up(all.collect(), cx.now());
     let mut holders: BTreeMap<UniqueValue, Vec<ValueHolder>> = BTreeMap::new();
     let mut everywhere = true;
@@ -87,7 +79,7 @@ pub(super) async fn look_up_holders(graph: &Graph, cx: &Context, found: &mut [Ke
         }
     }
     for kept in found {
-        let value = UniqueValue::of(&kept.attribute, &kept.value);
+        let value = unique_value(&kept.attribute, &kept.value);
         let mut others = holders.get(&value).cloned().unwrap_or_default();
         others.retain(|holder| holder.anchor != kept.anchor);
         kept.holders = (wanted.contains(&value) && (everywhere || !others.is_empty())).then_some(others);
@@ -101,9 +93,11 @@ fn looked_up(all: BTreeSet<UniqueValue>, now: Timestamp) -> BTreeSet<UniqueValue
     if all.len() <= LOOKED_UP {
         return all;
     }
+    let mut all = Vec::from_iter(all);
     let anywhere = xxh3_64(&now.0.to_le_bytes()) % all.len() as u64;
-    let (before, behind): (Vec<_>, Vec<_>) = (0..).zip(all).partition(|(place, _)| *place < anywhere);
-    behind.into_iter().chain(before).map(|(_, value)| value).take(LOOKED_UP).collect()
+    all.rotate_left(usize::try_from(anywhere).unwrap_or_default());
+    all.truncate(LOOKED_UP);
+    all.into_iter().collect()
 }
 
 fn anchor(kind: &str, id: &str) -> Anchor {
@@ -119,11 +113,9 @@ fn questions(collection: &str, wanted: &BTreeSet<UniqueValue>) -> Vec<String> {
         let lists = values.chunks(VALUES).map(|part| part.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(","));
         lists.map(|list| question(format!("{property}%20in%20({list})"))).collect::<Vec<_>>()
     };
-    let names: Vec<&String> =
-        wanted.iter().filter_map(|value| if let UniqueValue::SignInName(name) = value { Some(name) } else { None }).collect();
-    let addresses: Vec<&String> =
-        wanted.iter().filter_map(|value| if let UniqueValue::Address(address) = value { Some(address) } else { None }).collect();
-    let mut questions = if people { any_of("userPrincipalName", &names) } else { Vec::new() };
+    let of_kind = |kind| wanted.iter().filter(|(other, _)| *other == kind).map(|(_, text)| text).collect::<Vec<_>>();
+    let addresses = of_kind(UniqueKind::Address);
+    let mut questions = if people { any_of("userPrincipalName", &of_kind(UniqueKind::SignInName)) } else { Vec::new() };
     questions.extend(any_of("mail", &addresses));
     // A condition on one of several values takes no list; Graph compares texts without case.
     let address = |address: &&String| question(format!("proxyAddresses/any(p:p%20eq%20{})", quoted(&format!("smtp:{address}"))));
@@ -142,7 +134,7 @@ fn held(graph: &Graph, collection: &str, kind: &str, object: &Value) -> Vec<(Uni
             _ => Vec::new(),
         };
         for text in texts {
-            values.entry(UniqueValue::of(attribute, text)).or_default().push((attribute.to_owned(), text.to_owned()));
+            values.entry(unique_value(attribute, text)).or_default().push((attribute.to_owned(), text.to_owned()));
         }
     }
     let text = |name: &str| object[name].as_str().filter(|text| !text.is_empty());
@@ -172,7 +164,7 @@ mod tests {
     #[test]
     fn no_value_is_left_out_in_every_look() {
         let values = |count: usize| -> BTreeSet<UniqueValue> {
-            (0..count).map(|number| UniqueValue::Address(format!("p{number:04}@corp.example"))).collect()
+            (0..count).map(|number| (UniqueKind::Address, format!("p{number:04}@corp.example"))).collect()
         };
         assert_eq!(looked_up(values(LOOKED_UP), Timestamp(1)), values(LOOKED_UP));
         // Every half an hour, as cycles come.

@@ -3,7 +3,7 @@
 
 use super::client::{Client, Found};
 use super::raw::{RawEntry, primitive};
-use crate::connector::directory::{Gathered, ImportPlan, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD, strip_extended};
+use crate::connector::directory::{Gathered, ImportPlan, PAGES_AHEAD, strip_extended};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportPage, ImportStream, Legible, PageBuilder};
 use crate::context::Context;
 use crate::model::ObjectErrorCode;
@@ -247,9 +247,7 @@ fn decode_page(
     let mut gathered = Gathered::default();
     for entry in entries {
         decode_entry(plan, place, entry, changed, &mut gathered, &mut builder);
-        if (builder.len() >= PAGE_ENTRIES || builder.octets() >= PAGE_OCTETS)
-            && sender.blocking_send(Ok(std::mem::take(&mut builder).build(None))).is_err()
-        {
+        if builder.is_full() && sender.blocking_send(Ok(std::mem::take(&mut builder).build(None))).is_err() {
             return false;
         }
     }

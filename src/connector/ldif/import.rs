@@ -3,7 +3,7 @@
 use super::drop::{self, Changes, FilesRead, Place};
 use super::replay::{Replay, naming_changes, new_name};
 use super::{LdifConnector, LdifSettings};
-use crate::connector::directory::{Gathered, ImportPlan, KindTable, Known, PAGE_ENTRIES, PAGE_OCTETS, PAGES_AHEAD, Problem};
+use crate::connector::directory::{Gathered, ImportPlan, KindTable, Known, PAGES_AHEAD, Problem};
 use crate::connector::{
     Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportKind, ImportPage, ImportRequest, ImportStream, Legible, OddClass,
     Operation, PageBuilder,
@@ -237,7 +237,7 @@ pub(super) struct Import<'a> {
     /// Any of several attributes may be the anchor.
     several_anchors: bool,
     /// The first of them is it for every entry of the file that is read.
-    pub(super) one_anchor: bool,
+    one_anchor: bool,
 }
 
 impl Import<'_> {
@@ -262,11 +262,8 @@ impl Import<'_> {
                     Ok(record) => self.record(path, &record),
                     Err(LdifError::Record(error)) => {
                         self.unfinished = None;
-                        let mut gathered = Gathered::default();
-                        for (name, octets) in &error.values {
-                            self.plan.known(name).into_iter().for_each(|known| gathered.push(known, octets));
-                        }
-                        let legible = Legible { merged: error.merged, ..self.plan.legible(&gathered) };
+                        let values = error.values.iter().map(|(name, octets)| (name.as_str(), octets.as_slice()));
+                        let legible = Legible { merged: error.merged, ..self.legible_of(values) };
                         let dn = error.dn.filter(|dn| Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0));
                         let named = dn.as_deref().map(|dn| format!(" '{dn}':")).unwrap_or_default();
                         let detail = format!("{}, line {}:{named} {}", path.display(), error.line, error.detail);
@@ -348,7 +345,7 @@ impl Import<'_> {
 
     /// Hands the page over when it is full.
     pub(super) fn flush_full(&mut self) -> Result<(), Ended> {
-        if self.builder.len() >= PAGE_ENTRIES || self.builder.octets() >= PAGE_OCTETS {
+        if self.builder.is_full() {
             return self.flush();
         }
         Ok(())
@@ -560,14 +557,19 @@ impl Import<'_> {
 
     /// Whom a record may be about, by what it says.
     fn legible(&self, record: &Record) -> Legible {
-        let mut gathered = Gathered::default();
-        for value in record.values() {
-            self.plan.known(value.name).into_iter().for_each(|known| gathered.push(known, value.octets));
-        }
-        let legible = self.plan.legible(&gathered);
+        let legible = self.legible_of(record.values().map(|value| (value.name, value.octets)));
         // A change needs an entry, and it is that one which tells who it is.
         let entry = matches!(record.kind, RecordKind::Content | RecordKind::Add);
         Legible { nobody_knows: legible.nobody_knows && entry, ..legible }
+    }
+
+    /// The same of values with the names of their attributes.
+    fn legible_of<'v>(&self, values: impl Iterator<Item = (&'v str, &'v [u8])>) -> Legible {
+        let mut gathered = Gathered::default();
+        for (name, octets) in values {
+            self.plan.known(name).into_iter().for_each(|known| gathered.push(known, octets));
+        }
+        self.plan.legible(&gathered)
     }
 
     pub(super) fn reject(&mut self, path: &Path, record: &Record, code: ObjectErrorCode, detail: &str) {

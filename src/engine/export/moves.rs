@@ -7,8 +7,8 @@ use crate::engine::belief::{NAME, REMOVED};
 use crate::engine::describe::called;
 use crate::engine::import::refused_entries;
 use crate::model::{
-    ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, Link, Names, Stage, StageMask, Timestamp, ValueRef, ValueState, bare_address,
-    fold,
+    ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, Link, Names, Stage, StageMask, Timestamp, ValueRef, ValueState, fold,
+    trimmed_address,
 };
 use crate::store::{Snapshot, StoreError};
 use base64::Engine as _;
@@ -165,7 +165,7 @@ impl InTheWay {
         for text in IDENTITY.into_iter().flat_map(texts) {
             let found = key_of(ValueRef::Text(text)).and_then(|key| self.values.get(&key));
             if let Some(index) = found {
-                return self.found.get(*index).map(|found| (found, bare(text).to_owned()));
+                return self.found.get(*index).map(|found| (found, trimmed_address(text).to_owned()));
             }
         }
         for text in texts(ACCOUNT) {
@@ -181,15 +181,10 @@ impl InTheWay {
     }
 }
 
-/// A text without the scheme of a mail address.
-fn bare(text: &str) -> &str {
-    bare_address(text).trim()
-}
-
 /// What is compared of a value. Keys of directories are octets there, and base64 in targets.
 fn key_of(value: ValueRef<'_>) -> Option<String> {
     match value {
-        ValueRef::Text(text) => Some(bare(text)).filter(|text| !text.is_empty()).map(|text| fold(text).to_string()),
+        ValueRef::Text(text) => Some(trimmed_address(text)).filter(|text| !text.is_empty()).map(|text| fold(text).to_string()),
         ValueRef::Binary(octets) if octets.len() <= KEY_MAX => Some(fold(&STANDARD.encode(octets)).to_string()),
         _ => None,
     }

@@ -4,18 +4,16 @@ use super::lookup::anchor_key;
 use super::page::Ahead;
 use super::segment::Segment;
 use super::{EngineError, Import, StepRecorder};
-use crate::connector::{DiscoveryError, EntryRef, ImportPage, Legible};
-use crate::model::{Anchor, ConnectorId, CsId, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode};
+use crate::connector::{DiscoveryError, EntryRef, ImportPage, Legible, Telling};
+use crate::model::{
+    Anchor, ConnectorId, CsId, CsObject, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode, StageMask, ValueRef, ValueState,
+};
 use crate::store::{ChangeSet, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use uuid::Uuid;
 
-/// An anchor longer than this cannot be a key (specification: sync engine, section 2.4).
-const ANCHOR_MAX: usize = 398;
-/// Octets of the keys of Active Directory.
-const GUID_OCTETS: usize = 16;
 /// So many entries are named when they are too many.
 const NAMED: usize = 3;
 
@@ -239,11 +237,34 @@ impl Import<'_> {
                  meant, allow its delete, which waits until then: `syncline guard show`",
                 odd.dn, odd.place, odd.class
             ));
-            let legible = Legible { nobody_knows: false, ..odd.legible.clone() };
+            let mut legible = Legible { nobody_knows: false, ..odd.legible.clone() };
+            if let Some(object) = &object {
+                self.add_imported(&mut legible, object);
+            }
             let code = ObjectErrorCode::INVALID_ATTRIBUTE_VALUE;
             self.refused.now.push(RefusedEntry::new(odd.dn.clone(), key.as_ref(), &code, &legible, self.cx.now().0));
         }
         Ok(())
+    }
+
+    /// What was read of an object before tells who it is, too: a change record says next to nothing of that.
+    fn add_imported(&self, legible: &mut Legible, object: &CsObject) {
+        let names = self.store.names();
+        // Targets know the values that were synchronized last, which an earlier page may have changed.
+        let stages = [StageMask::IMPORTED, StageMask::BASE];
+        let shown = object.values.iter().filter(|item| stages.iter().any(|stage| ValueState(item.flags).present(*stage)));
+        let mut values: Vec<_> = shown.map(|item| (Telling::of(&names.name(item.attr)), item.value)).collect();
+        // There is not room for all of everybody.
+        values.sort_by_key(|(telling, _)| telling.map_or(usize::MAX, |(place, _)| place));
+        for (telling, value) in values {
+            // Any other attribute may be by what a target knows who somebody is; it is no name of an account.
+            let telling = telling.map_or(Telling::Key, |(_, telling)| telling);
+            match value {
+                ValueRef::Text(text) => legible.add(telling, text.as_bytes()),
+                ValueRef::Binary(octets) => legible.add(Telling::Key, octets),
+                _ => {}
+            }
+        }
     }
 
     /// What is wrong with a new key for a name that is known by one of another kind: the entry has lost the attribute by which
@@ -254,9 +275,9 @@ impl Import<'_> {
         let object =
             segment.snapshot.cs_object(holder)?.filter(|object| object.imported() && !self.lookup.is_seen(holder) && !object.transient);
         let Some(known) = object.and_then(|object| object.anchor) else { return Ok(None) };
-        let is_text = |anchor: &[u8]| anchor.len() > GUID_OCTETS && Uuid::try_parse_ascii(anchor).is_ok();
-        let (is, was) =
-            ((is_text(anchor), anchor.len() == GUID_OCTETS), (is_text(known.as_bytes()), known.as_bytes().len() == GUID_OCTETS));
+        let is_text = |anchor: &[u8]| anchor.len() > Anchor::GUID_OCTETS && Uuid::try_parse_ascii(anchor).is_ok();
+        let is_guid = |anchor: &[u8]| anchor.len() == Anchor::GUID_OCTETS;
+        let (is, was) = ((is_text(anchor), is_guid(anchor)), (is_text(known.as_bytes()), is_guid(known.as_bytes())));
         if !matches!((is, was), ((true, _), (_, true)) | ((_, true), (true, _))) {
             return Ok(None);
         }
@@ -340,7 +361,7 @@ pub(super) fn flaw(entry: &EntryRef<'_>, whole: bool, own: &Ahead) -> Option<Dis
         let code = if entry.dn().is_empty() { ObjectErrorCode::MISSING_DN } else { ObjectErrorCode::INVALID_DN };
         return problem(code, "the entry's distinguished name cannot be read");
     }
-    if entry.anchor().is_some_and(|anchor| anchor.len() > ANCHOR_MAX) {
+    if entry.anchor().is_some_and(|anchor| anchor.len() > Anchor::OCTETS_MAX) {
         return problem(ObjectErrorCode::ANCHOR_TOO_LONG, "the anchor is longer than 398 octets: choose another anchor attribute");
     }
     if whole && entry.object_type().is_none() {
