@@ -275,10 +275,18 @@ pub struct EntryValues<'a> {
 }
 
 impl<'a> EntryValues<'a> {
-    /// The anchor of the object that the next value refers to, where the directory gave it beside the name.
-    pub fn next_target(&self) -> Option<&'a [u8]> {
-        let next = u32::try_from(self.range.start).ok()?;
+    /// Each value with the anchor of the object that it refers to, where the directory gave that beside the name.
+    pub fn with_targets(mut self) -> impl Iterator<Item = (Option<&'a [u8]>, <Self as Iterator>::Item)> {
+        std::iter::from_fn(move || {
+            let target = self.next_target();
+            Some((target, self.next()?))
+        })
+    }
+
+    fn next_target(&self) -> Option<&'a [u8]> {
         let page = self.page;
+        page.values.get(self.range.start).filter(|placed| placed.kind == ValueKind::Reference)?;
+        let next = u32::try_from(self.range.start).ok()?;
         let found = page.targets.binary_search_by_key(&next, |(value, _)| *value).ok()?;
         Some(page.slice(page.targets[found].1))
     }

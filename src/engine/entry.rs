@@ -149,11 +149,9 @@ fn copy(entry: EntryRef<'_>, into: &mut PageBuilder) {
     if let Some(kind) = entry.object_type() {
         into.object_type(kind);
     }
-    for (attr, operation, mut values) in entry.attributes() {
+    for (attr, operation, values) in entry.attributes() {
         into.attribute(attr, operation);
-        loop {
-            let target = values.next_target();
-            let Some((kind, value, _)) = values.next() else { break };
+        for (target, (kind, value, _)) in values.with_targets() {
             match (kind, value) {
                 (ValueKind::Reference, ValueRef::Text(name)) => match target {
                     Some(target) => into.reference_to(name, target),

@@ -18,10 +18,8 @@ pub fn entry(entry: &EntryRef<'_>, secret: u64) -> u128 {
     if let Some(object_type) = entry.object_type() {
         sum = sum.wrapping_add(xxh3_128_with_seed(&object_type.0.to_le_bytes(), secret ^ TYPE));
     }
-    for (attr, _, mut values) in entry.attributes() {
-        loop {
-            let target = values.next_target();
-            let Some((kind, _, octets)) = values.next() else { break };
+    for (attr, _, values) in entry.attributes() {
+        for (target, (kind, _, octets)) in values.with_targets() {
             let seed = secret ^ seed(attr, kind);
             // Another object may have the name by now.
             let seed = target.map_or(seed, |anchor| xxh3_64_with_seed(anchor, seed));

@@ -28,8 +28,14 @@ impl Anchor {
 
     /// The key under which a placeholder is found: that of the object that references mean, with a mark, so that nobody takes
     /// the placeholder for the object.
+    /// A key that has the mark stays as it is.
     pub fn of_placeholder(object: &[u8]) -> Self {
-        Self([PLACEHOLDER, object].concat().into())
+        Self(if Self::is_of_placeholder(object) { object.into() } else { [PLACEHOLDER, object].concat().into() })
+    }
+
+    /// The octets of the object's own key, without the mark of a placeholder that stands for it.
+    pub fn unmarked(&self) -> &[u8] {
+        self.0.strip_prefix(PLACEHOLDER).unwrap_or(&self.0)
     }
 
     /// True for the octets of a key that [`of_placeholder`](Self::of_placeholder) made.
@@ -47,7 +53,7 @@ impl fmt::Debug for Anchor {
 /// Printable text as it is, anything else in lower-case hex.
 impl fmt::Display for Anchor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let octets = self.0.strip_prefix(PLACEHOLDER).unwrap_or(&self.0);
+        let octets = self.unmarked();
         match std::str::from_utf8(octets) {
             Ok(text) if !text.is_empty() && text.chars().all(|c| !c.is_control()) => f.write_str(text),
             _ => octets.iter().try_for_each(|byte| write!(f, "{byte:02x}")),

@@ -57,7 +57,8 @@ pub struct CsObject {
     pub previous_type: Option<ObjectType>,
     /// The name as the directory last reported it, or as provisioned.
     pub dn: Box<str>,
-    /// The key in its directory; `None` for placeholders and for objects we provisioned and nobody confirmed.
+    /// The key in its directory; `None` for objects we provisioned and nobody confirmed. A placeholder may have the marked key of whom
+    /// it stands for ([`Anchor::of_placeholder`]).
     pub anchor: Option<Anchor>,
     /// Its name was taken by another object in this import; it waits for its rename or delete.
     pub transient: bool,
@@ -86,6 +87,14 @@ impl CsObject {
             values: FlatValues::default(),
             link: Link::Disconnected,
         }
+    }
+
+    /// What is left of an object that goes while others refer to it: its name, and its key with a mark, so that references that mean
+    /// it by its key find it, and nobody takes it for the object.
+    #[must_use]
+    pub fn into_placeholder(self) -> Self {
+        let anchor = self.anchor.map(|anchor| Anchor::of_placeholder(anchor.as_bytes()));
+        Self { anchor, transient: self.transient, link: Link::Placeholder, ..Self::new(self.id, self.object_type, self.dn) }
     }
 
     /// The object-level part of a delta.

@@ -301,7 +301,7 @@ pub struct AnchorView {
 impl AnchorView {
     /// The view of an anchor.
     pub fn of(anchor: &crate::model::Anchor) -> Self {
-        let octets = anchor.as_bytes();
+        let octets = anchor.unmarked();
         let guid = <[u8; 16]>::try_from(octets).ok().map(|octets| Uuid::from_bytes_le(octets).to_string());
         Self { text: anchor.to_string(), base64: STANDARD.encode(octets), guid }
     }
@@ -545,6 +545,7 @@ pub(super) fn shown_name(names: &crate::model::Names, attr: AttrId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Anchor;
 
     #[test]
     fn octets_show_the_form_people_know() {
@@ -554,6 +555,14 @@ mod tests {
         assert_eq!(ValueView::of("objectGUID", ValueRef::Binary(&guid)).to_string(), "03020100-0504-0706-0809-0a0b0c0d0e0f");
         assert_eq!(ValueView::of("userCertificate", ValueRef::Binary(&guid)).to_string(), "AAECAwQFBgcICQoLDA0ODw== (base64)");
         assert_eq!(sid_text(&sid[..15]), None);
+    }
+
+    #[test]
+    fn the_key_of_a_placeholder_is_shown_as_that_of_whom_it_stands_for() {
+        let guid: Vec<u8> = (0..16).collect();
+        let shown = AnchorView::of(&Anchor::of_placeholder(&guid));
+        assert_eq!(shown, AnchorView::of(&Anchor::new(guid)));
+        assert_eq!(shown.guid.as_deref(), Some("03020100-0504-0706-0809-0a0b0c0d0e0f"));
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Snapshot {
         })
     }
 
-    /// How many objects of a connector have an anchor, in one read.
+    /// How many objects of a connector have a key of their own, in one read; placeholders have none.
     pub fn cs_anchored(&self, connector: ConnectorId) -> Result<u64, StoreError> {
         self.guarded("count anchors", || {
             Ok(self.get(&self.tables.counter, (counter::ANCHORED, connector.0))?.map_or(0, |row| row.value().1))
@@ -133,7 +133,7 @@ impl Snapshot {
         })
     }
 
-    /// Calls `each` for every anchor of a connector.
+    /// Calls `each` for every anchor of a connector, also for the marked ones of placeholders.
     pub fn cs_anchors(&self, connector: ConnectorId, each: &mut dyn FnMut(&[u8], CsId)) -> Result<(), StoreError> {
         self.guarded("read anchors", || self.each_key(&self.tables.cs_by_anchor, connector, each))
     }

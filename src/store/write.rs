@@ -402,12 +402,14 @@ impl Writer<'_> {
         for id in kept {
             let Some(old) = table.get(id.0)? else { continue };
             let old = CsView::new(old.value()).map_err(flawed("cs_object", id.0))?;
-            let mut placeholder = CsObject::new(*id, old.object_type(), old.dn().map_err(flawed("cs_object", id.0))?);
-            placeholder.link = Link::Placeholder;
-            // References that mean it by its key find it, and nobody else does.
-            let anchor = old.anchor().map_err(flawed("cs_object", id.0))?;
-            placeholder.anchor = anchor.map(|anchor| self.placeholder_key(*id, anchor)).transpose()?.flatten();
-            placeholder.transient = old.transient() || self.name_is_wanted(&placeholder, &changes)?;
+            let mut known = CsObject::new(*id, old.object_type(), old.dn().map_err(flawed("cs_object", id.0))?);
+            known.anchor = old.anchor().map_err(flawed("cs_object", id.0))?.map(Anchor::new);
+            known.transient = old.transient();
+            let mut placeholder = known.into_placeholder();
+            if placeholder.anchor.as_ref().map(|key| self.is_anothers(*id, key)).transpose()? == Some(true) {
+                placeholder.anchor = None;
+            }
+            placeholder.transient |= self.name_is_wanted(&placeholder, &changes)?;
             if let Ok(index) = changes.binary_search_by_key(id, |(id, _)| *id) {
                 changes[index].1 = Some(placeholder);
             }
@@ -448,11 +450,10 @@ impl Writer<'_> {
         write_changed_rows(&mut table, &rows, self.tally)
     }
 
-    /// The key under which a removed object is still meant; none when another placeholder has it.
-    fn placeholder_key(&self, id: CsId, anchor: &[u8]) -> Result<Option<Anchor>, Fault> {
-        let key = if Anchor::is_of_placeholder(anchor) { Anchor::new(anchor) } else { Anchor::of_placeholder(anchor) };
+    /// True when another object has a key.
+    fn is_anothers(&self, id: CsId, key: &Anchor) -> Result<bool, Fault> {
         let holder = self.transaction.open_table(tables::CS_BY_ANCHOR)?.get((id.connector().0, key.as_bytes()))?.map(|row| row.value());
-        Ok(Some(key).filter(|_| holder.is_none_or(|holder| holder == id.0)))
+        Ok(holder.is_some_and(|holder| holder != id.0))
     }
 
     /// True when another object has the name of a placeholder, or gets it in this set.

@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
-use syncline::model::{ConnectorId, CsId, DeltaKind, Link, MvId, Stage, ValueState};
+use syncline::model::{Anchor, ConnectorId, CsId, DeltaKind, Link, MvId, Stage, ValueState};
 
 /// Checks invariants 1 to 5, and that the object-level part of every delta agrees with its values and references.
 pub(crate) fn check(world: &World) {
@@ -18,7 +18,11 @@ pub(crate) fn check(world: &World) {
             assert_eq!(snapshot.cs_link(object.id).unwrap(), Some(object.link), "2: forward rows");
             let rows = snapshot.cs_references(object.id).unwrap();
             if object.link == Link::Placeholder {
-                assert!(object.anchor.is_none() && object.values.is_empty() && rows.is_empty(), "5: a placeholder is a name and no more");
+                let marked = object.anchor.as_ref().is_none_or(|key| Anchor::is_of_placeholder(key.as_bytes()));
+                assert!(
+                    marked && object.values.is_empty() && rows.is_empty(),
+                    "5: a placeholder is a name, and the key of whom it stands for"
+                );
             }
             assert!(rows.windows(2).all(|pair| (pair[0].attr, pair[0].target) < (pair[1].attr, pair[1].target)));
             for row in &rows {

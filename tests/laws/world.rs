@@ -126,7 +126,9 @@ impl World {
             let entry = &directory[anchor];
             let known = Anchor::new(anchor.as_bytes().to_vec());
             let found = objects.values().find(|object| object.anchor.as_ref() == Some(&known)).map(|object| object.id);
-            let found = found.or_else(|| by_name(&objects, &entry.dn).filter(|id| objects[id].anchor.is_none()));
+            let found = found.or_else(|| {
+                by_name(&objects, &entry.dn).filter(|id| objects[id].anchor.is_none() || objects[id].link == Link::Placeholder)
+            });
             let id = found.unwrap_or_else(|| {
                 next += 1;
                 CsId::new(connector, next - 1)
@@ -267,7 +269,7 @@ impl World {
         }
         let anchor_of = |id: CsId| {
             anchors.get(&id).cloned().or_else(|| {
-                let anchor = snapshot.cs_object(id).unwrap()?.anchor?;
+                let anchor = snapshot.cs_object(id).unwrap().filter(|object| object.link != Link::Placeholder)?.anchor?;
                 Some(String::from_utf8(anchor.as_bytes().to_vec()).unwrap())
             })
         };

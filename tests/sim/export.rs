@@ -8,6 +8,7 @@ use syncline::engine::EngineError;
 use syncline::engine::export::{DeleteSet, ExportLimits, plan_export};
 use syncline::events::Event;
 use syncline::model::{DeltaKind, ErrorSide, Link, MvId, ObjectErrorCode, RuleId, Stage};
+use syncline::store::ChangeSet;
 
 fn lines(sent: &[Sent]) -> Vec<String> {
     sent.iter().map(|sent| format!("{:?} {}", sent.kind, sent.dn)).collect()
@@ -62,6 +63,19 @@ fn a_reference_to_what_is_not_there_waits() {
     let sent = scene.sent();
     assert_eq!(lines(&sent), ["Add CN=b", "Update CN=a"]);
     assert_eq!(sent[1].added, [("manager".to_owned(), "CN=b".to_owned())]);
+}
+
+#[test]
+fn a_reference_to_somebody_who_is_gone_is_not_sent() {
+    let scene = Scene::new();
+    scene.put(1, Wish::there("CN=group").refers("member", 2));
+    scene.put(2, Wish::there("CN=gone"));
+    scene.store.apply(ChangeSet { cs_delete: vec![id(2)], ..ChangeSet::new() }).unwrap();
+    assert!(scene.object(2).anchor.is_some(), "what stands for it knows its key");
+    scene.put(1, Wish::change("CN=group").value("mail", "group@x").reference("owner", 2));
+    scene.script.always(|batch| Ok(accept_all(batch, |_| None)));
+    scene.export().unwrap();
+    assert!(scene.sent().iter().all(|sent| sent.added.is_empty()), "the target does not know it");
 }
 
 #[test]

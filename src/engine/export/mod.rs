@@ -153,10 +153,10 @@ pub fn export(
     let removed = HeldDeletes::of(&snapshot, store.names(), options.connector)?;
     let allowed = options.allow_deletes.is_some_and(|set| set == removed.set() || set == all.delete_set());
     let too_early = queue.leave_too_early();
-    let left = !too_early.is_empty();
-    // Deletes are.
+    let some_wait = !too_early.is_empty();
+    // Deletes stay this time.
     let mut held = false;
-    if left {
+    if some_wait {
         recorder.note(guards::too_early(&snapshot, store.names(), options, &too_early)?);
     }
     if let Some(unread) = options.unread.as_ref().filter(|_| all.deletes > 0) {
@@ -169,7 +169,7 @@ pub fn export(
         held = true;
     }
     if queue.is_empty() {
-        return Ok((if held || left { "completed-warnings" } else { "success" }, ExportOutcome::default()));
+        return Ok((if held || some_wait { "completed-warnings" } else { "success" }, ExportOutcome::default()));
     }
     let first = !was_exported(&snapshot, options.connector)?;
     drop(snapshot);
@@ -240,7 +240,7 @@ pub fn export(
     if let Some(stopped) = stopped {
         return Err(stopped);
     }
-    Ok((if (held || left) && result == "success" { "completed-warnings" } else { result }, outcome))
+    Ok((if (held || some_wait) && result == "success" { "completed-warnings" } else { result }, outcome))
 }
 
 /// True when something was exported to a target before.

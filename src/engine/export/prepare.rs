@@ -5,7 +5,7 @@ use super::deltas;
 use super::names::is_stand_in;
 use crate::connector::{AttributeChange, Capabilities, ExportKind, ExportOperation, ReferenceChange};
 use crate::model::{
-    AttrId, Blob, CsId, CsObject, CsReference, DeltaKind, Names, Stage, StageDelta, StageMask, Value, ValueRef, ValueState,
+    AttrId, Blob, CsId, CsObject, CsReference, DeltaKind, Link, Names, Stage, StageDelta, StageMask, Value, ValueRef, ValueState,
 };
 use crate::store::{AttributeDelta, ChangeSet, Snapshot, StoreError};
 use std::collections::hash_map::Entry;
@@ -134,7 +134,7 @@ impl Targets<'_> {
             Entry::Vacant(unknown) => {
                 let found = match self.from.snapshot.cs_object(id)? {
                     Some(object) => Target {
-                        exists: deltas::acknowledged_exists(&object) || object.anchor.is_some(),
+                        exists: deltas::acknowledged_exists(&object) || (object.link != Link::Placeholder && object.anchor.is_some()),
                         unsure: self.from.moving.contains(&id) || object.stage(Stage::InProgress).rename.is_some(),
                         name: deltas::acknowledged_name(&object).to_owned(),
                     },

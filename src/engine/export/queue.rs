@@ -221,7 +221,7 @@ impl Queue {
             return Self::default();
         }
         let mut urgent = Self { exchange: self.exchange.clone(), ..Self::default() };
-        let queued: HashSet<CsId> = self.updates.values().flatten().copied().collect();
+        let queued = self.updated();
         let waiting: BTreeSet<CsId> = waiting.names.keys().filter(|id| queued.contains(id)).copied().collect();
         let ids = self.exchange.without_deletes(&waiting);
         for (depth, list) in &mut self.updates {

@@ -37,7 +37,8 @@ pub(super) fn compare(work: &mut Work<'_>, written_only: &BTreeSet<AttrId>, name
         !object.in_base && [Stage::Unconfirmed, Stage::InProgress].into_iter().any(|stage| object.stage(stage).kind == DeltaKind::Add);
     let before = object.stage(Stage::PendingImport).kind;
     if object.link == Link::Placeholder {
-        object.link = Link::Disconnected;
+        // The key is the entry's, if it has one: that of a placeholder is marked.
+        (object.link, object.anchor) = (Link::Disconnected, None);
     }
     let returned = before == DeltaKind::Delete;
     let mut found = Comparison::default();

@@ -196,7 +196,8 @@ impl Import<'_> {
             let name = object.stage(Stage::PendingImport).rename.as_deref().unwrap_or(&object.dn);
             recorder.object("transient-objects", id, name, Vec::new());
             count += 1;
-            if self.options.full && self.lookup.is_seen(id) {
+            // Whoever is only held was not told by that name.
+            if self.options.full && self.lookup.is_seen(id) && !self.held.contains(&id) {
                 self.same_name(&object, name, changes, recorder);
             } else if count <= NAMED {
                 let detail = if self.options.full {

@@ -38,9 +38,9 @@ pub(super) struct Target {
 pub(super) fn of_entry(entry: &EntryRef<'_>, names: &Names) -> Image {
     let mut builder = FlatBuilder::with_capacity(48, 1536);
     let mut image = Image::default();
-    for (attr, _, mut values) in entry.attributes() {
+    for (attr, _, values) in entry.attributes() {
         let mut targets = Vec::new();
-        take_all(&mut image, &mut targets, &mut builder, names, attr, &mut values);
+        take_all(&mut image, &mut targets, &mut builder, names, attr, values);
         if !targets.is_empty() {
             image.references.push((attr, Operation::Add, targets));
         }
@@ -56,10 +56,10 @@ pub(super) fn of_change(entry: &EntryRef<'_>, names: &Names, object: &CsObject) 
     for item in object.values.iter().filter(|item| ValueState(item.flags).present(StageMask::IMPORTED)) {
         kept.entry(item.attr).or_default().insert(item.value.to_value());
     }
-    for (attr, operation, mut values) in entry.attributes() {
+    for (attr, operation, values) in entry.attributes() {
         let mut targets = Vec::new();
         let mut builder = FlatBuilder::new();
-        take_all(&mut image, &mut targets, &mut builder, names, attr, &mut values);
+        take_all(&mut image, &mut targets, &mut builder, names, attr, values);
         let told = builder.finish();
         let slot = kept.entry(attr).or_default();
         match operation {
@@ -82,17 +82,8 @@ pub(super) fn of_change(entry: &EntryRef<'_>, names: &Names, object: &CsObject) 
 }
 
 /// Takes the values of an attribute, those of references with the anchors that stand beside them.
-fn take_all(
-    image: &mut Image,
-    targets: &mut Vec<Target>,
-    builder: &mut FlatBuilder,
-    names: &Names,
-    attr: AttrId,
-    values: &mut EntryValues<'_>,
-) {
-    loop {
-        let anchor = values.next_target();
-        let Some(value) = values.next() else { break };
+fn take_all(image: &mut Image, targets: &mut Vec<Target>, builder: &mut FlatBuilder, names: &Names, attr: AttrId, values: EntryValues<'_>) {
+    for (anchor, value) in values.with_targets() {
         let before = targets.len();
         take(image, targets, builder, names, attr, value);
         targets[before..].iter_mut().for_each(|target| target.anchor = anchor.map(Anchor::new));

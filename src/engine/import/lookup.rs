@@ -128,11 +128,6 @@ impl Lookup {
         !self.names.values().chain(self.anchors.values()).any(Option::is_some)
     }
 
-    /// How many objects with an anchor were loaded; none in a delta import.
-    pub(super) fn anchored(&self) -> u64 {
-        self.anchors.len() as u64
-    }
-
     pub(super) fn by_anchor(&self, snapshot: &Snapshot, key: Key, anchor: &[u8]) -> Result<Option<CsId>, StoreError> {
         match self.anchors.get(&key) {
             Some(known) => Ok(*known),

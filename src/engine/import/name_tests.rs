@@ -1,13 +1,49 @@
 //! Whom a reference means: names change hands, objects go and come back under the same name.
 
-use super::tests::{ANNA, BERT, Outcome, Row, SPACE, Told, by_name, consume, counts, entry, full, import_rows, page, tell, unfinished};
+use super::tests::{ANNA, BERT, Outcome, Row, SPACE, Told, by_name, counts, entry, full, import_rows, page, tell, unfinished};
 use super::{ImportOptions, import_asking};
 use crate::connector::{Completion, Departure, ImportPage, Operation, PageBuilder};
 use crate::context::Context;
+use crate::engine::sync::{BATCH, SyncRequest, synchronize};
 use crate::engine::{Silent, StepRecorder};
 use crate::model::{Anchor, CsId, Link, RunId, StageMask};
+use crate::rules::{CompileInput, ConnectorKind, ConnectorProfile, RuleSet, RuleSettings, RunParameters};
 use crate::store::Store;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// Synchronizes what was imported, by rules that want nobody.
+fn consume(store: &Store) {
+    let connectors = [ConnectorProfile::new(SPACE, "A", ConnectorKind::Other)];
+    let input = CompileInput { files: &[], connectors: &connectors, names: store.names(), settings: &RuleSettings::default() };
+    let rules = RuleSet::compile(input).unwrap();
+    let request = SyncRequest {
+        connector: SPACE,
+        full: false,
+        parameters: RunParameters::default(),
+        connectors: BTreeMap::from([(SPACE, "A".to_owned())]),
+        step: (RunId(1), 2),
+        batch: BATCH,
+    };
+    synchronize(store, &rules, &request, &Context::system(), &mut |plan| store.apply(plan.changes)).unwrap();
+}
+
+/// A store in which these were imported and synchronized.
+fn known(rows: &[Row<'_>]) -> Store {
+    let store = Store::in_memory().unwrap();
+    import_rows(&store, rows);
+    consume(&store);
+    store
+}
+
+/// A page with a tombstone.
+fn departed(dn: &str, anchor: &[u8], departure: Departure) -> ImportPage {
+    let mut builder = PageBuilder::new();
+    builder.begin_departure(dn, departure);
+    builder.anchor(anchor);
+    builder.finish();
+    builder.build(None)
+}
 
 /// The reference says the same name as before, and another object has it.
 #[test]
@@ -53,14 +89,9 @@ fn managers(store: &Store, dn: &str) -> Vec<String> {
 
 #[test]
 fn whom_a_change_names_and_nobody_knows_is_asked_for_before_anybody_refers_to_it() {
-    let store = Store::in_memory().unwrap();
-    import_rows(&store, &[ANNA, BERT]);
-    consume(&store);
+    let store = known(&[ANNA, BERT]);
     let manager = store.names().intern("manager");
     let mut builder = PageBuilder::new();
-    builder.begin_departure("", Departure::Deleted);
-    builder.anchor(b"2");
-    builder.finish();
     builder.begin_change("CN=Bert,DC=x");
     builder.anchor(b"3");
     builder.finish();
@@ -73,7 +104,8 @@ fn whom_a_change_names_and_nobody_knows_is_asked_for_before_anybody_refers_to_it
     builder.anchor(b"9");
     builder.finish();
     let other: Row<'_> = ("CN=Bert,DC=x", "3", &[("mail", "other@x")]);
-    let ((result, counters, notes), asked) = delta_asking(&store, vec![builder.build(None)], &[other]);
+    let ((result, counters, notes), asked) =
+        delta_asking(&store, vec![departed("", b"2", Departure::Deleted), builder.build(None)], &[other]);
     assert_eq!(result, "success", "{notes:?}");
     assert_eq!(asked, ["3", "9"]);
     assert_eq!(counters.get("filtered-objects"), Some(&1), "who is not given is out of scope: {counters:?}");
@@ -84,14 +116,8 @@ fn whom_a_change_names_and_nobody_knows_is_asked_for_before_anybody_refers_to_it
 #[test]
 fn references_to_the_deleted_go_and_references_to_those_who_left_stay() {
     for (departure, expected) in [(Departure::Deleted, None), (Departure::Left, Some("CN=Bert,OU=out,DC=x"))] {
-        let store = Store::in_memory().unwrap();
-        import_rows(&store, &[ANNA, BERT]);
-        consume(&store);
-        let mut builder = PageBuilder::new();
-        builder.begin_departure("CN=Bert,OU=out,DC=x", departure);
-        builder.anchor(b"2");
-        builder.finish();
-        let ((result, counters, _), _) = delta_asking(&store, vec![builder.build(None)], &[]);
+        let store = known(&[ANNA, BERT]);
+        let ((result, counters, _), _) = delta_asking(&store, vec![departed("CN=Bert,OU=out,DC=x", b"2", departure)], &[]);
         assert_eq!((result.as_str(), counters.get("stage-delete")), ("success", Some(&1)));
         consume(&store);
         assert_eq!(managers(&store, "CN=Anna,DC=x").first().map(String::as_str), expected, "{departure:?}");
@@ -100,22 +126,14 @@ fn references_to_the_deleted_go_and_references_to_those_who_left_stay() {
 
 #[test]
 fn a_tombstone_with_another_key_is_not_that_of_the_object_with_the_name() {
-    let store = Store::in_memory().unwrap();
-    import_rows(&store, &[BERT]);
-    consume(&store);
-    let mut builder = PageBuilder::new();
-    builder.begin_departure("CN=Bert,DC=x", Departure::Deleted);
-    builder.anchor(b"7");
-    builder.finish();
-    let ((_, counters, _), _) = delta_asking(&store, vec![builder.build(None)], &[]);
+    let store = known(&[BERT]);
+    let ((_, counters, _), _) = delta_asking(&store, vec![departed("CN=Bert,DC=x", b"7", Departure::Deleted)], &[]);
     assert_eq!(counters, counts(&[("filtered-deletes", 1)]));
 }
 
 #[test]
 fn a_reference_that_goes_under_an_unknown_name_has_its_owner_read_whole() {
-    let store = Store::in_memory().unwrap();
-    import_rows(&store, &[ANNA]);
-    consume(&store);
+    let store = known(&[ANNA]);
     let mut builder = PageBuilder::new();
     builder.begin_change("");
     builder.anchor(b"1");
@@ -132,25 +150,13 @@ fn a_reference_that_goes_under_an_unknown_name_has_its_owner_read_whole() {
 #[test]
 fn a_name_that_was_told_before_it_changed_hands_is_asked_for_again() {
     let other: Row<'_> = ("CN=Bert,DC=x", "3", &[("mail", "other@x")]);
-    let gone = |builder: &mut PageBuilder| {
-        builder.begin_departure("CN=Bert,DC=x", Departure::Deleted);
-        builder.anchor(b"2");
-        builder.finish();
-    };
     for gone_first in [true, false] {
-        let store = Store::in_memory().unwrap();
-        import_rows(&store, &[("CN=Anna,DC=x", "1", &[("mail", "anna@x")]), BERT]);
-        consume(&store);
-        let mut builder = PageBuilder::new();
-        if gone_first {
-            gone(&mut builder);
-        }
-        let mut pages = vec![builder.build(None), unfinished(page(&store, &[ANNA]))];
-        let mut builder = PageBuilder::new();
+        let store = known(&[("CN=Anna,DC=x", "1", &[("mail", "anna@x")]), BERT]);
+        let mut pages = vec![departed("CN=Bert,DC=x", b"2", Departure::Deleted), unfinished(page(&store, &[ANNA]))];
         if !gone_first {
-            gone(&mut builder);
+            pages.reverse();
         }
-        pages.extend([builder.build(None), unfinished(page(&store, &[other]))]);
+        pages.push(unfinished(page(&store, &[other])));
         let ((result, ..), asked) = delta_asking(&store, pages, &[ANNA]);
         assert_eq!((result.as_str(), asked), ("success", vec!["1".to_owned()]), "gone first: {gone_first}");
         assert_eq!(managers(&store, "CN=Anna,DC=x"), ["CN=Bert,DC=x"]);
@@ -161,9 +167,7 @@ fn a_name_that_was_told_before_it_changed_hands_is_asked_for_again() {
 /// The directory is read while it changes: who refers to somebody was read under the old name, and the other under the new one.
 #[test]
 fn a_rename_during_a_full_import_loses_no_reference() {
-    let store = Store::in_memory().unwrap();
-    import_rows(&store, &[ANNA, BERT]);
-    consume(&store);
+    let store = known(&[ANNA, BERT]);
     let renamed: Row<'_> = ("CN=Bertram,DC=x", BERT.1, BERT.2);
     import_rows(&store, &[ANNA, renamed]);
     consume(&store);
@@ -236,14 +240,6 @@ fn keyed(store: &Store, full: bool, pages: Vec<ImportPage>) -> String {
     import_asking(store, pages, &mut |_| Ok(None), &options, &Context::system(), &mut recorder).unwrap().to_owned()
 }
 
-fn departed(dn: &str, anchor: u8, departure: Departure) -> ImportPage {
-    let mut builder = PageBuilder::new();
-    builder.begin_departure(dn, departure);
-    builder.anchor(&[anchor]);
-    builder.finish();
-    builder.build(None)
-}
-
 fn group(dn: &str, anchor: u8, members: &[(&str, u8)]) -> Group {
     ((dn.to_owned(), anchor), members.iter().map(|(dn, anchor)| ((*dn).to_owned(), *anchor)).collect())
 }
@@ -267,17 +263,54 @@ fn a_tombstone_takes_references_away_whatever_its_name_is() {
     let store = Store::in_memory().unwrap();
     keyed(&store, true, vec![keyed_page(&store, &[group("CN=g", 1, &[("CN=out", 9), ("CN=other", 8)])])]);
     consume(&store);
-    assert_eq!(keyed(&store, false, vec![departed("CN=renamed", 9, Departure::Deleted)]), "success");
+    assert_eq!(keyed(&store, false, vec![departed("CN=renamed", &[9], Departure::Deleted)]), "success");
     assert_eq!(members(&store, "CN=g"), [("CN=other".to_owned(), false)]);
     // Who was imported and left the selection goes by a key, too.
     keyed(&store, true, vec![keyed_page(&store, &[group("CN=g", 1, &[("CN=p", 2)]), group("CN=p", 2, &[])])]);
     consume(&store);
-    keyed(&store, false, vec![departed("CN=p,OU=out", 2, Departure::Left)]);
+    keyed(&store, false, vec![departed("CN=p,OU=out", &[2], Departure::Left)]);
     consume(&store);
     assert_eq!(members(&store, "CN=g"), [("CN=p,OU=out".to_owned(), false)]);
-    keyed(&store, false, vec![departed("CN=renamed", 2, Departure::Deleted)]);
+    keyed(&store, false, vec![departed("CN=renamed", &[2], Departure::Deleted)]);
     assert_eq!(members(&store, "CN=g"), []);
     assert_eq!(store.check().unwrap().problems, []);
+}
+
+/// Somebody left the selection and was synchronized off; whoever takes the name takes no memberships.
+#[test]
+fn who_takes_the_name_of_somebody_who_left_becomes_no_member() {
+    let store = Store::in_memory().unwrap();
+    keyed(&store, true, vec![keyed_page(&store, &[group("CN=g", 1, &[("CN=p", 2)]), group("CN=p", 2, &[])])]);
+    consume(&store);
+    keyed(&store, false, vec![departed("CN=p,OU=out", &[2], Departure::Left)]);
+    consume(&store);
+    keyed(&store, false, vec![keyed_page(&store, &[group("CN=p,OU=out", 3, &[])])]);
+    consume(&store);
+    let [(name, false)] = &members(&store, "CN=g")[..] else { panic!("who has the name is not the member") };
+    assert!(name.contains("transient"), "{name}");
+    assert_eq!(by_name(&store, "CN=p,OU=out").anchor, Some(Anchor::new([3])));
+    // Who comes back is the member again, whatever the name.
+    keyed(&store, false, vec![keyed_page(&store, &[group("CN=back", 2, &[])])]);
+    consume(&store);
+    assert_eq!(members(&store, "CN=g"), [("CN=back".to_owned(), true)]);
+    assert_eq!(store.check().unwrap().problems, []);
+}
+
+/// Where references are names, an entry takes the placeholder with its name, and not its key.
+#[test]
+fn an_entry_without_a_key_does_not_get_that_of_a_placeholder() {
+    let store = known(&[ANNA, BERT]);
+    let id = by_name(&store, "CN=Bert,DC=x").id;
+    delta_asking(&store, vec![departed("CN=Bert,DC=x", b"2", Departure::Left)], &[]);
+    consume(&store);
+    assert_eq!(by_name(&store, "CN=Bert,DC=x").anchor, Some(Anchor::of_placeholder(b"2")));
+    let mut builder = PageBuilder::new();
+    builder.begin_entry("CN=Bert,DC=x");
+    builder.object_type(store.names().object_type("user"));
+    builder.finish();
+    delta_asking(&store, vec![builder.build(None)], &[]);
+    let object = by_name(&store, "CN=Bert,DC=x");
+    assert_eq!((object.id, object.link, object.anchor), (id, Link::Disconnected, None));
 }
 
 /// A member whom no selection covers is renamed, and somebody who is selected takes the name.
@@ -289,7 +322,7 @@ fn who_takes_the_name_of_a_member_becomes_none() {
         consume(&store);
         let mut pages = vec![keyed_page(&store, &[group("CN=n", 2, &[])])];
         if told {
-            pages.insert(0, departed("CN=m", 9, Departure::Left));
+            pages.insert(0, departed("CN=m", &[9], Departure::Left));
         }
         assert_eq!(keyed(&store, false, pages), "success");
         let [(name, false)] = &members(&store, "CN=g")[..] else { panic!("told: {told}") };
@@ -307,7 +340,7 @@ fn the_later_of_two_placeholders_has_the_name() {
     keyed(&store, true, vec![keyed_page(&store, &[group("CN=g", 1, &[("CN=n", 9)]), group("CN=h", 2, &[])])]);
     consume(&store);
     let told = [group("CN=g", 1, &[]), group("CN=h", 2, &[("CN=n", 8)])];
-    assert_eq!(keyed(&store, false, vec![departed("CN=n", 9, Departure::Deleted), keyed_page(&store, &told)]), "success");
+    assert_eq!(keyed(&store, false, vec![departed("CN=n", &[9], Departure::Deleted), keyed_page(&store, &told)]), "success");
     assert_eq!(members(&store, "CN=h"), [("CN=n".to_owned(), false)]);
     keyed(&store, false, vec![keyed_page(&store, &[group("CN=n", 9, &[])])]);
     let [(name, false)] = &members(&store, "CN=h")[..] else { panic!("who has the name is not the member") };

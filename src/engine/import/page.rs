@@ -192,6 +192,7 @@ impl Import<'_> {
             }
             if whole && self.lookup.unchanged(id, hash) {
                 self.see_known(id, entry.object_type());
+                self.unread.remove(&id);
                 recorder.count("stage-no-change", 1);
                 return Ok(true);
             }
@@ -211,7 +212,7 @@ impl Import<'_> {
         if let Some(problem) = flaw(entry, whole, &own) {
             return self.rejected(&problem, segment, recorder);
         }
-        if let Some(problem) = if known.is_none() { self.other_kind_of_key(entry, segment)? } else { None } {
+        if let Some(problem) = if known.is_none() { self.other_kind_of_key(entry, &own, segment)? } else { None } {
             return self.rejected(&problem, segment, recorder);
         }
         let old = own.stored.as_ref().and_then(|(object, _)| Dn::parse(&object.dn).ok()).map(|dn| dn.key());
@@ -255,6 +256,7 @@ impl Import<'_> {
         segment.entries.insert(id);
         if whole {
             self.outdated.remove(&id);
+            self.unread.remove(&id);
         }
         let mut renamed_from = None;
         if let (Some(_), Some((object, _))) = (renamed, &stored) {

@@ -210,7 +210,7 @@ impl Import<'_> {
                     (None, Operation::Remove) => unclear |= target.anchor.is_some(),
                     (Some(id), _) => {
                         shown.push((attr, id));
-                        if !by_anchor && !self.options.full {
+                        if !by_anchor && !self.options.full && !self.options.references_stay {
                             self.told_by_name.insert((owner, id));
                         }
                     }

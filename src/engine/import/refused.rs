@@ -60,6 +60,25 @@ impl RefusedEntry {
     }
 }
 
+/// How a GUID is written as a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyForm {
+    /// Its octets, as Active Directory has them.
+    Octets,
+    /// A text, as OpenLDAP has it.
+    Text,
+}
+
+impl KeyForm {
+    /// That of a key; none for one that is no GUID.
+    fn of(anchor: &[u8]) -> Option<Self> {
+        match anchor.len() {
+            Anchor::GUID_OCTETS => Some(Self::Octets),
+            length => (length > Anchor::GUID_OCTETS && Uuid::try_parse_ascii(anchor).is_ok()).then_some(Self::Text),
+        }
+    }
+}
+
 /// What one entry is told from others by: its key, or its name where it has none.
 #[derive(PartialEq, Eq, Hash)]
 enum Whose {
@@ -78,16 +97,16 @@ impl RefusedEntry {
         self.anchor.clone().map_or_else(|| Whose::named(&self.name), Whose::Anchor)
     }
 
-    /// True when an object came of it, or has its name.
+    /// True when an object came of it, or has its name. One that is about to go has not come.
     fn has_come(&self, snapshot: &Snapshot, connector: ConnectorId) -> Result<bool, StoreError> {
-        if let Some(anchor) = &self.anchor
-            && snapshot.cs_by_anchor(connector, anchor)?.is_some()
-        {
-            return Ok(true);
-        }
+        let by_anchor = self.anchor.as_ref().map(|anchor| snapshot.cs_by_anchor(connector, anchor)).transpose()?.flatten();
         let by_name = Dn::parse(&self.name).ok().map(|dn| snapshot.cs_by_dn(connector, &dn.key())).transpose()?.flatten();
-        let link = by_name.map(|id| snapshot.cs_link(id)).transpose()?.flatten();
-        Ok(link.is_some_and(|link| link != Link::Placeholder))
+        for id in by_anchor.into_iter().chain(by_name) {
+            if snapshot.cs_object(id)?.is_some_and(|object| object.imported()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -200,11 +219,11 @@ impl Import<'_> {
     fn hold_others(&mut self, error: &DiscoveryError, segment: &Segment<'_>) -> Result<(), EngineError> {
         for anchor in error.legible.anchors.iter().filter(|anchor| self.options.full && Some(*anchor) != error.anchor.as_ref()) {
             let id = self.lookup.by_anchor(&segment.snapshot, anchor_key(anchor.as_bytes()), anchor.as_bytes())?;
-            if let Some(id) = id.filter(|id| !segment.has(*id))
-                && self.lookup.mark_seen(id)
-            {
+            // Whoever has an entry in the segment was seen.
+            if let Some(id) = id.filter(|id| self.lookup.mark_seen(*id)) {
                 self.kept += 1;
                 self.held.insert(id);
+                self.unread.insert(id);
             }
         }
         Ok(())
@@ -269,16 +288,19 @@ impl Import<'_> {
 
     /// What is wrong with a new key for a name that is known by one of another kind: the entry has lost the attribute by which
     /// it was known, and the next one stands in for it.
-    pub(super) fn other_kind_of_key(&self, entry: &EntryRef<'_>, segment: &Segment<'_>) -> Result<Option<DiscoveryError>, EngineError> {
+    pub(super) fn other_kind_of_key(
+        &self,
+        entry: &EntryRef<'_>,
+        own: &Ahead,
+        segment: &Segment<'_>,
+    ) -> Result<Option<DiscoveryError>, EngineError> {
         let Some(anchor) = entry.anchor().filter(|_| !self.options.allow_shrink) else { return Ok(None) };
-        let Some(holder) = self.by_name(entry.dn(), &segment.snapshot)? else { return Ok(None) };
+        let Some((is, key)) = KeyForm::of(anchor).zip(own.key.as_ref()) else { return Ok(None) };
+        let Some(holder) = self.lookup.by_foreseen_name(&segment.snapshot, key, own.foreseen)? else { return Ok(None) };
         let object =
             segment.snapshot.cs_object(holder)?.filter(|object| object.imported() && !self.lookup.is_seen(holder) && !object.transient);
         let Some(known) = object.and_then(|object| object.anchor) else { return Ok(None) };
-        let is_text = |anchor: &[u8]| anchor.len() > Anchor::GUID_OCTETS && Uuid::try_parse_ascii(anchor).is_ok();
-        let is_guid = |anchor: &[u8]| anchor.len() == Anchor::GUID_OCTETS;
-        let (is, was) = ((is_text(anchor), is_guid(anchor)), (is_text(known.as_bytes()), is_guid(known.as_bytes())));
-        if !matches!((is, was), ((true, _), (_, true)) | ((_, true), (true, _))) {
+        if KeyForm::of(known.as_bytes()).is_none_or(|was| was == is) {
             return Ok(None);
         }
         let detail = format!(

@@ -1,11 +1,11 @@
 //! Entries of which no object came: kept until one comes, or until the directory says that they left.
 
-use super::tests::{Outcome, SPACE, consume, entry, full};
+use super::tests::{Outcome, SPACE, by_name, consume, entry, full};
 use super::{ImportOptions, import, refused_entries};
-use crate::connector::{Completion, DiscoveryError, Legible, OddClass, PageBuilder};
+use crate::connector::{Completion, DiscoveryError, Legible, OddClass, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{Silent, StepRecorder};
-use crate::model::{Anchor, ObjectErrorCode, RunId};
+use crate::model::{Anchor, DeltaKind, ErrorSide, ObjectErrorCode, RunId, Stage, StageMask};
 use crate::store::Store;
 
 /// What a directory tells.
@@ -16,20 +16,47 @@ enum Told<'a> {
     Entry(&'a str, &'a str),
     /// It left, by its name and its key.
     Gone(&'a str, Option<&'a str>),
+    /// One of a class that nobody knows.
+    Odd(&'a str),
+    /// An entry that cannot be used, with every key in it.
+    Keys(&'a str, &'a [&'a str]),
+    /// One that can, with whom it refers to by name.
+    Referrer(&'a str, &'a str, &'a str),
 }
-use Told::{Entry, Gone, Refused};
+use Told::{Entry, Gone, Keys, Odd, Referrer, Refused};
+
+fn illegible(name: &str, anchor: Option<&str>, keys: &[&str]) -> DiscoveryError {
+    let key = |key: &str| Anchor::new(key.as_bytes());
+    DiscoveryError {
+        code: ObjectErrorCode::PARSE_ERROR,
+        detail: "illegible".to_owned(),
+        dn: Some(name.to_owned()),
+        anchor: anchor.map(key),
+        legible: Legible { anchors: keys.iter().copied().map(key).collect(), ..Legible::default() },
+    }
+}
 
 fn tell(store: &Store, told: &[Told<'_>], full: bool) -> String {
     let mut page = PageBuilder::new();
     for told in told {
         match told {
-            Refused(name, anchor) => page.reject(DiscoveryError {
-                code: ObjectErrorCode::PARSE_ERROR,
-                detail: "illegible".to_owned(),
-                dn: Some((*name).to_owned()),
-                anchor: anchor.map(|anchor| Anchor::new(anchor.as_bytes())),
+            Refused(name, anchor) => page.reject(illegible(name, *anchor, &[])),
+            Keys(name, keys) => page.reject(illegible(name, None, keys)),
+            Odd(name) => page.odd_class(OddClass {
+                dn: (*name).to_owned(),
+                anchor: None,
+                class: "uesr".to_owned(),
+                place: "line 1".to_owned(),
                 legible: Legible::default(),
             }),
+            Referrer(name, anchor, target) => {
+                page.begin_entry(name);
+                page.anchor(anchor.as_bytes());
+                page.object_type(store.names().object_type("user"));
+                page.attribute(store.names().intern("manager"), Operation::Replace);
+                page.reference(target);
+                page.finish();
+            }
             Entry(name, anchor) => {
                 page.begin_entry(name);
                 page.anchor(anchor.as_bytes());
@@ -177,4 +204,57 @@ fn whoever_gets_an_unknown_class_is_known_by_what_was_read_before() {
     );
     assert!(anna.keys[0] == b"a key" && anna.keys.contains(&b"value 0".to_vec()), "{anna:?}");
     assert_eq!(anna.keys.len(), Legible::VALUES_MAX - 3);
+}
+
+/// The delete of somebody whose class is odd is staged, and the next import comes before the synchronization.
+#[test]
+fn who_waits_to_be_deleted_has_not_come() {
+    let store = Store::in_memory().unwrap();
+    tell(&store, &[Entry("CN=Anna,DC=x", "1"), Entry("CN=Bert,DC=x", "2")], true);
+    consume(&store);
+    tell(&store, &[Odd("CN=Anna,DC=x"), Gone("CN=Anna,DC=x", Some("1"))], false);
+    assert_eq!(by_name(&store, "CN=Anna,DC=x").stage(Stage::PendingImport).kind, DeltaKind::Delete);
+    tell(&store, &[], false);
+    assert_eq!(names(&store), ["CN=Anna,DC=x"]);
+    consume(&store);
+    assert_eq!(names(&store), ["CN=Anna,DC=x"], "she is held when the delete reaches the target");
+    tell(&store, &[], false);
+    assert_eq!(names(&store), ["CN=Anna,DC=x"]);
+    tell(&store, &[Entry("CN=Anna,DC=x", "1")], false);
+    assert!(names(&store).is_empty());
+}
+
+/// Somebody whose key stands in an entry that cannot be used is held, also when an entry before it took the name.
+#[test]
+fn who_lost_a_name_is_held_by_a_key_all_the_same() {
+    let store = Store::in_memory().unwrap();
+    tell(&store, &[Entry("CN=p,DC=x", "2"), Entry("CN=q,DC=x", "3"), Entry("CN=r,DC=x", "4")], true);
+    consume(&store);
+    let id = by_name(&store, "CN=p,DC=x").id;
+    tell(&store, &[Entry("CN=r,DC=x", "4"), Entry("CN=p,DC=x", "9"), Keys("CN=q,DC=x", &["3", "2"])], true);
+    let object = store.snapshot().unwrap().cs_object(id).unwrap().unwrap();
+    assert_ne!(object.stage(Stage::PendingImport).kind, DeltaKind::Delete);
+    assert_eq!(store.snapshot().unwrap().error(id, ErrorSide::Import).unwrap(), None, "nobody told the name twice");
+}
+
+/// The references of whoever is only held are those of before: they do not follow a name. Those of whoever is read after all do.
+#[test]
+fn references_of_the_held_follow_no_name() {
+    let anna = Referrer("CN=Anna,DC=x", "1", "CN=b,DC=x");
+    let moved = Referrer("CN=Anna,OU=new,DC=x", "1", "CN=b,DC=x");
+    for (read, follows) in [(None, false), (Some(anna), true), (Some(moved), true)] {
+        let store = Store::in_memory().unwrap();
+        let before = [Referrer("CN=Anna,DC=x", "1", "CN=b,DC=x"), Entry("CN=q,DC=x", "3"), Entry("CN=b,DC=x", "4")];
+        tell(&store, &before, true);
+        consume(&store);
+        let (anna, before) = (by_name(&store, "CN=Anna,DC=x").id, by_name(&store, "CN=b,DC=x").id);
+        let mut told = vec![Keys("CN=q,DC=x", &["3", "1"])];
+        told.extend(read);
+        told.extend([Entry("CN=c,DC=x", "4"), Entry("CN=b,DC=x", "5")]);
+        tell(&store, &told, true);
+        let rows = store.snapshot().unwrap().cs_references(anna).unwrap();
+        let shown: Vec<_> = rows.iter().filter(|row| row.state.present(StageMask::IMPORTED)).map(|row| row.target).collect();
+        let expected = if follows { by_name(&store, "CN=b,DC=x").id } else { before };
+        assert_eq!(shown, [expected], "read: {follows}");
+    }
 }

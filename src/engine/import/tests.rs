@@ -3,7 +3,7 @@
 use super::{FULL_NEEDED, ImportOptions, import, import_asking};
 use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, DiscoveryError, ImportPage, Legible, Operation, PageBuilder};
 use crate::context::Context;
-use crate::engine::{EngineError, Silent, StepRecorder};
+use crate::engine::{EngineError, Progress, Silent, StepRecorder};
 use crate::model::{
     Anchor, ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, FlatBuilder, FlatValues, Link, MvId, MvObject, ObjectErrorCode, RunId,
     Stage, StageMask, ValueRef, ValueState,
@@ -144,6 +144,38 @@ fn a_target_nobody_reports_is_a_placeholder_as_long_as_somebody_refers_to_it() {
     consume(&store);
     import_rows(&store, &[("CN=Anna,DC=x", "1", &[("mail", "anna@x")])]);
     assert_eq!(store.snapshot().unwrap().cs_count(SPACE).unwrap(), 1);
+}
+
+/// Remembers how many objects were expected.
+#[derive(Default)]
+struct Expected(Option<u64>);
+
+impl Progress for Expected {
+    fn advanced(&mut self, _done: u64, of: Option<u64>) {
+        self.0 = of;
+    }
+}
+
+#[test]
+fn a_full_import_expects_the_objects_that_there_are_and_no_placeholders() {
+    let store = Store::in_memory().unwrap();
+    for expected in [None, Some(1)] {
+        let mut builder = PageBuilder::new();
+        builder.begin_entry("CN=Anna,DC=x");
+        builder.anchor(b"1");
+        builder.object_type(store.names().object_type("user"));
+        builder.attribute(store.names().intern("manager"), Operation::Replace);
+        builder.reference_to("CN=Bert,DC=x", b"2");
+        builder.finish();
+        let options = ImportOptions { references_have_anchors: true, ..ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1)) };
+        let mut told = Expected::default();
+        let mut recorder = StepRecorder::new(&mut told);
+        let pages = std::iter::once(Ok(builder.build(Some(Completion::default()))));
+        assert_eq!(import(&store, pages, &options, &Context::system(), &mut recorder).unwrap(), "success");
+        drop(recorder);
+        assert_eq!(told.0, expected);
+        consume(&store);
+    }
 }
 
 #[test]

@@ -288,7 +288,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Objects that go while others still refer to them leave their name behind, until those others' news arrive.
+    /// Objects that go while others still refer to them leave their name and their key behind, until those others' news arrive.
     fn keep_names(&mut self) -> Result<(), StoreError> {
         let gone: Vec<CsId> = self.overlay.cs.iter().filter(|(_, object)| object.is_none()).map(|(id, _)| *id).collect();
         for id in gone {
@@ -298,8 +298,12 @@ impl<'a> Batch<'a> {
                 referred |= owner_stays && !self.row_state(owner, attr, id)?.is_absent();
             }
             let Some(object) = self.snapshot.cs_object(id)?.filter(|_| referred) else { continue };
-            let mut placeholder = CsObject::new(id, object.object_type, object.dn);
-            placeholder.link = Link::Placeholder;
+            let mut placeholder = object.into_placeholder();
+            if let Some(key) = &placeholder.anchor
+                && self.snapshot.cs_by_anchor(id.connector(), key.as_bytes())?.is_some_and(|holder| holder != id)
+            {
+                placeholder.anchor = None;
+            }
             self.overlay.cs.insert(id, Some(Arc::new(placeholder)));
             self.hashes.push(id);
             self.dirty.insert(id, None);
