@@ -47,6 +47,7 @@ fn tell(store: &Store, told: &[Told<'_>], full: bool) -> String {
                 anchor: None,
                 class: "uesr".to_owned(),
                 place: "line 1".to_owned(),
+                slip: true,
                 legible: Legible::default(),
             }),
             Referrer(name, anchor, target) => {
@@ -182,7 +183,7 @@ fn whoever_gets_an_unknown_class_is_known_by_what_was_read_before() {
     let mut page = PageBuilder::new();
     for dn in ["CN=Anna,DC=x", "CN=nobody,DC=x"] {
         let (class, place, legible) = ("uesr".to_owned(), "a file, line 1".to_owned(), Legible::default());
-        page.odd_class(OddClass { dn: dn.to_owned(), anchor: None, class, place, legible });
+        page.odd_class(OddClass { dn: dn.to_owned(), anchor: None, class, place, slip: true, legible });
         page.begin_gone(dn);
         page.finish();
     }
