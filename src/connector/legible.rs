@@ -17,6 +17,9 @@ pub(crate) const TELLING: [(&str, Telling); 10] = [
     ("proxyaddresses", Telling::Identity),
 ];
 
+/// Of these every entry has one value at most. With several, another entry has run into it.
+pub(crate) const SINGLE: [&str; 5] = ["objectGUID", "entryUUID", "mS-DS-ConsistencyGuid", "userPrincipalName", "sAMAccountName"];
+
 /// What a value tells of whom an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Telling {

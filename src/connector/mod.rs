@@ -24,8 +24,8 @@ mod reach;
 mod sign_in;
 pub(crate) mod tls;
 
-pub(crate) use legible::TELLING;
 pub use legible::{Legible, Telling};
+pub(crate) use legible::{SINGLE, TELLING};
 pub use matching::{Existing, Match, MatchFate, MatchKey, MatchReport, NewObject};
 pub(crate) use page::PAGE_ENTRIES;
 pub use page::{Departure, DiscoveryError, EntryRef, EntryValues, ImportPage, OddClass, Operation, PageBuilder, PageItem};

@@ -47,6 +47,8 @@ pub struct OddClass {
     pub class: String,
     /// Where it was read, for people.
     pub place: String,
+    /// The class looks like a wanted one, or the list of classes looks like the beginning of one.
+    pub slip: bool,
     /// Whom the entry may be about.
     pub legible: Legible,
 }

@@ -13,6 +13,7 @@ mod ids;
 mod names;
 mod object;
 mod source;
+mod suggest;
 mod time;
 mod value;
 
@@ -26,5 +27,6 @@ pub use ids::{ConnectorId, CsId, MvId, RuleId, RunId};
 pub use names::{AttrId, Names, ObjectType};
 pub use object::{CsObject, CsReference, Lineage, Link, MvObject, MvReference};
 pub use source::{AttributeSource, Present, Values};
+pub(crate) use suggest::closest;
 pub use time::{Retention, Timestamp};
 pub use value::{Blob, Value, ValueKind, ValueRef, bare_address, fold, smtp_address, trimmed_address};

@@ -9,11 +9,11 @@ use super::problem::{RuleProblem, Severity};
 use super::schema::{self, AttributeType, Schema};
 use super::scope::{CompiledClause, CompiledScope, Operand, Test, test_of};
 use super::shown::is_secret;
-use super::suggest::closest;
 use super::{
     CompiledJoinClause, CompiledRule, Direction, Flow, FlowSource, JoinClause, RuleSet, Scope, ScopeClause, ScopeOperator, SyncRule,
     bounds, condition, defaults, file, lint,
 };
+use crate::model::closest;
 use crate::model::{AttrId, ConnectorId, Dn, Names, ObjectType, RuleId, ValueKind};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! Reads rule files: TOML with spans in, raw rules and findings out. Names are not resolved here.
 
 use super::problem::{RuleProblem, Severity};
-use super::suggest::closest;
 use super::{Direction, LinkType, MergeType, RuleFile, ScopeOperator};
 use crate::model::Value;
+use crate::model::closest;
 use std::collections::HashMap;
 use std::ops::Range;
 use toml::Spanned;

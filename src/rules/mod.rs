@@ -25,7 +25,6 @@ mod problem;
 mod schema;
 mod scope;
 mod shown;
-mod suggest;
 #[cfg(test)]
 mod tests;
 mod trace;

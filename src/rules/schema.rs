@@ -1,7 +1,7 @@
 //! What attributes are: the metaverse's schema, the cloud's, and as much of directories as rules need to know.
 
 use super::expr::{AttributeLookup, AttributeRef};
-use super::suggest::closest;
+use crate::model::closest;
 use crate::model::{AttrId, ConnectorId, Names, ValueKind};
 use std::collections::HashMap;
 

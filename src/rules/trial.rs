@@ -6,8 +6,8 @@ use super::expr::{
 };
 use super::schema::{self, Space};
 use super::shown::shown_scalars;
-use super::suggest::closest;
 use super::{Direction, FlowOutcome, InputTrace, RuleSet, RunParameters};
+use crate::model::closest;
 use crate::model::{AttrId, AttributeSource, ConnectorId, Value, ValueKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

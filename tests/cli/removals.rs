@@ -584,3 +584,153 @@ fn a_class_that_nobody_knows_in_a_change_record_deletes_nobody_unasked() {
     let sent = world.does(&["--json", "export", "Entra", "--allow-deletes", &world.held(1)]);
     assert_eq!(counted(&document(&sent), "export-delete"), 1);
 }
+
+impl World {
+    /// A group of `corp.example` with these members, behind its people.
+    fn corp_with_group(&self, people: &str, members: Range<u8>) {
+        let guid = BASE64_STANDARD.encode([77; 16]);
+        let members: String = members.map(|number| format!("member: CN=corp{number},OU=People,DC=corp,DC=example\n")).collect();
+        let group = format!(
+            "\ndn: CN=All,DC=corp,DC=example\nobjectClass: group\nobjectGUID:: {guid}\nsAMAccountName: All\ndisplayName: All\ngroupType: -2147483646\n{members}"
+        );
+        self.write("people", format!("{people}{group}"));
+    }
+
+    /// Who are members in the target.
+    fn members(&self) -> usize {
+        let found = self.ends(&["cs", "search", "Entra", "--columns", "member"], 0);
+        let objects = found["objects"].as_array().expect("objects");
+        objects.iter().filter_map(|object| object["columns"]["member"].as_array()).map(Vec::len).sum()
+    }
+}
+
+/// The lines of one entry stand in another one, without a `dn:` between them: neither is used, and nobody is deleted.
+#[test]
+fn an_entry_that_swallowed_another_one_deletes_nobody() {
+    let world = World::with(&[("lab", 101..104)]);
+    let good = directory("corp", 1..13);
+    let head = |number: u8, keyed: bool| {
+        let start = good.find(&format!("\n\ndn: CN=corp{number},")).expect("a record") + 1;
+        let end = if keyed { "objectGUID" } else { "cn: " };
+        good[start..start + good[start..].find(end).expect("a line")].to_owned()
+    };
+    for bad in [good.replace(&head(6, false), ""), good.replace(&head(6, true), "")] {
+        assert_ne!(bad, good);
+        world.write("people", bad);
+        let said = world.nobody_moves("swallowed");
+        assert!(said.contains("has several values") && said.contains("CN=corp5,"), "{said}");
+    }
+    // Also somebody who came from elsewhere.
+    world.write("people", directory("corp", (1..13).filter(|number| *number != 3)));
+    let moved = moved(3, "").replace(&BASE64_STANDARD.encode([3; 16]), &BASE64_STANDARD.encode([33; 16]));
+    let moved = moved.trim_start().split_once('\n').expect("lines").1.to_owned();
+    for lines in [moved.clone(), moved.lines().filter(|line| !line.starts_with("objectGUID")).map(|line| format!("{line}\n")).collect()] {
+        world.write("lab", directory("lab", 101..104) + &lines);
+        let shown = world.any_cycle();
+        assert_eq!(counted(&shown, "export-delete"), 0, "{shown:#}");
+        assert!(shown.to_string().contains("corp3 (corp3@corp.example) may only have moved to 'CN=lab103,"), "{shown:#}");
+        world.held(1);
+    }
+    world.write("lab", directory("lab", 101..104));
+    assert_eq!(world.cycle(0), 1, "they left after all");
+    assert_code(&world.does(&["status"]), 0);
+}
+
+/// A blank line within an entry: what is in front of it is no whole entry, and what is behind it none at all.
+#[test]
+fn an_entry_with_a_blank_line_in_it_loses_nothing() {
+    let world = World::with(&[]);
+    let people = directory("corp", 1..13);
+    world.corp_with_group(&people, 1..13);
+    world.cycle(0);
+    assert_eq!(world.members(), 12);
+    let good = fs::read_to_string(world.folder.path().join("people.ldif")).expect("a file");
+    for line in ["member: CN=corp1,", "sAMAccountName: All", "userPrincipalName: corp4@", "objectGUID:: BAQE"] {
+        let bad = good.replace(line, &format!("\n{line}"));
+        assert_ne!(bad, good, "{line}");
+        world.write("people", bad);
+        let shown = world.any_cycle();
+        let counts = ["export-update", "export-delete", "stage-delete", "stage-update"].map(|count| counted(&shown, count));
+        assert_eq!(counts, [0; 4], "{line}: {shown:#}");
+        assert!(shown.to_string().contains("may be the rest of it"), "{shown:#}");
+        assert_eq!(world.members(), 12);
+    }
+    world.write("people", good);
+    let shown = world.ends(&["cycle", "start"], 0);
+    assert_eq!(counted(&shown, "export-update"), 0, "{shown:#}");
+}
+
+/// Somebody moved, and the class of the new entry is misspelt or lost: that is no entry of ours, and may be who is missed.
+#[test]
+fn a_class_that_nobody_knows_holds_who_moved_there() {
+    let world = World::with(&[("lab", 101..103)]);
+    let record = moved(3, "");
+    let class = "objectClass: user\n";
+    for slip in ["objectClass: uesr\n", "objectClas: user\n", ""] {
+        world.moves(3, 0, &record.replace(class, slip));
+        for _ in 0..2 {
+            let shown = world.any_cycle();
+            assert_eq!(counted(&shown, "export-delete"), 0, "{slip}: {shown:#}");
+            assert!(shown.to_string().contains("corp3 (corp3@corp.example) may only have moved to"), "{shown:#}");
+            world.held(1);
+        }
+    }
+    world.moves(3, 0, &record);
+    let shown = world.ends(&["cycle", "start"], 0);
+    assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-add")), (0, 0), "{shown:#}");
+    // Another class than a wanted one is nobody who moved, and whoever leaves goes.
+    let badge = moved(4, "").replace(&BASE64_STANDARD.encode([4; 16]), &BASE64_STANDARD.encode([44; 16]));
+    world.write("people", directory("corp", (1..13).filter(|number| ![3, 4].contains(number))));
+    world.write("lab", directory("lab", 101..103) + &record + &badge.replace(class, "objectClass: acmeBadge\n"));
+    assert_eq!(world.cycle(0), 1);
+}
+
+/// Somebody's list of classes that stops too early is a slip in the file, too.
+#[test]
+fn a_class_that_is_lost_deletes_nobody_unasked() {
+    let world = World::with(&[]);
+    let good = directory("corp", 1..13);
+    for (line, slip) in [("objectClass: user\n", "objectClas: user\n"), ("objectClass: user\n", "")] {
+        let at = good.find("dn: CN=corp3,").expect("a record");
+        world.write("people", good[..at].to_owned() + &good[at..].replacen(line, slip, 1));
+        let shown = world.any_cycle();
+        assert_eq!(counted(&shown, "export-delete"), 0, "{shown:#}");
+        world.held(1);
+        world.write("people", good.clone());
+        let shown = world.ends(&["cycle", "start"], 0);
+        assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-add")), (0, 0), "{shown:#}");
+    }
+}
+
+/// Whose delete waits stays in all groups, and everything else of these is sent.
+#[test]
+fn who_is_held_stays_in_all_groups() {
+    let world = World::with(&[]);
+    let good = directory("corp", 1..13);
+    world.corp_with_group(&good, 1..13);
+    world.cycle(0);
+    let at = good.find("dn: CN=corp3,").expect("a record");
+    let bad = good[..at].to_owned() + &good[at..].replacen("objectClass: user\n", "objectClass: uesr\n", 1);
+    world.corp_with_group(&bad, 1..13);
+    for _ in 0..2 {
+        let shown = world.any_cycle();
+        assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-update")), (0, 0), "{shown:#}");
+        world.held(1);
+    }
+    // Somebody else leaves the group.
+    world.corp_with_group(&bad, 1..12);
+    let shown = world.any_cycle();
+    assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-update")), (0, 1), "{shown:#}");
+    world.corp_with_group(&good, 1..12);
+    let shown = world.ends(&["cycle", "start"], 0);
+    assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-update")), (0, 0), "{shown:#}");
+    assert_eq!(world.members(), 11);
+    // What is allowed goes, with all references.
+    world.corp_with_group(&bad, 1..12);
+    world.any_cycle();
+    let sent = world.does(&["--json", "export", "Entra", "--allow-deletes", &world.held(1)]);
+    assert_eq!(counted(&document(&sent), "export-delete"), 1);
+    world.any_cycle();
+    assert_eq!(world.members(), 10);
+    assert_code(&world.does(&["store", "check"]), 0);
+}

@@ -2,8 +2,8 @@
 
 use super::syntax::is_known_class;
 use super::{KindTable, Scope, most_derived};
-use crate::connector::{DiscoveryError, Legible, OddClass, Operation, PageBuilder, TELLING, Telling};
-use crate::model::{Anchor, AttrId, Dn, Names, ObjectErrorCode, ObjectType, ValueKind, ValueRef};
+use crate::connector::{DiscoveryError, Legible, OddClass, Operation, PageBuilder, SINGLE, TELLING, Telling};
+use crate::model::{Anchor, AttrId, Dn, Names, ObjectErrorCode, ObjectType, ValueKind, ValueRef, closest};
 use crate::protocol::ldap::guid_of;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +19,8 @@ pub const PAGES_AHEAD: usize = 4;
 
 /// Classes that objects have besides a more special one of their own; alone they are the beginning of a list.
 const BASE_CLASSES: [&str; 3] = ["top", "person", "organizationalPerson"];
+/// Classes of people that are derived from these.
+const PERSON_CLASSES: [&str; 2] = ["user", "inetOrgPerson"];
 
 /// What the connector does with an attribute it met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -286,7 +288,19 @@ impl ImportPlan {
             }
         }
         legible.nobody_knows = self.unchecked && !legible.tells_who();
+        legible.merged = self.run_into(gathered).is_some();
         legible
+    }
+
+    /// The attribute that shows that another entry has run into this one: it has several values, where one is all there can be.
+    fn run_into(&self, gathered: &Gathered<'_>) -> Option<&'static str> {
+        let mut first = [None; TELLING.len()];
+        gathered.telling.iter().filter(|_| self.unchecked).find_map(|(tells, octets)| {
+            let first: &mut Option<&[u8]> = first.get_mut(usize::from(*tells))?;
+            let other = !first.get_or_insert(octets).eq_ignore_ascii_case(octets);
+            let name = TELLING.get(usize::from(*tells)).filter(|_| other)?.0;
+            SINGLE.into_iter().find(|single| single.eq_ignore_ascii_case(name))
+        })
     }
 
     /// False when the entry is not wanted.
@@ -302,7 +316,8 @@ impl ImportPlan {
                     && Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0 && self.wants(&dn))
                 {
                     let (dn, anchor) = (dn.to_owned(), self.anchor(gathered).ok().map(Anchor::new));
-                    builder.odd_class(OddClass { dn, anchor, class, place: place(), legible: self.legible(gathered) });
+                    let (slip, legible) = (self.is_slip(&class), self.legible(gathered));
+                    builder.odd_class(OddClass { dn, anchor, class, place: place(), slip, legible });
                 }
                 return false;
             }
@@ -317,15 +332,37 @@ impl ImportPlan {
         true
     }
 
-    /// The one of an object's classes that nobody knows, where no schema has checked them.
+    /// The one of an object's classes that nobody knows, where no schema has checked them, or the last one of a list that stops
+    /// before the class of people which is wanted.
     pub(crate) fn odd_class(&self, classes: &[&[u8]]) -> Option<String> {
-        let mut classes = classes.iter().map(|class| String::from_utf8_lossy(class)).filter(|_| self.unchecked);
-        let odd = classes.find(|class| !is_known_class(class.trim()) && self.type_of(class.trim()).is_none())?;
-        Some(shortened(&odd))
+        let mut named = classes.iter().map(|class| String::from_utf8_lossy(class)).filter(|_| self.unchecked);
+        let odd = named.find(|class| !is_known_class(class.trim()) && self.type_of(class.trim()).is_none());
+        let last = || most_derived(classes).filter(|class| self.unchecked && self.is_beginning(class));
+        odd.map(|odd| shortened(odd.trim())).or_else(|| last().map(str::to_owned))
+    }
+
+    /// True for a class besides which people have the one that is wanted.
+    fn is_beginning(&self, class: &str) -> bool {
+        BASE_CLASSES.iter().any(|base| class.eq_ignore_ascii_case(base)) && PERSON_CLASSES.iter().any(|class| self.type_of(class).is_some())
+    }
+
+    /// True when a class that is not wanted may be meant as one that is.
+    pub(crate) fn is_slip(&self, class: &str) -> bool {
+        self.is_beginning(class) || closest(class, self.types.keys().map(AsRef::as_ref)).is_some()
     }
 
     fn fill(&self, builder: &mut PageBuilder, name: Option<&str>, gathered: &mut Gathered<'_>) -> Result<bool, Problem> {
         let dn = parse_name(name)?;
+        // Before anything is said of an entry by what may be another one's.
+        if let Some(name) = self.run_into(gathered) {
+            let anchor = self.anchors.iter().any(|anchor| anchor.eq_ignore_ascii_case(name));
+            let code = if anchor { ObjectErrorCode::MULTI_VALUED_ANCHOR_COMPONENT } else { ObjectErrorCode::PARSE_ERROR };
+            let detail = format!(
+                "{name} has several values, and an entry has one: another entry seems to have run into this one, and nobody knows whose lines \
+                 are whose; separate records by a blank line, each with its own 'dn:'"
+            );
+            return Err((code, detail));
+        }
         if !self.scope.is_everything() && !self.scope.wants(&dn.key()) {
             return Ok(false);
         }

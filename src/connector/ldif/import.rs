@@ -10,7 +10,7 @@ use crate::connector::{
 };
 use crate::context::Context;
 use crate::model::{Dn, ObjectErrorCode, ObjectType};
-use crate::protocol::ldif::{LdifError, ModifyOperation, Reader, Record, RecordKind};
+use crate::protocol::ldif::{LdifError, ModifyOperation, Reader, Record, RecordError, RecordKind};
 use futures_util::StreamExt as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
@@ -257,26 +257,31 @@ impl Import<'_> {
                 Err(error) => return self.fail(unreadable(path, &error)),
             };
             one_anchor &= self.one_anchor;
+            // Only what follows a record tells that it was whole.
+            let mut last: Option<Record> = None;
             for record in Reader::new(BufReader::with_capacity(BUFFER, file)) {
-                match record {
-                    // Names are looked up only where there is something to find.
-                    Ok(record) if !replay.is_empty() => self.replayed(path, &record, &mut replay),
-                    Ok(record) => self.record(path, &record),
-                    Err(LdifError::Record(error)) => {
-                        self.unfinished = None;
-                        let values = error.values.iter().map(|(name, octets)| (name.as_str(), octets.as_slice()));
-                        let legible = Legible { merged: error.merged, ..self.legible_of(values) };
-                        let dn = error.dn.filter(|dn| Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0));
-                        let named = dn.as_deref().map(|dn| format!(" '{dn}':")).unwrap_or_default();
-                        let detail = format!("{}, line {}:{named} {}", path.display(), error.line, error.detail);
-                        self.builder.reject(DiscoveryError { code: error.code, detail, dn, anchor: None, legible });
+                let before = match &record {
+                    Err(LdifError::Record(error)) if error.headless => {
+                        last.take().into_iter().for_each(|torn| self.torn(path, &torn, error.line));
+                        None
                     }
+                    _ => last.take(),
+                };
+                if let Some(before) = before {
+                    self.whole(path, &before, &mut replay);
+                    self.flush_full()?;
+                }
+                match record {
+                    Ok(record) => last = Some(record),
+                    Err(LdifError::Record(error)) => self.damaged(path, error),
                     Err(fatal) => {
                         return self.fail(ConnectorError::new(ConnectorErrorKind::File, format!("{}, {fatal}", path.display())));
                     }
                 }
                 self.flush_full()?;
             }
+            last.into_iter().for_each(|last| self.whole(path, &last, &mut replay));
+            self.flush_full()?;
             self.doubt_end(path);
         }
         let adds = || changes.records.iter().filter(|(_, record)| matches!(record.kind, RecordKind::Add | RecordKind::Content));
@@ -343,6 +348,32 @@ impl Import<'_> {
             let legible = Legible { nobody_knows: true, ..Legible::default() };
             self.builder.reject(DiscoveryError { code: ObjectErrorCode::PARSE_ERROR, detail, dn: None, anchor: None, legible });
         }
+    }
+
+    /// A record of a file of all entries that was read up to its end.
+    fn whole(&mut self, path: &Path, record: &Record, replay: &mut Replay<'_>) {
+        // Names are looked up only where there is something to find.
+        if replay.is_empty() { self.record(path, record) } else { self.replayed(path, record, replay) }
+    }
+
+    /// A record behind which lines without an entry follow: they may be the rest of it, which is not gone from the directory.
+    fn torn(&mut self, path: &Path, record: &Record, rest: u64) {
+        let detail = format!(
+            "a blank line ends the entry, and the lines behind it, from line {rest} on, belong to no entry: they may be the rest of it; take \
+             the blank line out, or put a 'dn:' in front of what follows"
+        );
+        self.reject(path, record, ObjectErrorCode::PARSE_ERROR, &detail);
+    }
+
+    /// A record that cannot be understood.
+    fn damaged(&mut self, path: &Path, error: RecordError) {
+        self.unfinished = None;
+        let legible = self.legible_of(error.values.iter().map(|(name, octets)| (name.as_str(), octets.as_slice())));
+        let legible = Legible { merged: error.merged || legible.merged, ..legible };
+        let dn = error.dn.filter(|dn| Dn::parse(dn).is_ok_and(|dn| dn.depth() > 0));
+        let named = dn.as_deref().map(|dn| format!(" '{dn}':")).unwrap_or_default();
+        let detail = format!("{}, line {}:{named} {}", path.display(), error.line, error.detail);
+        self.builder.reject(DiscoveryError { code: error.code, detail, dn, anchor: None, legible });
     }
 
     /// Hands the page over when it is full.
@@ -542,7 +573,8 @@ impl Import<'_> {
                     if let (None, Some(class)) = (object_type, self.plan.odd_class(&classes)) {
                         let place = format!("{}, line {}", path.display(), record.line);
                         let (dn, legible) = (record.dn.clone(), self.legible(record));
-                        self.builder.odd_class(OddClass { dn, anchor: None, class, place, legible });
+                        let slip = self.plan.is_slip(&class);
+                        self.builder.odd_class(OddClass { dn, anchor: None, class, place, slip, legible });
                     }
                     object_type.map_or(Classes::Unwanted, Classes::Wanted)
                 }
@@ -562,7 +594,7 @@ impl Import<'_> {
         let legible = self.legible_of(record.values().map(|value| (value.name, value.octets)));
         // A change needs an entry, and it is that one which tells who it is.
         let entry = matches!(record.kind, RecordKind::Content | RecordKind::Add);
-        Legible { nobody_knows: legible.nobody_knows && entry, ..legible }
+        Legible { nobody_knows: legible.nobody_knows && entry, merged: legible.merged && entry, ..legible }
     }
 
     /// The same of values with the names of their attributes.

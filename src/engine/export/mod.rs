@@ -155,22 +155,21 @@ pub fn export(
     let allowed = options.allow_deletes.is_some_and(|set| set == removed.set() || set == all.delete_set());
     let too_early = queue.leave_too_early();
     let some_wait = !too_early.is_empty();
-    // Deletes stay this time.
-    let mut held = false;
+    // Deletes that stay this time.
+    let mut held = BTreeSet::new();
     if some_wait {
         recorder.note(guards::too_early(&snapshot, store.names(), options, &too_early)?);
     }
     if let Some(reason) = options.deletes_wait.as_ref().filter(|_| all.deletes > 0) {
         recorder.note(guards::deletes_wait(&snapshot, store.names(), options, &all, reason)?);
-        queue.hold_deletes();
-        held = true;
+        held = queue.hold_deletes();
     } else if !removed.is_empty() && !allowed {
         recorder.note(guards::removed(&snapshot, store.names(), options, &removed)?);
         queue.hold(&removed.objects);
-        held = true;
+        held.clone_from(&removed.objects);
     }
     if queue.is_empty() {
-        return Ok((if held || some_wait { "completed-warnings" } else { "success" }, ExportOutcome::default()));
+        return Ok((if !held.is_empty() || some_wait { "completed-warnings" } else { "success" }, ExportOutcome::default()));
     }
     let first = !was_exported(&snapshot, options.connector)?;
     drop(snapshot);
@@ -180,7 +179,7 @@ pub fn export(
     sight.another_installation(terms.last_writer.as_ref(), false, recorder)?;
     let asked = cx.clock.elapsed();
     // Who was named in an allowance of their own is not counted with the others.
-    let counted_apart = !held && options.allow_deletes == Some(removed.set());
+    let counted_apart = held.is_empty() && options.allow_deletes == Some(removed.set());
     let summary = if counted_apart { queue.summary.without(&removed.objects) } else { queue.summary };
     let stopped = guards::deletes(store, &summary, options, &terms, recorder).err();
     if stopped.is_none()
@@ -189,7 +188,7 @@ pub fn export(
         let stopped = |message| EngineError::Guard { result: "stopped-by-review", message };
         review.allow(options.connector, &queue.summary, first).map_err(stopped)?;
     }
-    if stopped.is_none() && !held && !removed.is_empty() {
+    if stopped.is_none() && held.is_empty() && !removed.is_empty() {
         removals::release(store, options.connector, &removed.objects)?;
     }
     if let Some(only) = options.only {
@@ -224,6 +223,7 @@ pub fn export(
         waiting: Waiting::default(),
         again: BTreeSet::new(),
         moving: HashSet::new(),
+        held,
         behind_deletes: BTreeSet::new(),
         deletes_follow: false,
         retried: HashSet::new(),
@@ -237,11 +237,12 @@ pub fn export(
         asked,
     };
     run.all(urgent, queue, &unique, recorder)?;
+    let some_wait = some_wait || !run.held.is_empty();
     let (result, outcome) = run.finish(recorder)?;
     if let Some(stopped) = stopped {
         return Err(stopped);
     }
-    Ok((if (held || some_wait) && result == "success" { "completed-warnings" } else { result }, outcome))
+    Ok((if some_wait && result == "success" { "completed-warnings" } else { result }, outcome))
 }
 
 /// True when something was exported to a target before.
@@ -308,6 +309,8 @@ struct Run<'a> {
     again: BTreeSet<CsId>,
     /// Objects whose names are about to change: until that is answered, nobody can say what to call them.
     moving: HashSet<CsId>,
+    /// Objects whose deletes stay this time.
+    held: BTreeSet<CsId>,
     /// Objects to be sent once more when the deletes are through: what refused them may be among these.
     behind_deletes: BTreeSet<CsId>,
     /// There are deletes that have not been sent yet.
@@ -395,8 +398,13 @@ impl Run<'_> {
             if !self.is_stopped() && !rest.is_empty() {
                 let snapshot = self.store.snapshot()?;
                 while !rest.is_empty() && self.calls.len() + ready.len() < in_flight {
-                    let from =
-                        prepare::From { snapshot: &snapshot, names: self.store.names(), capabilities: &capabilities, moving: &self.moving };
+                    let from = prepare::From {
+                        snapshot: &snapshot,
+                        names: self.store.names(),
+                        capabilities: &capabilities,
+                        moving: &self.moving,
+                        held: &self.held,
+                    };
                     let (batch, left) = prepare::batch(&from, rest, first, &mut self.waiting, &mut changes)?;
                     rest = left;
                     if let Some(batch) = batch {

@@ -67,6 +67,8 @@ pub(super) struct From<'s> {
     pub(super) capabilities: &'s Capabilities,
     /// Objects whose names are about to change.
     pub(super) moving: &'s HashSet<CsId>,
+    /// Objects whose deletes wait: whoever refers to them goes on doing so.
+    pub(super) held: &'s BTreeSet<CsId>,
 }
 
 /// Fills one batch from the front of `ids` and notes in `changes` that it is handed over. Gives the batch, if anything
@@ -328,8 +330,11 @@ fn references(
     let mut unnamed: BTreeSet<AttrId> = BTreeSet::new();
     let (mut rows, mut left) = (Vec::new(), false);
     for row in stored.iter().filter(|row| touched.contains(&row.attr)) {
-        let (added, removed) = (row.state.added(Stage::PendingExport), row.state.removed(Stage::PendingExport));
-        let kept = whole && kind == ExportKind::Update && row.state.present(StageMask::WANTED);
+        let (added, mut removed) = (row.state.added(Stage::PendingExport), row.state.removed(Stage::PendingExport));
+        let stays = removed && from.held.contains(&row.target);
+        left |= stays;
+        removed &= !stays;
+        let kept = whole && kind == ExportKind::Update && (stays || row.state.present(StageMask::WANTED));
         if !added && !removed && !kept {
             continue;
         }

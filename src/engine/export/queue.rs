@@ -237,10 +237,10 @@ impl Queue {
         self.updates.values().flatten().copied().collect()
     }
 
-    /// Leaves the deletes where they are.
-    pub(super) fn hold_deletes(&mut self) {
-        self.deletes.clear();
+    /// Leaves the deletes where they are. Gives them.
+    pub(super) fn hold_deletes(&mut self) -> BTreeSet<CsId> {
         self.summary.deletes = 0;
+        std::mem::take(&mut self.deletes).into_values().flatten().collect()
     }
 
     /// Leaves some deletes where they are.

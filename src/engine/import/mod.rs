@@ -232,6 +232,8 @@ struct Import<'a> {
     problem_names: Vec<String>,
     /// Entries of which no object came.
     refused: Refused,
+    /// How many of them may be of a wanted class whose name is misspelt.
+    slips: usize,
     /// Entries that could be neither read nor identified: nothing may be taken for gone.
     unidentified: u64,
     /// Objects of the space that were reported.
@@ -293,6 +295,7 @@ impl<'a> Import<'a> {
             problems: 0,
             problem_names: Vec::new(),
             refused: Refused::begin(&snapshot, options.connector)?,
+            slips: 0,
             unidentified: 0,
             kept: 0,
             kept_of: BTreeMap::new(),

@@ -4,7 +4,7 @@ use super::lookup::anchor_key;
 use super::page::Ahead;
 use super::segment::Segment;
 use super::{ACCOUNT_CONTROL, EngineError, Import, StepRecorder};
-use crate::connector::{DiscoveryError, EntryRef, ImportPage, Legible, Telling};
+use crate::connector::{DiscoveryError, EntryRef, ImportPage, Legible, OddClass, Telling};
 use crate::model::{
     Anchor, ConnectorId, CsId, CsObject, Dn, DnKey, ErrorSide, FlatValues, Link, ObjectError, ObjectErrorCode, StageMask, ValueRef,
     ValueState,
@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 /// So many entries are named when they are too many.
 const NAMED: usize = 3;
+/// So many entries whose class may be a slip are kept; what more of them have is a class that is in use.
+const SLIPS_MAX: usize = 1_000;
 
 /// Under this name a connector keeps which entries no object came of.
 const REFUSED: KeptState<Vec<RefusedEntry>> = KeptState::new("refused-entries");
@@ -44,6 +46,9 @@ pub(in crate::engine) struct RefusedEntry {
     /// Too little of it can be read to tell who it is about.
     #[serde(default)]
     pub(in crate::engine) anybody: bool,
+    /// Another entry ran into it: whoever came of it before says nothing of who else is in there.
+    #[serde(default)]
+    merged: bool,
 }
 
 impl RefusedEntry {
@@ -57,6 +62,7 @@ impl RefusedEntry {
             keys: legible.anchors.iter().map(|anchor| anchor.as_bytes().to_vec()).collect(),
             identities: legible.identities.clone(),
             names: legible.names.clone(),
+            merged: legible.merged,
         }
     }
 }
@@ -100,6 +106,9 @@ impl RefusedEntry {
 
     /// True when an object came of it, or has its name. One that is about to go has not come.
     fn has_come(&self, snapshot: &Snapshot, connector: ConnectorId) -> Result<bool, StoreError> {
+        if self.merged {
+            return Ok(false);
+        }
         let by_anchor = self.anchor.as_ref().map(|anchor| snapshot.cs_by_anchor(connector, anchor)).transpose()?.flatten();
         let by_name = Dn::parse(&self.name).ok().map(|dn| snapshot.cs_by_dn(connector, &dn.key())).transpose()?.flatten();
         for id in by_anchor.into_iter().chain(by_name) {
@@ -205,7 +214,10 @@ impl Import<'_> {
             segment.entries.insert(id);
             self.unread.insert(id);
             recorder.object("stage-failure", id, &shown, Vec::new());
-            self.unidentified += u64::from(error.legible.merged);
+            if error.legible.merged {
+                self.unidentified += 1;
+                self.refused.now.push(RefusedEntry::new(shown, error.anchor.as_ref(), &error.code, &error.legible, self.cx.now().0));
+            }
         } else {
             recorder.count("stage-failure", 1);
             self.refused.now.push(RefusedEntry::new(shown, error.anchor.as_ref(), &error.code, &error.legible, self.cx.now().0));
@@ -246,9 +258,10 @@ impl Import<'_> {
             let object = known.map(|id| snapshot.cs_object(id)).transpose()?.flatten();
             let object = object.filter(|object| object.link != Link::Placeholder && object.imported());
             let key = object.as_ref().and_then(|object| object.anchor.clone()).or_else(|| odd.anchor.clone());
-            let noted =
-                self.refused.kept.iter().any(|entry| entry.name == odd.dn && entry.anchor.as_deref() == key.as_ref().map(Anchor::as_bytes));
-            if object.is_none() && !noted {
+            let same = |entry: &&RefusedEntry| entry.name == odd.dn && entry.anchor.as_deref() == key.as_ref().map(Anchor::as_bytes);
+            let noted = self.refused.kept.iter().find(same).map(|entry| entry.code.as_str());
+            if object.is_none() && noted != Some(ObjectErrorCode::INVALID_ATTRIBUTE_VALUE.to_string().as_str()) {
+                self.note_slip(odd, noted.is_none(), recorder);
                 continue;
             }
             self.warned = true;
@@ -265,6 +278,25 @@ impl Import<'_> {
             self.refused.now.push(RefusedEntry::new(odd.dn.clone(), key.as_ref(), &code, &legible, self.cx.now().0));
         }
         Ok(())
+    }
+
+    /// An entry that was none of ours before, and may be of a wanted class: somebody who is missed elsewhere may have moved there.
+    fn note_slip(&mut self, odd: &OddClass, new: bool, recorder: &mut StepRecorder<'_>) {
+        if !odd.slip || !odd.legible.tells_who() || self.slips >= SLIPS_MAX {
+            return;
+        }
+        self.slips += 1;
+        if new {
+            recorder.note(format!(
+                "{}: {}: its class '{}' is none that is selected, and may be meant as one that is: as long as it is so, nobody is deleted \
+                 elsewhere who has its sign-in name, account name, address or key; if it is a slip, correct it",
+                odd.dn, odd.place, odd.class
+            ));
+        }
+        // What people call it is no reason: nobody says that it is a person at all.
+        let legible = Legible { nobody_knows: false, names: Vec::new(), ..odd.legible.clone() };
+        let (name, code) = (odd.dn.clone(), ObjectErrorCode::MISSING_OBJECT_CLASS);
+        self.refused.now.push(RefusedEntry::new(name, odd.anchor.as_ref(), &code, &legible, self.cx.now().0));
     }
 
     /// What was read of an object before tells who it is, too: a change record says next to nothing of that.

@@ -47,6 +47,7 @@ fn tell(store: &Store, told: &[Told<'_>], full: bool) -> String {
                 anchor: None,
                 class: "uesr".to_owned(),
                 place: "line 1".to_owned(),
+                slip: true,
                 legible: Legible::default(),
             }),
             Referrer(name, anchor, target) => {
@@ -163,6 +164,49 @@ fn entries_without_a_key_go_by_their_names() {
     assert!(names(&store).is_empty());
 }
 
+/// A change record that tells nothing but an unknown class says who it is about by what was read of them before: by what identifies
+/// people first, and by short values.
+#[test]
+fn whoever_gets_an_unknown_class_is_known_by_what_was_read_before() {
+    let store = Store::in_memory().unwrap();
+    let many: Vec<(String, String)> = (0..60).map(|number| (format!("attribute{number:02}"), format!("value {number}"))).collect();
+    let own = [
+        ("userPrincipalName", "anna@x.example"),
+        ("mS-DS-ConsistencyGuid", "a key"),
+        ("displayName", "Anna A."),
+        ("sAMAccountName", "anna"),
+        ("description", &"long ".repeat(100)),
+    ];
+    let values: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own).collect();
+    assert_eq!(full(&store, &[entry("CN=Anna,DC=x", "1", &values), entry("CN=Bert,DC=x", "2", &[])]).0, "success");
+    consume(&store);
+    let mut page = PageBuilder::new();
+    for dn in ["CN=Anna,DC=x", "CN=nobody,DC=x"] {
+        let (class, place, legible) = ("uesr".to_owned(), "a file, line 1".to_owned(), Legible::default());
+        page.odd_class(OddClass { dn: dn.to_owned(), anchor: None, class, place, slip: true, legible });
+        page.begin_gone(dn);
+        page.finish();
+    }
+    let page = page.build(Some(Completion { watermark: Some(vec![7]), answered_in_full: false }));
+    let attributes = values.iter().map(|(name, _)| store.names().intern(name)).collect();
+    let mut options = ImportOptions::full(SPACE, "A", attributes, (RunId(1), 1));
+    options.full = false;
+    let mut silent = Silent;
+    let mut recorder = StepRecorder::new(&mut silent);
+    let result = import(&store, std::iter::once(Ok(page)), &options, &Context::system(), &mut recorder).unwrap();
+    assert_eq!(result, "completed-warnings");
+    consume(&store);
+    let refused = refused_entries(&store.snapshot().unwrap(), SPACE).unwrap();
+    let [anna] = &refused[..] else { panic!("{refused:?}") };
+    assert_eq!((anna.name.as_str(), anna.anchor.as_deref()), ("CN=Anna,DC=x", Some(&b"1"[..])));
+    assert_eq!(
+        (&anna.identities[..], &anna.names[..]),
+        (&["anna@x.example".to_owned(), "anna".to_owned()][..], &["Anna A.".to_owned()][..])
+    );
+    assert!(anna.keys[0] == b"a key" && anna.keys.contains(&b"value 0".to_vec()), "{anna:?}");
+    assert_eq!(anna.keys.len(), Legible::VALUES_MAX - 3);
+}
+
 /// The delete of somebody whose class is odd is staged, and the next import comes before the synchronization.
 #[test]
 fn who_waits_to_be_deleted_has_not_come() {
@@ -214,47 +258,4 @@ fn references_of_the_held_follow_no_name() {
         let expected = if follows { by_name(&store, "CN=b,DC=x").id } else { before };
         assert_eq!(shown, [expected], "read: {follows}");
     }
-}
-
-/// A change record that tells nothing but an unknown class says who it is about by what was read of them before: by what identifies
-/// people first, and by short values.
-#[test]
-fn whoever_gets_an_unknown_class_is_known_by_what_was_read_before() {
-    let store = Store::in_memory().unwrap();
-    let many: Vec<(String, String)> = (0..60).map(|number| (format!("attribute{number:02}"), format!("value {number}"))).collect();
-    let own = [
-        ("userPrincipalName", "anna@x.example"),
-        ("mS-DS-ConsistencyGuid", "a key"),
-        ("displayName", "Anna A."),
-        ("sAMAccountName", "anna"),
-        ("description", &"long ".repeat(100)),
-    ];
-    let values: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own).collect();
-    assert_eq!(full(&store, &[entry("CN=Anna,DC=x", "1", &values), entry("CN=Bert,DC=x", "2", &[])]).0, "success");
-    consume(&store);
-    let mut page = PageBuilder::new();
-    for dn in ["CN=Anna,DC=x", "CN=nobody,DC=x"] {
-        let (class, place, legible) = ("uesr".to_owned(), "a file, line 1".to_owned(), Legible::default());
-        page.odd_class(OddClass { dn: dn.to_owned(), anchor: None, class, place, legible });
-        page.begin_gone(dn);
-        page.finish();
-    }
-    let page = page.build(Some(Completion { watermark: Some(vec![7]), answered_in_full: false }));
-    let attributes = values.iter().map(|(name, _)| store.names().intern(name)).collect();
-    let mut options = ImportOptions::full(SPACE, "A", attributes, (RunId(1), 1));
-    options.full = false;
-    let mut silent = Silent;
-    let mut recorder = StepRecorder::new(&mut silent);
-    let result = import(&store, std::iter::once(Ok(page)), &options, &Context::system(), &mut recorder).unwrap();
-    assert_eq!(result, "completed-warnings");
-    consume(&store);
-    let refused = refused_entries(&store.snapshot().unwrap(), SPACE).unwrap();
-    let [anna] = &refused[..] else { panic!("{refused:?}") };
-    assert_eq!((anna.name.as_str(), anna.anchor.as_deref()), ("CN=Anna,DC=x", Some(&b"1"[..])));
-    assert_eq!(
-        (&anna.identities[..], &anna.names[..]),
-        (&["anna@x.example".to_owned(), "anna".to_owned()][..], &["Anna A.".to_owned()][..])
-    );
-    assert!(anna.keys[0] == b"a key" && anna.keys.contains(&b"value 0".to_vec()), "{anna:?}");
-    assert_eq!(anna.keys.len(), Legible::VALUES_MAX - 3);
 }

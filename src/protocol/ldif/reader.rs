@@ -172,6 +172,8 @@ pub struct RecordError {
     pub detail: String,
     /// Nothing separates the record from another one: whose lines are whose, nobody knows.
     pub merged: bool,
+    /// It does not begin as a record does: a blank line in the record before it may have cut it off.
+    pub headless: bool,
     /// What could be read of it all the same: names of attributes with their values, short ones, and not too many.
     pub values: Vec<(String, Vec<u8>)>,
 }
@@ -355,10 +357,10 @@ impl<R: BufRead> Reader<R> {
             match self.logical_line()? {
                 Line::End => return Ok(None),
                 Line::Blank => continue,
-                Line::TooLong => return Err(self.too_long()),
+                Line::TooLong => return Err(self.headless(self.too_long())),
                 Line::Text => {}
             }
-            let parts = self.split(None)?;
+            let parts = self.split(None).map_err(|stop| self.headless(stop))?;
             let name = self.line[parts.name.clone()].to_ascii_lowercase();
             match name.as_slice() {
                 b"dn" => {
@@ -388,13 +390,20 @@ impl<R: BufRead> Reader<R> {
                     self.search_result(&value)?;
                 }
                 _ => {
-                    return Err(self.bad(
-                        ObjectErrorCode::MISSING_DN,
-                        None,
-                        format!("a record begins with '{}' instead of 'dn:'", String::from_utf8_lossy(&name)),
-                    ));
+                    let detail = format!("a record begins with '{}' instead of 'dn:'", String::from_utf8_lossy(&name));
+                    let stop = self.bad(ObjectErrorCode::MISSING_DN, None, detail);
+                    // Files were put behind each other.
+                    return Err(if name == b"version" { stop } else { self.headless(stop) });
                 }
             }
+        }
+    }
+
+    /// The problem of a record whose first line is the one read last, unless only a slip stands in front of its `dn:`.
+    fn headless(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Record(error) => Stop::Record(RecordError { headless: entry_begins(&self.line).is_none(), ..error }),
+            fatal @ Stop::Fatal(_) => fatal,
         }
     }
 
@@ -673,6 +682,7 @@ impl<R: BufRead> Reader<R> {
             dn,
             detail: detail.to_owned(),
             merged: true,
+            headless: false,
             values: Vec::new(),
         })
     }
@@ -864,7 +874,15 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn bad(&self, code: ObjectErrorCode, dn: Option<&str>, detail: String) -> Stop {
-        Stop::Record(RecordError { code, line: self.begins, dn: dn.map(str::to_owned), detail, merged: false, values: Vec::new() })
+        Stop::Record(RecordError {
+            code,
+            line: self.begins,
+            dn: dn.map(str::to_owned),
+            detail,
+            merged: false,
+            headless: false,
+            values: Vec::new(),
+        })
     }
 }
 
@@ -876,6 +894,7 @@ fn incomplete(record: &Record, detail: &str) -> Stop {
         dn: Some(record.dn.clone()),
         detail: detail.to_owned(),
         merged: false,
+        headless: false,
         values: Vec::new(),
     })
 }

@@ -5,8 +5,9 @@ use super::lexer::Operator;
 use super::parser::{self, Ast, AstKind};
 use super::value::{Context, Val};
 use super::{Expression, ExpressionError, Fault, Kind, Shape, Span, evaluate};
+use crate::model::closest;
 use crate::model::{AttrId, AttributeSource, Blob, ConnectorId, ObjectType, ValueKind, Values};
-use crate::rules::{RunParameters, suggest::closest};
+use crate::rules::RunParameters;
 
 /// An attribute as a rule reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -16,7 +16,7 @@ struct Anything {
 impl Resolve for Anything {
     fn attribute(&self, name: &str) -> AttributeLookup {
         if name == "unknownAttribute" || name == "dispalyName" {
-            return AttributeLookup::Unknown { suggestion: crate::rules::suggest::closest(name, ["displayName", "mail"]) };
+            return AttributeLookup::Unknown { suggestion: crate::model::closest(name, ["displayName", "mail"]) };
         }
         let kind = match name {
             "manager" | "member" => Some(ValueKind::Reference),
@@ -26,7 +26,7 @@ impl Resolve for Anything {
         AttributeLookup::Found(AttributeRef { id: if name == "dn" { AttrId::DN } else { self.names.intern(name) }, kind })
     }
     fn parameter(&self, name: &str) -> Result<(), Option<String>> {
-        if PARAMETERS.contains(&name) { Ok(()) } else { Err(crate::rules::suggest::closest(name, PARAMETERS.iter().copied())) }
+        if PARAMETERS.contains(&name) { Ok(()) } else { Err(crate::model::closest(name, PARAMETERS.iter().copied())) }
     }
     fn inbound(&self) -> bool {
         self.inbound

@@ -2,9 +2,9 @@
 //! and a slip then reads as absent: negative conditions hold for everybody.
 
 use super::super::problem::RuleProblem;
-use super::super::suggest::closest;
 use super::super::{CompiledRule, Direction, RuleSet, SyncRule};
 use super::warning;
+use crate::model::closest;
 use crate::model::{AttrId, ConnectorId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
