@@ -106,6 +106,20 @@ pub fn lock_folder(folder: &Path) -> Result<File, ConfigProblem> {
 /// The file cannot be read or written, has something else in a table's place, would not be understood, or is somebody's
 /// whom we may not leave it to.
 pub fn change_file(folder: &Path, path: &Path, edits: &[(&[&str], Edit)], look_only: bool) -> Result<Written, ConfigProblem> {
+    change_file_if(folder, path, edits, look_only, |_| Ok(()))
+}
+
+/// As [`change_file`], when the text that would be written fits: it is judged under the folder's lock.
+///
+/// # Errors
+/// As [`change_file`], and why the text does not fit.
+pub fn change_file_if<E: From<ConfigProblem>>(
+    folder: &Path,
+    path: &Path,
+    edits: &[(&[&str], Edit)],
+    look_only: bool,
+    fits: impl FnOnce(&str) -> Result<(), E>,
+) -> Result<Written, E> {
     // Who only looks needs no right to lock, and may see the file of before.
     let _held = if look_only { None } else { Some(lock_folder(folder)?) };
     let problem = |message: String| ConfigProblem::of_file(path.strip_prefix(folder).unwrap_or(path), message);
@@ -125,6 +139,7 @@ pub fn change_file(folder: &Path, path: &Path, edits: &[(&[&str], Edit)], look_o
     } else {
         check_connector(folder, path, &text)?;
     }
+    fits(&text)?;
     if look_only {
         return Ok(Written::WouldChange);
     }

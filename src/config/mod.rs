@@ -25,7 +25,7 @@ pub use connector::{
     AdDeltaMode, AdDeltaTable, AdFile, ConnectorConfig, ConnectorKind, ConnectorSettings, EmbeddedTenant, EntraFile, LDAP_TYPES, LdapFile,
     LdifFile, LdifShape, ParametersTable, SelectionTable, SignIn, check_server,
 };
-pub use edit::{Edit, ListEdit, Written, change_file, lock_folder, replace_file, set_key};
+pub use edit::{Edit, ListEdit, Written, change_file, change_file_if, lock_folder, replace_file, set_key};
 pub use error::{ConfigError, ConfigProblem};
 pub(crate) use file::{closest, no_toml, problem_of_key};
 pub use password::{AdPasswordTable, LdifPasswordTable, PasswordReader, PasswordServer, PasswordServerPlace, PasswordSignIn};
@@ -49,6 +49,11 @@ pub const CONFIG_VERSION: i64 = 1;
 
 /// Credentials with such names are kept by sign-ins, and change with every one.
 pub const REFRESHED: &str = "-refresh-token";
+
+/// The largest page cache, in MiB: 64 GiB.
+const CACHE_MIB_MAX: usize = 64 << 10;
+/// The most threads for rules and hashing.
+const THREADS_MAX: usize = 1_024;
 
 /// The main file's name within the folder.
 pub const MAIN_FILE: &str = "syncline.toml";
@@ -210,9 +215,9 @@ pub enum FirstExport {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsTable {
-    /// Page cache of the store, in MiB.
+    /// Page cache of the store, in MiB, at most 65536.
     pub cache_mib: usize,
-    /// Threads for rules and hashing; 0 takes one per processor.
+    /// Threads for rules and hashing, at most 1024; 0 takes one per processor.
     pub threads: usize,
     /// Object problems in one step that stop a run.
     pub object_errors: u64,
@@ -284,15 +289,30 @@ impl Config {
     /// As [`Self::load`].
     pub fn load_with(folder: &Path, secrets: Secrets) -> Result<Self, ConfigError> {
         let main = read_main(folder).map_err(ConfigError::one)?;
-        Self::load_rest(folder, main, secrets).map_err(|error| error.relative_to(folder))
+        Self::load_rest(folder, main, secrets, None).map_err(|error| error.relative_to(folder))
     }
 
-    fn load_rest(folder: &Path, main: MainFile, secrets: Secrets) -> Result<Self, ConfigError> {
+    /// As [`Self::load`], as if the main file or a connector's file, by its path, had another text.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_changed(folder: &Path, path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let (main, connector) =
+            if path == folder.join(MAIN_FILE) { (main_of(folder, path, text), None) } else { (read_main(folder), Some((path, text))) };
+        let main = main.map_err(ConfigError::one)?;
+        Self::load_rest(folder, main, Secrets::of_process(folder), connector).map_err(|error| error.relative_to(folder))
+    }
+
+    fn load_rest(folder: &Path, main: MainFile, secrets: Secrets, changed: Option<(&Path, &str)>) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let store = folder.join(&main.store);
         let mut connectors = Vec::new();
         for path in toml_files(&folder.join("connectors"), &mut problems) {
-            match connector::read(folder, &path) {
+            let read = match changed {
+                Some((changed, text)) if changed == path => connector::read_text(folder, &path, text),
+                _ => connector::read(folder, &path),
+            };
+            match read {
                 Ok(connector) => connectors.push(connector),
                 Err(problem) => problems.push(problem),
             }
@@ -455,6 +475,13 @@ fn main_of(folder: &Path, path: &Path, text: &str) -> Result<MainFile, ConfigPro
         if percent.is_some_and(|percent| percent > 100) {
             let at = text.find(name).map_or(0..0, |start| start..start + name.len());
             return Err(problem(at, format!("{name} is a share in percent and cannot be above 100")));
+        }
+    }
+    let limits = [("cache_mib", main.limits.cache_mib, CACHE_MIB_MAX), ("threads", main.limits.threads, THREADS_MAX)];
+    for (name, value, most) in limits {
+        if value > most {
+            let at = text.find(name).map_or(0..0, |start| start..start + name.len());
+            return Err(problem(at, format!("{name} cannot be above {most}, and is {value}")));
         }
     }
     if let Err(message) = main.scheduler.check() {

@@ -152,6 +152,11 @@ fn known_number(snapshot: &Snapshot, name: &str) -> Result<Option<u16>, StoreErr
     Ok(as_number(snapshot.state(INSTALLATION, &key(name))?))
 }
 
+/// The source anchor that cloud objects were made with, when another one must not follow it.
+pub(super) fn refused_anchor(snapshot: &Snapshot, now: &str) -> Result<Option<String>, StoreError> {
+    Ok(kept_source_anchor(snapshot)?.filter(|kept| !kept.eq_ignore_ascii_case(now) && !is_successor(kept, now)))
+}
+
 fn kept_source_anchor(snapshot: &Snapshot) -> Result<Option<String>, StoreError> {
     Ok(snapshot.state(INSTALLATION, SOURCE_ANCHOR)?.and_then(|octets| String::from_utf8(octets).ok()))
 }
@@ -236,18 +241,7 @@ impl Service {
                 changes.states.push((INSTALLATION, SOURCE_ANCHOR.to_owned(), Some(now.clone().into_bytes())));
                 Ok(self.store.apply(changes)?)
             }
-            Some(kept) => {
-                let (mut objects, mut sample) = (0, Vec::new());
-                for target in self.rules()?.targets() {
-                    objects += snapshot.cs_count(*target)?;
-                    for object in snapshot.cs_scan(*target, None, 3)? {
-                        let known = known_as(self.store.names(), &object.values).to_string();
-                        sample.push(if known.is_empty() { object.dn.to_string() } else { known });
-                    }
-                }
-                sample.truncate(3);
-                Err(ServiceError::SourceAnchor { kept, now: now.clone(), objects, sample: sample.join("; ") })
-            }
+            Some(kept) => Err(self.another_anchor(&snapshot, kept, now)?),
             None => {
                 let mut exported = false;
                 for target in self.rules()?.targets() {
@@ -261,10 +255,36 @@ impl Service {
         }
     }
 
+    /// Refuses a source anchor with which nothing would run; `None` is the one that counts where none is written.
+    ///
+    /// # Errors
+    /// When cloud objects were made with another one, or the store cannot be read.
+    pub fn may_have_source_anchor(&self, wanted: Option<&str>) -> Result<(), ServiceError> {
+        let default = crate::config::RulesTable::default().source_anchor;
+        let (wanted, snapshot) = (wanted.unwrap_or(&default), self.store.snapshot()?);
+        match refused_anchor(&snapshot, wanted)? {
+            Some(kept) => Err(self.another_anchor(&snapshot, kept, wanted)?),
+            None => Ok(()),
+        }
+    }
+
+    /// What another source anchor would do to whom.
+    fn another_anchor(&self, snapshot: &Snapshot, kept: String, now: &str) -> Result<ServiceError, ServiceError> {
+        let (mut objects, mut sample) = (0, Vec::new());
+        for target in self.rules()?.targets() {
+            objects += snapshot.cs_count(*target)?;
+            for object in snapshot.cs_scan(*target, None, 3)? {
+                let known = known_as(self.store.names(), &object.values).to_string();
+                sample.push(if known.is_empty() { object.dn.to_string() } else { known });
+            }
+        }
+        sample.truncate(3);
+        Ok(ServiceError::SourceAnchor { kept, now: now.to_owned(), objects, sample: sample.join("; ") })
+    }
+
     /// The source anchor that cloud objects were made with, when [`Self::keep_source_anchor`] refuses the configured one.
     pub(super) fn changed_source_anchor(&self, snapshot: &Snapshot) -> Result<Option<String>, StoreError> {
-        let now = &self.config.rules.source_anchor;
-        Ok(kept_source_anchor(snapshot)?.filter(|kept| !kept.eq_ignore_ascii_case(now) && !is_successor(kept, now)))
+        refused_anchor(snapshot, &self.config.rules.source_anchor)
     }
 
     /// What a connector has left behind that is configured no longer.

@@ -9,11 +9,11 @@ use super::wiring::Wired;
 use super::{Service, ServiceError, compile_rules};
 use crate::config::{ConnectorConfig, ConnectorSettings};
 use crate::context::Context;
-use crate::engine::Progress;
 use crate::engine::bridge::Bridge;
 use crate::engine::export::{DeleteSet, ExportPlan, HeldDeletes};
 use crate::engine::run::{Caution, Engine, Participant, Profile, Standing, severity};
 use crate::engine::sync::Decree;
+use crate::engine::{EngineError, Progress};
 use crate::model::{ConnectorId, CsId, Dn};
 use crate::schedule::{CycleEnd, Reached};
 use crate::store::RunRecord;
@@ -144,10 +144,10 @@ impl Service {
         // Whatever keeps a cycle from going on, it counts: the schedule must not try the same again at once.
         self.note_schedule(|memory| memory.begin_cycle(began));
         let done = self.do_work(cx, &threads, work, options, turn, progress);
-        // One that was told to stop left out runs that nobody sees the lack of.
+        // One that was told to stop, and left something out, has a run that says so; told behind its last step, it did everything.
         let initial = work.contains(&Work::Cycle { initial: true });
         let end = match &done {
-            Ok(runs) if !cx.cancelled() => {
+            Ok(runs) if !cx.cancelled() || !runs.iter().any(|run| run.result == EngineError::Cancelled.result()) => {
                 let held = self.holds_deletes().unwrap_or(true);
                 let reached = match reached(runs) {
                     Reached::Everything if held => Reached::Read,

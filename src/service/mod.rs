@@ -83,7 +83,7 @@ pub use connector_copy::{ConnectorCopy, ImportedConnector, import_connector};
 pub use connector_file::{ConnectorTrial, ConnectorType, NewConnector, ProfileView, add_connector, connector_types};
 pub use connectors::{ConnectorLine, LeftBehind, Renaming};
 pub use directory_schema::{AttributeEffect, AttributeLine, CloudValues, ObjectTypeLine, SchemaChange, SchemaRefresh, SchemaView};
-pub use doctor::{Finding, FindingLevel, examine, unreadable};
+pub use doctor::{Finding, FindingLevel, examine, refused_by_service, unreadable};
 pub use drive::{DriveOptions, Work};
 pub use explain::{Explanation, ExplanationStep, StepOutcome};
 pub use expression::{ExpressionTrial, ExpressionView};
@@ -110,7 +110,7 @@ pub use rule_book::{FlowView, PrecedenceLine, PrecedenceView, RuleDetail, RuleFi
 pub use rule_edit::{DISABLED_FILE, RuleChange};
 pub use scheduler::{OverrideView, SchedulerView, SuspensionView};
 pub use secrets::{SecretLine, secret_lines};
-pub use settings::{ConfigFinding, SettingChange, SettingView, check_config, set_setting, settings};
+pub use settings::{ConfigFinding, SettingChange, SettingView, anchor_finding, check_config, set_setting, settings};
 pub use setup::Surveyor;
 pub use status::{Attention, ConnectorStatus, Health, LastRun, PasswordStatusLine, PendingView, StatusView};
 pub use support::SupportBundle;

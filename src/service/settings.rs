@@ -4,7 +4,7 @@ use super::named_files::{missing_files, named_credentials};
 use super::support_mask::SECRET_ADDRESS;
 use super::{Service, ServiceError, compile_configured};
 use crate::config::{
-    Config, ConfigProblem, ConnectorConfig, CredentialReference, Edit, MAIN_FILE, SettingKey, SettingKind, change_file, check_folder,
+    Config, ConfigProblem, ConnectorConfig, CredentialReference, Edit, MAIN_FILE, SettingKey, SettingKind, change_file_if, check_folder,
     connector_keys, holds_account, mask_addresses, no_toml, problem_of_key, setting_keys,
 };
 use crate::rules::Severity;
@@ -68,6 +68,12 @@ impl ConfigFinding {
             hint: problem.hint.clone(),
         }
     }
+}
+
+/// That the cloud's objects were made with another source anchor than is configured: nothing runs then.
+pub fn anchor_finding(error: &ServiceError) -> ConfigFinding {
+    let problem = ConfigProblem::of_file(Path::new(MAIN_FILE), error.to_string());
+    ConfigFinding::of(&problem, Path::new(""))
 }
 
 /// Everything that can be told about a configuration folder without asking a server: its files, its rules, and what its
@@ -259,7 +265,8 @@ fn change(
     let names: Vec<&str> = key.split('.').collect();
     let wanted = value.map(|value| value_of(about, value)).transpose()?;
     let edit = wanted.clone().map_or(Edit::Take, Edit::Put);
-    let done = change_file(folder, path, &[(names.as_slice(), edit)], what_if)?.as_str();
+    let fits = |text: &str| refuse_unusable(folder, path, key, text);
+    let done = change_file_if(folder, path, &[(names.as_slice(), edit)], what_if, fits)?.as_str();
     let after = match wanted {
         Some(wanted) => wanted.to_string().trim().parse::<toml::Value>().map_or(serde_json::Value::Null, |value| json(&value)),
         None => about.default.clone(),
@@ -271,6 +278,30 @@ fn change(
         after: shown(key, after),
         done,
     })
+}
+
+/// Refuses a text of a file under which the folder could not be read or the rules would not compile. What is wrong already is no
+/// reason: whoever mends one thing after the other goes on.
+fn refuse_unusable(folder: &Path, path: &Path, key: &str, text: &str) -> Result<(), ServiceError> {
+    let Ok(before) = Config::load(folder) else { return Ok(()) };
+    let errors = |config: &Config| match compile_configured(config) {
+        Ok(_) => Vec::new(),
+        Err(ServiceError::Rules(problems)) => {
+            problems.iter().filter(|problem| problem.severity == Severity::Error).map(ToString::to_string).collect()
+        }
+        Err(other) => vec![other.to_string()],
+    };
+    let known: Vec<String> = errors(&before);
+    let mut new = errors(&Config::load_changed(folder, path, text)?);
+    new.retain(|error| !known.contains(error));
+    if new.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{key} is not changed: the rules would not compile with that value.\n{}", new.join("\n"));
+    let file = path.strip_prefix(folder).unwrap_or(path);
+    Err(ConfigProblem::of_file(file, message)
+        .hint("give another value, or mend first what is named; `syncline config show` says what the setting is for")
+        .into())
 }
 
 /// A value as it was typed, in the form that the file needs.

@@ -125,6 +125,18 @@ fn a_missing_flag_is_a_wrong_call() {
 }
 
 #[test]
+fn a_first_look_is_plain_text() {
+    let world = tempfile::tempdir().expect("a folder");
+    let file = world.path().join("people.ldif");
+    fs::write(&file, crate::PEOPLE).expect("a file");
+    let init = ["init", "--source", "ldif", "--path", file.to_str().expect("a path"), "--domain", "corp.example", "--look"];
+    let output = with_config(&world.path().join("config"), &init);
+    assert_code(&output, 0);
+    let shown = stdout(&output);
+    assert!(!shown.contains('\u{fffd}') && shown.contains("\n\nEntra: "), "{shown}");
+}
+
+#[test]
 fn init_writes_everything_or_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let people = folder.path().join("people.ldif");

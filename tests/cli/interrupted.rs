@@ -122,6 +122,9 @@ fn a_cycle_that_is_interrupted_between_two_steps_names_what_it_did_not_do() {
             None => assert!(runs.iter().all(|run| run.result != "stopped-user"), "everything was done: {runs:#?}"),
         }
         drop(service);
+        // What did everything is told so, also when it was asked to stop behind its last step.
+        let told = stdout(&with_config(&config, &["status"])).replace('\n', " ").contains("did not do everything");
+        assert_eq!(told, left.is_some(), "{steps}: {}", stdout(&with_config(&config, &["status"])));
         // The next one does it.
         let next = with_config(&config, &["--json", "cycle", "start"]);
         assert_code(&next, 0);

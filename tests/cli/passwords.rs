@@ -112,9 +112,20 @@ fn passwords_go_with_the_first_cycle_and_change_with_a_round() {
     assert_code(&with_config(&config, &["cycle", "start"]), 0);
 }
 
+/// Commands that are proposed carry the options of the call.
+fn can_be_pasted(config: &Path, arguments: &[&str], code: i32) {
+    let output = with_config(config, arguments);
+    assert_code(&output, code);
+    let shown = stdout(&output);
+    let proposed: Vec<&str> = shown.split("`syncline ").skip(1).collect();
+    assert!(!proposed.is_empty() && proposed.iter().all(|rest| rest.starts_with("--config ")), "{arguments:?}: {shown}");
+}
+
 #[test]
 fn whoever_lacks_a_password_is_named_with_the_reason() {
     let (world, config) = world_with_passwords();
+    can_be_pasted(&config, &["phs", "enable"], 0);
+    can_be_pasted(&config, &["phs", "run", "--once"], 1);
     json(&config, &["phs", "enable"], 0);
     assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
     // Emil has to change his at the next sign-in, and the tenant takes no such passwords.
@@ -128,6 +139,8 @@ fn whoever_lacks_a_password_is_named_with_the_reason() {
     json(&config, &["phs", "push", "emil@corp.example"], 2);
     json(&config, &["phs", "full-sync"], 0);
 
+    can_be_pasted(&config, &["phs", "coverage"], 1);
+    can_be_pasted(&config, &["phs", "enable"], 0);
     let plain = json(&config, &["phs", "coverage"], 1);
     assert_eq!((&plain["missing"], plain.get("accounts")), (&serde_json::json!({"FilteredByTarget": 1}), None), "{plain:#}");
     for arguments in [&["phs", "coverage", "--list"][..], &["phs", "coverage", "--reason", "filteredbytarget"]] {

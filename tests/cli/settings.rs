@@ -41,6 +41,44 @@ fn settings_are_listed_changed_and_taken_back_in_the_file() {
 }
 
 #[test]
+fn a_value_that_cannot_be_used_is_refused_before_it_is_written() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let main = config.join("syncline.toml");
+    let text = || fs::read_to_string(&main).expect("text");
+    let before = text();
+    let refused = |key: &str, value: &str, told: &str| {
+        for what_if in [&["--what-if"][..], &[]] {
+            let output = with_config(&config, &[&["config", "set", key, value], what_if].concat());
+            assert_code(&output, 4);
+            assert!(stderr(&output).contains(told), "{key} {value}: {}", stderr(&output));
+        }
+        assert_eq!(text(), before, "{key} {value}");
+    };
+    refused("rules.source_anchor", "mail", "mail cannot be the source anchor");
+    refused("rules.user_matching", "blah", "built-in/in-from-ad.toml");
+    refused("limits.cache_mib", "99999999", "cache_mib cannot be above 65536");
+    refused("limits.threads", "100000", "threads cannot be above 1024");
+    // Before anybody is in the cloud, any attribute may be unique there. Afterwards it is another one.
+    assert_code(&with_config(&config, &["config", "set", "rules.source_anchor", "employeeNumber", "--what-if"]), 0);
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    refused("rules.source_anchor", "nosuchattribute", "Put 'mS-DS-ConsistencyGuid' back");
+    assert_code(&with_config(&config, &["config", "set", "rules.source_anchor", "--unset"]), 0);
+    assert_code(&with_config(&config, &["config", "check"]), 0);
+    fs::write(&main, format!("{before}\n[rules]\nsource_anchor = \"nosuchattribute\"\n")).expect("a file");
+    let output = with_config(&config, &["config", "check"]);
+    assert_code(&output, 2);
+    assert!(stdout(&output).contains("source_anchor is 'nosuchattribute'"), "{}", stdout(&output));
+
+    // Who has two things to mend mends one after the other.
+    fs::write(&main, format!("{before}\n[rules]\nsource_anchor = \"mail\"\nuser_matching = \"blah\"\n")).expect("a file");
+    assert_code(&with_config(&config, &["config", "set", "rules.user_matching", "mail"]), 0);
+    assert_code(&with_config(&config, &["config", "check"]), 2);
+    assert_code(&with_config(&config, &["config", "set", "rules.source_anchor", "mS-DS-ConsistencyGuid"]), 0);
+    assert_code(&with_config(&config, &["config", "check"]), 0);
+}
+
+#[test]
 fn a_check_tells_of_files_rules_and_secrets_at_once() {
     let world = small_world();
     let config = world.path().join("config");

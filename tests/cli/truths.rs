@@ -217,8 +217,19 @@ fn a_configuration_that_is_refused_is_not_well() {
     assert_eq!(shown["health"], "trouble", "{shown:#}");
     let people = stdout(&with_config(&config, &["status"]));
     assert!(people.contains("Something does not work.") && people.contains(" config check"), "{people}");
+    // Readable files that are refused all the same are not well, either.
+    for refused in ["[rules]\nsource_anchor = \"mail\"\n", "[rules]\nsource_anchor = \"nosuchattribute\"\n"] {
+        fs::write(&main, format!("{text}\n{refused}")).unwrap();
+        let doctor = with_config(&config, &["--json", "doctor"]);
+        assert_code(&doctor, 2);
+        let found = document(&doctor);
+        let failed = |finding: &&Value| finding["area"] == "configuration" && finding["level"] == "fail";
+        assert!(found["findings"].as_array().unwrap().iter().any(|finding| failed(&finding)), "{found:#}");
+    }
     fs::write(&main, text).unwrap();
     assert_eq!(status(&config, 0)["health"], "well");
+    let doctor = document(&with_config(&config, &["--json", "doctor"]));
+    assert!(doctor["findings"].as_array().unwrap().iter().all(|finding| finding["level"] != "fail"), "{doctor:#}");
     service.stop();
 }
 

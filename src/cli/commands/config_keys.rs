@@ -1,12 +1,16 @@
 //! `config check`, `schema`, `show` and `set`: the configuration as it stands, key by key.
 
 use crate::cli::App;
+use crate::cli::commands::doctor::opened;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, counted, table};
 use crate::config::{Config, SCHEMAS, schema_of};
-use crate::service::{ConfigFinding, SettingChange, SettingView, check_config, set_setting, settings};
+use crate::service::{ConfigFinding, ServiceError, SettingChange, SettingView, anchor_finding, check_config, set_setting, settings};
 use serde::Serialize;
 use serde_json::Value;
+
+/// The key of the attribute that ties people to their cloud objects.
+const SOURCE_ANCHOR: &str = "rules.source_anchor";
 
 #[derive(Serialize)]
 struct Checked {
@@ -22,7 +26,13 @@ struct Shown {
 }
 
 pub(super) fn check(app: &App) -> Exit {
-    let findings = check_config(&app.config);
+    let mut findings = check_config(&app.config);
+    if let Ok(config) = Config::load(&app.config)
+        && let Ok(service) = opened(app, &config)
+        && let Err(error @ ServiceError::SourceAnchor { .. }) = service.may_have_source_anchor(Some(&config.rules.source_anchor))
+    {
+        findings.push(anchor_finding(&error));
+    }
     let errors = findings.iter().filter(|finding| finding.severity == "error").count();
     let document = Checked { folder: app.config.display().to_string(), errors, warnings: findings.len() - errors, findings };
     app.output.result(&document, |document| {
@@ -96,6 +106,14 @@ pub(super) fn settings_table(settings: &[SettingView]) -> crate::cli::output::Ta
 }
 
 pub(super) fn set(app: &App, key: &str, value: Option<&str>, what_if: bool) -> Result<Exit, CommandError> {
+    // What people were made with is known to the store alone. Where none can be asked now, every run asks it.
+    if key == SOURCE_ANCHOR
+        && let Ok(config) = Config::load(&app.config)
+        && let Ok(service) = opened(app, &config)
+        && let Err(error @ ServiceError::SourceAnchor { .. }) = service.may_have_source_anchor(value)
+    {
+        return Err(CommandError::from(error).hint("nothing was written"));
+    }
     let change = set_setting(&app.config, key, value, what_if)?;
     app.output.result(&change, |change| print_change(app, change));
     Ok(Exit::Ok)

@@ -1,6 +1,7 @@
 //! `phs coverage`: for how many it worked, and the names behind each number.
 
 use crate::cli::App;
+use crate::cli::calls::completed;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, moment, table, thousands};
 use crate::context::Context;
@@ -48,7 +49,7 @@ pub(super) fn run(app: &App, cx: &Context, domain: Option<&str>, reason: Option<
         if names == Names::Table {
             table_of(app, coverage, accounts, reason);
         } else if !coverage.missing.is_empty() {
-            app.output.line("`syncline phs coverage --reason REASON` names them, `--list` names all.");
+            app.output.line(completed("`syncline phs coverage --reason REASON` names them, `--list` names all."));
         }
     });
     Ok(exit)
@@ -83,7 +84,7 @@ fn table_of(app: &App, coverage: &Coverage, accounts: &[Uncovered], reason: Opti
     }
     let rows = accounts.iter().map(|one| {
         let next = one.next_attempt.as_deref().map(moment).unwrap_or_default();
-        let detail = one.detail.clone().unwrap_or_default();
+        let detail = one.detail.as_deref().map(completed).unwrap_or_default();
         [one.id.clone(), one.sign_in_name.clone().unwrap_or_else(|| one.dn.clone()), one.reason.to_owned(), next, detail]
     });
     app.output.table(table(["object", "account", "reason", "tried again", "detail"], &[], rows));

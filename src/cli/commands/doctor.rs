@@ -7,7 +7,7 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::Output;
 use crate::cli::{App, Place};
 use crate::config::Config;
-use crate::service::{Access, Finding, FindingLevel, Service, ServiceError, examine, unreadable};
+use crate::service::{Access, Finding, FindingLevel, Service, ServiceError, examine, refused_by_service, unreadable};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -34,6 +34,12 @@ pub(in crate::cli) fn run(app: &App, arguments: &DoctorArguments) -> Result<Exit
         Err(error) => unreadable(&ServiceError::Config(error)).into_iter().for_each(&mut tell),
         Ok(config) => {
             // Whoever only looks at the network leaves the store to others.
+            if let Place::Service(station) = &app.place
+                && let Some(why) = station.refused()
+                && !network_only
+            {
+                tell(refused_by_service(&why));
+            }
             let service = if network_only { Err(ServiceError::NoStore(config.store.clone())) } else { opened(app, &config) };
             examine(&app.cx, &config, service.as_deref(), network_only, &mut tell)?;
         }
@@ -48,7 +54,8 @@ pub(in crate::cli) fn run(app: &App, arguments: &DoctorArguments) -> Result<Exit
     Ok(exit)
 }
 
-fn opened(app: &App, config: &Config) -> Result<Arc<Service>, ServiceError> {
+/// The store with its rules, at once or not at all.
+pub(super) fn opened(app: &App, config: &Config) -> Result<Arc<Service>, ServiceError> {
     match &app.place {
         Place::Service(station) => Ok(station.service()),
         Place::Here => Service::open(config.clone(), app.store.as_deref(), Access::Existing).map(Arc::new),

@@ -157,14 +157,14 @@ const SHOWN: usize = 5;
 fn print_look(app: &App, look: &Look, template: &ConfigTemplate) {
     print_results(app, &look.runs);
     for target in &look.targets {
-        app.output.line(clean(format!(
+        app.output.line(format!(
             "\n{}: {}, {}, {}, {} would be exported, such as",
-            target.connector,
+            clean(&target.connector),
             counted(target.adds, "add", "adds"),
             counted(target.updates, "update", "updates"),
             counted(target.renames, "rename", "renames"),
             counted(target.deletes, "delete", "deletes")
-        )));
+        ));
         for object in &target.objects {
             app.output.line(clean(format!("  {:<8} {}", object.operation, object.known_as)));
         }

@@ -70,7 +70,7 @@ fn cycle(app: &App, cx: &Context, connector: Option<&str>, full: bool) -> Result
     app.output.result(&document(&report), |_| {
         let mut rows = Vec::new();
         for pair in &report.pairs {
-            let held = pair.held.as_ref().map(|held| told(held).to_owned());
+            let held = pair.held.as_ref().map(told);
             let none = pair.domains.is_empty().then(|| held.clone().unwrap_or_else(|| "nothing to do".to_owned()));
             // Of domains that it did not come to there is no line.
             if let Some(state) = pair.error.clone().or(none) {
@@ -130,8 +130,8 @@ fn document(report: &CycleReport) -> serde_json::Value {
 }
 
 /// Why nothing is sent, in a sentence.
-fn told(held: &Held) -> &'static str {
-    match held {
+fn told(held: &Held) -> String {
+    completed(match held {
         Held::Staging => "nothing is sent in staging mode",
         Held::NotSynchronized => "waits for the first full synchronization: run `syncline cycle start --initial`",
         Held::SwitchedOff => "password hash synchronization is off in the tenant: `syncline phs enable` switches it on",
@@ -140,7 +140,7 @@ fn told(held: &Held) -> &'static str {
         Held::Unreachable => "the tenant does not answer",
         Held::AnotherInstallation => "another installation writes to this tenant: `syncline mode show` names it",
         Held::AnotherTenant => "another tenant answers than the one that runs have read: `syncline status` names both",
-    }
+    })
 }
 
 #[derive(Serialize)]
@@ -160,7 +160,7 @@ fn status(app: &App, cx: &Context) -> Result<Exit, CommandError> {
                     format!("off: `syncline phs enable {name}` switches it on; what was sent goes on working in the cloud")
                 }
                 _ if !enabled => format!("off: `syncline phs enable {name}` switches it on"),
-                (Some(held), _) => status.held_detail.clone().unwrap_or_else(|| told(held).to_owned()),
+                (Some(held), _) => status.held_detail.clone().unwrap_or_else(|| told(held)),
                 (None, Some(failure)) => failure.clone(),
                 (None, None) if status.ready => match status.domains.iter().filter(|domain| domain.failure.is_some()).count() {
                     0 => "on".to_owned(),
@@ -248,8 +248,9 @@ fn log(app: &App, cx: &Context, text: &str, last: usize) -> Result<Exit, Command
     let log = service.password_log(cx, object_of(&service, text)?, last)?;
     app.output.result(&log, |log| {
         if log.events.is_empty() {
-            app.output
-                .note("Nothing that is remembered was told of this account's password. How it stands: `syncline phs status --object`");
+            app.output.note(completed(
+                "Nothing that is remembered was told of this account's password. How it stands: `syncline phs status --object`",
+            ));
             return;
         }
         super::events::print(app, &log.events);
@@ -348,11 +349,11 @@ fn enable(app: &App, cx: &Context, connector: Option<&str>) -> Result<Exit, Comm
         if switch.staging {
             app.output.line("This installation is in staging mode: nothing is sent before it is active.");
         } else if !switch.configured && !switch.tenant_switched {
-            app.output.line("Nothing had to be changed. `syncline phs full-sync` sends everything once more.");
+            app.output.line(completed("Nothing had to be changed. `syncline phs full-sync` sends everything once more."));
         } else if switch.waits {
-            app.output.line("It waits for the first full synchronization (event 613): `syncline cycle start --initial`.");
+            app.output.line(completed("It waits for the first full synchronization (event 613): `syncline cycle start --initial`."));
         } else {
-            app.output.line("A full password synchronization is asked for: `syncline phs run` does it.");
+            app.output.line(completed("A full password synchronization is asked for: `syncline phs run` does it."));
         }
         told_problems(app, switch);
     });
@@ -362,10 +363,10 @@ fn enable(app: &App, cx: &Context, connector: Option<&str>) -> Result<Exit, Comm
 /// What is not as it should be, although they are switched on.
 fn told_problems(app: &App, switch: &PasswordSwitch) {
     for problem in &switch.problems {
-        app.output.line(clean(format!("To be looked at: {problem}")));
+        app.output.line(clean(completed(&format!("To be looked at: {problem}"))));
     }
     if !switch.problems.is_empty() {
-        app.output.line("`syncline phs doctor` says what to do about each.");
+        app.output.line(completed("`syncline phs doctor` says what to do about each."));
     }
 }
 

@@ -7,8 +7,9 @@ mod tenants;
 
 pub(super) use machine::ago;
 
+use super::connectors::refused_anchor;
 use super::secrets::secret_lines;
-use super::{PasswordDiagnosis, Service, ServiceError};
+use super::{PasswordDiagnosis, Service, ServiceError, compile_configured};
 use crate::config::{Config, ConnectorSettings};
 use crate::connector::{CertificateFacts, ConnectorError, ConnectorErrorKind, ReachTarget, SignIns, Stage, Unreached, reach};
 use crate::context::Context;
@@ -87,6 +88,12 @@ pub fn unreadable(error: &ServiceError) -> Vec<Finding> {
     }
 }
 
+/// That a running service goes on with the configuration before the one that lies in the files, and why.
+pub fn refused_by_service(why: &str) -> Finding {
+    let evidence = format!("the configuration in the files is refused, and the service goes on with the one before it: {why}");
+    Finding::fail("configuration", "the running service", evidence, "`syncline config check` tells all that is to be mended")
+}
+
 /// Where findings go, one after the other, as soon as they are known.
 struct Told<'a> {
     cx: &'a Context,
@@ -159,7 +166,12 @@ fn look(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ServiceError::no_threads)?;
     if !network_only {
         let connectors = counted(config.connectors.len() as u64, "connector", "connectors");
-        found.push(Finding::ok("configuration", "all of it", format!("it can be read, with {connectors}")));
+        found.push(match compile_configured(config) {
+            Ok(_) => Finding::ok("configuration", "all of it", format!("it can be read, with {connectors}")),
+            Err(error) => {
+                Finding::fail("configuration", "rules", error.to_string(), "`syncline config check` tells all that is to be mended")
+            }
+        });
         found.extend(secrets(config));
         found.extend(machine::machine(config, service.ok()));
     }
@@ -191,7 +203,8 @@ fn look(
         Ok(service) => {
             found.extend(tenants::embedded(cx, config, service));
             found.extend(machine::store(cx, service));
-            match service.store().snapshot().and_then(|snapshot| service.changed_source_anchor(&snapshot)) {
+            // What the files say, also where a service goes on with what they said before.
+            match service.store().snapshot().and_then(|snapshot| refused_anchor(&snapshot, &config.rules.source_anchor)) {
                 Ok(Some(kept)) => {
                     let evidence = format!("the objects in the cloud were made with '{kept}', so nothing runs with another one");
                     found.push(Finding::fail(
