@@ -280,7 +280,9 @@ impl Import<'_> {
                 }
                 self.flush_full()?;
             }
-            last.into_iter().for_each(|last| self.whole(path, &last, &mut replay));
+            if let Some(last) = last {
+                self.whole(path, &last, &mut replay);
+            }
             self.flush_full()?;
             self.doubt_end(path);
         }
