@@ -4,8 +4,10 @@
 use super::parameters::kept_extensions;
 use super::{Service, ServiceError, compile_rules};
 use crate::config::{RuleText, lock_folder, no_toml};
+use crate::model::{ConnectorId, Link, counted};
 use crate::rules::{LinkType, RuleProblem, Severity, SyncRule};
 use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -82,6 +84,7 @@ impl Service {
         marks.push(mark(rule));
         let edit = Edit { file: DISABLED_FILE.to_owned(), text: Some(disabled_text(&marks)), new: false, rules };
         let mut change = self.edit(edit, what_if)?;
+        change.warnings.extend(self.ties(rule)?);
         if rule.link == LinkType::Provision {
             change.warnings.push(format!(
                 "\"{}\" creates objects: what it created and no other rule wants is deleted by the next synchronization and export. \
@@ -139,6 +142,36 @@ impl Service {
         let switch = lines.get_mut(start + at).ok_or_else(by_hand)?;
         *switch = switch.replacen("false", "true", 1);
         Ok((file.to_owned(), lines.concat()))
+    }
+
+    /// Whom a rule, and all that share its mark, tie to the metaverse now, and how to see what becomes of them; `None` where it is nobody.
+    fn ties(&self, rule: &SyncRule) -> Result<Option<String>, ServiceError> {
+        let (set, snapshot) = (self.rules()?, self.store().snapshot()?);
+        let (mut spaces, mut people) = (BTreeMap::<ConnectorId, u64>::new(), HashSet::new());
+        for one in set.rules().iter().filter(|other| mark(other) == mark(rule)) {
+            snapshot.cs_links(one.connector, &mut |_, link| match link {
+                Link::Connected { mv, by } if by == one.id => {
+                    *spaces.entry(one.connector).or_default() += 1;
+                    people.insert(mv);
+                }
+                _ => {}
+            })?;
+        }
+        if people.is_empty() {
+            return Ok(None);
+        }
+        let name = |id: &ConnectorId| self.connectors().get(id).map_or("?", String::as_str);
+        let objects = |count: u64| counted(count, "object", "objects");
+        let spaces: Vec<String> = spaces.iter().map(|(id, count)| format!("{} of {}", objects(*count), name(id))).collect();
+        let looks: Vec<String> = set.targets().iter().map(|id| format!("`syncline export '{}' --what-if`", name(id))).collect();
+        Ok(Some(format!(
+            "\"{}\" ties {} to {} of the metaverse now. Whom no other rule ties is parted by the next full synchronization; behind it, and \
+             before the guards let anything go, {} shows what follows",
+            rule.name,
+            spaces.join(" and "),
+            objects(people.len() as u64),
+            looks.join(" and ")
+        )))
     }
 
     /// Names of all rules that share the mark by which a rule is switched off.

@@ -88,16 +88,23 @@ impl Snapshot {
 
     /// How many of them are placeholders: names that others refer to, and nothing else. Reads a short row for each object.
     pub fn cs_placeholders(&self, connector: ConnectorId) -> Result<u64, StoreError> {
-        self.guarded("count placeholders", || {
-            let (mut read, mut found) = (0, 0);
+        let mut found = 0;
+        self.cs_links(connector, &mut |_, link| found += u64::from(link == Link::Placeholder))?;
+        Ok(found)
+    }
+
+    /// Calls `each` for every object of a connector space with how it stands to the metaverse, without reading the objects.
+    pub fn cs_links(&self, connector: ConnectorId, each: &mut dyn FnMut(CsId, Link)) -> Result<(), StoreError> {
+        self.guarded("read links", || {
+            let mut read = 0;
             for row in self.tables.cs_link.range(ids(connector, None))? {
                 let (id, link) = row?;
-                let link = record::decode_link(link.value()).map_err(|flaw| flawed("cs_link", CsId(id.value()), flaw))?;
-                found += u64::from(link == Link::Placeholder);
+                let id = CsId(id.value());
+                each(id, record::decode_link(link.value()).map_err(|flaw| flawed("cs_link", id, flaw))?);
                 read += 1;
             }
             self.read(read);
-            Ok(found)
+            Ok(())
         })
     }
 

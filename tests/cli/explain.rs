@@ -177,6 +177,30 @@ fn a_rule_is_tried_on_stored_objects_and_on_entries_that_nobody_has() {
 }
 
 #[test]
+fn whoever_switches_a_rule_off_is_told_whom_it_ties() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let disable = |rule: &str, code| {
+        let output = with_config(&config, &["rule", "disable", rule, "--what-if"]);
+        assert_code(&output, code);
+        stderr(&output).replace('\n', " ")
+    };
+    assert!(!disable("In from AD - User Join", 1).contains(" ties "), "nobody yet");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let people = json(&config, &["cs", "search", "Entra", "--limit", "100"])["objects"].as_array().unwrap().clone();
+    let users = people.iter().filter(|one| one["object_type"] == "user" && one["state"] == "connector").count();
+    let told = disable("In from AD - User Join", 1);
+    assert!(
+        users > 1 && told.contains(&format!("ties {users} objects of corp.example to {users} objects of the metaverse")),
+        "{users}: {told}"
+    );
+    assert!(told.contains("`syncline --config ") && told.contains(" export 'Entra' --what-if`"), "{told}");
+    let told = disable("Out to AAD - User Join", 1);
+    assert!(told.contains(&format!("ties {users} objects of Entra to")) && told.contains("creates objects"), "{told}");
+    assert_eq!(disable("In from AD - User Lync", 0), "", "it flows, and ties nobody");
+}
+
+#[test]
 fn rules_are_copied_and_switched_by_files_that_always_compile() {
     let world = small_world();
     let config = world.path().join("config");

@@ -6,7 +6,7 @@ use crate::cli::calls::call;
 use crate::cli::commands::trace::{print_join, print_outcome, print_scope, print_wrapped};
 use crate::cli::commands::{facts, only_object};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::output::{clean, table};
+use crate::cli::output::{clean, table, told};
 use crate::rules::{Direction, RuleTrace, Severity};
 use crate::service::{Access, PrecedenceView, RuleChange, RuleDetail, RuleFilter, RuleView, Service};
 use serde::Serialize;
@@ -274,7 +274,7 @@ fn changed(app: &App, change: &RuleChange, what: &str) -> Exit {
             text.lines().for_each(|line| app.output.line(clean(line)));
         }
         for warning in &change.warnings {
-            warning.lines().for_each(|line| app.output.note(clean(line)));
+            warning.lines().for_each(|line| app.output.note(told(line)));
         }
         if !change.done.starts_with("would") {
             app.output.note(format!(
