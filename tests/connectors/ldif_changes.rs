@@ -166,8 +166,8 @@ async fn a_change_of_the_key_deletes_nobody() {
         assert!(snapshot.state(SPACE, FULL_NEEDED).unwrap().is_some(), "{part}");
         let (full, after) = (world.run(&world.store, None).await.unwrap(), picture(&world.store));
         if part.starts_with("delete: objectClass") {
-            // Only the full import knows what is left.
-            assert_eq!((full, after.len()), ("success", before.len() - 1));
+            // Only the full import knows what is left, and that it may be a slip: the delete is staged, and waits at its target.
+            assert_eq!((full, after.len()), ("completed-warnings", before.len() - 1));
         } else if part.contains(new) {
             // It is somebody else now, under the same name.
             let mut other = before;
