@@ -4,7 +4,7 @@
 //! back (specification: sync engine, section 5.4). Where a directory could not be read, nobody is deleted for it.
 
 use super::active;
-use super::export::{ExportSummary, HeldDeletes, StandIns};
+use super::export::{DeletesWait, ExportSummary, HeldDeletes, StandIns};
 use super::run::{Belonging, Engine, Profile, Standing, severity, stopped_by_guard};
 use super::{EngineError, Progress, TRACED};
 use crate::events::Event;
@@ -175,7 +175,7 @@ impl Cycle<'_, '_> {
             tracing::warn!(connector = self.name(target), "nothing is exported in this cycle: {reason}");
             return self.tell_of_stand_ins(target);
         }
-        let deletes_wait = self.deletes_wait(target);
+        let deletes_wait = self.deletes_wait();
         for _ in 0..ROUNDS {
             if self.engine.cx.cancelled() {
                 self.leave_out_export(target)?;
@@ -185,7 +185,7 @@ impl Cycle<'_, '_> {
                 self.show_life(target)?;
                 break;
             }
-            let sent = self.run(target, Profile::Export, deletes_wait.as_deref())?;
+            let sent = self.run(target, Profile::Export, deletes_wait.as_ref())?;
             if sent == 0 {
                 break;
             }
@@ -205,13 +205,14 @@ impl Cycle<'_, '_> {
     }
 
     /// Why nobody is deleted in this cycle: whoever is missing may have moved to where nobody looked.
-    fn deletes_wait(&self, target: ConnectorId) -> Option<String> {
+    fn deletes_wait(&self) -> Option<DeletesWait> {
         let names = |ids: &BTreeSet<ConnectorId>| ids.iter().map(|id| self.name(*id)).collect::<Vec<_>>().join(", ");
-        if !self.unread.is_empty() {
-            let sent = format!("`syncline export '{}'` sends them all the same", self.name(target));
-            return Some(format!("{} could not be read in this cycle ({sent})", names(&self.unread)));
-        }
-        (!self.moving.is_empty()).then(|| format!("people went on leaving other directories behind the import of {}", names(&self.moving)))
+        let reason = match (self.unread.is_empty(), self.moving.is_empty()) {
+            (true, true) => return None,
+            (false, _) => format!("{} could not be read in this cycle", names(&self.unread)),
+            (true, false) => format!("people went on leaving other directories behind the import of {}", names(&self.moving)),
+        };
+        Some(DeletesWait { reason, by_hand: true })
     }
 
     /// Notes that nothing is sent any more, where something may wait to be sent.
@@ -219,7 +220,7 @@ impl Cycle<'_, '_> {
         let known = self.left_out.is_empty();
         let sends = self.engine.takes_exports(target) && !self.engine.caution.limits.now().staging;
         // Before everything was read and synchronized, nobody knows what would have waited.
-        if sends && (!known || self.wanted(target, self.deletes_wait(target).is_some())?) {
+        if sends && (!known || self.wanted(target, self.deletes_wait().is_some())?) {
             self.left_out.push((target, Profile::Export));
         }
         Ok(())
@@ -349,7 +350,7 @@ impl Cycle<'_, '_> {
         self.runs.last().is_some_and(|run| severity(&run.result.0) >= 3)
     }
 
-    fn run(&mut self, id: ConnectorId, profile: Profile, deletes_wait: Option<&str>) -> Result<u64, StoreError> {
+    fn run(&mut self, id: ConnectorId, profile: Profile, deletes_wait: Option<&DeletesWait>) -> Result<u64, StoreError> {
         if self.engine.cx.cancelled() {
             self.left_out.push((id, profile));
             return Ok(0);

@@ -2,7 +2,7 @@
 
 use super::EngineError;
 use super::belief::{Belief, Doubt};
-use super::export::{ExportSummary, Sampled, sample};
+use super::export::{DeletesWait, ExportSummary, Sampled, sample};
 use super::full_steps::READ_WITH;
 use super::import::{self, Verdict};
 use super::run::{Engine, Participant, Standing};
@@ -100,14 +100,15 @@ impl Engine<'_> {
 
     /// Why nobody is deleted before more was synchronized: who is missing may be among those whose news wait. Whom a problem keeps from
     /// being synchronized is looked at one by one ([`super::export::HeldDeletes`]).
-    pub(super) fn unsynchronized(&self, id: ConnectorId) -> Result<Option<String>, StoreError> {
+    pub(super) fn unsynchronized(&self, id: ConnectorId) -> Result<Option<DeletesWait>, StoreError> {
         let snapshot = self.store.snapshot()?;
         let configured = self.sources().filter(|(source, known)| *source != id && known.standing == Standing::Configured);
         for (source, participant) in configured {
             let mut after = None;
             while let Some(waiting) = snapshot.queue(Stage::PendingImport, source, after, 1)?.pop() {
                 if snapshot.error(waiting, ErrorSide::Sync)?.is_none() {
-                    return Ok(Some(format!("news of {} wait for their synchronization", participant.name)));
+                    let reason = format!("news of {} wait for their synchronization", participant.name);
+                    return Ok(Some(DeletesWait { reason, by_hand: false }));
                 }
                 after = Some(waiting);
             }
@@ -116,9 +117,10 @@ impl Engine<'_> {
     }
 
     /// Why nobody is deleted by who looks at one object: no other directory was asked whether they are there now.
-    pub(super) fn asked_one(&self) -> Option<String> {
+    pub(super) fn asked_one(&self) -> Option<DeletesWait> {
         let others = self.sources().filter(|(_, participant)| !participant.target && participant.standing == Standing::Configured).count();
-        (others > 1).then(|| "no other directory was asked whether they are there now".to_owned())
+        let reason = || "no other directory was asked whether they are there now".to_owned();
+        (others > 1).then(|| DeletesWait { reason: reason(), by_hand: false })
     }
 
     /// Connectors from which others get something, be it that rules write to them, too.

@@ -6,7 +6,7 @@
 use super::belief::{Belief, Doubt};
 use super::bridge::Bridge;
 use super::containers::RENAMED_CONTAINER;
-use super::export::{DeleteSet, ExportOptions, ExportReview, Limits, export, follow_removals};
+use super::export::{DeleteSet, DeletesWait, ExportOptions, ExportReview, Limits, export, follow_removals};
 use super::full_steps::{FULL_IMPORT_ASKED, FULL_SYNC_ASKED, SYNCHRONIZED};
 use super::import::{self, ImportOptions, LEFT_PLACE, SHRINK_PERCENT_MAX, WATERMARK};
 use super::sync::{BATCH, SyncRequest, run_sync};
@@ -221,7 +221,7 @@ impl Engine<'_> {
         connector: ConnectorId,
         profile: Profile,
         belonging: Belonging,
-        deletes_wait: Option<&str>,
+        deletes_wait: Option<&DeletesWait>,
         progress: &mut dyn Progress,
     ) -> Result<(RunRecord, u64), StoreError> {
         let name = self.participants.get(&connector).map(|participant| participant.name.clone()).unwrap_or_default();
@@ -323,7 +323,7 @@ impl Engine<'_> {
         id: ConnectorId,
         (profile, reason): (Profile, Option<String>),
         step: (RunId, u32),
-        deletes_wait: Option<&str>,
+        deletes_wait: Option<&DeletesWait>,
         progress: &mut dyn Progress,
     ) -> Result<(Done, Option<Profile>), StoreError> {
         let kind = profile.step_kind();
@@ -520,7 +520,7 @@ impl Engine<'_> {
         id: ConnectorId,
         name: &str,
         step: (RunId, u32),
-        deletes_wait: Option<&str>,
+        deletes_wait: Option<&DeletesWait>,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(&'static str, u64), EngineError> {
         self.export_of(id, name, step, deletes_wait, None, recorder)
@@ -532,7 +532,7 @@ impl Engine<'_> {
         id: ConnectorId,
         name: &str,
         step: (RunId, u32),
-        deletes_wait: Option<&str>,
+        deletes_wait: Option<&DeletesWait>,
         only: Option<CsId>,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(&'static str, u64), EngineError> {
@@ -541,7 +541,7 @@ impl Engine<'_> {
         let options = ExportOptions {
             limits: self.caution.limits.clone(),
             allow_deletes: self.caution.allow_deletes,
-            deletes_wait: deletes_wait.map_or_else(|| self.unsynchronized(id), |reason| Ok(Some(reason.to_owned())))?,
+            deletes_wait: deletes_wait.map_or_else(|| self.unsynchronized(id), |wait| Ok(Some(wait.clone())))?,
             errors_max: self.caution.errors_max,
             only,
             review: self.caution.review.clone(),

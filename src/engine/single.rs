@@ -77,7 +77,7 @@ impl Engine<'_> {
         let name = self.participants.get(&object.connector()).map(|participant| participant.name.clone()).unwrap_or_default();
         self.single(title, progress, |step, recorder| {
             let deletes_wait = self.asked_one();
-            self.export_of(object.connector(), &name, step, deletes_wait.as_deref(), Some(object), recorder).map(|(result, _)| result)
+            self.export_of(object.connector(), &name, step, deletes_wait.as_ref(), Some(object), recorder).map(|(result, _)| result)
         })
     }
 

@@ -131,6 +131,6 @@ fn a_cycle_that_is_interrupted_between_two_steps_names_what_it_did_not_do() {
         let status: Value = document(&with_config(&config, &["--json", "status"]));
         let entra = status["connectors"].as_array().unwrap().iter().find(|connector| connector["name"] == "Entra").expect("the target");
         let waiting = entra["pending"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>();
-        assert_eq!((&entra["objects"], waiting), (&5.into(), 0), "{status:#}");
+        assert_eq!((&entra["objects"], waiting), (&6.into(), 0), "{status:#}");
     }
 }

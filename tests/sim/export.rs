@@ -5,7 +5,7 @@ use crate::script::{Answer, Scene, Sent, Wish, accept_all, id, keyed, reject_all
 use std::collections::{BTreeMap, BTreeSet};
 use syncline::connector::{ConnectorError, ConnectorErrorKind, ExportKind, ExportOutcome, ExportTerms};
 use syncline::engine::EngineError;
-use syncline::engine::export::{DeleteSet, ExportLimits, plan_export};
+use syncline::engine::export::{DeleteSet, DeletesWait, ExportLimits, plan_export};
 use syncline::events::Event;
 use syncline::model::{DeltaKind, ErrorSide, Link, MvId, ObjectErrorCode, RuleId, Stage};
 use syncline::store::ChangeSet;
@@ -119,7 +119,7 @@ fn deletes_that_are_held_wait_and_the_rest_goes() {
     let mut scene = Scene::new();
     scene.put(1, Wish::delete("CN=leaver"));
     scene.put(2, Wish::add("CN=new"));
-    scene.options.deletes_wait = Some("A could not be read in this cycle".to_owned());
+    scene.options.deletes_wait = Some(DeletesWait { reason: "A could not be read in this cycle".to_owned(), by_hand: true });
     assert_eq!(scene.export().unwrap().0, "completed-warnings");
     assert_eq!(lines(&scene.sent()), ["Add CN=new"]);
     assert_eq!(scene.queue(Stage::PendingExport), [1]);

@@ -2,7 +2,7 @@
 //! commands that review it and allow it.
 
 use super::queue::{ExportSummary, each};
-use super::{ExportOptions, HeldDeletes, StandIns};
+use super::{DeletesWait, ExportOptions, HeldDeletes, StandIns};
 use crate::connector::{Connector, ExportTerms, ExportTotals, LastWriter};
 use crate::context::Context;
 use crate::engine::active::{self, Look};
@@ -108,13 +108,15 @@ pub(super) fn deletes_wait(
     names: &Names,
     options: &ExportOptions,
     summary: &ExportSummary,
-    reason: &str,
+    wait: &DeletesWait,
 ) -> Result<String, StoreError> {
     let name = &options.name;
+    let by_hand = if wait.by_hand { format!(", and `syncline export '{name}'` does without waiting for it") } else { String::new() };
     Ok(format!(
-        "{}, because {reason}; {}, among them {}. Look at them by `syncline export '{name}' --what-if`; the next cycle that can read \
-         everything sends them",
+        "{}, because {}; {}, among them {}. Look at them by `syncline export '{name}' --what-if`; the next cycle that can read everything \
+         sends them{by_hand}",
         counted(summary.deletes, "delete was not sent", "deletes were not sent"),
+        wait.reason,
         if summary.deletes == 1 { "it waits for the next export" } else { "they wait for the next export" },
         sample(snapshot, names, options.connector, Sampled::Deletes)?
     ))

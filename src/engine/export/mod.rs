@@ -65,6 +65,15 @@ pub trait ExportReview: Send + Sync {
     fn allow(&self, connector: ConnectorId, summary: &ExportSummary, first: bool) -> Result<(), String>;
 }
 
+/// Why deletes stay where they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletesWait {
+    /// The words behind a "because".
+    pub reason: String,
+    /// An export by hand sends them all the same.
+    pub by_hand: bool,
+}
+
 /// How careful to be.
 #[derive(Clone)]
 pub struct ExportOptions {
@@ -76,9 +85,8 @@ pub struct ExportOptions {
     pub limits: Limits,
     /// Deletes allowed this once, whatever the limits say; no others.
     pub allow_deletes: Option<DeleteSet>,
-    /// Why deletes stay where they are this time, as the words behind a "because": whoever is missing may have moved to where nobody
-    /// looked.
-    pub deletes_wait: Option<String>,
+    /// Why deletes stay where they are this time: whoever is missing may have moved to where nobody looked.
+    pub deletes_wait: Option<DeletesWait>,
     /// More refused objects than this end the step.
     pub errors_max: u64,
     /// Export although this installation only watches.
