@@ -52,7 +52,7 @@ pub const BATCH_REFERENCES: usize = 15_000;
 /// An import waits so long for what only Graph tells; the next one asks again.
 const KEPT_ASIDE_PATIENCE: Duration = Duration::from_secs(30);
 /// Calls under way at the same time.
-pub const CALLS_IN_FLIGHT: usize = 3;
+pub const CALLS_IN_FLIGHT: usize = 4;
 /// Where tokens of the public cloud come from.
 pub const LOGIN_URL: &str = "https://login.microsoftonline.com";
 /// The provisioning service of the public cloud.

@@ -440,7 +440,10 @@ impl Run<'_> {
             loop {
                 let (sent, answer) = ended;
                 self.answer(sent, answer, &mut changes, recorder)?;
-                match self.calls.ended_already() {
+                // Half of them at a time: the answers of several batches and the hand-over of the next ones share a commit, and the
+                // target has something to do meanwhile.
+                let next = if self.calls.len() > in_flight / 2 { self.calls.next_ended() } else { self.calls.ended_already() };
+                match next {
                     Some(next) => ended = next,
                     None => break,
                 }

@@ -41,9 +41,19 @@ pub(crate) struct Cycle {
     counters: BTreeMap<String, u64>,
 }
 
-/// Runs one delta cycle in this process and says what it cost, without opening the store and reading the rules.
-pub(crate) fn cycle(configuration: &Path) -> Outcome<Cycle> {
+/// Runs delta cycles in this process, one behind the other as in the service, and says what each cost, without opening the store
+/// and reading the rules. Each file of `next` gets its name without the last extension when its cycle begins.
+pub(crate) fn cycles(configuration: &Path, next: &[PathBuf]) -> Outcome<Vec<Cycle>> {
     let service = Service::open(Config::load(configuration)?, None, Access::Existing)?;
+    let mut cycles = vec![cycle(&service)?];
+    for changes in next {
+        std::fs::rename(changes, changes.with_extension(""))?;
+        cycles.push(cycle(&service)?);
+    }
+    Ok(cycles)
+}
+
+fn cycle(service: &Service) -> Outcome<Cycle> {
     let meter = Meter(Context::system());
     let before = service.store().io_counts();
     let mut runs = Vec::new();
@@ -107,29 +117,38 @@ impl Bench {
         self.report.number("the initial cycle before it, wall s", initial.wall);
         self.allow_deletes(&configuration)?;
         // The first delta reads what the tenant did with the initial cycle.
-        self.measured(&configuration)?;
+        self.measured(&configuration, &[])?;
 
-        let still = self.measured(&configuration)?;
-        self.add(&format!("delta cycle, nothing changed (at most {STILL_MOST} s)"), 0, &still, STILL_MOST);
+        for still in self.measured(&configuration, &[])? {
+            self.add(&format!("delta cycle, nothing changed (at most {STILL_MOST} s)"), (0, "no changes"), &still, STILL_MOST);
+        }
 
-        let [gone, came, changed] = SHARES.map(|share| (self.recipe.users * share / 100).max(1));
-        self.write_changes(&changes.join("0001.ldif"), gone, came, changed)?;
+        let shares = SHARES.map(|share| (self.recipe.users * share / 100).max(1));
+        let [gone, came, _] = shares;
+        self.write_changes(&changes.join("0001.ldif"), shares, 0)?;
+        let second = changes.join("0002.ldif.next");
+        self.write_changes(&second, shares, 1)?;
         let spent = processor_time(tenant.server.0.id());
-        let busy = self.measured(&configuration)?;
-        let count = gone + came + changed;
+        let busy = self.measured(&configuration, &[second])?;
+        let count: u64 = shares.iter().sum();
+        let people = format!("{count} of {} people changed", self.recipe.users);
         let bound = format!("at most {BUSY_MOST} s of 100,000");
-        self.add(&format!("delta cycle, {count} of {} people changed ({bound})", self.recipe.users), count, &busy, BUSY_MOST);
-        self.report.number("  the tenant's processor time beside it, s", processor_time(tenant.server.0.id()) - spent);
-        for (counter, expected) in [("stage-add", came), ("export-add", came), ("export-delete", gone)] {
-            let found = busy.counters.get(counter).copied().unwrap_or(0);
-            if found < expected {
-                return Err(format!("{counter} is {found}, and {expected} at least were to be: {:?}", busy.counters).into());
+        let which = [("a process begins with it", "changes, first"), ("the process did one before, as the service has", "changes, next")];
+        for (cycle, (which, short)) in busy.iter().zip(which) {
+            self.add(&format!("delta cycle, {people}; {which} ({bound})"), (count, short), cycle, BUSY_MOST);
+            for (counter, expected) in [("stage-add", came), ("export-add", came), ("export-delete", gone)] {
+                let found = cycle.counters.get(counter).copied().unwrap_or(0);
+                if found < expected {
+                    return Err(format!("{counter} is {found}, and {expected} at least were to be: {:?}", cycle.counters).into());
+                }
             }
         }
+        self.report.number("  the tenant's processor time beside both, s", processor_time(tenant.server.0.id()) - spent);
         Ok(())
     }
 
-    fn add(&mut self, name: &str, objects: u64, cycle: &Cycle, bound: f64) {
+    /// `short` begins the lines that tell more of it.
+    fn add(&mut self, name: &str, (objects, short): (u64, &str), cycle: &Cycle, bound: f64) {
         self.report.add(name, objects, cycle.cost);
         // A floor of one second makes the multiple the seconds that the design allows.
         self.report.floor(name, Cost { cpu: 1.0, wall: 1.0, peak: 0 }, "a second", Some(Bound::Cpu(bound)));
@@ -139,16 +158,16 @@ impl Bench {
             ("rows written", cycle.rows_written),
             ("commits", cycle.commits),
         ] {
-            self.report.number(&format!("  {objects} changes: {row}"), number(count));
+            self.report.number(&format!("  {short}: {row}"), number(count));
         }
         for (index, (step, seconds)) in cycle.steps.iter().enumerate() {
-            self.report.number(&format!("  {objects} changes: {}. {step}, wall s", index + 1), *seconds);
+            self.report.number(&format!("  {short}: {}. {step}, wall s", index + 1), *seconds);
         }
     }
 
-    /// A delta cycle by a process of its own.
-    fn measured(&self, configuration: &Path) -> Outcome<Cycle> {
-        let printed = run(Command::new(&self.itself).arg("--configuration").arg(configuration).arg("cycle"))?;
+    /// Delta cycles by a process of their own.
+    fn measured(&self, configuration: &Path, next: &[PathBuf]) -> Outcome<Vec<Cycle>> {
+        let printed = run(Command::new(&self.itself).arg("--configuration").arg(configuration).arg("cycles").args(next))?;
         Ok(serde_json::from_str(&printed)?)
     }
 
@@ -176,11 +195,13 @@ impl Bench {
         Ok(())
     }
 
-    /// Whoever changes is at the beginning, whoever leaves is at the end, and whoever comes is behind that.
-    fn write_changes(&self, path: &Path, gone: u64, came: u64, changed: u64) -> Outcome<()> {
+    /// Whoever changes is at the beginning, whoever leaves is at the end, and whoever comes is behind that; further `times` are
+    /// about others.
+    fn write_changes(&self, path: &Path, [gone, came, changed]: [u64; 3], times: u64) -> Outcome<()> {
         let users = self.recipe.users;
         // Security identifiers are numbered through: those right behind the people are taken by groups.
-        let fresh = users + self.recipe.groups + self.recipe.contacts;
+        let fresh = users + self.recipe.groups + self.recipe.contacts + times * came;
+        let (first, last) = (times * changed, users - times * gone);
         let (unready, whole) = (path.with_extension("new"), path.with_extension("whole"));
         let larger = DirectoryRecipe { users: fresh + came, groups: 0, contacts: 0, ..self.recipe.clone() };
         let mut out = BufWriter::new(OpenOptions::new().write(true).create_new(true).open(&whole)?);
@@ -206,9 +227,9 @@ impl Bench {
             let (name, values) = record[from..].split_at(name);
             let name = name.join("\n");
             match person {
-                index if index < changed => writeln!(file, "{name}\nchangetype: modify\nreplace: title\ntitle: Changed {index}\n-\n")?,
+                index if (first..first + changed).contains(&index) => writeln!(file, "{name}\nchangetype: modify\nreplace: title\ntitle: Changed {index}\n-\n")?,
                 index if index >= fresh => writeln!(file, "{name}\nchangetype: add\n{}\n", values.join("\n"))?,
-                index if (users - gone..users).contains(&index) => writeln!(file, "{name}\nchangetype: delete\n")?,
+                index if (last - gone..last).contains(&index) => writeln!(file, "{name}\nchangetype: delete\n")?,
                 _ => {}
             }
             person += 1;

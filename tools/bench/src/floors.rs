@@ -51,8 +51,11 @@ pub(crate) enum Floor {
     },
     /// Encodes all objects of the target and sends them to a server that discards them.
     Send,
-    /// Runs a delta cycle.
-    Cycle,
+    /// Runs delta cycles.
+    Cycles {
+        /// Files of changes for the second one and those behind it; each loses its last extension when its cycle begins.
+        next: Vec<PathBuf>,
+    },
     /// What concerns passwords.
     #[command(subcommand)]
     Passwords(PasswordFloor),
@@ -72,8 +75,8 @@ pub(crate) fn main(floor: &Floor, configuration: &Path) -> Outcome<String> {
     if let Floor::Passwords(floor) = floor {
         return password_floors::main(floor, configuration);
     }
-    if let Floor::Cycle = floor {
-        return Ok(serde_json::to_string(&delta::cycle(configuration)?)?);
+    if let Floor::Cycles { next } = floor {
+        return Ok(serde_json::to_string(&delta::cycles(configuration, next)?)?);
     }
     let service = Service::open(Config::load(configuration)?, None, Access::Create)?;
     let source = service.connector_id(SOURCE)?;
@@ -93,7 +96,7 @@ pub(crate) fn main(floor: &Floor, configuration: &Path) -> Outcome<String> {
         }
         Floor::Change { count } => meter.process(|| change(&service, source, *count))?,
         Floor::Send => send(&meter, &service, target)?,
-        Floor::Cycle | Floor::Passwords(_) => Cost::default(),
+        Floor::Cycles { .. } | Floor::Passwords(_) => Cost::default(),
     };
     Ok(serde_json::to_string(&cost)?)
 }
