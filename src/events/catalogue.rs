@@ -269,7 +269,7 @@ const CATALOGUE: &[Explanation] = &[
         7020,
         Error,
         "A full import misses too much to be believed",
-        "Nothing was staged as deleted. If the objects are really gone, `syncline run start NAME full-import --allow-shrink` believes it once.",
+        "Nothing of it counts. If the objects or values are really gone, `syncline run start NAME full-import --allow-shrink` believes it once.",
     ),
     kind(
         7021,

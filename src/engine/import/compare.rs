@@ -2,6 +2,7 @@
 
 use super::image::{self, Comparison};
 use super::page::Work;
+use super::vanished::imported_attributes;
 use crate::engine::base::{commit_import, commit_reference};
 use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, Link, Names, Stage, ValueState};
 use crate::store::AttributeDelta;
@@ -22,6 +23,8 @@ pub(super) struct Staged {
     pub(super) retyped: bool,
     /// What it says that it did not say before, for the history.
     pub(super) changes: Vec<AttributeDelta>,
+    /// Attributes of which it had values and has none any more.
+    pub(super) lost: Vec<AttrId>,
 }
 
 /// Holds an entry against its object, which it takes.
@@ -41,6 +44,11 @@ pub(super) fn compare(work: &mut Work<'_>, written_only: &BTreeSet<AttrId>, name
         (object.link, object.anchor) = (Link::Disconnected, None);
     }
     let returned = before == DeltaKind::Delete;
+    let mut lost = if known && work.whole { imported_attributes(&object.values, &references) } else { Vec::new() };
+    lost.retain(|attr| {
+        work.image.values.attribute_range(*attr).is_empty()
+            && work.shown.range((*attr, CsId(0))..).next().is_none_or(|(shown, _)| shown != attr)
+    });
     let mut found = Comparison::default();
     image::compare_values(&mut object, &work.image.values, written_only, &mut found);
     let mut changed_rows = image::compare_references(work.id, &references, &work.shown, written_only, &mut found);
@@ -89,7 +97,11 @@ pub(super) fn compare(work: &mut Work<'_>, written_only: &BTreeSet<AttrId>, name
             *row = commit_reference(*row).unwrap_or(*row);
         }
     }
-    Staged { object, rows: changed_rows, found, stored, known, made, renamed, retyped, changes }
+    if retyped {
+        // Objects of another type have other attributes.
+        lost.clear();
+    }
+    Staged { object, rows: changed_rows, found, stored, known, made, renamed, retyped, changes, lost }
 }
 
 /// Gives the object the name that the directory reports and remembers the one of the base image.

@@ -22,6 +22,8 @@ pub enum Verdict {
     OtherSelection,
     /// An import found objects gone, and has not come to its end.
     Departures,
+    /// An import found attributes gone from many objects, and has not come to its end.
+    Losses,
 }
 
 impl Verdict {
@@ -30,6 +32,7 @@ impl Verdict {
         match kept {
             [2] => Self::OtherSelection,
             [3] => Self::Departures,
+            [4] => Self::Losses,
             _ => Self::Stopped,
         }
     }
@@ -39,6 +42,7 @@ impl Verdict {
             Self::Stopped => 1,
             Self::OtherSelection => 2,
             Self::Departures => 3,
+            Self::Losses => 4,
         }
     }
 }
@@ -49,6 +53,7 @@ impl fmt::Display for Verdict {
             Self::Stopped => "a guard stopped an import of it",
             Self::OtherSelection => "what is read of it changed, and the import that reads everything has not come to its end",
             Self::Departures => "an import found objects of it gone, and has not come to its end",
+            Self::Losses => "an import found values gone from many objects of it, and has not come to its end",
         })
     }
 }

@@ -65,6 +65,9 @@ impl Import<'_> {
     ) -> Result<&'static str, EngineError> {
         self.ask_for_unknown(ask_again, recorder)?;
         let whole = self.options.full || completion.answered_in_full;
+        if whole {
+            self.guard_losses(recorder)?;
+        }
         // All that the directory is asked comes before anybody is taken for gone: what breaks off here deletes nobody.
         let missing = if whole { self.missing(ask_again, recorder)? } else { Vec::new() };
         if whole {

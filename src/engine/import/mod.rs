@@ -24,6 +24,7 @@ mod surprise;
 #[cfg(test)]
 mod tests;
 mod unknown;
+mod vanished;
 
 use super::belief::Belief;
 use super::full_steps::{READ_WITH, reads_something_else};
@@ -42,6 +43,7 @@ pub use retire::{retire, take_back};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use surprise::Surprises;
 use unknown::Unknown;
+use vanished::Losses;
 
 /// The name under which a connector's watermark is kept.
 pub const WATERMARK: &str = "watermark";
@@ -263,6 +265,7 @@ struct Import<'a> {
     /// The connector had something to say to people.
     warned: bool,
     surprises: Surprises,
+    losses: Losses,
 }
 
 impl<'a> Import<'a> {
@@ -311,6 +314,7 @@ impl<'a> Import<'a> {
             unwritten,
             warned: false,
             surprises: Surprises::of(Belief::of(&snapshot, options.connector)?.doubt),
+            losses: Losses::default(),
         })
     }
 

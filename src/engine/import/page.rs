@@ -327,8 +327,9 @@ impl Import<'_> {
         changes: &mut ChangeSet,
         recorder: &mut StepRecorder<'_>,
     ) -> Result<(), EngineError> {
-        let Staged { object, rows, found, stored, known, made, renamed, retyped, changes: described } = staged;
+        let Staged { object, rows, found, stored, known, made, renamed, retyped, changes: described, lost } = staged;
         let id = object.id;
+        self.note_losses(&object, &lost, changes);
         if known {
             self.notice(&object, &found, made, snapshot, recorder)?;
         }
