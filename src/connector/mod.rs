@@ -94,7 +94,8 @@ pub trait Connector: Send + Sync {
         Ok(None)
     }
     /// True when references keep a name that nobody has any more, or change without being told: when an object is renamed
-    /// or goes, a delta import asks once more for those that refer to it. Active Directory's follow by themselves.
+    /// or goes, a delta import asks once more for those that refer to it, where the directory can be asked, and until then whoever
+    /// takes the name of one that went is meant. Active Directory's follow by themselves.
     fn references_stay(&self) -> bool {
         false
     }
