@@ -34,6 +34,7 @@ mod spaces;
 mod still_enabled;
 mod traces;
 mod truths;
+mod unusable;
 mod wrong_rules;
 
 use serde_json::Value;
