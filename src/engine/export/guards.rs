@@ -148,9 +148,8 @@ pub(super) fn removed(snapshot: &Snapshot, names: &Names, options: &ExportOption
 pub(super) fn references_stay(stay: &BTreeMap<CsId, String>) -> String {
     let some: Vec<&str> = stay.values().take(NAMED).map(String::as_str).collect();
     format!(
-        "memberships and other references of {} who belong to nobody here were not taken away: {}{}. They end, or stay for good, when the \
-         entry is put right",
-        counted(stay.len() as u64, "object", "objects"),
+        "references to {} to nobody here were not taken away: {}{}. Whether they stay is decided when what cannot be used is put right",
+        counted(stay.len() as u64, "object that belongs", "objects that belong"),
         some.join("; "),
         if stay.len() > NAMED { "; …" } else { "" }
     )
