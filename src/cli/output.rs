@@ -3,6 +3,7 @@
 use super::calls::completed;
 use super::console::{Console, Standard};
 use super::error::{CommandError, Exit};
+pub(crate) use crate::model::{octets, thousands};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table as Grid, Width, presets};
 use serde::Serialize;
 use std::sync::Arc;
@@ -371,32 +372,6 @@ pub(crate) fn told(text: impl AsRef<str>) -> String {
     clean(completed(text.as_ref()))
 }
 
-/// A number with separators: `12,345`.
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A number of octets as people say it.
-pub(crate) fn octets(number: u64) -> String {
-    let mut whole = number;
-    let mut rest = 0;
-    for unit in ["octets", "KiB", "MiB"] {
-        if whole < 1_024 {
-            return if unit == "octets" { format!("{whole} octets") } else { format!("{whole}.{} {unit}", rest * 10 / 1_024) };
-        }
-        (whole, rest) = (whole / 1_024, whole % 1_024);
-    }
-    format!("{}.{} GiB", thousands(whole), rest * 10 / 1_024)
-}
-
 /// A time for lists: without fractions of a second, UTC.
 pub(crate) fn moment(time: &str) -> String {
     match time.split_once('T') {
@@ -422,8 +397,6 @@ mod tests {
 
     #[test]
     fn numbers_have_separators() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([999, 1_536, 5 << 20, 3 << 30].map(octets), ["999 octets", "1.5 KiB", "5.0 MiB", "3.0 GiB"]);
         assert_eq!([0, 1, 2_000].map(|count| counted(count, "object", "objects")), ["0 objects", "1 object", "2,000 objects"]);
         assert_eq!([0.0123, 2.5, 90.0, 150.0].map(duration), ["12 ms", "2.5 s", "90.0 s", "2.5 min"]);
     }

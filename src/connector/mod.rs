@@ -94,13 +94,18 @@ pub trait Connector: Send + Sync {
         Ok(None)
     }
     /// True when references keep a name that nobody has any more, or change without being told: when an object is renamed
-    /// or goes, a delta import asks once more for those that refer to it. Active Directory's follow by themselves.
+    /// or goes, a delta import asks once more for those that refer to it, where the directory can be asked, and until then whoever
+    /// takes the name of one that went is meant. Active Directory's follow by themselves.
     fn references_stay(&self) -> bool {
         false
     }
     /// True when every reference comes with the anchor of the object that it means: names of objects may change hands then, and
     /// references follow nobody by a name.
     fn references_have_anchors(&self) -> bool {
+        false
+    }
+    /// True when every account says whether it may be used (`userAccountControl`): one that does not was not read whole.
+    fn accounts_have_control(&self) -> bool {
         false
     }
     /// Tells when something may have changed, as far as the directory can tell: each item is the advice to run a delta

@@ -103,7 +103,7 @@ enum Item {
         kind: ItemKind,
         anchor: Option<(u32, u32)>,
         dn: (u32, u32),
-        /// The name before, where a change is told by it.
+        /// The name before, where a rename is told by it.
         former: Option<(u32, u32)>,
         object_type: Option<ObjectType>,
         attributes: (u32, u32),
@@ -342,6 +342,16 @@ impl PageBuilder {
     /// Opens a change of an object that is known by its former name and has another one now.
     pub fn begin_rename(&mut self, former: &str, dn: &str) {
         self.begin(ItemKind::Change, dn);
+        self.former(former);
+    }
+
+    /// Opens a tombstone of an object that is known by its former name, and is out of scope under the one that it has now.
+    pub fn begin_move_out(&mut self, former: &str, dn: &str) {
+        self.begin(ItemKind::Gone(Departure::Left), dn);
+        self.former(former);
+    }
+
+    fn former(&mut self, former: &str) {
         let span = self.place(former.as_bytes());
         if let Some(Item::Known { former, .. }) = self.page.items.last_mut() {
             *former = Some(span);

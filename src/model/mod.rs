@@ -18,7 +18,7 @@ mod time;
 mod value;
 
 pub use anchor::Anchor;
-pub use counted::counted;
+pub use counted::{counted, octets, thousands};
 pub use delta::{DeltaKind, Stage, StageDelta, StageMask, ValueState};
 pub use dn::{Dn, DnError, DnKey, escape_component};
 pub use error::{ErrorSide, ObjectError, ObjectErrorCode};

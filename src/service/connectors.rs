@@ -7,10 +7,10 @@ use super::browse::known_as;
 use super::{Service, ServiceError};
 use crate::config::{Config, ConnectorConfig, ConnectorKind, ConnectorSettings};
 use crate::engine::belief::{Belief, Doubt, NAME, REMOVED};
-use crate::engine::export::{ExportSummary, Sampled, sample, was_exported};
+use crate::engine::export::{ExportSummary, Sampled, Unknown, belongs_to_nobody, sample, was_exported};
 use crate::engine::import::retire;
 use crate::engine::run::Standing;
-use crate::model::{ConnectorId, CsObject, DeltaKind, Link, Stage, counted};
+use crate::model::{ConnectorId, Stage, counted};
 use crate::store::{ChangeSet, Snapshot, Store, StoreError};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -28,6 +28,23 @@ const LEAVING: &[u8] = b"leaving";
 const STRAYS_TOGETHER: usize = 1_000;
 /// So many of those that belong to nobody are named.
 const STRAYS_NAMED: usize = 3;
+
+/// Objects of a target that belong to nobody.
+#[derive(Default)]
+struct Strays {
+    count: u64,
+    /// The first few.
+    sample: Vec<String>,
+}
+
+impl Strays {
+    fn add(&mut self, named: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.sample.len() < STRAYS_NAMED {
+            self.sample.push(named());
+        }
+    }
+}
 
 /// A connector as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -406,34 +423,33 @@ impl Service {
     /// When the store cannot be read.
     pub fn strays(&self, target: ConnectorId) -> Result<Option<String>, ServiceError> {
         let snapshot = self.store.snapshot()?;
-        let (mut count, mut names, mut after) = (0_u64, Vec::new(), None);
+        let unknown = Unknown::of(&snapshot, target)?;
+        let (mut certain, mut doubtful, mut after) = (Strays::default(), Strays::default(), None);
         loop {
             let page = snapshot.cs_scan(target, after, STRAYS_TOGETHER)?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
-            let belongs_to_nobody = |object: &&CsObject| {
-                object.link == Link::Disconnected && object.imported() && object.stage(Stage::PendingExport).kind == DeltaKind::None
-            };
-            for stray in page.iter().filter(belongs_to_nobody) {
-                count += 1;
-                if names.len() < STRAYS_NAMED {
-                    let known = known_as(self.store.names(), &stray.values).to_string();
-                    names.push(if known.is_empty() { stray.dn.to_string() } else { known });
+            for stray in page.iter().filter(|object| belongs_to_nobody(object)) {
+                match unknown.may_be(self.store.names(), stray) {
+                    Some(why) => doubtful.add(|| why),
+                    None => certain.add(|| {
+                        let known = known_as(self.store.names(), &stray.values).to_string();
+                        if known.is_empty() { stray.dn.to_string() } else { known }
+                    }),
                 }
             }
         }
-        if count == 0 {
-            return Ok(None);
-        }
-        if count > names.len() as u64 {
-            names.push("…".to_owned());
-        }
-        let (name, there) = (self.name_of(target), counted(count, "object belongs", "objects belong"));
-        Ok(Some(format!(
-            "{there} to nobody here and {} in {name}: {}. Who left before this store knew of it has to be deleted there",
-            if count == 1 { "stays" } else { "stay" },
-            names.join("; ")
-        )))
+        let name = self.name_of(target);
+        let told = |some: &Strays, what: &str| {
+            let there = counted(some.count, "object belongs", "objects belong");
+            let stay = if some.count == 1 { "stays" } else { "stay" };
+            let more = if some.count > some.sample.len() as u64 { "; …" } else { "" };
+            (some.count > 0).then(|| format!("{there} to nobody here and {stay} in {name}: {}{more}. {what}", some.sample.join("; ")))
+        };
+        let doubtful = told(&doubtful, "Mend the entry first, and delete nobody there before");
+        let certain = told(&certain, "Who left before this store knew of it has to be deleted there");
+        let all: Vec<String> = doubtful.into_iter().chain(certain).collect();
+        Ok(Some(all.join(". ")).filter(|all| !all.is_empty()))
     }
 
     fn former(&self, name: &str) -> Result<ConnectorId, ServiceError> {

@@ -179,25 +179,21 @@ fn document<T: Serialize>(view: &T) -> Json {
 
 /// A document without the fields of a name, however deep they lie.
 fn without(document: Json, name: &str) -> Json {
-    match document {
-        Json::Array(items) => items.into_iter().map(|item| without(item, name)).collect(),
-        Json::Object(fields) => {
-            fields.into_iter().filter(|(field, _)| field != name).map(|(field, value)| (field, without(value, name))).collect()
-        }
-        other => other,
-    }
+    each_field(document, &|field, value| (field != name).then_some(value))
 }
 
 /// How everything stands, without what may name somebody.
 fn impersonal_status(document: Json) -> Json {
+    each_field(document, &|field, value| Some(if value.is_string() && PERSONAL.contains(&field) { LEFT_OUT.into() } else { value }))
+}
+
+/// A document with what becomes of each of its fields, however deep they lie; of what stays, those within as well.
+fn each_field(document: Json, becomes: &impl Fn(&str, Json) -> Option<Json>) -> Json {
     match document {
-        Json::Array(items) => items.into_iter().map(impersonal_status).collect(),
+        Json::Array(items) => items.into_iter().map(|item| each_field(item, becomes)).collect(),
         Json::Object(fields) => {
-            let shown = |(field, value): (String, Json)| match value {
-                Json::String(_) if PERSONAL.contains(&field.as_str()) => (field, LEFT_OUT.into()),
-                value => (field, impersonal_status(value)),
-            };
-            fields.into_iter().map(shown).collect()
+            let kept = fields.into_iter().filter_map(|(field, value)| becomes(&field, value).map(|value| (field, value)));
+            kept.map(|(field, value)| (field, each_field(value, becomes))).collect()
         }
         other => other,
     }

@@ -34,6 +34,7 @@ mod spaces;
 mod still_enabled;
 mod traces;
 mod truths;
+mod unusable;
 mod vanished;
 mod wrong_rules;
 

@@ -11,7 +11,7 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
-const OU: &str = "OU=People,DC=corp,DC=example";
+pub(crate) const OU: &str = "OU=People,DC=corp,DC=example";
 
 /// A key of sixteen octets, in base64.
 fn key(number: u32) -> String {

@@ -75,6 +75,7 @@ impl World {
         let kind = since.map_or(ImportKind::Full, |since| ImportKind::Delta { since });
         let mut options = ImportOptions::full(SPACE, "A", attributes.clone(), (RunId(1), 1));
         options.full = kind == ImportKind::Full;
+        options.references_stay = connector.references_stay();
         let pages: Vec<Result<_, ConnectorError>> = match connector.import(&Context::system(), ImportRequest { kind, attributes }).await {
             Ok(stream) => stream.collect().await,
             Err(error) => vec![Err(error)],
@@ -138,6 +139,38 @@ async fn every_kind_of_record_counts_once_and_in_order() {
     }
     let renamed = picture(&world.store)["guid-00000000000"].clone();
     assert!(renamed.2.contains("cn: \"first\"") && !renamed.2.contains("cn: \"p0\""), "{renamed:?}");
+}
+
+/// Everybody refers to the first one by the name. Whoever is made anew under it is meant from then on, and nobody else.
+#[tokio::test]
+async fn whoever_takes_the_name_of_somebody_who_went_is_meant_by_it() {
+    let p = |number: usize| format!("CN=p{number},OU=People,DC=x");
+    let deleted = format!("dn: {}\nchangetype: delete\n\n", p(0));
+    let anew = added(0).replace("guid-0", "anew-0");
+    let taken = format!(
+        "dn: {0}\nchangetype: modify\nreplace: member\nmember: {1}\n-\n\ndn: {0}\nchangetype: modrdn\nnewrdn: CN=p0\ndeleteoldrdn: 1\n\n",
+        p(8),
+        p(1)
+    );
+    let told_between = format!("dn: {}\nchangetype: modify\nreplace: member\nmember: {}\nmember: {}\n-\n\n", p(1), p(0), p(2));
+    let moved = format!("dn: {}\nchangetype: moddn\nnewrdn: CN=p0\ndeleteoldrdn: 0\nnewsuperior: OU=Away,DC=x\n\n", p(0));
+    for (what, files) in [
+        ("made anew", vec![format!("{deleted}{anew}")]),
+        ("made anew later", vec![deleted.clone(), anew.clone()]),
+        ("another one takes the name", vec![format!("{deleted}{taken}")]),
+        ("told between", vec![format!("{deleted}{told_between}{anew}")]),
+        ("told between, later", vec![deleted.clone(), format!("{told_between}{anew}")]),
+        ("twice", vec![format!("{deleted}{anew}{deleted}{}", anew.replace("anew-0", "more-0"))]),
+        ("moved out", vec![format!("{moved}{anew}")]),
+        ("moved out before", vec![moved, anew]),
+    ] {
+        let world = World::new().await;
+        for (number, text) in files.iter().enumerate() {
+            world.drop(&format!("{number}.ldif"), text);
+            assert_eq!(world.delta().await.unwrap(), "success", "{what}");
+        }
+        world.assert_as_fresh(what).await;
+    }
 }
 
 /// Whoever loses the key by a change record, or is given another one, is told, and stays, in a delta import and in the full one

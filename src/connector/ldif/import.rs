@@ -460,7 +460,7 @@ impl Import<'_> {
                 self.reject(path, record, ObjectErrorCode::NEED_FULL_OBJECT, detail);
             }
             (true, false) => {
-                self.builder.begin_gone(&record.dn);
+                self.builder.begin_move_out(&record.dn, new.as_str());
                 self.builder.finish();
             }
             (true, true) => {

@@ -92,6 +92,11 @@ impl Connector for LdifConnector {
         import::start(self, cx.clone(), request).await
     }
 
+    /// They are names in files: nobody takes one back when its object is deleted, and whoever is added under it is meant then.
+    fn references_stay(&self) -> bool {
+        true
+    }
+
     async fn look_back(&self, _cx: &Context, since: &[u8], meant: bool) -> Result<Option<String>, ConnectorError> {
         let (settings, since) = (self.settings.clone(), since.to_vec());
         tokio::task::spawn_blocking(move || import::look_back(&settings, &since, meant))

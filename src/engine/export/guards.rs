@@ -12,7 +12,7 @@ use crate::engine::{EngineError, StepRecorder};
 use crate::events::Event;
 use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Names, Stage, counted};
 use crate::store::{Snapshot, Store, StoreError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// So many objects are named.
@@ -142,6 +142,17 @@ pub(super) fn removed(snapshot: &Snapshot, names: &Names, options: &ExportOption
         sample_of(snapshot, names, held)?,
         held.set()
     ))
+}
+
+/// What is said of references that stay since whom they point to may be an entry that cannot be used.
+pub(super) fn references_stay(stay: &BTreeMap<CsId, String>) -> String {
+    let some: Vec<&str> = stay.values().take(NAMED).map(String::as_str).collect();
+    format!(
+        "references to {} to nobody here were not taken away: {}{}. Whether they stay is decided when what cannot be used is put right",
+        counted(stay.len() as u64, "object that belongs", "objects that belong"),
+        some.join("; "),
+        if stay.len() > NAMED { "; …" } else { "" }
+    )
 }
 
 /// What is said of objects that wait because they take names from others of whom nobody knows whether they gave them up.

@@ -22,7 +22,7 @@ mod stand_ins;
 pub use adds::new_objects;
 pub use guards::{Sampled, sample, sample_of};
 pub use limits::{ExportLimits, Limits};
-pub use moves::PossibleMove;
+pub use moves::{PossibleMove, Unknown, belongs_to_nobody};
 pub use plan::{DeleteSet, ExportPlan};
 pub use preview::{ExportPreview, PlannedExport, plan_export};
 pub use queue::ExportSummary;
@@ -202,7 +202,14 @@ pub fn export(
     if let Some(only) = options.only {
         queue.keep(only);
     }
-    let waiting = StandIns::of(&store.snapshot()?, options.connector)?;
+    let snapshot = store.snapshot()?;
+    let stay = moves::possibly_known(&snapshot, store.names(), options.connector)?;
+    if !stay.is_empty() {
+        recorder.note(guards::references_stay(&stay));
+        held.extend(stay.into_keys());
+    }
+    let waiting = StandIns::of(&snapshot, options.connector)?;
+    drop(snapshot);
     // Who was promised a name in an earlier export gets it before everybody else, and no guard of deletes is about them.
     let urgent = queue.take_urgent(&waiting);
     if stopped.is_some() && !urgent.is_empty() {

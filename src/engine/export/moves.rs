@@ -13,7 +13,7 @@ use crate::model::{
 use crate::store::{Snapshot, StoreError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// By these attributes a target knows who somebody is.
 const IDENTITY: [&str; 4] = ["sourceAnchor", "userPrincipalName", "mail", "proxyAddresses"];
@@ -61,6 +61,56 @@ struct Unusable {
     entry: String,
     code: String,
     since: Timestamp,
+}
+
+/// True for an object of a target that belongs to nobody here, and of which nothing is to become.
+pub fn belongs_to_nobody(object: &CsObject) -> bool {
+    object.link == Link::Disconnected && object.imported() && object.stage(Stage::PendingExport).kind == DeltaKind::None
+}
+
+/// Who of a target that belongs to nobody here may be an entry which cannot be used.
+pub struct Unknown(InTheWay);
+
+impl Unknown {
+    /// Looks for what cannot be used in the directories of a target. Costs nothing where nothing has a problem.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn of(snapshot: &Snapshot, target: ConnectorId) -> Result<Self, StoreError> {
+        Ok(Self(InTheWay::of(snapshot, target)?))
+    }
+
+    /// The entry that an object may be: its name, why it cannot be used, and the connector that has it.
+    pub fn may_be(&self, names: &Names, object: &CsObject) -> Option<String> {
+        let (found, _) = self.0.alike(names, object)?;
+        let Unusable { connector, entry, code, .. } = found;
+        Some(format!("{} may be '{entry}' of {connector}, which cannot be used ({code})", called(names, object)))
+    }
+}
+
+/// Those who would lose references though they may be entries that cannot be used: a store that is new knows nobody by them yet.
+/// With each, why.
+pub(super) fn possibly_known(snapshot: &Snapshot, names: &Names, target: ConnectorId) -> Result<BTreeMap<CsId, String>, StoreError> {
+    let mut all = BTreeMap::new();
+    let unknown = Unknown::of(snapshot, target)?;
+    if unknown.0.found.is_empty() {
+        return Ok(all);
+    }
+    let mut seen = BTreeSet::new();
+    each(snapshot, target, &mut |object| {
+        if object.stage(Stage::PendingExport).kind == DeltaKind::Update {
+            for row in snapshot.cs_touched_references(object.id)?.iter().filter(|row| row.state.removed(Stage::PendingExport)) {
+                if seen.insert(row.target)
+                    && let Some(object) = snapshot.cs_object(row.target)?.filter(belongs_to_nobody)
+                    && let Some(why) = unknown.may_be(names, &object)
+                {
+                    all.insert(object.id, why);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 /// What cannot be used, by what it shows.

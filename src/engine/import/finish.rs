@@ -85,6 +85,7 @@ impl Import<'_> {
             }
         }
         self.give_back(recorder)?;
+        self.keep_references(whole, recorder)?;
         let mut changes = ChangeSet::new();
         let nameless = self.nameless(&mut changes, recorder)?;
         // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is

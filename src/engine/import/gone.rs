@@ -20,7 +20,11 @@ impl Import<'_> {
         if entry.departure() != Some(Departure::Left) || entry.dn().is_empty() {
             return Ok(None);
         }
-        let Some(id) = self.by_anchor(entry, anchor, &segment.snapshot)? else { return Ok(None) };
+        let mut known = self.by_anchor(entry, anchor, &segment.snapshot)?;
+        if known.is_none() {
+            known = self.by_name(entry.former_dn(), &segment.snapshot)?;
+        }
+        let Some(id) = known else { return Ok(None) };
         let known = segment.entries.contains(&id) || segment.snapshot.cs_object(id)?.is_some_and(|object| object.imported());
         Ok(known.then_some(PageItem::Change(*entry)))
     }
@@ -39,6 +43,9 @@ impl Import<'_> {
         }
         if known.is_none() {
             known = self.by_name(entry.dn(), &segment.snapshot)?;
+            if known.is_none() {
+                known = self.by_name(entry.former_dn(), &segment.snapshot)?;
+            }
             // Another object may have the name by now: one with a key of its own is not the one meant by another key.
             let own_key =
                 |object: &CsObject| object.anchor.is_some() && (object.link != Link::Placeholder || self.options.references_have_anchors);
@@ -63,7 +70,8 @@ impl Import<'_> {
             if let (Some(id), Some(Departure::Left)) = (known, entry.departure()) {
                 self.rename_placeholder(id, entry.dn(), segment)?;
             }
-            self.refused.leave(entry.anchor(), entry.dn());
+            let name = Some(entry.former_dn()).filter(|former| !former.is_empty()).unwrap_or(entry.dn());
+            self.refused.leave(entry.anchor(), name);
             recorder.count("filtered-deletes", 1);
             return Ok(true);
         };

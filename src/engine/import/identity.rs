@@ -5,7 +5,7 @@ use super::page::Ahead;
 use super::segment::{Segment, displace, follow_name, take_over};
 use super::{EngineError, Import};
 use crate::connector::EntryRef;
-use crate::model::{AttrId, CsId, CsObject, CsReference, Dn, Link, ObjectType, StageMask};
+use crate::model::{AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, Link, ObjectType, Stage, StageMask};
 use crate::store::{DirtyReason, Snapshot, StoreError};
 
 /// An object as it is stored, with its references: all of them for a whole entry; for a change those that something is under
@@ -144,7 +144,10 @@ impl Import<'_> {
                 segment.changes.cs_delete.push(object.id);
             }
             Holder::Displaced(holder) => {
-                let readers = self.outdate(holder, id, segment)?;
+                let mut readers = self.outdate(holder, id, segment)?;
+                if !self.options.full && self.options.references_stay && is_leaving(holder, segment)? {
+                    readers = who_refers(holder, id, segment)?;
+                }
                 follow_name(&readers, (holder, id), segment)?;
                 self.lookup.forget_hash(holder);
                 self.displaced.insert(holder);
@@ -187,6 +190,28 @@ impl Import<'_> {
             self.outdated.extend(told);
         }
     }
+}
+
+/// True for an object that the directory has let go, and that is there until it is synchronized.
+fn is_leaving(id: CsId, segment: &Segment<'_>) -> Result<bool, StoreError> {
+    let leaves = |object: &CsObject| object.stage(Stage::PendingImport).kind == DeltaKind::Delete;
+    Ok(match segment.others.get(&id) {
+        Some(object) => leaves(object),
+        None => segment.snapshot.cs_object(id)?.is_some_and(|object| leaves(&object)),
+    })
+}
+
+/// The references that others show to an object whose name `by` takes: where names stay behind, they mean that one from now on.
+fn who_refers(id: CsId, by: CsId, segment: &Segment<'_>) -> Result<Vec<(AttrId, CsId)>, StoreError> {
+    let mut readers = segment.snapshot.cs_referrers(id)?;
+    readers.retain(|(_, owner)| ![id, by].contains(owner));
+    let mut shown = Vec::with_capacity(readers.len());
+    for (attr, owner) in readers {
+        if segment.snapshot.cs_reference(owner, attr, id)?.present(StageMask::IMPORTED) {
+            shown.push((attr, owner));
+        }
+    }
+    Ok(shown)
 }
 
 /// An object, with all its references for a whole entry, and with those that are touched for a change.

@@ -2,10 +2,10 @@
 
 use super::image::Target;
 use super::lookup::anchor_key;
-use super::segment::{Segment, displace, follow_name, take_over, transient_name};
+use super::segment::{Segment, displace, follow_name, keep, take_over, transient_name};
 use super::{EngineError, Import, StepRecorder};
 use crate::connector::Operation;
-use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, Dn, DnKey, Link, StageMask};
+use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, Dn, DnKey, Link, Stage, StageMask, counted};
 use crate::store::Snapshot;
 use std::collections::{BTreeSet, HashSet};
 
@@ -175,6 +175,52 @@ impl Import<'_> {
                 }
             }
             self.flush(segment, recorder)?;
+        }
+        Ok(())
+    }
+
+    /// An entry that cannot be used may be somebody under a new name whom nobody reported. So whoever refers to it by that name goes on
+    /// referring to those of them, too, who would go with it. The next entry of the referrer is compared, whatever it says.
+    pub(super) fn keep_references(&mut self, whole: bool, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+        let names = std::mem::take(&mut self.refused.unusable);
+        if self.options.references_have_anchors {
+            return Ok(());
+        }
+        let snapshot = self.store.snapshot()?;
+        let mut referrers = BTreeSet::new();
+        for name in &names {
+            let Some(place) = self.lookup.by_name(&snapshot, name)? else { continue };
+            if snapshot.cs_link(place)? != Some(Link::Placeholder) {
+                continue;
+            }
+            for (attr, owner) in snapshot.cs_referrers(place)? {
+                if snapshot.cs_reference(owner, attr, place)?.present(StageMask::IMPORTED) {
+                    referrers.insert((owner, attr));
+                }
+            }
+        }
+        drop(snapshot);
+        let mut kept = 0;
+        for part in referrers.into_iter().collect::<Vec<_>>().chunks(BATCH) {
+            let mut segment = Segment::new(self.store.snapshot()?);
+            for (owner, attr) in part.iter().copied() {
+                for row in segment.snapshot.cs_touched_references(owner)? {
+                    let lost = row.attr == attr && row.state.removed(Stage::PendingImport);
+                    let untold = self.unread.contains(&row.target) || (whole && !self.lookup.is_seen(row.target));
+                    if lost && untold && segment.snapshot.cs_object(row.target)?.is_some_and(|object| object.imported()) {
+                        keep((owner, attr, row.target), &mut segment)?;
+                        kept += 1;
+                    }
+                }
+            }
+            self.flush(segment, recorder)?;
+        }
+        if kept > 0 {
+            recorder.note(format!(
+                "{} that nobody tells of any more: whoever has them refers to an entry that could not be used, which may be the same under \
+                 a new name",
+                counted(kept, "reference stays", "references stay")
+            ));
         }
         Ok(())
     }

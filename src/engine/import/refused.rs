@@ -11,8 +11,8 @@ use crate::model::{
 };
 use crate::store::{ChangeSet, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
 /// So many entries are named when they are too many.
@@ -127,6 +127,8 @@ pub(super) struct Refused {
     /// Some of those that are kept left in this import.
     left: bool,
     now: Vec<RefusedEntry>,
+    /// The names of all entries of this import that could not be used, whether it is known who they are or not.
+    pub(super) unusable: BTreeSet<DnKey>,
 }
 
 impl Refused {
@@ -191,6 +193,7 @@ impl Import<'_> {
             known = None;
         }
         self.problems += 1;
+        self.refused.unusable.extend(error.dn.as_deref().and_then(|dn| Dn::parse(dn).ok()).map(|dn| dn.key()));
         let shown = error
             .dn
             .clone()
@@ -368,7 +371,7 @@ impl Import<'_> {
     /// Keeps which entries no object came of. An import of changes tells of the others no more, until one of them comes or leaves.
     pub(super) fn keep_refused(&mut self, whole: bool, changes: &mut ChangeSet) -> Result<(), StoreError> {
         let (connector, snapshot) = (self.options.connector, self.store.snapshot()?);
-        let Refused { kept, left, now } = std::mem::take(&mut self.refused);
+        let Refused { kept, left, now, .. } = std::mem::take(&mut self.refused);
         let (mut after, mut places) = (Vec::<RefusedEntry>::new(), HashMap::new());
         for entry in now {
             // Who was told twice is what was told last.

@@ -124,6 +124,17 @@ pub(super) fn follow_name(readers: &[(AttrId, CsId)], (before, now): (CsId, CsId
     Ok(())
 }
 
+/// A reference that an entry does not tell any more stays, until the next entry of its owner is compared.
+pub(super) fn keep(row: (CsId, AttrId, CsId), segment: &mut Segment<'_>) -> Result<(), EngineError> {
+    let owner = row.0;
+    let Some(referrer) = segment.other(owner)? else { return Ok(()) };
+    refer(row, true, segment)?;
+    segment.changes.cs_hash.push((owner, None));
+    segment.others.insert(owner, referrer);
+    segment.referrers.insert(owner);
+    Ok(())
+}
+
 /// Stages whether the directory shows a reference.
 fn refer((owner, attr, target): (CsId, AttrId, CsId), shown: bool, segment: &mut Segment<'_>) -> Result<(), EngineError> {
     let state = segment.snapshot.cs_reference(owner, attr, target)?.with_target(StageMask::BASE, Stage::PendingImport, shown);

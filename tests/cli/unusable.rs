@@ -1,0 +1,138 @@
+//! Entries that are there and cannot be used: whoever refers to them goes on having whom they may be.
+
+use crate::moves::{OU, World, group, people, person};
+use crate::{assert_code, counted, exported};
+use std::fs;
+
+const FILE: &str = "in/1.ldif";
+
+/// Twenty people, of whom the second ten have the first one as their manager, and a group of all.
+fn directory() -> String {
+    let managed = format!("manager: CN=user 1,{OU}\n");
+    let managed = (11..21).map(|number| person(number, &format!("user{number}"), &managed));
+    let group = group(100, "all", 1..21).replace("cn: all\n", "cn: all\ndisplayName: all\ngroupType: -2147483646\n");
+    people(1..11) + &managed.collect::<String>() + &group
+}
+
+/// The record of a person without its key, under this name.
+fn unusable(directory: &str, number: u32, name: &str) -> String {
+    let old = person(number, &format!("user{number}"), "");
+    assert!(directory.contains(&old), "{old}");
+    let keyless: Vec<&str> = old.lines().filter(|line| !line.starts_with("objectGUID")).collect();
+    directory.replace(&old, &(keyless.join("\n") + "\n\n")).replace(&format!("CN=user {number},"), &format!("CN={name},"))
+}
+
+/// How many members and managers the tenant has.
+fn references(world: &World) -> (usize, usize) {
+    let found = crate::document(&world.run(&["--json", "cs", "search", "Entra", "--columns", "member,manager"]));
+    let count = |column: &str| {
+        let objects = found["objects"].as_array().expect("objects");
+        objects.iter().filter_map(|object| object["columns"][column].as_array()).map(Vec::len).sum()
+    };
+    (count("member"), count("manager"))
+}
+
+/// A cycle that sends nothing, and after which the tenant has all references.
+#[track_caller]
+fn assert_nothing_lost(world: &World, what: &str) {
+    let (_, shown) = world.cycle(&[]);
+    assert_eq!((exported(&shown), references(world)), (0, (20, 10)), "{what}: {shown:#}");
+}
+
+#[test]
+fn whoever_cannot_be_used_under_a_new_name_stays_in_all_groups() {
+    let good = directory();
+    for (number, name) in [(3, "usr 3"), (1, "usr 1")] {
+        let world = World::with(&[(FILE, &good)]);
+        world.first_cycle();
+        let bad = unusable(&good, number, name);
+        world.write(FILE, &bad);
+        assert_nothing_lost(&world, "renamed");
+        assert_nothing_lost(&world, "read once more");
+        // Somebody else leaves the group.
+        let fewer = bad.replace(&format!("member: CN=user 5,{OU}\n"), "");
+        world.write(FILE, &fewer);
+        let (_, shown) = world.cycle(&[]);
+        assert_eq!((counted(&shown, "export-update"), references(&world)), (1, (19, 10)), "{shown:#}");
+        world.write(FILE, &bad);
+        world.cycle(&[]);
+        // With its key it is the same one.
+        world.write(FILE, &good.replace(&format!("CN=user {number},"), &format!("CN={name},")));
+        let (code, shown) = world.cycle(&[]);
+        assert_eq!((code, counted(&shown, "export-delete"), references(&world)), (Some(0), 0, (20, 10)), "{shown:#}");
+        assert_nothing_lost(&world, "mended");
+    }
+}
+
+#[test]
+fn whoever_leaves_under_a_name_that_could_not_be_used_leaves_all_groups() {
+    let good = directory();
+    let world = World::with(&[(FILE, &good)]);
+    world.first_cycle();
+    let bad = unusable(&good, 3, "usr 3");
+    world.write(FILE, &bad);
+    assert_nothing_lost(&world, "renamed");
+    // It is somebody else, who takes the memberships with the name; and whoever gets the former name gets none.
+    let other = person(33, "other", "").replace("CN=user 33,", "CN=usr 3,");
+    let next = person(34, "next", "").replace("CN=user 34,", "CN=user 3,");
+    let at = bad.find("dn: CN=usr 3,").expect("the record");
+    let end = bad[at..].find("\n\n").expect("an end") + at + 2;
+    world.write(FILE, &format!("{}{other}{next}{}", &bad[..at], &bad[end..]));
+    let (_, shown) = world.cycle(&[]);
+    assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-add")), (1, 2), "{shown:#}");
+    assert_eq!(references(&world), (20, 10));
+    let members = crate::document(&world.run(&["--json", "cs", "search", "corp.example", "--columns", "member"]));
+    let group = members["objects"]
+        .as_array()
+        .expect("objects")
+        .iter()
+        .find(|object| object["dn"].as_str().is_some_and(|dn| dn.starts_with("CN=all,")));
+    assert_eq!(group.and_then(|group| group["columns"]["member"].as_array()).map(Vec::len), Some(20), "{members:#}");
+}
+
+#[test]
+fn a_new_store_takes_nothing_from_whoever_cannot_be_used() {
+    let good = directory();
+    let world = World::with(&[(FILE, &good)]);
+    world.first_cycle();
+    world.write(FILE, &unusable(&good, 1, "user 1"));
+    fs::remove_file(world.config().join("syncline.redb")).expect("it can be removed");
+    for round in 0..2 {
+        let (_, shown) = world.cycle(&[]);
+        assert_eq!(exported(&shown), 0, "{round}: {shown:#}");
+    }
+    for command in [["status"], ["doctor"]] {
+        let told = world.told(&command);
+        assert!(told.contains("(user1@corp.example) may be 'CN=user 1,"), "{told}");
+        assert!(!told.contains("has to be deleted there"), "{told}");
+    }
+    world.write(FILE, &good);
+    let (code, shown) = world.cycle(&[]);
+    assert_eq!((code, exported(&shown), references(&world)), (Some(0), 0, (20, 10)), "{shown:#}");
+    assert_code(&world.run(&["status"]), 0);
+    // Whoever is not there any more goes, as always.
+    world.write(FILE, &unusable(&good, 1, "user 1"));
+    fs::remove_file(world.config().join("syncline.redb")).expect("it can be removed");
+    world.cycle(&[]);
+    let gone = good.replace(&person(1, "user1", ""), "");
+    world.write(FILE, &gone);
+    let (_, shown) = world.cycle(&[]);
+    assert_eq!((counted(&shown, "export-update"), references(&world)), (11, (19, 0)), "{shown:#}");
+    assert!(world.told(&["status"]).contains("has to be deleted there"));
+}
+
+#[test]
+fn whoever_is_made_anew_in_change_files_has_the_references_to_the_name() {
+    let good = directory();
+    let world = World::with(&[(FILE, &good)]);
+    fs::create_dir(world.at("changes")).expect("the folder can be made");
+    assert_code(&world.run(&["connector", "set", "corp.example", "changes", world.at("changes").to_str().expect("a path")]), 0);
+    world.first_cycle();
+    let anew = person(77, "user1", "").replace("user 77", "user 1").replace("user77", "user1");
+    let anew = anew.replacen('\n', "\nchangetype: add\n", 1);
+    world.write("changes/0001.ldif", &format!("dn: CN=user 1,{OU}\nchangetype: delete\n\n{anew}"));
+    let (code, shown) = world.cycle(&[]);
+    assert_eq!((code, references(&world)), (Some(0), (20, 10)), "{shown:#}");
+    assert_code(&world.run(&["run", "start", "corp.example", "full-import"]), 0);
+    assert_nothing_lost(&world, "everything is read");
+}
