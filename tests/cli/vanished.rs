@@ -5,11 +5,12 @@ use crate::{assert_code, counted, document, exported, stdout};
 use std::ops::RangeInclusive;
 
 /// Twelve people with departments, but for some, and six groups with members or none.
-fn directory(without: RangeInclusive<u32>, members: u32) -> String {
+fn directory(without: RangeInclusive<u32>, members: usize) -> String {
     let department = |number| if without.contains(&number) { "" } else { "department: Engines\n" };
     let people = (1..=12).map(|number| person(number, &format!("user{number}"), department(number)));
     let security = |group: String| group.replace("objectClass: group\n", "objectClass: group\ngroupType: -2147483646\n");
-    people.chain((1..=6).map(|number| security(group(100 + number, &format!("Team {number}"), 1..1 + members)))).collect()
+    let team = |number: u32| security(group(100 + number, &format!("Team {number}"), (1..).take(members)));
+    people.chain((1..=6).map(team)).collect()
 }
 
 fn settled() -> World {

@@ -392,6 +392,10 @@ impl Connector for AdConnector {
         true
     }
 
+    fn accounts_have_control(&self) -> bool {
+        true
+    }
+
     async fn containers(&self, cx: &Context, kept: &[KeptContainer]) -> Result<Vec<ContainerPlace>, ConnectorError> {
         if self.settings.selection.names_nothing() {
             return Ok(Vec::new());

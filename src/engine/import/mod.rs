@@ -83,6 +83,9 @@ pub struct ImportOptions {
     /// References tell whom they mean by the anchor
     /// ([`Connector::references_have_anchors`](crate::connector::Connector)).
     pub references_have_anchors: bool,
+    /// Every account says whether it may be used
+    /// ([`Connector::accounts_have_control`](crate::connector::Connector)).
+    pub accounts_have_control: bool,
     /// Compare every body, whatever the hashes say.
     pub verify: bool,
     /// A full import that misses more than this share of the known objects is not believed, in percent; one that
@@ -111,6 +114,7 @@ impl ImportOptions {
             written_only: BTreeSet::new(),
             references_stay: false,
             references_have_anchors: false,
+            accounts_have_control: false,
             takes_exports: false,
             verify: false,
             shrink_percent_max: SHRINK_PERCENT_MAX,
@@ -218,6 +222,8 @@ pub(super) fn cut_off() -> ConnectorError {
 
 /// The attribute that says whether an account of Active Directory may be used (MS-ADTS 2.2.16). Every account has it for good.
 const ACCOUNT_CONTROL: &str = "userAccountControl";
+/// The classes of Active Directory whose objects are accounts and have it.
+const ACCOUNT_CLASSES: [&str; 3] = ["user", "inetOrgPerson", "computer"];
 
 /// A running import.
 struct Import<'a> {

@@ -241,9 +241,8 @@ impl Import<'_> {
                 return self.rejected(&problem_of(entry, code.clone(), detail), segment, recorder);
             }
         }
-        if let Some((object, _)) = &stored
-            && let Some(problem) = self.lost_control(entry, object, &image.values)
-        {
+        let before = stored.as_ref().map(|(object, _)| object).filter(|object| object.imported());
+        if let Some(problem) = self.without_control(entry, before, &image.values) {
             return self.rejected(&problem, segment, recorder);
         }
         if let (Some(id), None) = (identity.id, known) {

@@ -5,7 +5,7 @@ use super::{ImportOptions, import, refused_entries};
 use crate::connector::{Completion, DiscoveryError, Legible, OddClass, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{Silent, StepRecorder};
-use crate::model::{Anchor, DeltaKind, ErrorSide, ObjectErrorCode, RunId, Stage, StageMask};
+use crate::model::{Anchor, DeltaKind, ErrorSide, ObjectErrorCode, RunId, Stage, StageMask, ValueRef};
 use crate::store::Store;
 
 /// What a directory tells.
@@ -257,5 +257,36 @@ fn references_of_the_held_follow_no_name() {
         let shown: Vec<_> = rows.iter().filter(|row| row.state.present(StageMask::IMPORTED)).map(|row| row.target).collect();
         let expected = if follows { by_name(&store, "CN=b,DC=x").id } else { before };
         assert_eq!(shown, [expected], "read: {follows}");
+    }
+}
+
+/// An account of Active Directory whose `userAccountControl` the reader may not read, and a group, which has none.
+#[test]
+fn a_new_account_that_does_not_say_whether_it_may_be_used_is_not_taken_where_all_do() {
+    for (accounts_have_control, allow_shrink, taken) in [(true, false, false), (false, false, true), (true, true, true)] {
+        let store = Store::in_memory().unwrap();
+        let control = store.names().intern("userAccountControl");
+        let mut page = PageBuilder::new();
+        for (name, class, value) in [("CN=Ada", "user", None), ("CN=Bert", "user", Some("512")), ("CN=Crew", "group", None)] {
+            page.begin_entry(name);
+            page.anchor(name.as_bytes());
+            page.object_type(store.names().object_type(class));
+            if let Some(value) = value {
+                page.attribute(control, Operation::Replace);
+                page.value(ValueRef::Text(value));
+            }
+            page.finish();
+        }
+        let options =
+            ImportOptions { accounts_have_control, allow_shrink, ..ImportOptions::full(SPACE, "A", vec![control], (RunId(1), 1)) };
+        let mut silent = Silent;
+        let mut recorder = StepRecorder::new(&mut silent);
+        let pages = std::iter::once(Ok(page.build(Some(Completion::default()))));
+        let result = import(&store, pages, &options, &Context::system(), &mut recorder).unwrap();
+        let snapshot = store.snapshot().unwrap();
+        let found = ["CN=Ada", "CN=Bert", "CN=Crew"].map(|name| snapshot.cs_by_anchor(SPACE, name.as_bytes()).unwrap().is_some());
+        assert_eq!(found, [taken, true, true]);
+        assert_eq!(names(&store), if taken { Vec::new() } else { vec!["CN=Ada".to_owned()] });
+        assert_eq!(result, if taken { "success" } else { "completed-discovery-errors" });
     }
 }

@@ -228,7 +228,7 @@ impl Bench {
             let name = name.join("\n");
             match person {
                 index if (first..first + changed).contains(&index) => {
-                    writeln!(file, "{name}\nchangetype: modify\nreplace: title\ntitle: Changed {index}\n-\n")?
+                    writeln!(file, "{name}\nchangetype: modify\nreplace: title\ntitle: Changed {index}\n-\n")?;
                 }
                 index if index >= fresh => writeln!(file, "{name}\nchangetype: add\n{}\n", values.join("\n"))?,
                 index if (last - gone..last).contains(&index) => writeln!(file, "{name}\nchangetype: delete\n")?,
