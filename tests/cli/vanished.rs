@@ -4,13 +4,15 @@ use crate::moves::{World, group, person};
 use crate::{assert_code, counted, document, exported, stdout};
 use std::ops::RangeInclusive;
 
-/// Twelve people with departments, but for some, and six groups with members or none.
+/// Twelve people with departments, but for some, and six groups with members or none. Groups that are not synchronized, as those that
+/// Windows brings along, keep their members.
 fn directory(without: RangeInclusive<u32>, members: usize) -> String {
     let department = |number| if without.contains(&number) { "" } else { "department: Engines\n" };
     let people = (1..=12).map(|number| person(number, &format!("user{number}"), department(number)));
     let security = |group: String| group.replace("objectClass: group\n", "objectClass: group\ngroupType: -2147483646\n");
     let team = |number: u32| security(group(100 + number, &format!("Team {number}"), (1..).take(members)));
-    people.chain((1..=6).map(team)).collect()
+    let system = |number: u32| group(200 + number, &format!("System {number}"), 1..4);
+    people.chain((1..=6).map(team)).chain((1..=12).map(system)).collect()
 }
 
 fn settled() -> World {

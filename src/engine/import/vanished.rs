@@ -8,15 +8,13 @@ use crate::store::{ChangeSet, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Fewer objects may lose an attribute, whatever their share.
-const OF_AN_ATTRIBUTE: u64 = 10;
-/// So many may not, when nobody has it any more.
-const OF_ALL: u64 = 5;
+const OF_AN_ATTRIBUTE: u64 = 5;
 /// So many objects, and so many attributes, are named.
 const SAMPLED: usize = 3;
 /// Objects read at once.
 const PAGE: usize = 1_000;
 
-/// Attributes that objects had and lost in this import, with all of their values.
+/// Attributes that objects tied to the metaverse had and lost in this import, with all of their values.
 #[derive(Debug, Default)]
 pub(super) struct Losses(BTreeMap<AttrId, Loss>);
 
@@ -42,13 +40,16 @@ impl Import<'_> {
     /// end of this import has judged it: whatever breaks off before must not be synchronized.
     pub(super) fn note_losses(&mut self, object: &CsObject, lost: &[AttrId], changes: &mut ChangeSet) {
         let options = self.options;
+        if object.link.mv().is_none() {
+            return;
+        }
         for attr in lost.iter().filter(|attr| options.attributes.contains(attr) && !options.managed.contains(attr)) {
             let loss = self.losses.0.entry(*attr).or_default();
             loss.count += 1;
             if loss.sample.len() < SAMPLED {
                 loss.sample.push(object.dn.clone());
             }
-            if loss.count == OF_ALL && options.full && !options.allow_shrink && self.verdict.is_none() {
+            if loss.count == OF_AN_ATTRIBUTE && options.full && !options.allow_shrink && self.verdict.is_none() {
                 self.verdict = Some(Verdict::Losses);
                 changes.states.extend(noting(options.connector, Verdict::Losses).states);
             }
@@ -57,7 +58,8 @@ impl Import<'_> {
 
     /// Refuses to believe that an attribute vanished from most of those who had it.
     pub(super) fn guard_losses(&self, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let suspects: BTreeSet<AttrId> = self.losses.0.iter().filter(|(_, loss)| loss.count >= OF_ALL).map(|(attr, _)| *attr).collect();
+        let suspects: BTreeSet<AttrId> =
+            self.losses.0.iter().filter(|(_, loss)| loss.count >= OF_AN_ATTRIBUTE).map(|(attr, _)| *attr).collect();
         if suspects.is_empty() || self.options.allow_shrink {
             return Ok(());
         }
@@ -67,9 +69,9 @@ impl Import<'_> {
             .iter()
             .filter_map(|attr| {
                 let (lost, kept) = (self.losses.0.get(attr)?, kept.get(attr).copied().unwrap_or(0));
-                let most = lost.count >= OF_AN_ATTRIBUTE && lost.count.saturating_mul(100) > (lost.count + kept).saturating_mul(limit);
-                (kept == 0 || most).then(|| {
-                    let (name, had) = (self.store.names().name(*attr), lost.count + kept);
+                let had = lost.count + kept;
+                (kept == 0 || lost.count.saturating_mul(100) > had.saturating_mul(limit)).then(|| {
+                    let name = self.store.names().name(*attr);
                     format!("{name} from {} of the {had} that had it, among them {}", lost.count, lost.sample.join("; "))
                 })
             })
@@ -93,7 +95,7 @@ impl Import<'_> {
         Err(EngineError::Guard { result: "stopped-shrink-guard", message })
     }
 
-    /// How many of those that are there have some attributes. Reads the whole space: nobody asks unless many lost one of them.
+    /// How many of those that are there, and are tied to the metaverse, have some attributes. Reads the whole space: nobody asks unless many lost one of them.
     fn holders(&self, attributes: &BTreeSet<AttrId>) -> Result<BTreeMap<AttrId, u64>, StoreError> {
         let snapshot = self.store.snapshot()?;
         let (mut holders, mut after) = (BTreeMap::new(), None::<CsId>);
@@ -101,7 +103,7 @@ impl Import<'_> {
             let objects = snapshot.cs_scan(self.options.connector, after, PAGE)?;
             let Some(last) = objects.last() else { return Ok(holders) };
             after = Some(last.id);
-            for object in objects.iter().filter(|object| self.lookup.is_seen(object.id)) {
+            for object in objects.iter().filter(|object| object.link.mv().is_some() && self.lookup.is_seen(object.id)) {
                 for attr in attributes {
                     let has = object.values.attribute(*attr).any(|item| ValueState(item.flags).present(StageMask::IMPORTED));
                     if has || snapshot.cs_reference_count(object.id, *attr)? > 0 {
