@@ -578,6 +578,14 @@ fn a_class_that_nobody_knows_in_a_change_record_deletes_nobody_unasked() {
         assert!(said.contains("Person 3 (corp3@corp.example) may only have moved to"), "{said}");
         world.held(1);
     }
+    // Who corrects the slip by another one has deleted nobody, either.
+    fs::write(changes.join("2.ldif"), record.replace("uesr", "usre")).expect("the folder can be written");
+    for look in 0..2 {
+        let shown = world.any_cycle();
+        assert_eq!(counted(&shown, "export-delete"), 0, "{shown:#}");
+        assert_eq!(shown.to_string().contains("'usre'"), look == 0, "{shown:#}");
+        world.held(1);
+    }
     // What a full import reads holds it, too.
     world.does(&["run", "start", "corp.example", "full-import"]);
     assert_eq!(counted(&world.any_cycle(), "export-delete"), 0);

@@ -201,7 +201,7 @@ impl Import<'_> {
             recorder.object("transient-objects", id, name, Vec::new());
             count += 1;
             // Whoever is only held was not told by that name.
-            if self.options.full && self.lookup.is_seen(id) && !self.held.contains(&id) {
+            if self.options.full && self.lookup.is_seen(id) && !self.unread.contains(&id) {
                 self.same_name(&object, name, changes, recorder);
             } else if count <= NAMED {
                 let detail = if self.options.full {

@@ -12,7 +12,7 @@ use crate::model::{
 use crate::store::{ChangeSet, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
 /// So many entries are named when they are too many.
@@ -129,6 +129,8 @@ pub(super) struct Refused {
     now: Vec<RefusedEntry>,
     /// The names of all entries of this import that could not be used, whether it is known who they are or not.
     pub(super) unusable: BTreeSet<DnKey>,
+    /// Of those that are kept, whoever a change record gives another class that nobody knows: that is no departure.
+    odd_again: HashSet<Whose>,
 }
 
 impl Refused {
@@ -144,6 +146,9 @@ impl Refused {
             return;
         }
         let name = Whose::named(name);
+        if anchor.is_none() && self.odd_again.contains(&name) {
+            return;
+        }
         let stays = |entry: &RefusedEntry| match anchor {
             Some(anchor) => entry.anchor.as_deref() != Some(anchor),
             None => Whose::named(&entry.name) != name,
@@ -261,8 +266,15 @@ impl Import<'_> {
             let object = known.map(|id| snapshot.cs_object(id)).transpose()?.flatten();
             let object = object.filter(|object| object.link != Link::Placeholder && object.imported());
             let key = object.as_ref().and_then(|object| object.anchor.clone()).or_else(|| odd.anchor.clone());
-            let same = |entry: &&RefusedEntry| entry.name == odd.dn && entry.anchor.as_deref() == key.as_ref().map(Anchor::as_bytes);
+            // A change record has no key, and is about whoever has its name.
+            let same = |entry: &&RefusedEntry| {
+                entry.name == odd.dn && (key.is_none() || entry.anchor.as_deref() == key.as_ref().map(Anchor::as_bytes))
+            };
             let noted = self.refused.kept.iter().find(same).map(|entry| entry.code.as_str());
+            let again = noted.is_some() && key.is_none();
+            if again {
+                self.refused.odd_again.insert(Whose::named(&odd.dn));
+            }
             if object.is_none() && noted != Some(ObjectErrorCode::INVALID_ATTRIBUTE_VALUE.to_string().as_str()) {
                 self.note_slip(odd, noted.is_none(), recorder);
                 continue;
@@ -273,6 +285,10 @@ impl Import<'_> {
                  meant, allow its delete, which waits until then: `syncline guard show`",
                 odd.dn, odd.place, odd.class
             ));
+            if again {
+                // What is kept of it says more than this record.
+                continue;
+            }
             let mut legible = Legible { nobody_knows: false, ..odd.legible.clone() };
             if let Some(object) = &object {
                 self.add_imported(&mut legible, object);
