@@ -4,13 +4,13 @@
 //! back (specification: sync engine, section 5.4). Where a directory could not be read, nobody is deleted for it.
 
 use super::active;
-use super::export::{DeletesWait, ExportSummary, HeldDeletes, StandIns};
+use super::export::{DeletesWait, ExportSummary, HeldDeletes, StandIns, possibly_known, waits_with};
 use super::run::{Belonging, Engine, Profile, Standing, severity, stopped_by_guard};
 use super::{EngineError, Progress, TRACED};
 use crate::events::Event;
-use crate::model::{ConnectorId, DeltaKind, ErrorSide, RunId, Stage};
+use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, RunId, Stage};
 use crate::store::{RunRecord, StoreError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often a cycle goes on to what its own confirmation made necessary.
 const ROUNDS: usize = 3;
@@ -120,13 +120,17 @@ impl Cycle<'_, '_> {
     }
 
     /// Before anybody is deleted: who left a directory while this cycle read the others may have moved to one of them behind its
-    /// import. Those that were read before the newest departure was seen are read once more. Of who leaves again and again nobody
-    /// knows where they are, so deletes wait.
+    /// import, or back to where they left. Those that were read before the newest departure was seen are read once more, and so is the
+    /// one that saw it. Of who leaves again and again nobody knows where they are, so deletes wait.
     fn read_again_behind_departures(&mut self, sources: &[(ConnectorId, Standing)]) -> Result<(), StoreError> {
         for round in 0..=ROUNDS {
             let Some(seen) = self.runs.iter().rposition(has_departures) else { break };
+            if !self.unread.is_empty() || sources.len() < 2 {
+                // Deletes wait anyway, or there is nowhere else to be.
+                break;
+            }
             let last_read = |id: ConnectorId| self.runs.iter().rposition(|run| run.connector == id);
-            let read_before = |id: &ConnectorId| last_read(*id).is_some_and(|read| read < seen) && !self.unread.contains(id);
+            let read_before = |id: &ConnectorId| last_read(*id).is_some_and(|read| read <= seen);
             let earlier: Vec<ConnectorId> = sources.iter().map(|(id, _)| *id).filter(read_before).collect();
             if round == ROUNDS {
                 self.moving.extend(earlier);
@@ -307,7 +311,13 @@ impl Cycle<'_, '_> {
         // The first export of a cycle tries everything again.
         let first = self.runs.iter().all(|run| run.connector != target || run.profile != Profile::Export.as_str());
         let page = if first { 1 } else { PAGE };
-        let removed = if first { HeldDeletes::default() } else { HeldDeletes::of(&snapshot, self.engine.store.names(), target)? };
+        let names = self.engine.store.names();
+        let removed = if first { HeldDeletes::default() } else { HeldDeletes::of(&snapshot, names, target)? };
+        let stay = if first { BTreeMap::new() } else { possibly_known(&snapshot, names, target)? };
+        let leaves = |object: CsObject| object.stage(Stage::PendingExport).kind == DeltaKind::Delete;
+        let holds = |id: CsId| -> Result<bool, StoreError> {
+            Ok(removed.objects.contains(&id) || stay.contains_key(&id) || held && snapshot.cs_object(id)?.is_some_and(leaves))
+        };
         let mut after = None;
         loop {
             let ids = snapshot.queue(Stage::PendingExport, target, after, page)?;
@@ -317,12 +327,10 @@ impl Cycle<'_, '_> {
                 if first {
                     return Ok(true);
                 }
-                // What an export left where it is would have everything sent once more that was refused.
-                let stays = removed.objects.contains(&id)
-                    || held && snapshot.cs_object(id)?.is_some_and(|object| object.stage(Stage::PendingExport).kind == DeltaKind::Delete);
                 // Who was taken with a value kept aside was not refused.
                 let refused = snapshot.error(id, ErrorSide::Export)?.is_some_and(|error| !error.is_kept_aside());
-                if !stays && !refused {
+                // What an export left where it is would have everything sent once more that was refused.
+                if !refused && !waits_with(&snapshot, id, &holds)? {
                     return Ok(true);
                 }
             }

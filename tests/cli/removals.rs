@@ -230,19 +230,45 @@ fn held_deletes_are_not_counted_with_those_that_an_export_sends() {
     assert_eq!(counted(&world.ends(&["export", "Entra", "--allow-deletes", &set], 0), "export-delete"), 14);
 }
 
+/// People of whom one is refused by the cloud.
+fn with_too_many_addresses(number: u8) -> String {
+    let mut addresses = String::new();
+    for address in 0..301 {
+        writeln!(addresses, "proxyAddresses: smtp:a{address}@corp.example").expect("a text takes everything");
+    }
+    directory("corp", 1..13).replace(&format!("cn: corp{number}\n"), &format!("cn: corp{number}\n{addresses}"))
+}
+
+fn exports(cycle: &Value) -> usize {
+    cycle["runs"].as_array().expect("runs").iter().filter(|run| run["profile"] == "Export").count()
+}
+
+/// A group refers to somebody whose delete is held, so there is always something of it that is not sent.
+#[test]
+fn who_is_refused_is_sent_once_in_a_cycle_while_references_are_held() {
+    let world = World::with(&[]);
+    let people = with_too_many_addresses(7);
+    world.corp_with_group(&people, 1..6);
+    world.any_cycle();
+    let at = people.find("dn: CN=corp3,").expect("they are there");
+    let odd = people[..at].to_owned() + &people[at..].replacen("objectClass: user\n", "objectClass: uesr\n", 1);
+    world.corp_with_group(&odd, 1..6);
+    world.any_cycle();
+    world.held(1);
+    for name in ["Corp Nine", "Corp 9"] {
+        world.corp_with_group(&odd.replace("displayName: corp9\n", &format!("displayName: {name}\n")), 1..6);
+        let cycle = world.any_cycle();
+        assert_eq!((counted(&cycle, "export-update"), counted(&cycle, "export-failure"), exports(&cycle)), (1, 1, 1), "{cycle:#}");
+    }
+}
+
 /// What waits for a person is no reason to send once more what was refused.
 #[test]
 fn who_is_refused_is_sent_once_in_a_cycle_while_deletes_are_held() {
     let world = World::with(&[("lab", 101..109)]);
     world.take("lab", "lab", 0);
-    let mut addresses = String::new();
-    for number in 0..301 {
-        writeln!(addresses, "proxyAddresses: smtp:a{number}@corp.example").expect("a text takes everything");
-    }
-    let people = directory("corp", 1..13).replace("cn: corp3\n", &format!("cn: corp3\n{addresses}"));
-    world.write("people", people);
+    world.write("people", with_too_many_addresses(3));
     let cycle = world.ends(&["cycle", "start"], 2);
-    let exports = |cycle: &Value| cycle["runs"].as_array().expect("runs").iter().filter(|run| run["profile"] == "Export").count();
     assert_eq!((counted(&cycle, "export-failure"), exports(&cycle)), (1, 1), "{cycle:#}");
     world.held(8);
     let cycle = world.ends(&["cycle", "start"], 2);

@@ -134,8 +134,8 @@ impl Script {
         let mut people = people.into_iter();
         *self.meanwhile.lock().unwrap() = Some(Box::new(move || {
             if let (Some(person), Some(from), Some(to)) = (people.next(), from.upgrade(), to.upgrade()) {
-                from.people.lock().unwrap().retain(|known| *known != person);
-                to.people.lock().unwrap().push(person);
+                let known = from.people.lock().unwrap().extract_if(.., |known| *known == person).next();
+                to.people.lock().unwrap().extend(known);
             }
         }));
     }
@@ -623,6 +623,19 @@ fn who_moves_while_the_others_are_read_stays() {
     world.a.tells(&named("a", 0..10), End::Complete);
     world.cycle();
     assert!(!world.people().contains("b1") && !held_by(&target).contains("CN=b1"));
+}
+
+/// A was read already when somebody of B moves there, and is told to read once more when they are back.
+#[test]
+fn who_goes_to_and_fro_between_two_reads_stays() {
+    let (world, target) = moving_world();
+    let (people, held) = (world.people(), held_by(&target));
+    world.b.gives(&world.a, named("b", 1..2));
+    // At the first import of A there is nobody of that name.
+    world.a.gives(&world.b, [named("b", 1..2), named("b", 1..2)].concat());
+    let runs = world.cycle();
+    assert_eq!((world.people(), held_by(&target)), (people, held), "{runs:#?}");
+    assert!(!world.space().contains("CN=b1,DC=x"), "{runs:#?}");
 }
 
 /// People go to and fro faster than two directories can be read.

@@ -22,11 +22,13 @@ mod stand_ins;
 pub use adds::new_objects;
 pub use guards::{Sampled, sample, sample_of};
 pub use limits::{ExportLimits, Limits};
+pub(in crate::engine) use moves::possibly_known;
 pub use moves::{PossibleMove, Unknown, belongs_to_nobody};
 pub use plan::{DeleteSet, ExportPlan};
 pub use preview::{ExportPreview, PlannedExport, plan_export};
 pub use queue::ExportSummary;
 pub(in crate::engine) use removals::follow_removals;
+pub(in crate::engine) use removals::waits_with;
 pub use removals::{HeldDeletes, REMOVALS};
 pub use stand_ins::{STAND_INS, StandIns};
 
@@ -203,7 +205,7 @@ pub fn export(
         queue.keep(only);
     }
     let snapshot = store.snapshot()?;
-    let stay = moves::possibly_known(&snapshot, store.names(), options.connector)?;
+    let stay = possibly_known(&snapshot, store.names(), options.connector)?;
     if !stay.is_empty() {
         recorder.note(guards::references_stay(&stay));
         held.extend(stay.into_keys());

@@ -90,7 +90,11 @@ impl Unknown {
 
 /// Those who would lose references though they may be entries that cannot be used: a store that is new knows nobody by them yet.
 /// With each, why.
-pub(super) fn possibly_known(snapshot: &Snapshot, names: &Names, target: ConnectorId) -> Result<BTreeMap<CsId, String>, StoreError> {
+pub(in crate::engine) fn possibly_known(
+    snapshot: &Snapshot,
+    names: &Names,
+    target: ConnectorId,
+) -> Result<BTreeMap<CsId, String>, StoreError> {
     let mut all = BTreeMap::new();
     let unknown = Unknown::of(snapshot, target)?;
     if unknown.0.found.is_empty() {

@@ -6,7 +6,7 @@ use super::DeleteSet;
 use super::guards::NAMED;
 use super::moves::{PossibleMove, possible_moves};
 use super::queue::each;
-use crate::model::{ConnectorId, CsId, DeltaKind, Names, Stage, Timestamp};
+use crate::model::{ConnectorId, CsId, DeltaKind, Names, Stage, Timestamp, ValueState};
 use crate::store::{ChangeSet, Kept, KeptState, Snapshot, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,6 +191,32 @@ pub(super) fn release(store: &Store, target: ConnectorId, allowed: &BTreeSet<CsI
     let mut changes = ChangeSet::new();
     KEPT.put(&mut changes, target, Some(&removals).filter(|removals| !removals.is_empty()))?;
     store.apply(changes)
+}
+
+/// True for what an export leaves where it is as long as it `holds` some objects: one of these, or an object of which nothing is to
+/// change but that it refers to these no longer.
+pub(in crate::engine) fn waits_with(
+    snapshot: &Snapshot,
+    id: CsId,
+    holds: &dyn Fn(CsId) -> Result<bool, StoreError>,
+) -> Result<bool, StoreError> {
+    if holds(id)? {
+        return Ok(true);
+    }
+    let Some(object) = snapshot.cs_object(id)? else { return Ok(false) };
+    let wanted = object.stage(Stage::PendingExport);
+    let has_values = object.values.iter().any(|item| ValueState(item.flags).touched(Stage::PendingExport));
+    if wanted.kind != DeltaKind::Update || wanted.rename.is_some() || has_values {
+        return Ok(false);
+    }
+    let mut waits = false;
+    for row in snapshot.cs_touched_references(id)?.iter().filter(|row| row.state.touched(Stage::PendingExport)) {
+        waits = row.state.removed(Stage::PendingExport) && holds(row.target)?;
+        if !waits {
+            break;
+        }
+    }
+    Ok(waits)
 }
 
 #[cfg(test)]
