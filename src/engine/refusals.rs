@@ -9,6 +9,9 @@ use super::run::{Engine, Participant, Standing};
 use crate::model::{ConnectorId, ErrorSide, Stage, counted};
 use crate::store::{Snapshot, StoreError};
 
+/// Objects looked at in one go.
+const PAGE: usize = 1_000;
+
 impl Engine<'_> {
     /// Why what is staged of a connector waits for an import that is believed, if it does.
     pub(super) fn verdict(&self, id: ConnectorId) -> Result<Option<Verdict>, StoreError> {
@@ -105,12 +108,16 @@ impl Engine<'_> {
         let configured = self.sources().filter(|(source, known)| *source != id && known.standing == Standing::Configured);
         for (source, participant) in configured {
             let mut after = None;
-            while let Some(waiting) = snapshot.queue(Stage::PendingImport, source, after, 1)?.pop() {
-                if snapshot.error(waiting, ErrorSide::Sync)?.is_none() {
-                    let reason = format!("news of {} wait for their synchronization", participant.name);
-                    return Ok(Some(DeletesWait { reason, by_hand: false }));
+            loop {
+                let waiting = snapshot.queue(Stage::PendingImport, source, after, PAGE)?;
+                let Some(last) = waiting.last() else { break };
+                after = Some(*last);
+                for id in waiting {
+                    if snapshot.error(id, ErrorSide::Sync)?.is_none() {
+                        let reason = format!("news of {} wait for their synchronization", participant.name);
+                        return Ok(Some(DeletesWait { reason, by_hand: false }));
+                    }
                 }
-                after = Some(waiting);
             }
         }
         Ok(None)
@@ -118,9 +125,9 @@ impl Engine<'_> {
 
     /// Why nobody is deleted by who looks at one object: no other directory was asked whether they are there now.
     pub(super) fn asked_one(&self) -> Option<DeletesWait> {
-        let others = self.sources().filter(|(_, participant)| !participant.target && participant.standing == Standing::Configured).count();
-        let reason = || "no other directory was asked whether they are there now".to_owned();
-        (others > 1).then(|| DeletesWait { reason: reason(), by_hand: false })
+        let directory = |(_, known): &(ConnectorId, &Participant)| !known.target && known.standing == Standing::Configured;
+        let several = self.sources().filter(directory).count() > 1;
+        several.then(|| DeletesWait { reason: "no other directory was asked whether they are there now".to_owned(), by_hand: false })
     }
 
     /// Connectors from which others get something, be it that rules write to them, too.

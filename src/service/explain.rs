@@ -156,9 +156,13 @@ impl Walk<'_> {
             steps.push(ExplanationStep { step: "import", outcome: StepOutcome::Stopped, findings });
             return Ok(Some(match self.browser.last_delete_of(self.object.id)? {
                 Some(line) => format!(
-                    "It was here until {}: run {}, {} of {}, found that it is deleted, or outside the selection. `syncline cs log {}` shows \
-                     what runs did to it.",
-                    line.started, line.run, line.kind, line.connector, self.object.id
+                    "It was here until {}, and {}: run {}, {} of {}. `syncline cs log {}` shows what runs did to it.",
+                    line.started,
+                    line.departure(),
+                    line.run,
+                    line.kind,
+                    line.connector,
+                    self.object.id
                 ),
                 None => {
                     "It was never imported, as far back as the history goes: it is outside the selected containers and object types, or \

@@ -35,6 +35,11 @@ pub struct ObjectLogLine {
 }
 
 impl ObjectLogLine {
+    /// What became of an object that is not there any more, as far as the counter tells.
+    pub fn departure(&self) -> &'static str {
+        if self.counter == "export-delete" { "was deleted there by an export" } else { "was deleted, or left the selection" }
+    }
+
     fn of(run: &RunRecord, step: &StepRecord, kind: &str, object: &StepObject) -> Self {
         Self {
             run: run.id.0,
@@ -81,14 +86,14 @@ pub(super) fn last_delete(
         let Some(oldest) = runs.last() else { return Ok(None) };
         before = Some(oldest.id);
         for run in runs.iter().filter(|run| connectors.contains(&run.connector)) {
-            let view = RunView::of(run);
-            for (step, shown) in run.steps.iter().zip(&view.steps).rev() {
+            for (index, step) in run.steps.iter().enumerate().rev() {
                 for counter in step.counters.keys().filter(|counter| DELETED.contains(&counter.0.as_ref())) {
                     let mut after = ahead;
                     loop {
                         let page = snapshot.step_objects(run.id, step.number, counter.clone(), after, rows)?;
                         if let Some(object) = page.iter().find(|object| is_meant(object)) {
-                            return Ok(Some((object.id, ObjectLogLine::of(run, step, shown.title(), object))));
+                            let view = RunView::of(run);
+                            return Ok(Some((object.id, ObjectLogLine::of(run, step, view.steps[index].title(), object))));
                         }
                         after = page.last().map(|last| last.id);
                         if after.is_none() || rows == 1 {

@@ -569,6 +569,9 @@ fn synchronizing_somebody_who_moved_deletes_nobody() {
     let done = world.does(&["--json", "object", "sync", "corp3@corp.example"]);
     let said = stdout(&done);
     assert!(said.contains("no other directory was asked whether they are there now") && !said.contains("export-delete"), "{said}");
+    // Whoever asks for somebody else is told nothing of it.
+    let other = world.shows(&["object", "sync", "corp9@corp.example"], 0);
+    assert!(!other.contains("not sent") && !other.contains("corp3"), "{other}");
     let shown = world.any_cycle();
     assert_eq!((counted(&shown, "export-delete"), counted(&shown, "export-add")), (1, 0), "{shown:#}");
     assert_code(&world.does(&["store", "check"]), 0);

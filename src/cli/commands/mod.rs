@@ -161,10 +161,11 @@ pub(super) fn only_object(browser: &Browser<'_>, found: Found<CsId>, text: &str)
 /// Where somebody went who is known here no more, and how to see more of it.
 pub(super) fn deleted(browser: &Browser<'_>, text: &str) -> Result<Option<String>, CommandError> {
     Ok(browser.last_delete(text)?.map(|(_, line)| {
+        let became = line.departure();
         let ObjectLogLine { run, kind, connector, counter, object, started, .. } = line;
         let (at, number) = (moment(&started), &object.id);
         clean(format!(
-            "'{text}' was deleted: run {run}, {kind} of {connector}, {at}, has it behind '{counter}'; `syncline cs log {number}` shows what \
+            "'{text}' {became}: run {run}, {kind} of {connector}, {at}, has it behind '{counter}'; `syncline cs log {number}` shows what \
              runs did to it"
         ))
     }))

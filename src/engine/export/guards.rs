@@ -102,24 +102,29 @@ pub(super) fn deletes(
     Err(EngineError::Guard { result: "stopped-deletion-threshold-exceeded", message })
 }
 
-/// What is said of deletes that wait while everything else is sent: nobody knows who moved to where nobody could look.
+/// What is said of deletes that wait while everything else is sent: nobody knows who moved to where nobody could look. Nothing when
+/// all of them are held `besides`, for a reason that is told of them.
 pub(super) fn deletes_wait(
     snapshot: &Snapshot,
     names: &Names,
     options: &ExportOptions,
-    summary: &ExportSummary,
+    (all, besides): (&ExportSummary, &BTreeSet<CsId>),
     wait: &DeletesWait,
-) -> Result<String, StoreError> {
-    let name = &options.name;
+) -> Result<Option<String>, StoreError> {
+    let (name, summary) = (&options.name, all.without(besides));
+    if summary.deletes == 0 {
+        return Ok(None);
+    }
+    let waits = |object: &CsObject| object.stage(Stage::PendingExport).kind == DeltaKind::Delete && !besides.contains(&object.id);
     let by_hand = if wait.by_hand { format!(", and `syncline export '{name}'` does without waiting for it") } else { String::new() };
-    Ok(format!(
+    Ok(Some(format!(
         "{}, because {}; {}, among them {}. Look at them by `syncline export '{name}' --what-if`; the next cycle that can read everything \
          sends them{by_hand}",
         counted(summary.deletes, "delete was not sent", "deletes were not sent"),
         wait.reason,
         if summary.deletes == 1 { "it waits for the next export" } else { "they wait for the next export" },
-        sample(snapshot, names, options.connector, Sampled::Deletes)?
-    ))
+        sample_where(snapshot, names, options.connector, &waits)?
+    )))
 }
 
 /// The same of deletes that follow from the removal of connectors.

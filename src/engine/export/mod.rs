@@ -170,16 +170,28 @@ pub fn export(
     if some_wait {
         recorder.note(guards::too_early(&snapshot, store.names(), options, &too_early)?);
     }
-    if let Some(reason) = options.deletes_wait.as_ref().filter(|_| all.deletes > 0) {
-        recorder.note(guards::deletes_wait(&snapshot, store.names(), options, &all, reason)?);
-        held = queue.hold_deletes();
-    } else if !removed.is_empty() && !allowed {
-        recorder.note(guards::removed(&snapshot, store.names(), options, &removed)?);
-        queue.hold(&removed.objects);
+    let held_besides = !removed.is_empty() && !allowed;
+    if held_besides {
         held.clone_from(&removed.objects);
     }
+    let deletes_wait = options.deletes_wait.as_ref().filter(|_| all.deletes > 0);
+    if deletes_wait.is_some() {
+        held.append(&mut queue.hold_deletes());
+    }
+    queue.hold(&held);
+    // Whoever sends one object is told nothing of the deletes of others.
+    let concerned = options.only.is_none_or(|only| held.contains(&only));
+    if held_besides && concerned {
+        recorder.note(guards::removed(&snapshot, store.names(), options, &removed)?);
+    }
+    if let Some(wait) = deletes_wait.filter(|_| concerned) {
+        let besides = if held_besides { &removed.objects } else { &BTreeSet::new() };
+        if let Some(told) = guards::deletes_wait(&snapshot, store.names(), options, (&all, besides), wait)? {
+            recorder.note(told);
+        }
+    }
     if queue.is_empty() {
-        return Ok((if !held.is_empty() || some_wait { "completed-warnings" } else { "success" }, ExportOutcome::default()));
+        return Ok((if concerned && !held.is_empty() || some_wait { "completed-warnings" } else { "success" }, ExportOutcome::default()));
     }
     let first = !was_exported(&snapshot, options.connector)?;
     drop(snapshot);
@@ -254,7 +266,7 @@ pub fn export(
         asked,
     };
     run.all(urgent, queue, &unique, recorder)?;
-    let some_wait = some_wait || !run.held.is_empty();
+    let some_wait = some_wait || concerned && !run.held.is_empty();
     let (result, outcome) = run.finish(recorder)?;
     if let Some(stopped) = stopped {
         return Err(stopped);

@@ -90,7 +90,7 @@ impl Import<'_> {
         let nameless = self.nameless(&mut changes, recorder)?;
         // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is
         // not, if only what it said was wrong for us.
-        let lost = if whole { self.unidentified > 0 } else { self.problems > 0 };
+        let lost = if whole { self.unidentified + self.lacking > 0 } else { self.problems > 0 };
         if self.options.full && self.options.managed.is_empty() && self.lookup.is_empty() {
             let name = &self.options.name;
             recorder.note(format!(

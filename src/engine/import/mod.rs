@@ -18,6 +18,7 @@ mod references;
 mod refused;
 #[cfg(test)]
 mod refused_tests;
+mod required;
 mod retire;
 mod segment;
 mod surprise;
@@ -39,6 +40,7 @@ pub(super) use image::refresh_kind;
 use lookup::Lookup;
 use refused::Refused;
 pub(in crate::engine) use refused::refused_entries;
+use required::Required;
 pub use retire::{retire, take_back};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use surprise::Surprises;
@@ -220,18 +222,13 @@ pub(super) fn cut_off() -> ConnectorError {
     ConnectorError::new(ConnectorErrorKind::Dropped, "the directory's answer ended before it was complete; nothing was deleted")
 }
 
-/// The attribute that says whether an account of Active Directory may be used (MS-ADTS 2.2.16). Every account has it for good.
-const ACCOUNT_CONTROL: &str = "userAccountControl";
-/// The classes of Active Directory whose objects are accounts and have it.
-const ACCOUNT_CLASSES: [&str; 3] = ["user", "inetOrgPerson", "computer"];
-
 /// A running import.
 struct Import<'a> {
     store: &'a Store,
     options: &'a ImportOptions,
     cx: &'a Context,
-    /// [`ACCOUNT_CONTROL`], where it is read and anybody ever had it.
-    account_control: Option<AttrId>,
+    /// What no object of some classes is without, of what is read.
+    required: Vec<(AttrId, &'static Required)>,
     lookup: Lookup,
     epoch: u64,
     secret: u64,
@@ -244,6 +241,8 @@ struct Import<'a> {
     slips: usize,
     /// Entries that could be neither read nor identified: nothing may be taken for gone.
     unidentified: u64,
+    /// Entries that lack what none is without: whoever gives the right to read it changes nothing that a delta would tell.
+    lacking: u64,
     /// Objects of the space that were reported.
     kept: u64,
     /// The same by type, where entries said it.
@@ -297,7 +296,7 @@ impl<'a> Import<'a> {
             store,
             options,
             cx,
-            account_control: store.names().find(ACCOUNT_CONTROL).filter(|attr| options.attributes.contains(attr)),
+            required: required::of(store.names(), &options.attributes),
             lookup,
             epoch,
             secret,
@@ -306,6 +305,7 @@ impl<'a> Import<'a> {
             refused: Refused::begin(&snapshot, options.connector)?,
             slips: 0,
             unidentified: 0,
+            lacking: 0,
             kept: 0,
             kept_of: BTreeMap::new(),
             held: HashSet::new(),

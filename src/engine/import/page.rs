@@ -241,8 +241,7 @@ impl Import<'_> {
                 return self.rejected(&problem_of(entry, code.clone(), detail), segment, recorder);
             }
         }
-        let before = stored.as_ref().map(|(object, _)| object).filter(|object| object.imported());
-        if let Some(problem) = self.without_control(entry, before, &image.values) {
+        if let Some(problem) = self.lacks_required(entry, whole, stored.as_ref(), &image) {
             return self.rejected(&problem, segment, recorder);
         }
         if let (Some(id), None) = (identity.id, known) {

@@ -3,11 +3,10 @@
 use super::lookup::anchor_key;
 use super::page::Ahead;
 use super::segment::Segment;
-use super::{ACCOUNT_CLASSES, ACCOUNT_CONTROL, EngineError, Import, StepRecorder};
+use super::{EngineError, Import, StepRecorder};
 use crate::connector::{DiscoveryError, EntryRef, ImportPage, Legible, OddClass, Telling};
 use crate::model::{
-    Anchor, ConnectorId, CsId, CsObject, Dn, DnKey, ErrorSide, FlatValues, Link, ObjectError, ObjectErrorCode, StageMask, ValueRef,
-    ValueState,
+    Anchor, ConnectorId, CsId, CsObject, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode, StageMask, ValueRef, ValueState,
 };
 use crate::store::{ChangeSet, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
@@ -171,6 +170,10 @@ pub(in crate::engine) fn refused_entries(snapshot: &Snapshot, connector: Connect
     Ok(entries)
 }
 
+/// Problems that also come from a missing right to read.
+const LACKING: [ObjectErrorCode; 3] =
+    [ObjectErrorCode::MISSING_REQUIRED_ATTRIBUTE, ObjectErrorCode::MISSING_ANCHOR_COMPONENT, ObjectErrorCode::MISSING_OBJECT_CLASS];
+
 impl Import<'_> {
     /// An entry that cannot be used: counted and noted, and seen if it can be told which object it is. False when that
     /// has to wait for the segment.
@@ -198,6 +201,7 @@ impl Import<'_> {
             known = None;
         }
         self.problems += 1;
+        self.lacking += u64::from(LACKING.contains(&error.code));
         self.refused.unusable.extend(error.dn.as_deref().and_then(|dn| Dn::parse(dn).ok()).map(|dn| dn.key()));
         let shown = error
             .dn
@@ -336,36 +340,6 @@ impl Import<'_> {
                 _ => {}
             }
         }
-    }
-
-    /// What is wrong with an account that does not say whether it may be used, though it did before or every account of the directory
-    /// does: the right to read that is missing, or the entry is damaged. Rules would take it for enabled.
-    pub(super) fn without_control(&self, entry: &EntryRef<'_>, known: Option<&CsObject>, told: &FlatValues) -> Option<DiscoveryError> {
-        let attr = self.account_control.filter(|attr| !self.options.allow_shrink && told.attribute(*attr).next().is_none())?;
-        let name = &self.options.name;
-        let detail = if let Some(known) = known {
-            let is_another = entry.object_type().is_some_and(|kind| kind != known.object_type);
-            let had = known.values.attribute(attr).any(|item| ValueState(item.flags).present(StageMask::IMPORTED));
-            if is_another || !had {
-                return None;
-            }
-            format!(
-                "it has no {ACCOUNT_CONTROL} any more, so nobody can say whether the account is disabled; it stays as it was. Let the account \
-                 that reads the directory read it (`syncline doctor`), or put it back into the file. If it is meant, allow it once with \
-                 `syncline run start '{name}' full-import --allow-shrink`"
-            )
-        } else {
-            let is_account = |kind| ACCOUNT_CLASSES.contains(&&*self.store.names().object_type_name(kind));
-            if !self.options.accounts_have_control || !entry.object_type().is_some_and(is_account) {
-                return None;
-            }
-            format!(
-                "it has no {ACCOUNT_CONTROL}, so nobody can say whether the account is disabled, and it is not taken. Let the account that reads \
-                 the directory read it (`syncline doctor`). If it is meant, allow it once with `syncline run start '{name}' full-import \
-                 --allow-shrink`"
-            )
-        };
-        Some(problem_of(entry, ObjectErrorCode::MISSING_REQUIRED_ATTRIBUTE, &detail))
     }
 
     /// What is wrong with a new key for a name that is known by one of another kind: the entry has lost the attribute by which

@@ -1,7 +1,7 @@
 //! Entries of which no object came: kept until one comes, or until the directory says that they left.
 
 use super::tests::{Outcome, SPACE, by_name, consume, entry, full};
-use super::{ImportOptions, import, refused_entries};
+use super::{FULL_NEEDED, ImportOptions, import, refused_entries};
 use crate::connector::{Completion, DiscoveryError, Legible, OddClass, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{Silent, StepRecorder};
@@ -288,5 +288,73 @@ fn a_new_account_that_does_not_say_whether_it_may_be_used_is_not_taken_where_all
         assert_eq!(found, [taken, true, true]);
         assert_eq!(names(&store), if taken { Vec::new() } else { vec!["CN=Ada".to_owned()] });
         assert_eq!(result, if taken { "success" } else { "completed-discovery-errors" });
+    }
+}
+
+/// What a directory that hides an attribute shows of people, groups and groups of OpenLDAP.
+#[test]
+fn what_lacks_an_attribute_that_nobody_of_its_kind_is_without_stays_and_is_read_again() {
+    let store = Store::in_memory().unwrap();
+    let [control, account, critical, member] =
+        ["userAccountControl", "sAMAccountName", "isCriticalSystemObject", "member"].map(|name| store.names().intern(name));
+    let told = |hidden: &str, full: bool| {
+        let mut page = PageBuilder::new();
+        for (name, class) in [("CN=Ada", "user"), ("CN=System", "group"), ("CN=Crew", "group"), ("CN=Band", "groupOfNames")] {
+            page.begin_entry(name);
+            page.anchor(name.as_bytes());
+            page.object_type(store.names().object_type(class));
+            let has = |shown: &str| shown != hidden;
+            if has("userAccountControl") && class == "user" {
+                page.attribute(control, Operation::Replace);
+                page.value(ValueRef::Text("514"));
+            }
+            if has("sAMAccountName") && class != "groupOfNames" {
+                page.attribute(account, Operation::Replace);
+                page.value(ValueRef::Text(name));
+            }
+            if has("isCriticalSystemObject") && name == "CN=System" {
+                page.attribute(critical, Operation::Replace);
+                page.value(ValueRef::Text("TRUE"));
+            }
+            // A group of Active Directory may have nobody.
+            if has("member") && name != "CN=Ada" && name != "CN=System" {
+                page.attribute(member, Operation::Replace);
+                page.reference("CN=Ada");
+            }
+            page.finish();
+        }
+        let completion = Completion { watermark: Some(vec![7]), answered_in_full: false };
+        let mut options = ImportOptions::full(SPACE, "A", vec![control, account, critical, member], (RunId(1), 1));
+        options.full = full;
+        let mut silent = Silent;
+        let mut recorder = StepRecorder::new(&mut silent);
+        let pages = std::iter::once(Ok(page.build(Some(completion))));
+        import(&store, pages, &options, &Context::system(), &mut recorder).unwrap().to_owned()
+    };
+    assert_eq!(told("", true), "success");
+    consume(&store);
+    for (hidden, stay) in [
+        ("userAccountControl", &["CN=Ada"][..]),
+        ("sAMAccountName", &["CN=Ada", "CN=System", "CN=Crew"]),
+        ("isCriticalSystemObject", &["CN=System"]),
+        ("member", &["CN=Band"]),
+    ] {
+        assert_eq!(told(hidden, true), "completed-discovery-errors", "{hidden}");
+        let snapshot = store.snapshot().unwrap();
+        for name in ["CN=Ada", "CN=System", "CN=Crew", "CN=Band"] {
+            let object = by_name(&store, name);
+            let stays = stay.contains(&name);
+            let error = snapshot.error(object.id, ErrorSide::Import).unwrap();
+            assert_eq!(error.map(|error| error.code), stays.then_some(ObjectErrorCode::MISSING_REQUIRED_ATTRIBUTE), "{hidden} {name}");
+            let changed = hidden == "member" && name == "CN=Crew";
+            let kind = object.stage(Stage::PendingImport).kind;
+            assert_eq!(kind, if changed { DeltaKind::Update } else { DeltaKind::None }, "{hidden} {name}");
+        }
+        // Whoever gives the right back changes nothing that a delta would tell.
+        assert!(snapshot.state(SPACE, FULL_NEEDED).unwrap().is_some(), "{hidden}");
+        assert_eq!(told("", true), "success", "{hidden}");
+        let snapshot = store.snapshot().unwrap();
+        assert!(snapshot.state(SPACE, FULL_NEEDED).unwrap().is_none(), "{hidden}");
+        assert_eq!(by_name(&store, "CN=Crew").stage(Stage::PendingImport).kind, DeltaKind::None, "{hidden}");
     }
 }

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Fewer objects may lose an attribute, whatever their share.
 const OF_AN_ATTRIBUTE: u64 = 5;
+/// So many may not, when nobody has it any more.
+const OF_ALL: u64 = 3;
 /// So many objects, and so many attributes, are named.
 const SAMPLED: usize = 3;
 /// Objects read at once.
@@ -49,7 +51,7 @@ impl Import<'_> {
             if loss.sample.len() < SAMPLED {
                 loss.sample.push(object.dn.clone());
             }
-            if loss.count == OF_AN_ATTRIBUTE && options.full && !options.allow_shrink && self.verdict.is_none() {
+            if loss.count == OF_ALL && options.full && !options.allow_shrink && self.verdict.is_none() {
                 self.verdict = Some(Verdict::Losses);
                 changes.states.extend(noting(options.connector, Verdict::Losses).states);
             }
@@ -58,8 +60,7 @@ impl Import<'_> {
 
     /// Refuses to believe that an attribute vanished from most of those who had it.
     pub(super) fn guard_losses(&self, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
-        let suspects: BTreeSet<AttrId> =
-            self.losses.0.iter().filter(|(_, loss)| loss.count >= OF_AN_ATTRIBUTE).map(|(attr, _)| *attr).collect();
+        let suspects: BTreeSet<AttrId> = self.losses.0.iter().filter(|(_, loss)| loss.count >= OF_ALL).map(|(attr, _)| *attr).collect();
         if suspects.is_empty() || self.options.allow_shrink {
             return Ok(());
         }
@@ -70,7 +71,8 @@ impl Import<'_> {
             .filter_map(|attr| {
                 let (lost, kept) = (self.losses.0.get(attr)?, kept.get(attr).copied().unwrap_or(0));
                 let had = lost.count + kept;
-                (kept == 0 || lost.count.saturating_mul(100) > had.saturating_mul(limit)).then(|| {
+                let most = lost.count >= OF_AN_ATTRIBUTE && lost.count.saturating_mul(100) > had.saturating_mul(limit);
+                (kept == 0 || most).then(|| {
                     let name = self.store.names().name(*attr);
                     format!("{name} from {} of the {had} that had it, among them {}", lost.count, lost.sample.join("; "))
                 })

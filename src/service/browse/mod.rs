@@ -116,8 +116,10 @@ impl Browser<'_> {
     /// When the store cannot be read.
     pub fn last_delete(&self, text: &str) -> Result<Option<(CsId, ObjectLogLine)>, ServiceError> {
         let (connectors, rest) = self.split_connector(text);
-        let who = parse_cs_id(rest).map_or(Departed::Known(rest), Departed::Object);
-        last_delete(&self.snapshot, &who, &connectors)
+        match parse_cs_id(rest) {
+            Some(id) => last_delete(&self.snapshot, &Departed::Object(id), &[id.connector()]),
+            None => last_delete(&self.snapshot, &Departed::Known(rest), &connectors),
+        }
     }
 
     /// When this object was deleted last, if it was.
