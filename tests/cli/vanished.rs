@@ -11,7 +11,8 @@ fn directory(without: RangeInclusive<u32>, members: usize) -> String {
     let people = (1..=12).map(|number| person(number, &format!("user{number}"), department(number)));
     let security = |group: String| group.replace("objectClass: group\n", "objectClass: group\ngroupType: -2147483646\n");
     let team = |number: u32| security(group(100 + number, &format!("Team {number}"), (1..).take(members)));
-    let system = |number: u32| group(200 + number, &format!("System {number}"), 1..4);
+    let critical = |group: String| group.replace("objectClass: group\n", "objectClass: group\nisCriticalSystemObject: TRUE\n");
+    let system = |number: u32| critical(group(200 + number, &format!("System {number}"), 1..4));
     people.chain((1..=6).map(team)).chain((1..=12).map(system)).collect()
 }
 
