@@ -63,9 +63,10 @@ pub trait Connector: Send + Sync {
         Ok(None)
     }
     /// Looks for objects by their anchors, for an import that has read everything and did not meet them: an object that
-    /// moves while a directory is read, from a part not yet read to one that was, is met nowhere. Gives whole entries of
-    /// those that the directory has and that are in scope, as pages without completion; the others are gone. `None`
-    /// when the directory cannot be asked, and what it did not report counts as gone.
+    /// moves while a directory is read, from a part not yet read to one that was, is met nowhere, and neither is one by whose
+    /// class the account may no longer search. Gives whole entries of those that the directory has and that are in scope, as
+    /// pages without completion, and a problem for each of which not enough shows; the others are gone. `None` when the
+    /// directory cannot be asked, and what it did not report counts as gone.
     ///
     /// # Errors
     /// When the directory does not answer. Nothing may be taken for gone then.

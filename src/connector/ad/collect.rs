@@ -161,6 +161,15 @@ impl<'a> Collector<'a> {
             self.turn().await?;
             return Ok(false);
         }
+        if told.classes.is_empty() && self.plan.wants(&dn) {
+            // It is there, and whoever may not read what it is does not know that it is not wanted.
+            let detail = "the server does not tell its objectClass; the account may lack the right to read it";
+            let problem = self.problem(ObjectErrorCode::MISSING_OBJECT_CLASS, detail, dn.as_str(), told.guid);
+            self.open.begin_change(dn.as_str());
+            self.open.reject(problem);
+            self.turn().await?;
+            return Ok(true);
+        }
         let object_type = self.plan.wanted_type(&told.classes);
         let wanted = object_type.is_some() && self.plan.wants(&dn);
         if wanted {

@@ -375,12 +375,12 @@ impl Connector for AdConnector {
             let Prepared { mut client, roots, plan, attributes, .. } = self.prepare(request).await?;
             client.ask_for_extended_names();
             let plan = StreamPlan { roots, attributes, plan, completion: Completion::default() };
-            let filter = class_filter(&self.settings.selection.object_types);
             // MS-ADTS 3.1.1.3.1.2.4: the octets of the GUID as they are stored, in hexadecimal digits.
             let question = |anchor: &Anchor| Question {
                 base: format!("<GUID={}>", hex::encode(anchor.as_bytes())),
                 scope: SearchScope::Base,
-                filter: filter.clone(),
+                // Not by class: whose class the account may not read is there all the same.
+                filter: "(|(objectClass=*)(objectGUID=*))".to_owned(),
             };
             let questions: Vec<Question> = anchors.iter().map(question).collect();
             find(client, &plan, &questions).await.map(Some)

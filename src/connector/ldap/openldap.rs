@@ -298,12 +298,9 @@ impl Connector for LdapConnector {
     async fn find(&self, cx: &Context, request: &ImportRequest, anchors: &[Anchor]) -> Result<Option<Vec<ImportPage>>, ConnectorError> {
         Client::unless_cancelled(cx, async {
             let (client, _, plan) = self.prepare(request).await?;
+            // Not by class: whose class the account may not search by is there all the same.
             let filter = anchor_filter(&self.settings.anchor, anchors);
-            let question = |root: &SearchRoot| Question {
-                base: root.base.clone(),
-                scope: SearchScope::Subtree,
-                filter: format!("(&{}{filter})", root.filter),
-            };
+            let question = |root: &SearchRoot| Question { base: root.base.clone(), scope: SearchScope::Subtree, filter: filter.clone() };
             let questions: Vec<Question> = plan.roots.iter().map(question).collect();
             find(client, &plan, &questions).await.map(Some)
         })

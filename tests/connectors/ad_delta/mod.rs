@@ -254,6 +254,12 @@ fn who_cannot_see_what_is_deleted_reads_everything_each_time() {
 
 /// Takes the right to look into a container, and into those below it, from the account that reads.
 fn hide(dn: &str) {
+    deny(dn, "(D;CI;RPLCLO;;;{account})");
+    assert!(domain().search(BASE, &format!("(&(distinguishedName={dn})(ou=*))"), &["ou"]).is_empty(), "{dn} still shows");
+}
+
+/// Puts an entry of the account that reads into an access list.
+fn deny(dn: &str, entry: &str) {
     let lab = domain();
     let found = lab.search(BASE, "(sAMAccountName=svc_sync)", &["objectSid"]);
     let sid = found.values().next().unwrap()["objectSid"].first().unwrap().clone();
@@ -261,12 +267,11 @@ fn hide(dn: &str) {
     let parts = sid[8..].chunks(4).map(|part| u32::from_le_bytes(part.try_into().unwrap()).to_string());
     let sid = format!("S-{}-{authority}-{}", sid[0], parts.collect::<Vec<_>>().join("-"));
     let output = std::process::Command::new("samba-tool")
-        .args(["dsacl", "set", &format!("--objectdn={dn}"), &format!("--sddl=(D;CI;RPLCLO;;;{sid})")])
+        .args(["dsacl", "set", &format!("--objectdn={dn}"), &format!("--sddl={}", entry.replace("{account}", &sid))])
         .arg(format!("--configfile={}/smb.conf", lab.folder()))
         .output()
         .expect("samba-tool is missing; run tools/lab/install as root");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(lab.search(BASE, &format!("(&(distinguishedName={dn})(ou=*))"), &["ou"]).is_empty(), "{dn} still shows");
 }
 
 /// Samba tells nothing at all of who is where the account may not look, in none of its ways.
@@ -319,6 +324,47 @@ fn who_moves_to_a_hidden_container_is_gone() {
 #[test]
 fn who_moves_to_a_hidden_container_is_gone_by_numbers() {
     leavers("Unnumbered", DeltaMode::Usn);
+}
+
+/// Who does not show what it is, is there all the same, and a change of it says no more.
+fn classless(name: &str, mode: DeltaMode) {
+    let (inside, _) = containers(name);
+    let (dark, stem) = (format!("CN=Dark,{inside}"), name.to_lowercase());
+    let world = World::new(domain(), &[&inside], mode);
+    world.modify(&(unit(&inside) + &user(&dark, &format!("{stem}d"))));
+    for number in 0..5 {
+        world.modify(&user(&format!("CN=Stays {number},{inside}"), &format!("{stem}{number}")));
+    }
+    world.begin();
+    // MS-ADA3 2.38: the GUID of objectClass.
+    deny(&dark, "(OD;;RP;bf9679e5-0de6-11d0-a285-00aa003049e2;;{account})");
+    for profile in [Profile::DeltaImport, Profile::FullImport, Profile::DeltaImport] {
+        world.modify(&change(&dark, "replace", "title", &[&format!("{profile:?}")]));
+        let import = world.run(profile);
+        let deletes = import.steps.iter().filter_map(|step| step.counters.iter().find(|(name, _)| name.0 == "stage-delete")).count();
+        assert_eq!(deletes, 0, "{import:#?}");
+        world.run(Profile::DeltaSynchronization);
+        assert!(world.has(&dark), "{import:#?}");
+        if profile == Profile::FullImport {
+            let said = import.steps[0].message.as_deref().unwrap_or_default();
+            assert!(import.result.0 == "completed-discovery-errors" && said.contains("objectClass"), "{import:#?}");
+        }
+    }
+}
+
+#[test]
+fn who_does_not_show_a_class_is_not_gone() {
+    classless("Classless", DeltaMode::Auto);
+}
+
+#[test]
+fn who_does_not_show_a_class_is_not_gone_by_what_is_visible() {
+    classless("Dim", DeltaMode::DirSyncVisible);
+}
+
+#[test]
+fn who_does_not_show_a_class_is_not_gone_by_numbers() {
+    classless("Numbered", DeltaMode::Usn);
 }
 
 #[test]

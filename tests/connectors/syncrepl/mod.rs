@@ -2,6 +2,7 @@
 //! fresh store after a full one. What a real one does not do on demand, a scripted one does.
 
 mod changes;
+mod hidden;
 mod limits;
 mod proxy;
 mod random;

@@ -2,8 +2,8 @@
 
 use super::content::Content;
 use super::refresh::{Changes, refresh};
-use super::uuid_text;
 use super::watermark::Watermark;
+use super::{parse_uuid, uuid_text};
 use crate::connector::directory::ImportPlan;
 use crate::connector::ldap::client::Client;
 use crate::connector::ldap::raw::RawEntry;
@@ -87,20 +87,10 @@ async fn read(client: &mut Client, delta: Delta, taker: &Taker) -> Result<Comple
     let Delta { content, since, class_filter, attributes } = delta;
     let wanted: Vec<&str> = attributes.iter().map(String::as_str).collect();
     let Changes { changed, gone, present, whole, containers, cookie } = refresh(client, &content, &since.cookie).await?;
+    let gone = still_there(client, &content.context, gone, &wanted, taker).await?;
     taker.give_anchors(&gone, Step::Gone).await?;
-    for chunk in changed.chunks(AT_ONCE) {
-        let filter = uuid_filter(chunk);
-        let mut cookie = Vec::new();
-        loop {
-            // Whoever is not found went after the refresh, which the next one tells.
-            let found = client.page(&content.context, Scope::Subtree, &filter, &wanted, &cookie).await?;
-            give_entries(client, found.entries, taker).await?;
-            if found.cookie.is_empty() {
-                break;
-            }
-            cookie = found.cookie;
-        }
-    }
+    // Whoever is not found went after the refresh, which the next one tells.
+    still_there(client, &content.context, changed, &wanted, taker).await?;
     for container in containers {
         let mut cookie = Vec::new();
         // A container that is renamed again or gone meanwhile is told by the next refresh.
@@ -115,6 +105,35 @@ async fn read(client: &mut Client, delta: Delta, taker: &Taker) -> Result<Comple
     taker.give_anchors(&present, Step::Present).await?;
     let watermark = cookie.map_or(since, |cookie| content.watermark(cookie));
     Ok(Completion { watermark: Some(watermark.write()), answered_in_full: whole })
+}
+
+/// Gives the entries with these identifiers as they are now, and returns those that are not there. Also whoever was changed and does not
+/// match the question any more is told as gone, because of a class or because the account may not search by it now: who is
+/// there says itself what it is.
+async fn still_there(
+    client: &mut Client,
+    context: &str,
+    mut uuids: Vec<SyncUuid>,
+    wanted: &[&str],
+    taker: &Taker,
+) -> Result<Vec<SyncUuid>, Stop> {
+    let mut met = Vec::new();
+    for chunk in uuids.chunks(AT_ONCE) {
+        let filter = uuid_filter(chunk);
+        let mut cookie = Vec::new();
+        loop {
+            let found = client.page(context, Scope::Subtree, &filter, wanted, &cookie).await?;
+            met.extend(found.entries.iter().filter_map(|entry| parse_uuid(entry.values("entryUUID").first()?)));
+            give_entries(client, found.entries, taker).await?;
+            if found.cookie.is_empty() {
+                break;
+            }
+            cookie = found.cookie;
+        }
+    }
+    met.sort_unstable();
+    uuids.retain(|uuid| met.binary_search(uuid).is_err());
+    Ok(uuids)
 }
 
 /// A filter (RFC 4515) for the entries with one of these identifiers.

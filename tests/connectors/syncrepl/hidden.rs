@@ -1,0 +1,52 @@
+//! Who is there and does not show what it is, or its key: to searches by class or key nobody is there.
+
+use super::world::{BASE, Run, World, modify};
+use syncline::connector::ImportKind;
+
+const PERSON: &str = "CN=one,OU=People";
+
+/// A directory with somebody of whom the account may not read or search by an attribute any more.
+fn hiding(flags: &[&str], attribute: &str) -> World {
+    let world = World::selecting(flags);
+    world.change(&super::world::person("one", "OU=People"));
+    world.full();
+    let file = format!("{}/slapd.conf", world.lab.folder());
+    let configuration = std::fs::read_to_string(&file).unwrap();
+    let rule = format!("access to dn.exact=\"{PERSON},{BASE}\" attrs={attribute} by * none\naccess to attrs=userPassword");
+    std::fs::write(&file, configuration.replacen("access to attrs=userPassword", &rule, 1)).unwrap();
+    // A server without a memory of what happened names whoever it takes for there.
+    world.change(&modify("OU=People", "replace: description\ndescription: of all"));
+    world.restart();
+    world
+}
+
+/// The person stays, and a problem says what is wrong.
+fn assert_kept(world: &World, run: &Run, part: &str) {
+    assert_eq!((run.count("stage-delete"), run.result), (0, "completed-discovery-errors"), "{run:?}");
+    assert!(run.notes.iter().any(|note| note.to_lowercase().contains("cn=one") && note.contains(part)), "{run:?}");
+    let kept = super::world::picture(&world.store);
+    assert_eq!(kept.values().filter(|(_, _, values, _)| values.iter().any(|value| value.contains("of one"))).count(), 1);
+}
+
+#[test]
+fn who_does_not_show_a_class_is_not_gone() {
+    let world = hiding(&["--sessionlog", "100"], "objectClass");
+    let run = world.try_delta().unwrap();
+    assert!(run.whole, "{run:?}");
+    assert_kept(&world, &run, "objectClass");
+    assert_kept(&world, &world.import(&world.store, ImportKind::Full).unwrap(), "objectClass");
+    // Now it remembers the change of somebody who does not match the question.
+    world.change(&modify(PERSON, "replace: sn\nsn: changed"));
+    let run = world.try_delta().unwrap();
+    assert!(!run.whole && run.items > 0, "{run:?}");
+    assert_kept(&world, &run, "objectClass");
+}
+
+#[test]
+fn who_does_not_show_a_key_is_not_gone() {
+    let world = hiding(&["--sessionlog", "100"], "entryUUID");
+    let run = world.try_delta().unwrap();
+    assert!(run.whole, "{run:?}");
+    assert_kept(&world, &run, "entryUUID");
+    assert_kept(&world, &world.import(&world.store, ImportKind::Full).unwrap(), "entryUUID");
+}
