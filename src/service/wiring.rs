@@ -53,12 +53,7 @@ impl Service {
                 Ok(Wired { connector: Arc::new(connector), facts: facts.ok() })
             }
             ConnectorSettings::Ldap(file) => {
-                let settings = LdapConnectorSettings {
-                    connection: ldap_connection(file, &self.config.secrets, self.sign_ins())?,
-                    base: file.base.clone(),
-                    anchor: file.anchor.clone(),
-                    selection: selection(config, &file.selection),
-                };
+                let settings = ldap_settings(config, file, &self.config.secrets, self.sign_ins())?;
                 Ok(Wired::plain(LdapConnector::new(settings, names).map_err(failed)?))
             }
             ConnectorSettings::Entra(file) => Ok(Wired::plain(self.cloud(config, file, tenant, names, purpose)?)),
@@ -206,6 +201,28 @@ pub(super) fn ad_connection_as(file: &AdFile, account: &str, password: SecretStr
     }
 }
 
+/// What an LDAP directory is read by, as it is configured.
+///
+/// # Errors
+/// When nobody gives the account's password.
+pub(super) fn ldap_settings(
+    config: &ConnectorConfig,
+    file: &LdapFile,
+    secrets: &Secrets,
+    sign_ins: &SignIns,
+) -> Result<LdapConnectorSettings, ServiceError> {
+    Ok(LdapConnectorSettings {
+        connection: ldap_connection(file, secrets, sign_ins)?,
+        base: file.base.clone(),
+        anchor: file.anchor.clone(),
+        selection: selection(config, &file.selection),
+    })
+}
+
+/// The connection of such a directory. A secret that was refused is not tried again soon.
+///
+/// # Errors
+/// When nobody gives the account's password.
 pub(super) fn ldap_connection(file: &LdapFile, secrets: &Secrets, sign_ins: &SignIns) -> Result<LdapSettings, ServiceError> {
     Ok(LdapSettings {
         start_tls: file.start_tls,

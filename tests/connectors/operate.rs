@@ -262,8 +262,18 @@ fn an_openldap_is_tried_chosen_and_read_by_commands() {
     let trial = office.tells(&["connector", "test", "corp.example"], 0);
     assert!(trial["attributes"].as_u64().unwrap() > 100 && trial["delta_import"] == true, "{trial:#}");
     wrong_settings_say_what_is_wrong(&office, "cn=nobody,DC=corp,DC=example");
+    let doctor = |office: &Office, level: &str, part: &str| {
+        let told = office.tells(&["doctor"], 1);
+        let of_it = |finding: &&Value| finding["area"] == "corp.example" && finding["level"] == level;
+        let evidence: Vec<&str> =
+            told["findings"].as_array().unwrap().iter().filter(of_it).filter_map(|one| one["evidence"].as_str()).collect();
+        assert!(evidence.iter().any(|evidence| evidence.contains(part)), "{told:#}");
+    };
+    doctor(&office, "warn", "sees nobody of the selected types");
     // The people of this server are of Active Directory's classes.
     office.does(&["connector", "set", "corp.example", "selection.object_types", "[\"user\", \"group\", \"contact\"]"], 0);
+    doctor(&office, "ok", "all of 25 entries show entryUUID");
+    doctor(&office, "ok", "RFC 4533");
     let first = office.tells(&["connector", "refresh-schema", "corp.example", "--apply"], 0);
     assert_eq!(first["first"], true, "{first:#}");
     assert!(office.does(&["connector", "refresh-schema", "corp.example"], 0).contains("nothing changed"));

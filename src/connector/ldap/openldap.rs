@@ -4,6 +4,7 @@ use super::client::{Client, LdapSettings};
 use super::containers::places;
 use super::raw::RawEntry;
 use super::stream::{Question, SearchRoot, StreamPlan, find, stream_noting};
+use super::survey::{DirectorySurvey, look};
 use super::sync::{self, Ability, Content, Delta, Watermark, ability, position};
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
 use crate::connector::{
@@ -56,6 +57,26 @@ impl LdapConnector {
         })?;
         let connection = Arc::new(settings.connection.clone());
         Ok(Self { names, settings, connection, base, scope })
+    }
+
+    /// Looks at what the account shows: whether entries have what imports go by, and whether the server tells what changes.
+    ///
+    /// # Errors
+    /// When the server does not answer, does not let the account in, or shows nothing of the base.
+    pub async fn survey(&self, cx: &Context) -> Result<DirectorySurvey, ConnectorError> {
+        Client::unless_cancelled(cx, async {
+            let (mut client, root) = self.connect().await?;
+            let roots = self.roots(&mut client).await?;
+            let mut survey = look(&mut client, &roots, &self.settings.anchor, self.is_told()).await?;
+            if self.is_told()
+                && let Ability::Unable(why) = self.ability(&mut client, &root, &roots).await?
+            {
+                survey.no_changes = Some(why);
+            }
+            client.close().await;
+            Ok(survey)
+        })
+        .await
     }
 
     async fn kinds(client: &mut Client, root: &RawEntry) -> Result<(KindTable, Vec<AttributeSchema>), ConnectorError> {
@@ -156,7 +177,7 @@ impl LdapConnector {
 }
 
 /// A filter (RFC 4515) for the entries with one of these anchors.
-fn anchor_filter(attribute: &str, anchors: &[Anchor]) -> String {
+pub(super) fn anchor_filter(attribute: &str, anchors: &[Anchor]) -> String {
     let mut filter = "(|".to_owned();
     for anchor in anchors {
         filter.push('(');

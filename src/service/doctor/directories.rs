@@ -5,12 +5,12 @@ use crate::config::{AdFile, Config, ConnectorConfig, LdapFile, LdifFile, Selecti
 use crate::connector::ad::rights::{self, Feature};
 use crate::connector::ad::{DomainSurvey, survey};
 use crate::connector::directory::{Scope, Selection};
-use crate::connector::ldap::first_suffix;
+use crate::connector::ldap::{DirectorySurvey, LdapConnector};
 use crate::connector::ldif::file_kind;
 use crate::connector::{ConnectorError, ConnectorErrorKind, ReachTarget, SignIns};
 use crate::context::Context;
-use crate::model::Dn;
-use crate::service::wiring::{ad_connection, ldap_connection};
+use crate::model::{Dn, Names};
+use crate::service::wiring::{ad_connection, ldap_settings};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,27 +122,71 @@ fn server(url: &str, start_tls: bool, ca_file: Option<&Path>, seconds: u64) -> R
 pub(super) async fn ldap(
     cx: &Context,
     config: &Config,
-    area: &str,
+    connector: &ConnectorConfig,
     file: &LdapFile,
     sign_ins: &SignIns,
     network_only: bool,
     found: &mut Told<'_>,
 ) {
+    let area = connector.name.as_str();
     let target = server(&file.url, file.start_tls, file.ca_file.as_deref(), file.connect_timeout_seconds);
     if !reached(cx, area, &target, found).await || network_only {
         return;
     }
-    let settings = match ldap_connection(file, &config.secrets, sign_ins) {
-        Ok(settings) => Arc::new(settings),
+    let settings = match ldap_settings(connector, file, &config.secrets, sign_ins) {
+        Ok(settings) => settings,
         Err(error) => {
             found.push(Finding::fail(area, "sign-in", error.to_string(), "see the secrets above"));
             return;
         }
     };
-    found.push(match in_time(Box::pin(first_suffix(cx, settings))).await {
-        Ok(_) => Finding::ok(area, "sign-in", format!("'{}' is let in", file.bind_name)),
-        Err(error) => refused(area, &error),
+    let directory = match LdapConnector::new(settings, Arc::new(Names::new())) {
+        Ok(directory) => directory,
+        Err(error) => {
+            found.push(refused(area, &error));
+            return;
+        }
+    };
+    match in_time(Box::pin(directory.survey(cx))).await {
+        Ok(survey) => {
+            found.push(Finding::ok(area, "sign-in", format!("'{}' is let in", file.bind_name)));
+            found.extend(shown(area, file, survey));
+        }
+        Err(error) => found.push(refused(area, &error)),
+    }
+}
+
+/// Whether entries show what imports go by.
+fn shown(area: &str, file: &LdapFile, survey: DirectorySurvey) -> Vec<Finding> {
+    let DirectorySurvey { looked, keyless, untold, no_changes } = survey;
+    let (account, base) = (&file.bind_name, &file.base);
+    let mut found = Vec::new();
+    found.push(if looked == 0 {
+        let remedy =
+            format!("let '{account}' read there, or correct base and [selection]; `syncline partition tree '{area}'` shows what there is");
+        Finding::warn(area, "entries", format!("'{account}' sees nobody of the selected types below '{base}'"), remedy)
+    } else if keyless.count == 0 {
+        Finding::ok(area, "keys", format!("all of {looked} entries show {}", file.anchor))
+    } else {
+        let evidence =
+            format!("{} of {looked} entries show no {}, '{}' first; imports cannot use them", keyless.count, file.anchor, keyless.first);
+        let remedy = format!("let '{account}' read and search {} of everything below '{base}'", file.anchor);
+        Finding::fail(area, "keys", evidence, remedy)
     });
+    let remedy = format!("let '{account}' read and search entryUUID and entryCSN of everything below '{base}'");
+    if untold.count > 0 {
+        let evidence = format!(
+            "the account may not search {} of {looked} entries by entryUUID and entryCSN, '{}' first; no change of them is told, and only a \
+             full import sees it",
+            untold.count, untold.first
+        );
+        found.push(Finding::warn(area, "changes", evidence, remedy));
+    } else if let Some(why) = no_changes {
+        found.push(Finding::warn(area, "changes", why, "what to do stands there; until then cycles take longer"));
+    } else if looked > 0 && file.anchor.eq_ignore_ascii_case("entryUUID") {
+        found.push(Finding::ok(area, "changes", "they are told (RFC 4533)"));
+    }
+    found
 }
 
 pub(super) fn ldif(area: &str, file: &LdifFile) -> Vec<Finding> {

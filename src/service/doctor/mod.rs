@@ -185,7 +185,7 @@ fn look(
                 runtime.block_on(unless_stopped(cx, looking));
             }
             ConnectorSettings::Ldap(file) => {
-                runtime.block_on(unless_stopped(cx, directories::ldap(cx, config, name, file, &sign_ins, network_only, found)));
+                runtime.block_on(unless_stopped(cx, directories::ldap(cx, config, connector, file, &sign_ins, network_only, found)));
             }
             ConnectorSettings::Ldif(file) if !network_only => found.extend(directories::ldif(name, file)),
             ConnectorSettings::Entra(file) if !file.is_embedded() => {

@@ -2,6 +2,8 @@
 
 use super::world::{BASE, Run, World, modify};
 use syncline::connector::ImportKind;
+use syncline::connector::ldap::DirectorySurvey;
+use syncline::context::Context;
 
 const PERSON: &str = "CN=one,OU=People";
 
@@ -45,8 +47,28 @@ fn who_does_not_show_a_class_is_not_gone() {
 #[test]
 fn who_does_not_show_a_key_is_not_gone() {
     let world = hiding(&["--sessionlog", "100"], "entryUUID");
+    let survey = survey(&world);
+    assert_eq!((survey.looked, survey.keyless.count, survey.untold.count), (69, 1, 0));
+    assert_eq!((survey.keyless.first.to_lowercase(), survey.no_changes), (format!("{PERSON},{BASE}").to_lowercase(), None));
     let run = world.try_delta().unwrap();
     assert!(run.whole, "{run:?}");
     assert_kept(&world, &run, "entryUUID");
     assert_kept(&world, &world.import(&world.store, ImportKind::Full).unwrap(), "entryUUID");
+}
+
+/// Of whom no change is told, a look at the rights tells.
+#[test]
+fn who_does_not_show_a_change_number_is_told_by_a_look_at_the_rights() {
+    let world = hiding(&["--sessionlog", "100"], "entryCSN");
+    world.try_delta().unwrap();
+    world.change(&modify(PERSON, "replace: sn\nsn: changed"));
+    let run = world.try_delta().unwrap();
+    assert_eq!(run.count("stage-update"), 0, "{run:?}");
+    let survey = survey(&world);
+    assert_eq!((survey.keyless.count, survey.untold.count, survey.no_changes), (0, 1, None));
+    assert_eq!(survey.untold.first.to_lowercase(), format!("{PERSON},{BASE}").to_lowercase());
+}
+
+fn survey(world: &World) -> DirectorySurvey {
+    world.block_on(world.connector(&world.store).survey(&Context::system())).unwrap()
 }
