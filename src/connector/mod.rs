@@ -105,9 +105,9 @@ pub trait Connector: Send + Sync {
     fn references_have_anchors(&self) -> bool {
         false
     }
-    /// True when every account says whether it may be used (`userAccountControl`): one that does not was not read whole.
-    fn accounts_have_control(&self) -> bool {
-        false
+    /// Which of these attributes each object of the class has here, also one that nobody knows yet: one without was not read whole.
+    fn always_there(&self, _asked: Vec<ClassAttribute>) -> Vec<ClassAttribute> {
+        Vec::new()
     }
     /// Tells when something may have changed, as far as the directory can tell: each item is the advice to run a delta
     /// import now, and says nothing of what changed, so that there is one way by which changes come in. Items may be
@@ -161,6 +161,15 @@ pub trait Connector: Send + Sync {
     async fn finish_export(&self, _cx: &Context, _totals: ExportTotals) -> Result<(), ConnectorError> {
         Ok(())
     }
+}
+
+/// An attribute of objects of one class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassAttribute {
+    /// The most derived class.
+    pub class: &'static str,
+    /// The attribute's name.
+    pub attribute: &'static str,
 }
 
 /// What is kept of a container that the configuration names.

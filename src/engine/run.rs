@@ -414,7 +414,7 @@ impl Engine<'_> {
         options.errors_max = self.caution.errors_max;
         options.references_stay = connector.references_stay();
         options.references_have_anchors = connector.references_have_anchors();
-        options.accounts_have_control = connector.accounts_have_control();
+        options.always_there = import::always_there(&**connector);
         options.takes_exports = self.takes_exports(id);
         if full && Belief::of(&self.store.snapshot()?, id)?.doubt == Some(Doubt::Removed) {
             import::take_back(self.store, id)?;

@@ -189,7 +189,7 @@ impl Engine<'_> {
         options.takes_exports = self.takes_exports(id);
         options.references_stay = connector.references_stay();
         options.references_have_anchors = connector.references_have_anchors();
-        options.accounts_have_control = connector.accounts_have_control();
+        options.always_there = import::always_there(&**connector);
         let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));
         import::import_asking(self.store, std::iter::once(Ok(page)), &mut ask_again, &options, &self.cx, recorder)
     }

@@ -136,3 +136,35 @@ fn whoever_is_made_anew_in_change_files_has_the_references_to_the_name() {
     assert_code(&world.run(&["run", "start", "corp.example", "full-import"]), 0);
     assert_nothing_lost(&world, "everything is read");
 }
+
+/// Whoever writes the file forgets a line, or may not read it any more.
+#[test]
+fn a_new_account_of_a_file_that_does_not_say_whether_it_may_be_used_is_not_taken_where_the_others_do() {
+    let good = people(1..6);
+    let world = World::with(&[(FILE, &good)]);
+    world.first_cycle();
+    let new = |lost: &str| person(6, "user6", "").lines().filter(|line| !line.starts_with(lost)).collect::<Vec<_>>().join("\n") + "\n\n";
+    for lost in ["userAccountControl:", "sAMAccountName:"] {
+        world.write(FILE, &(new(lost) + &good));
+        let (code, shown) = world.cycle(&[]);
+        assert_eq!((code, exported(&shown)), (Some(2), 0), "{lost}: {shown:#}");
+        assert!(shown.to_string().contains(&format!("it has no {}", lost.trim_end_matches(':'))), "{lost}: {shown:#}");
+    }
+    world.write(FILE, &(person(6, "user6", "") + &good));
+    let (code, shown) = world.cycle(&[]);
+    assert_eq!((code, counted(&shown, "export-add")), (Some(0), 1), "{shown:#}");
+    // The same of whom a file of changes adds.
+    let file = world.config().join("connectors/10-corp.example.toml");
+    let (text, changes) = (fs::read_to_string(&file).expect("it can be read"), world.at("changes.ldif"));
+    fs::write(&file, format!("changes = \"{}\"\n{text}", changes.display())).expect("it can be written");
+    let added = person(7, "user7", "").replace("objectClass", "changetype: add\nobjectClass");
+    for (lost, code, adds) in [("userAccountControl: 512\n", Some(2), 0), ("", Some(0), 1)] {
+        world.write("changes.ldif", &if lost.is_empty() { added.clone() } else { added.replace(lost, "") });
+        let (ended, shown) = world.cycle(&[]);
+        assert_eq!((ended, counted(&shown, "export-add")), (code, adds), "{lost}: {shown:#}");
+    }
+    // Where hardly anybody says it, nobody has to.
+    let (most, few) = (people(1..4).replace("userAccountControl: 512\n", ""), people(4..6));
+    let world = World::with(&[(FILE, &(most + &few))]);
+    world.first_cycle();
+}

@@ -22,8 +22,8 @@ mod watermark;
 use crate::connector::directory::{ImportPlan, KindTable, Scope, Selection, class_filter, roots_below};
 use crate::connector::ldap::{Client, LdapSettings, Question, SearchRoot, StreamPlan, find, places, stream};
 use crate::connector::{
-    Capabilities, ChangeStream, Completion, Connector, ConnectorError, ConnectorErrorKind, ContainerPlace, DisabledStream, ExportBatch,
-    ExportReply, ImportKind, ImportPage, ImportRequest, ImportStream, KeptContainer, Schema,
+    Capabilities, ChangeStream, ClassAttribute, Completion, Connector, ConnectorError, ConnectorErrorKind, ContainerPlace, DisabledStream,
+    ExportBatch, ExportReply, ImportKind, ImportPage, ImportRequest, ImportStream, KeptContainer, Schema,
 };
 use crate::context::Context;
 use crate::model::{Anchor, Dn, Names};
@@ -392,8 +392,9 @@ impl Connector for AdConnector {
         true
     }
 
-    fn accounts_have_control(&self) -> bool {
-        true
+    /// What is asked for is set by the directory.
+    fn always_there(&self, asked: Vec<ClassAttribute>) -> Vec<ClassAttribute> {
+        asked
     }
 
     async fn containers(&self, cx: &Context, kept: &[KeptContainer]) -> Result<Vec<ContainerPlace>, ConnectorError> {

@@ -10,14 +10,15 @@ mod full;
 mod import;
 mod passwords;
 mod replay;
+mod sample;
 mod watch;
 
 pub use import::file_kind;
 
 use crate::connector::directory::{Scope, Selection, known_attributes};
 use crate::connector::{
-    Capabilities, ChangeStream, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind, ImportRequest,
-    ImportStream, Schema,
+    Capabilities, ChangeStream, ClassAttribute, Connector, ConnectorError, ConnectorErrorKind, ExportBatch, ExportReply, ImportKind,
+    ImportRequest, ImportStream, Schema,
 };
 use crate::context::Context;
 use crate::model::Names;
@@ -95,6 +96,10 @@ impl Connector for LdifConnector {
     /// They are names in files: nobody takes one back when its object is deleted, and whoever is added under it is meant then.
     fn references_stay(&self) -> bool {
         true
+    }
+
+    fn always_there(&self, asked: Vec<ClassAttribute>) -> Vec<ClassAttribute> {
+        sample::usual(&self.settings.path, asked)
     }
 
     async fn look_back(&self, _cx: &Context, since: &[u8], meant: bool) -> Result<Option<String>, ConnectorError> {

@@ -30,7 +30,7 @@ mod vanished;
 use super::belief::Belief;
 use super::full_steps::{READ_WITH, reads_something_else};
 use super::{EngineError, StepRecorder, TRACED, hash};
-use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage};
+use crate::connector::{ClassAttribute, Completion, ConnectorError, ConnectorErrorKind, ImportPage};
 use crate::context::Context;
 use crate::model::{Anchor, AttrId, ConnectorId, CsId, ObjectError, ObjectType, RunId};
 use crate::store::{ChangeSet, Store, StoreError};
@@ -41,6 +41,7 @@ use lookup::Lookup;
 use refused::Refused;
 pub(in crate::engine) use refused::refused_entries;
 use required::Required;
+pub use required::always_there;
 pub use retire::{retire, take_back};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use surprise::Surprises;
@@ -85,9 +86,8 @@ pub struct ImportOptions {
     /// References tell whom they mean by the anchor
     /// ([`Connector::references_have_anchors`](crate::connector::Connector)).
     pub references_have_anchors: bool,
-    /// Every account says whether it may be used
-    /// ([`Connector::accounts_have_control`](crate::connector::Connector)).
-    pub accounts_have_control: bool,
+    /// What every object of a class has, also one that nobody knows yet ([`always_there`]).
+    pub always_there: Vec<ClassAttribute>,
     /// Compare every body, whatever the hashes say.
     pub verify: bool,
     /// A full import that misses more than this share of the known objects is not believed, in percent; one that
@@ -116,7 +116,7 @@ impl ImportOptions {
             written_only: BTreeSet::new(),
             references_stay: false,
             references_have_anchors: false,
-            accounts_have_control: false,
+            always_there: Vec::new(),
             takes_exports: false,
             verify: false,
             shrink_percent_max: SHRINK_PERCENT_MAX,

@@ -2,7 +2,7 @@
 
 use super::tests::{Outcome, SPACE, by_name, consume, entry, full};
 use super::{FULL_NEEDED, ImportOptions, import, refused_entries};
-use crate::connector::{Completion, DiscoveryError, Legible, OddClass, Operation, PageBuilder};
+use crate::connector::{ClassAttribute, Completion, DiscoveryError, Legible, OddClass, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{Silent, StepRecorder};
 use crate::model::{Anchor, DeltaKind, ErrorSide, ObjectErrorCode, RunId, Stage, StageMask, ValueRef};
@@ -263,7 +263,8 @@ fn references_of_the_held_follow_no_name() {
 /// An account of Active Directory whose `userAccountControl` the reader may not read, and a group, which has none.
 #[test]
 fn a_new_account_that_does_not_say_whether_it_may_be_used_is_not_taken_where_all_do() {
-    for (accounts_have_control, allow_shrink, taken) in [(true, false, false), (false, false, true), (true, true, true)] {
+    const ALWAYS: ClassAttribute = ClassAttribute { class: "user", attribute: "userAccountControl" };
+    for (all, allow_shrink, taken) in [(true, false, false), (false, false, true), (true, true, true)] {
         let store = Store::in_memory().unwrap();
         let control = store.names().intern("userAccountControl");
         let mut page = PageBuilder::new();
@@ -277,8 +278,11 @@ fn a_new_account_that_does_not_say_whether_it_may_be_used_is_not_taken_where_all
             }
             page.finish();
         }
-        let options =
-            ImportOptions { accounts_have_control, allow_shrink, ..ImportOptions::full(SPACE, "A", vec![control], (RunId(1), 1)) };
+        let options = ImportOptions {
+            always_there: all.then_some(ALWAYS).into_iter().collect(),
+            allow_shrink,
+            ..ImportOptions::full(SPACE, "A", vec![control], (RunId(1), 1))
+        };
         let mut silent = Silent;
         let mut recorder = StepRecorder::new(&mut silent);
         let pages = std::iter::once(Ok(page.build(Some(Completion::default()))));

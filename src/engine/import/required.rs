@@ -4,7 +4,7 @@
 use super::Import;
 use super::image::Image;
 use super::refused::problem_of;
-use crate::connector::{DiscoveryError, EntryRef};
+use crate::connector::{ClassAttribute, Connector, DiscoveryError, EntryRef};
 use crate::model::{AttrId, CsObject, CsReference, Names, ObjectErrorCode, StageMask, ValueState};
 
 /// Classes of accounts in Active Directory.
@@ -17,8 +17,8 @@ const PRINCIPALS: &[&str] = &["user", "inetOrgPerson", "computer", "group"];
 pub(super) struct Required {
     name: &'static str,
     classes: &'static [&'static str],
-    /// Every one of Active Directory has it, and not only whoever had it once.
-    all: bool,
+    /// Whoever nobody knows yet has it, too, where the directory is known for that.
+    new: bool,
     /// What would follow if it were believed.
     follows: &'static str,
 }
@@ -26,18 +26,27 @@ pub(super) struct Required {
 /// `userAccountControl`, `sAMAccountName` and `objectSid` are set by the directory (MS-ADTS 2.2.16, 3.1.1.6), the mark of critical system
 /// objects is never taken away, and a group of OpenLDAP has a member (RFC 4519, 3.5 and 3.6).
 static REQUIRED: [Required; 6] = [
-    Required { name: "userAccountControl", classes: ACCOUNTS, all: true, follows: "nobody can say whether the account is disabled" },
-    Required { name: "sAMAccountName", classes: PRINCIPALS, all: true, follows: "it would leave the cloud" },
-    Required { name: "objectSid", classes: PRINCIPALS, all: true, follows: "it would not be known as an account" },
+    Required { name: "userAccountControl", classes: ACCOUNTS, new: true, follows: "nobody can say whether the account is disabled" },
+    Required { name: "sAMAccountName", classes: PRINCIPALS, new: true, follows: "it would leave the cloud" },
+    Required { name: "objectSid", classes: PRINCIPALS, new: true, follows: "it would not be known as an account" },
     Required {
         name: "isCriticalSystemObject",
         classes: PRINCIPALS,
-        all: false,
+        new: false,
         follows: "an account of the system would get into the cloud",
     },
-    Required { name: "member", classes: &["groupOfNames"], all: false, follows: "the group would leave the cloud" },
-    Required { name: "uniqueMember", classes: &["groupOfUniqueNames"], all: false, follows: "the group would lose everybody" },
+    Required { name: "member", classes: &["groupOfNames"], new: false, follows: "the group would leave the cloud" },
+    Required { name: "uniqueMember", classes: &["groupOfUniqueNames"], new: false, follows: "the group would lose everybody" },
 ];
+
+/// What is required of objects that nobody knows yet, where a directory has it on every one of them.
+pub fn always_there(connector: &dyn Connector) -> Vec<ClassAttribute> {
+    let each = |required: &Required| {
+        let attribute = required.name;
+        required.classes.iter().map(move |class| ClassAttribute { class, attribute })
+    };
+    connector.always_there(REQUIRED.iter().filter(|required| required.new).flat_map(each).collect())
+}
 
 /// What is required of what is read.
 pub(super) fn of(names: &Names, read: &[AttrId]) -> Vec<(AttrId, &'static Required)> {
@@ -73,7 +82,10 @@ impl Import<'_> {
                     object.values.attribute(*attr).any(|item| imported(item.flags))
                         || whole && rows.iter().any(|row| row.attr == *attr && imported(row.state.0))
                 }
-                None => required.all && self.options.accounts_have_control,
+                None => {
+                    let is_it = |always: &ClassAttribute| always.class == &*class && always.attribute == required.name;
+                    required.new && self.options.always_there.iter().any(is_it)
+                }
             }
         };
         let (_, Required { name, follows, .. }) = self.required.iter().find(lacking)?;
