@@ -168,3 +168,24 @@ fn a_new_account_of_a_file_that_does_not_say_whether_it_may_be_used_is_not_taken
     let world = World::with(&[(FILE, &(most + &few))]);
     world.first_cycle();
 }
+
+/// What `status` and the guard point to has to show it.
+#[test]
+fn entries_that_are_kept_for_a_class_are_listed_until_it_is_right() {
+    let good = people(1..6);
+    let world = World::with(&[(FILE, &good)]);
+    world.first_cycle();
+    let old = person(3, "user3", "");
+    world.write(FILE, &good.replace(&old, &old.replace("objectClass: user", "objectClass: usr")));
+    let (_, shown) = world.cycle(&[]);
+    assert_eq!(exported(&shown), 0, "{shown:#}");
+    let listed = || crate::document(&world.run(&["--json", "errors"]))["problems"].as_array().expect("problems").clone();
+    let found = listed();
+    let mut about = found.iter().filter(|problem| problem["dn"].as_str().is_some_and(|dn| dn.starts_with("CN=user 3,")));
+    let problem = about.next().unwrap_or_else(|| panic!("{found:#?}"));
+    assert!(about.next().is_none() && problem["connector"] == "corp.example", "{found:#?}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("class") && detail.contains("guard show")), "{problem:#}");
+    world.write(FILE, &good);
+    world.cycle(&[]);
+    assert_eq!(listed().len(), 0);
+}

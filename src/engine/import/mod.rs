@@ -40,6 +40,7 @@ pub(super) use image::refresh_kind;
 use lookup::Lookup;
 use refused::Refused;
 pub(in crate::engine) use refused::refused_entries;
+pub use refused::{KeptEntry, kept_entries};
 use required::Required;
 pub use required::always_there;
 pub use retire::{retire, take_back};

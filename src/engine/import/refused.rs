@@ -6,7 +6,8 @@ use super::segment::Segment;
 use super::{EngineError, Import, StepRecorder};
 use crate::connector::{DiscoveryError, EntryRef, ImportPage, Legible, OddClass, Telling};
 use crate::model::{
-    Anchor, ConnectorId, CsId, CsObject, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode, StageMask, ValueRef, ValueState,
+    Anchor, ConnectorId, CsId, CsObject, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode, StageMask, Timestamp, ValueRef,
+    ValueState,
 };
 use crate::store::{ChangeSet, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
@@ -168,6 +169,26 @@ pub(in crate::engine) fn refused_entries(snapshot: &Snapshot, connector: Connect
         }
     }
     Ok(entries)
+}
+
+/// An entry that is kept although no object came of it, for whoever looks: what it is called, why, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptEntry {
+    /// Its name, or whatever was known of it.
+    pub name: String,
+    /// Why it cannot be used.
+    pub code: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The entries that a connector keeps.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn kept_entries(snapshot: &Snapshot, connector: ConnectorId) -> Result<Vec<KeptEntry>, StoreError> {
+    let entries = refused_entries(snapshot, connector)?.into_iter();
+    Ok(entries.map(|RefusedEntry { name, code, since, .. }| KeptEntry { name, code, since: Timestamp(since) }).collect())
 }
 
 /// Problems that also come from a missing right to read.

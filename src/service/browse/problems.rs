@@ -1,6 +1,7 @@
 //! Problems of objects, and of entries that no import could make objects of.
 
 use super::{Browser, PAGE};
+use crate::engine::import::{KeptEntry, kept_entries};
 use crate::model::{ConnectorId, Dn, Link, ObjectErrorCode};
 use crate::service::ServiceError;
 use crate::service::views::{KnownAs, ProblemView};
@@ -21,7 +22,7 @@ impl Browser<'_> {
         let mut problems = Vec::new();
         for id in self.connectors.keys().copied().filter(|id| connector.is_none_or(|wanted| wanted == *id)) {
             let mut after = None;
-            for problem in self.entries_refused(id)? {
+            for problem in self.entries_without_object(id)? {
                 if problems.len() >= limit {
                     return Ok((problems, true));
                 }
@@ -42,6 +43,40 @@ impl Browser<'_> {
             }
         }
         Ok((problems, false))
+    }
+
+    /// Entries that are there and are no objects: those that could not be used, and those that are kept for what they may be. What is
+    /// noted of the former says more.
+    fn entries_without_object(&self, connector: ConnectorId) -> Result<Vec<ProblemView>, ServiceError> {
+        let mut found = self.entries_refused(connector)?;
+        for KeptEntry { name, code, since } in kept_entries(&self.snapshot, connector)? {
+            if found.iter().any(|problem| problem.dn == name) {
+                continue;
+            }
+            let place = self.connector_name(connector);
+            let detail = format!(
+                "it has a class that nobody knows or that is not selected, or could not be used: whoever it may be is deleted nowhere as long \
+                 as it is so (`syncline guard show`). Correct it and read again by `syncline run start '{place}' full-import`; the import that \
+                 met it says more: `syncline run list --connector '{place}'`"
+            );
+            found.push(self.of_entry(connector, name, &code, detail, since.to_string()));
+        }
+        Ok(found)
+    }
+
+    fn of_entry(&self, connector: ConnectorId, dn: String, code: &str, detail: String, since: String) -> ProblemView {
+        ProblemView {
+            id: None,
+            connector: self.connector_name(connector),
+            dn,
+            known_as: KnownAs::default(),
+            side: "import",
+            code: code.to_owned(),
+            detail,
+            first_seen: since.clone(),
+            last_seen: since,
+            retries: 0,
+        }
     }
 
     /// Entries that no import could make objects of: what the last full import noted, and the imports after it. Earlier
@@ -88,18 +123,7 @@ impl Browser<'_> {
             return Ok(found);
         }
         let since = step.started.to_string();
-        let problem = |dn: String, code: &str, detail: String| ProblemView {
-            id: None,
-            connector: self.connector_name(run.connector),
-            dn,
-            known_as: KnownAs::default(),
-            side: "import",
-            code: code.to_owned(),
-            detail,
-            first_seen: since.clone(),
-            last_seen: since.clone(),
-            retries: 0,
-        };
+        let problem = |dn: String, code: &str, detail: String| self.of_entry(run.connector, dn, code, detail, since.clone());
         let mut lines = 0;
         for (entry, code, detail) in step.message.iter().flat_map(|message| message.lines()).filter_map(noted_entry) {
             lines += 1;
