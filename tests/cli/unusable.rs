@@ -185,7 +185,11 @@ fn entries_that_are_kept_for_a_class_are_listed_until_it_is_right() {
     let problem = about.next().unwrap_or_else(|| panic!("{found:#?}"));
     assert!(about.next().is_none() && problem["connector"] == "corp.example", "{found:#?}");
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("class") && detail.contains("guard show")), "{problem:#}");
+    let told = world.told(&["cycle", "start"]);
+    assert!(told.contains("Problems of earlier runs are still there"), "{told}");
     world.write(FILE, &good);
     world.cycle(&[]);
     assert_eq!(listed().len(), 0);
+    let told = world.told(&["cycle", "start"]);
+    assert!(!told.contains("Problems of earlier runs"), "{told}");
 }

@@ -266,6 +266,12 @@ pub(in crate::cli) fn drive_warned(
     });
     if !app.output.json && exit == Exit::Errors {
         app.output.note(format!("Some objects have problems, which this lists: {}", call(&["errors"])));
+    } else if !app.output.json && exit < Exit::Errors && work.iter().any(|piece| matches!(piece, Work::Cycle { .. })) {
+        // Nothing of it happened in these runs, so their outcome is not another one for it.
+        let (left, _) = service.browse()?.problems(None, 1)?;
+        if !left.is_empty() {
+            app.output.note(format!("Problems of earlier runs are still there, which this lists: {}", call(&["errors"])));
+        }
     }
     Ok(exit)
 }
