@@ -14,6 +14,9 @@ pub use password::PasswordEvent;
 use crate::model::{Timestamp, counted};
 use std::fmt;
 
+/// Lines of what a run noted that its event repeats.
+const NOTES_TOLD: usize = 3;
+
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
@@ -345,7 +348,15 @@ impl fmt::Display for Event {
             Self::CycleFinished { result } => write!(f, "the cycle ended: {result}"),
             Self::RunFinished { connector, profile, result, message } => {
                 write!(f, "{profile} on {connector} ended: {result}")?;
-                message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
+                let Some(message) = message else { return Ok(()) };
+                // Many entries may have one problem; all of it stands with the run.
+                let lines: Vec<&str> = message.lines().collect();
+                let told = lines.get(..NOTES_TOLD).unwrap_or(&lines);
+                write!(f, ": {}", told.join("\n"))?;
+                match lines.len() - told.len() {
+                    0 => Ok(()),
+                    more => write!(f, "\nand {more} more, which `syncline run show` has"),
+                }
             }
             Self::RunInterrupted { connector, profile } => {
                 write!(f, "{profile} on {connector} was interrupted when its process ended; the next run goes on from the last commit")

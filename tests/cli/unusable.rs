@@ -169,6 +169,20 @@ fn a_new_account_of_a_file_that_does_not_say_whether_it_may_be_used_is_not_taken
     world.first_cycle();
 }
 
+#[test]
+fn a_problem_of_many_entries_is_repeated_of_some_and_listed_of_all() {
+    let world = World::with(&[(FILE, &(people(1..13) + &people(13..21).replace("userAccountControl: 512\n", "")))]);
+    let output = world.run(&["cycle", "start", "--initial"]);
+    assert_code(&output, 2);
+    let (summary, told) = (crate::stdout(&output), crate::stderr(&output));
+    assert_eq!(summary.matches("it has no userAccountControl").count(), 5, "{summary}");
+    assert!(summary.contains("and 3 more notes: ") && summary.contains(" run show 1"), "{summary}");
+    assert!(told.contains("and 5 more, which") && told.matches("it has no userAccountControl").count() == 3, "{told}");
+    assert_eq!(world.told(&["run", "show", "1"]).matches("it has no userAccountControl").count(), 8);
+    let listed = crate::document(&world.run(&["--json", "errors"]));
+    assert_eq!(listed["problems"].as_array().map(Vec::len), Some(8), "{listed:#}");
+}
+
 /// What `status` and the guard point to has to show it.
 #[test]
 fn entries_that_are_kept_for_a_class_are_listed_until_it_is_right() {

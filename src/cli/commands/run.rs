@@ -116,6 +116,9 @@ pub(in crate::cli) fn counters(counters: &std::collections::BTreeMap<String, u64
     text
 }
 
+/// Notes of one step that a summary repeats; many entries with one problem would hide everything else.
+const NOTES_SHOWN: usize = 5;
+
 /// What runs did, as `run start`, `cycle start` and `export` show it.
 pub(in crate::cli) fn print_results(app: &App, runs: &[RunView]) {
     if runs.is_empty() {
@@ -136,12 +139,14 @@ pub(in crate::cli) fn print_results(app: &App, runs: &[RunView]) {
     app.output.table(table(["run", "connector", "step", "took", "result", "counted"], &["run", "took"], rows));
     for (run, step) in runs.iter().flat_map(|run| run.steps.iter().map(move |step| (run, step))) {
         if let Some(message) = &step.message {
-            app.output.line(format!(
-                "\nrun {}, {}: {}",
-                run.number,
-                step.title(),
-                completed(message).lines().map(clean).collect::<Vec<_>>().join("\n  ")
-            ));
+            let message = completed(message);
+            let mut lines: Vec<String> = message.lines().take(NOTES_SHOWN).map(clean).collect();
+            let more = message.lines().count() - lines.len();
+            if more > 0 {
+                let all = call(&["run", "show", &run.number.to_string()]);
+                lines.push(format!("and {}: {all}", counted(more as u64, "more note", "more notes")));
+            }
+            app.output.line(format!("\nrun {}, {}: {}", run.number, step.title(), lines.join("\n  ")));
         }
     }
 }
