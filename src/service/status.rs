@@ -261,7 +261,14 @@ impl Service {
                 let (profile, result) = (profile_of(&runs, run.run), &run.result);
                 let (what, command) = stop.map_or_else(
                     || (format!("the last {profile} of {name} ended: {result}"), format!("syncline run show {}", run.run)),
-                    |stop| (format!("{stop}: its last {profile} ended {result}"), stop.command.clone()),
+                    |stop| {
+                        let meant = if result == "stopped-shrink-guard" {
+                            format!("; if it is meant, allow it once: `syncline run start '{name}' full-import --allow-shrink`")
+                        } else {
+                            String::new()
+                        };
+                        (format!("{stop}: its last {profile} ended {result}{meant}"), stop.command.clone())
+                    },
                 );
                 let found = Attention::trouble(what, command);
                 attention.push(match run.result.as_str() {

@@ -83,6 +83,7 @@ fn an_import_that_a_guard_does_not_believe_is_no_success() {
     assert!(stderr(&stopped).contains("corp.example is stopped by the guard 'shrink guard' since 20"), "{}", stderr(&stopped));
     let status = stdout(&with_config(&config, &["status"]));
     assert!(status.contains("stopped by the guard 'shrink guard'") && status.contains("run show "), "{status}");
+    assert!(status.contains("run start 'corp.example' full-import --allow-shrink"), "{status}");
     assert!(stdout(&with_config(&config, &["guard", "show"])).contains("corp.example is stopped by the guard 'shrink guard'"));
 }
 

@@ -183,6 +183,17 @@ fn a_problem_of_many_entries_is_repeated_of_some_and_listed_of_all() {
     assert_eq!(listed["problems"].as_array().map(Vec::len), Some(8), "{listed:#}");
 }
 
+#[test]
+fn slips_of_many_entries_are_named_of_some() {
+    let world = World::with(&[(FILE, &(people(1..6) + &people(6..14).replace("objectClass: user", "objectClass: usr")))]);
+    world.cycle(&["--initial"]);
+    let noted = world.told(&["run", "show", "1"]);
+    assert_eq!(noted.matches("and may be meant as one that is").count(), 3, "{noted}");
+    assert!(noted.contains("5 more entries have a class that may be meant as one that is selected"), "{noted}");
+    let listed = crate::document(&world.run(&["--json", "errors"]));
+    assert_eq!(listed["problems"].as_array().map(Vec::len), Some(8), "{listed:#}");
+}
+
 /// What `status` and the guard point to has to show it.
 #[test]
 fn entries_that_are_kept_for_a_class_are_listed_until_it_is_right() {

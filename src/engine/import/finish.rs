@@ -99,6 +99,7 @@ impl Import<'_> {
             ));
         }
         self.final_states(completion, lost || nameless, &mut changes)?;
+        self.note_more_slips(recorder);
         self.keep_refused(whole, &mut changes)?;
         self.commit(changes, recorder)?;
         let surprised = self.tell_surprises(recorder) | self.warned;

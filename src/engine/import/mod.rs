@@ -240,6 +240,8 @@ struct Import<'a> {
     refused: Refused,
     /// How many of them may be of a wanted class whose name is misspelt.
     slips: usize,
+    /// Of those, whoever no earlier import met.
+    new_slips: usize,
     /// Entries that could be neither read nor identified: nothing may be taken for gone.
     unidentified: u64,
     /// Entries that lack what none is without: whoever gives the right to read it changes nothing that a delta would tell.
@@ -305,6 +307,7 @@ impl<'a> Import<'a> {
             problem_names: Vec::new(),
             refused: Refused::begin(&snapshot, options.connector)?,
             slips: 0,
+            new_slips: 0,
             unidentified: 0,
             lacking: 0,
             kept: 0,

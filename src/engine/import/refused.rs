@@ -7,7 +7,7 @@ use super::{EngineError, Import, StepRecorder};
 use crate::connector::{DiscoveryError, EntryRef, ImportPage, Legible, OddClass, Telling};
 use crate::model::{
     Anchor, ConnectorId, CsId, CsObject, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode, StageMask, Timestamp, ValueRef,
-    ValueState,
+    ValueState, counted,
 };
 use crate::store::{ChangeSet, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
@@ -330,7 +330,8 @@ impl Import<'_> {
             return;
         }
         self.slips += 1;
-        if new {
+        self.new_slips += usize::from(new);
+        if new && self.new_slips <= NAMED {
             recorder.note(format!(
                 "{}: {}: its class '{}' is none that is selected, and may be meant as one that is: as long as it is so, nobody is deleted \
                  elsewhere who has its sign-in name, account name, address or key; if it is a slip, correct it",
@@ -341,6 +342,15 @@ impl Import<'_> {
         let legible = Legible { nobody_knows: false, names: Vec::new(), ..odd.legible.clone() };
         let (name, code) = (odd.dn.clone(), ObjectErrorCode::MISSING_OBJECT_CLASS);
         self.refused.now.push(RefusedEntry::new(name, odd.anchor.as_ref(), &code, &legible, self.cx.now().0));
+    }
+
+    /// That there are more of those than were named: hundreds of them must not push out what else a run notes.
+    pub(super) fn note_more_slips(&self, recorder: &mut StepRecorder<'_>) {
+        if let more @ 1.. = self.new_slips.saturating_sub(NAMED) {
+            let entries = counted(more as u64, "more entry has", "more entries have");
+            recorder
+                .note(format!("{entries} a class that may be meant as one that is selected: `syncline errors '{}'`", self.options.name));
+        }
     }
 
     /// What was read of an object before tells who it is, too: a change record says next to nothing of that.
