@@ -1,5 +1,6 @@
 //! Commands that hints propose: whole, with the options of this call, and quoted, so that they can be pasted.
 
+use crate::model::quoted;
 use std::cell::RefCell;
 use std::path::Path;
 
@@ -50,12 +51,6 @@ fn completed_by(beginning: &str, message: &str) -> String {
 pub(crate) fn shown(command: &str) -> String {
     let rest = command.strip_prefix("syncline ").unwrap_or(command);
     BEGINNING.with_borrow(|beginning| format!("{beginning} {rest}"))
-}
-
-/// A word as a shell reads it.
-pub(crate) fn quoted(text: &str) -> String {
-    let plain = text.chars().all(|character| character.is_ascii_alphanumeric() || "-_./:@+,=".contains(character));
-    if plain && !text.is_empty() { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn beginning(config: &Path, store: Option<&Path>) -> String {

@@ -1,8 +1,8 @@
 //! How commands end: exit codes, and errors with a kind and hints.
 
-use super::calls::quoted;
 use crate::config::{ConfigError, ConfigProblem, TemplateError};
 use crate::connector::ConnectorErrorKind;
+use crate::model::quoted;
 use crate::service::{ServiceError, stopped_by_guard};
 use crate::store::StoreError;
 use serde::Serialize;

@@ -542,6 +542,10 @@ pub fn check_connector_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.contains([':', '/']) || name.trim() != name {
         return Err(format!("'{name}' cannot be a connector's name: it must not be empty, hold ':' or '/', or begin or end blank"));
     }
+    // Messages propose commands with the name between single quotes.
+    if name.chars().any(|character| character.is_control() || "'\"`\\$".contains(character)) {
+        return Err(format!("{name:?} cannot be a connector's name: it must not hold quotes, '`', '$', '\\' or control characters"));
+    }
     if name.bytes().all(|octet| octet.is_ascii_digit()) {
         return Err(format!("'{name}' cannot be a connector's name: commands take numbers for the numbers of connectors"));
     }

@@ -16,6 +16,7 @@ mod source;
 mod suggest;
 mod time;
 mod value;
+mod word;
 
 pub use anchor::Anchor;
 pub use counted::{counted, octets, thousands};
@@ -30,3 +31,4 @@ pub use source::{AttributeSource, Present, Values};
 pub(crate) use suggest::closest;
 pub use time::{Retention, Timestamp};
 pub use value::{Blob, Value, ValueKind, ValueRef, bare_address, fold, smtp_address, trimmed_address};
+pub use word::quoted;

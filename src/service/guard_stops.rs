@@ -5,7 +5,7 @@ use super::views::RunView;
 use super::{Service, ServiceError};
 use crate::engine::export::{ExportSummary, HeldDeletes};
 use crate::engine::run::{Profile, guard_of, severity};
-use crate::model::ConnectorId;
+use crate::model::{ConnectorId, quoted};
 use crate::store::{RunRecord, Snapshot};
 use serde::Serialize;
 use std::fmt;
@@ -93,7 +93,7 @@ impl Service {
                     continue;
                 }
                 let command = match last.result.as_str() {
-                    "stopped-deletion-threshold-exceeded" | "stopped-by-review" => format!("syncline export {name} --what-if"),
+                    "stopped-deletion-threshold-exceeded" | "stopped-by-review" => format!("syncline export {} --what-if", quoted(name)),
                     "stopped-another-installation" | "stopped-staging-mode" => "syncline mode show".to_owned(),
                     _ => format!("syncline run show {}", last.run),
                 };
@@ -109,7 +109,7 @@ impl Service {
                     result: last.as_ref().map_or_else(String::new, |run| run.result.clone()),
                     run: last.map_or(0, |run| run.run),
                     since: Some(held.since.to_string()),
-                    command: format!("syncline export {name} --what-if"),
+                    command: format!("syncline export {} --what-if", quoted(name)),
                     export: true,
                 });
             }

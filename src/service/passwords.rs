@@ -10,7 +10,7 @@ use crate::config::{ConnectorConfig, ConnectorSettings, set_key};
 use crate::connector::entra::signs_in;
 use crate::connector::{PasswordFeatures, PasswordTarget};
 use crate::context::Context;
-use crate::model::{ConnectorId, CsId};
+use crate::model::{ConnectorId, CsId, quoted};
 use crate::password::agent::{self, Agent, AgentSettings, CycleKind, CycleReport, Pair, PushError};
 use crate::password::report::{AccountStatus, Coverage, Overwritten, PairStatus, Uncovered, Views};
 use crate::rules::RuleProfile;
@@ -393,7 +393,7 @@ impl Service {
         }
         Err(ServiceError::NotReady {
             message: format!("password synchronization is off for {name}"),
-            hint: format!("`syncline phs enable {name}` switches it on"),
+            hint: format!("`syncline phs enable {}` switches it on", quoted(name)),
         })
     }
 }

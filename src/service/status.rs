@@ -15,7 +15,7 @@ use crate::engine::belief::Belief;
 use crate::engine::export::{ExportSummary, HeldDeletes, StandIns, known_terms, sample_of};
 use crate::engine::import::{self, Verdict};
 use crate::engine::run::{Profile, severity};
-use crate::model::{ConnectorId, CsId, ErrorSide, ObjectError};
+use crate::model::{ConnectorId, CsId, ErrorSide, ObjectError, quoted};
 use crate::store::{RunResult, Snapshot};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -202,8 +202,9 @@ impl Service {
                     let stopped = stopped.map_or_else(String::new, |stop| format!("; {stop}"));
                     let what = format!("{waits} for {name}, and {allowed} allowed: nothing is exported{stopped}");
                     told_by_deletes = true;
-                    attention
-                        .push(Attention::trouble(what, format!("syncline export {name} --what-if")).told(Condition::DeletesHeld, name));
+                    attention.push(
+                        Attention::trouble(what, format!("syncline export {} --what-if", quoted(name))).told(Condition::DeletesHeld, name),
+                    );
                 }
                 if !held.is_empty() {
                     let since = stops.iter().find(|stop| stop.connector == *name && holds_deletes(stop.guard));
@@ -214,7 +215,7 @@ impl Service {
                         held.reason(),
                         sample_of(&snapshot, self.store.names(), &held)?
                     );
-                    let found = Attention::new(Health::Attention, what, format!("syncline export {name} --what-if"));
+                    let found = Attention::new(Health::Attention, what, format!("syncline export {} --what-if", quoted(name)));
                     // One alert is enough for deletes that wait.
                     attention.push(if told_by_deletes { found } else { found.told(Condition::DeletesHeld, name) });
                 }
@@ -231,7 +232,7 @@ impl Service {
                 && counted
                 && let Some(what) = self.strays(*id)?
             {
-                let command = format!("syncline cs search {name} --state disconnector");
+                let command = format!("syncline cs search {} --state disconnector", quoted(name));
                 attention.push(Attention::new(Health::Attention, what, command));
             }
             count_problems(name, &problems, &mut attention);
@@ -244,7 +245,7 @@ impl Service {
                     crate::model::counted(refused, "entry", "entries"),
                     if refused == 1 { "is" } else { "are" }
                 );
-                attention.push(Attention::new(Health::Attention, what, format!("syncline errors {name}")));
+                attention.push(Attention::new(Health::Attention, what, format!("syncline errors {}", quoted(name))));
             }
             let last = |export: bool| last_run(&runs, name, export);
             let (last_import, mut last_export) = (last(false), last(true));
@@ -464,7 +465,7 @@ fn count_problems(connector: &str, problems: &[(CsId, ErrorSide, ObjectError)], 
     for (side, count) in by_side {
         let have = crate::model::counted(count, "object has a problem", "objects have problems");
         let what = format!("{have} with {side} of {connector}");
-        found.push(Attention::new(Health::Attention, what, format!("syncline errors {connector}")));
+        found.push(Attention::new(Health::Attention, what, format!("syncline errors {}", quoted(connector))));
     }
 }
 

@@ -147,6 +147,7 @@ fn init_writes_everything_or_nothing() {
     let entra = ["--source", "ldif", "--path", people, "--tenant", "entra", "--tenant-id", "t", "--client-id", "c"];
     let cases: &[(&[&str], &[&str], &str)] = &[
         (&ldif, &["--name", "a/b"], "cannot be a connector's name"),
+        (&ldif, &["--name", "O'Brien"], "must not hold quotes"),
         (&ldif, &["--name", "1"], "commands take numbers"),
         (&ldif, &["--name", "entra"], "the target's name"),
         (&ldif, &["--include", "garbage"], "--include garbage"),

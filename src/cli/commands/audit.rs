@@ -2,11 +2,11 @@
 
 use crate::cli::App;
 use crate::cli::args::AuditCommand;
-use crate::cli::calls::quoted;
 use crate::cli::commands::more_before;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{moment, table};
 use crate::config::Config;
+use crate::model::quoted;
 use crate::service::{Act, AuditLog};
 use serde::Serialize;
 

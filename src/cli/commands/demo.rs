@@ -2,7 +2,7 @@
 
 use crate::cli::App;
 use crate::cli::args::DemoArguments;
-use crate::cli::calls::{call_in, quoted};
+use crate::cli::calls::call_in;
 use crate::cli::commands::run::{exit_of, print_results};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{duration, thousands};
@@ -10,6 +10,7 @@ use crate::cli::progress::progress;
 use crate::config::{Config, ConfigTemplate, ConnectorSettings, MAIN_FILE, TemplateSource, TemplateTenant};
 use crate::context::Context;
 use crate::directory_generator::{DirectoryRecipe, PasswordRecipe};
+use crate::model::quoted;
 use crate::service::{Access, DriveOptions, Found, MvQuery, RunView, Service, TargetCounts, TenantPlace, Work};
 use secrecy::SecretString;
 use serde::Serialize;

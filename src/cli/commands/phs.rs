@@ -10,7 +10,7 @@ use crate::cli::{App, Place};
 use crate::config::Config;
 use crate::connector::PasswordFeatures;
 use crate::context::Context;
-use crate::model::CsId;
+use crate::model::{CsId, quoted};
 use crate::password::Held;
 use crate::password::agent::CycleReport;
 use crate::password::report::{AccountStatus, Overwritten};
@@ -157,9 +157,9 @@ fn status(app: &App, cx: &Context) -> Result<Exit, CommandError> {
         for PasswordStanding { name, enabled, status } in &found.directories {
             let state = match (&status.held, &status.failure) {
                 _ if !enabled && status.last_sent.is_some() => {
-                    format!("off: `syncline phs enable {name}` switches it on; what was sent goes on working in the cloud")
+                    format!("off: `syncline phs enable {}` switches it on; what was sent goes on working in the cloud", quoted(name))
                 }
-                _ if !enabled => format!("off: `syncline phs enable {name}` switches it on"),
+                _ if !enabled => format!("off: `syncline phs enable {}` switches it on", quoted(name)),
                 (Some(held), _) => status.held_detail.clone().unwrap_or_else(|| told(held)),
                 (None, Some(failure)) => failure.clone(),
                 (None, None) if status.ready => match status.domains.iter().filter(|domain| domain.failure.is_some()).count() {

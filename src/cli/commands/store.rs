@@ -1,12 +1,13 @@
 //! `store check|stats|compact|backup|restore`: care for the store.
 
 use crate::cli::args::StoreCommand;
-use crate::cli::calls::{call, quoted};
+use crate::cli::calls::call;
 use crate::cli::commands::facts;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, counted, octets, table, thousands};
 use crate::cli::{App, Place};
 use crate::config::Config;
+use crate::model::quoted;
 use crate::service::{Access, Service};
 use crate::store::{CheckReport, RecordSizes, Store, StoreOptions, StoreStats};
 use serde::Serialize;

@@ -5,7 +5,7 @@ use super::super::{Service, ServiceError};
 use crate::alert::{Condition, Found};
 use crate::config::ConnectorSettings;
 use crate::context::Context;
-use crate::model::{ErrorSide, Timestamp};
+use crate::model::{ErrorSide, Timestamp, quoted};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use std::path::Path;
@@ -48,7 +48,7 @@ impl Service {
             let refused = snapshot.errors(*id, None, PROBLEMS)?.iter().filter(|(_, side, _)| *side == ErrorSide::Export).count();
             if refused > most {
                 let text = format!("{name} refuses {refused} objects, more than {most}");
-                let command = format!("syncline errors {name}");
+                let command = format!("syncline errors {}", quoted(name));
                 found.push(Found { subject: name.clone(), ..of(Condition::ExportErrors, &text, &command) });
             }
         }

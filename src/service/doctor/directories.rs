@@ -9,7 +9,7 @@ use crate::connector::ldap::{DirectorySurvey, LdapConnector};
 use crate::connector::ldif::file_kind;
 use crate::connector::{ConnectorError, ConnectorErrorKind, ReachTarget, SignIns};
 use crate::context::Context;
-use crate::model::{Dn, Names};
+use crate::model::{Dn, Names, quoted};
 use crate::service::wiring::{ad_connection, ldap_settings};
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) async fn active_directory(
             area,
             "password",
             "a change of it was cut off; both passwords are kept",
-            format!("`syncline account ad rotate {area}` brings it to its end"),
+            format!("`syncline account ad rotate {}` brings it to its end", quoted(area)),
         ));
     }
     let settings = match ad_connection(file, &config.secrets, sign_ins) {
@@ -65,7 +65,8 @@ pub(super) async fn active_directory(
                 found.push(Finding::ok(area, "rights to read", "people, groups and contacts can be read with all their attributes"));
             }
             for check in missing {
-                let remedy = format!("`syncline account ad grant {area} --feature read --script windows` (or samba) writes the commands");
+                let remedy =
+                    format!("`syncline account ad grant {} --feature read --script windows` (or samba) writes the commands", quoted(area));
                 found.push(Finding::warn(area, format!("rights to read: {}", check.right), check.evidence.clone(), remedy));
             }
         }
@@ -75,7 +76,7 @@ pub(super) async fn active_directory(
 
 /// What being let in is worth.
 fn rights_of(area: &str, domain: &DomainSurvey) -> Vec<Finding> {
-    let remedy = format!("`syncline account ad grant {area} --feature changes --script windows` (or samba) writes the commands");
+    let remedy = format!("`syncline account ad grant {} --feature changes --script windows` (or samba) writes the commands", quoted(area));
     let deleted = if domain.sees_deleted {
         Finding::ok(area, "deleted objects", "they can be seen")
     } else {
