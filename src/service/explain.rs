@@ -2,7 +2,7 @@
 
 use super::browse::{Browser, kind_name, state_name};
 use super::{Service, ServiceError};
-use crate::engine::export::HeldDeletes;
+use crate::engine::export::{HeldDeletes, loses_only_what_stays};
 use crate::engine::sync::{Preview, PreviewDecision, preview};
 use crate::model::{AttrId, ConnectorId, CsId, CsObject, DeltaKind, ErrorSide, FlatValues, Link, MvObject, Stage, StageMask, ValueState};
 use crate::rules::{LinkType, RuleSet, RuleTrace, RunParameters};
@@ -310,6 +310,12 @@ impl Walk<'_> {
             } else {
                 (StepOutcome::Waiting, format!("The next export deletes it in {name}."))
             }
+        } else if pending == DeltaKind::Update && loses_only_what_stays(&self.browser.snapshot, self.service.store.names(), export.id)? {
+            let verdict = format!(
+                "It is in {name}, and is to lose references there to whoever may be an entry that cannot be used, or whose delete waits: they \
+                 stay until that is settled. `syncline export '{name}' --what-if` shows them."
+            );
+            (StepOutcome::Waiting, verdict)
         } else if pending != DeltaKind::None {
             (StepOutcome::Waiting, format!("It waits for the next export to {name}."))
         } else if sent {

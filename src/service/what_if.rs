@@ -8,7 +8,7 @@ use super::{Service, ServiceError};
 use crate::connector::ExportKind;
 use crate::context::Context;
 use crate::engine::belief::Belief;
-use crate::engine::export::{DeleteSet, ExportPlan, HeldDeletes, PlannedExport, known_terms, plan_export, sample_of};
+use crate::engine::export::{DeleteSet, ExportPlan, ExportSummary, HeldDeletes, PlannedExport, known_terms, plan_export, sample_of};
 use crate::engine::full_steps::{Outstanding, outstanding};
 use crate::engine::run::Standing;
 use crate::model::ConnectorId;
@@ -101,6 +101,18 @@ pub struct WhatIfObject {
     pub changes: Vec<DeltaView>,
     /// Of these the attributes that have values there now and would have none.
     pub would_be_emptied: Vec<String>,
+    /// References that are to go and stay, as long as nothing becomes of whom they point to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldReference>,
+}
+
+/// A reference that is to go and stays for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldReference {
+    /// The attribute.
+    pub attribute: String,
+    /// Whom it points to.
+    pub name: String,
 }
 
 impl Service {
@@ -152,8 +164,7 @@ impl Service {
     ) -> Result<WhatIfView, ServiceError> {
         let snapshot = self.store.snapshot()?;
         let guard = &self.config.guard;
-        let plan = plan_export(&snapshot, self.store.names(), connector, None, limit)?;
-        let (summary, terms) = (plan.summary, known_terms(&snapshot, connector)?);
+        let (summary, terms) = (ExportSummary::of(&snapshot, connector)?, known_terms(&snapshot, connector)?);
         let delete_limit = summary.delete_limit(&snapshot, connector, &export_limits(guard), &terms)?;
         let held = HeldDeletes::of(&snapshot, self.store.names(), connector)?;
         let (all, apart) = (allow == Some(summary.delete_set()), allow == Some(held.set()) && !held.is_empty());
@@ -161,6 +172,7 @@ impl Service {
         let judged = if all { summary } else { rest };
         let named = allow == Some(judged.delete_set()) && judged.deletes > 0;
         let held = if all || apart { HeldDeletes::default() } else { held };
+        let plan = plan_export(&snapshot, self.store.names(), connector, None, limit, &held)?;
         let objects = self.shown_plan(&snapshot, plan.objects)?;
         Ok(WhatIfView {
             connector: self.connectors.get(&connector).cloned().unwrap_or_default(),
@@ -205,7 +217,8 @@ impl Service {
     /// When the store cannot be read.
     pub fn what_waits(&self, connector: ConnectorId) -> Result<Vec<WhatIfObject>, ServiceError> {
         let snapshot = self.store.snapshot()?;
-        let plan = plan_export(&snapshot, self.store.names(), connector, None, usize::MAX)?;
+        let held = HeldDeletes::of(&snapshot, self.store.names(), connector)?;
+        let plan = plan_export(&snapshot, self.store.names(), connector, None, usize::MAX, &held)?;
         self.shown_plan(&snapshot, plan.objects)
     }
 
@@ -227,6 +240,7 @@ impl Service {
             rename: object.rename,
             changes: object.changes.iter().map(DeltaView::of).collect(),
             would_be_emptied: object.emptied,
+            held: object.held.into_iter().map(|(attribute, name)| HeldReference { attribute, name }).collect(),
         });
         Ok(objects.collect())
     }

@@ -90,6 +90,25 @@ fn whoever_leaves_under_a_name_that_could_not_be_used_leaves_all_groups() {
     assert_eq!(group.and_then(|group| group["columns"]["member"].as_array()).map(Vec::len), Some(20), "{members:#}");
 }
 
+/// What is held is not shown as what would be sent.
+#[test]
+fn references_that_stay_are_told_as_such() {
+    let good = directory();
+    let world = World::with(&[(FILE, &good)]);
+    world.first_cycle();
+    // Somebody may have moved: the delete waits, and so do the references.
+    let old = person(3, "user3", "");
+    world.write(FILE, &good.replace(&old, &old.replace("objectClass: user", "objectClass: usr")));
+    world.cycle(&[]);
+    let planned = crate::document(&world.run(&["--json", "export", "--what-if"]));
+    let text = planned.to_string();
+    assert!(text.contains("\"held\":[{\"attribute\":\"member\""), "{planned:#}");
+    assert!(!text.contains("\"attribute\":\"member\",\"removed\""), "{planned:#}");
+    assert!(world.told(&["export", "--what-if"]).contains("  stays for now: member: "));
+    let explained = world.told(&["object", "explain", &format!("CN=all,{OU}")]);
+    assert!(explained.contains("is to lose references there"), "{explained}");
+}
+
 #[test]
 fn a_new_store_takes_nothing_from_whoever_cannot_be_used() {
     let good = directory();

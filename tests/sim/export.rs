@@ -5,7 +5,7 @@ use crate::script::{Answer, Scene, Sent, Wish, accept_all, id, keyed, reject_all
 use std::collections::{BTreeMap, BTreeSet};
 use syncline::connector::{ConnectorError, ConnectorErrorKind, ExportKind, ExportOutcome, ExportTerms};
 use syncline::engine::EngineError;
-use syncline::engine::export::{DeleteSet, DeletesWait, ExportLimits, plan_export};
+use syncline::engine::export::{DeleteSet, DeletesWait, ExportLimits, HeldDeletes, plan_export};
 use syncline::events::Event;
 use syncline::model::{DeltaKind, ErrorSide, Link, MvId, ObjectErrorCode, RuleId, Stage};
 use syncline::store::ChangeSet;
@@ -95,7 +95,8 @@ fn lesson_24_too_many_deletes_stop_everything_before_the_first_call() {
         assert!(scene.queue(Stage::InProgress).is_empty());
     };
     stopped(&scene, 5);
-    let summary = plan_export(&scene.snapshot(), scene.store.names(), scene.options.connector, None, 0).unwrap().summary;
+    let summary =
+        plan_export(&scene.snapshot(), scene.store.names(), scene.options.connector, None, 0, &HeldDeletes::default()).unwrap().summary;
     let waiting = summary.delete_set();
     assert_eq!((waiting.count, waiting.to_string().parse()), (6, Ok(waiting)));
     scene.options.allow_deletes = Some(DeleteSet { count: 7, ..waiting });
@@ -526,7 +527,7 @@ fn what_if_shows_what_is_sent() {
     scene.put(5, Wish::add("CN=boss"));
     scene.put(6, Wish::there("CN=untouched").shows("title", "x"));
     scene.put(7, Wish::change("CN=team").refers("member", 6).unreference("member", 2).reference("member", 5));
-    let plan = plan_export(&scene.snapshot(), scene.store.names(), scene.options.connector, None, 100).unwrap();
+    let plan = plan_export(&scene.snapshot(), scene.store.names(), scene.options.connector, None, 100, &HeldDeletes::default()).unwrap();
     assert_eq!(
         (plan.summary.adds, plan.summary.updates, plan.summary.renames, plan.summary.deletes, plan.more),
         (2, 2, 1, 1, false),
@@ -549,7 +550,7 @@ fn what_if_shows_what_is_sent() {
     scene.export().unwrap();
     let sent: BTreeSet<String> = scene.sent().iter().map(Sent::told).collect();
     assert_eq!(shown, sent);
-    let limited = plan_export(&scene.snapshot(), scene.store.names(), scene.options.connector, None, 100).unwrap();
+    let limited = plan_export(&scene.snapshot(), scene.store.names(), scene.options.connector, None, 100, &HeldDeletes::default()).unwrap();
     assert_eq!((limited.objects.len(), limited.summary.adds), (0, 0), "nothing is left");
 }
 

@@ -207,6 +207,9 @@ fn print(app: &App, view: &WhatIfView) {
                 app.output.line(format!("  + {}: {}", change.attribute, clean(value)));
             }
         }
+        for held in &object.held {
+            app.output.line(format!("  stays for now: {}: {}", held.attribute, clean(&held.name)));
+        }
     }
     more(&app.output, view.more, view.objects.len());
     app.output.line(format!(

@@ -181,6 +181,7 @@ fn object(object: &WhatIfObject, open: bool) -> Markup {
         @if !object.would_be_emptied.is_empty() {
             p.removed { strong { "Would be emptied: " } (visible(&object.would_be_emptied.join(", "))) }
         }
+        @for held in &object.held { p { strong { "Stays for now: " } (held.attribute) ": " (value(&held.name)) } }
         @if !object.changes.is_empty() { (changes(&html! { span.spoken { "Values" } }, values)) }
     };
     let heading = html! {

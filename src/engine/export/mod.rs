@@ -25,7 +25,7 @@ pub use limits::{ExportLimits, Limits};
 pub(in crate::engine) use moves::possibly_known;
 pub use moves::{PossibleMove, Unknown, belongs_to_nobody};
 pub use plan::{DeleteSet, ExportPlan};
-pub use preview::{ExportPreview, PlannedExport, plan_export};
+pub use preview::{ExportPreview, PlannedExport, loses_only_what_stays, plan_export};
 pub use queue::ExportSummary;
 pub(in crate::engine) use removals::follow_removals;
 pub(in crate::engine) use removals::waits_with;

@@ -2,11 +2,13 @@
 
 use super::super::describe;
 use super::deltas;
+use super::moves::possibly_known;
 use super::queue::{ExportSummary, each};
+use super::removals::{HeldDeletes, waits_with};
 use crate::connector::ExportKind;
-use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Names, Stage, ValueState};
+use crate::model::{ConnectorId, CsId, CsObject, CsReference, DeltaKind, Names, Stage, ValueState};
 use crate::store::{AttributeDelta, Snapshot, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What waits for a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,9 +41,12 @@ pub struct PlannedExport {
     pub changes: Vec<AttributeDelta>,
     /// Of these the attributes that have values there now and would have none.
     pub emptied: Vec<String>,
+    /// References that are to go and stay for now, since nothing becomes of whom they point to: attribute and name.
+    pub held: Vec<(String, String)>,
 }
 
-/// Lists the pending exports of a connector, at most `limit` objects behind `after`.
+/// Lists the pending exports of a connector, at most `limit` objects behind `after`. References to those in `held`, and to whoever may be an
+/// entry that cannot be used, stay.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -51,20 +56,22 @@ pub fn plan_export(
     connector: ConnectorId,
     after: Option<CsId>,
     limit: usize,
+    held: &HeldDeletes,
 ) -> Result<ExportPreview, StoreError> {
+    let stay = staying(snapshot, names, connector, held)?;
     let summary = ExportSummary::of(snapshot, connector)?;
     let ids = snapshot.queue(Stage::PendingExport, connector, after, limit.saturating_add(1))?;
     let more = ids.len() > limit;
     let mut objects = Vec::with_capacity(ids.len().min(limit));
     for id in ids.into_iter().take(limit) {
         if let Some(object) = snapshot.cs_object(id)? {
-            objects.extend(planned(snapshot, names, &object)?);
+            objects.extend(planned(snapshot, names, &stay, &object)?);
         }
     }
     let mut emptied: BTreeMap<String, u64> = BTreeMap::new();
     each(snapshot, connector, &mut |object| {
         if object.stage(Stage::PendingExport).kind == DeltaKind::Update {
-            for attribute in describe::emptied(names, object, &snapshot.cs_references(object.id)?) {
+            for attribute in describe::emptied(names, object, &rows_as_sent(snapshot, &stay, object.id)?.0) {
                 *emptied.entry(attribute).or_default() += 1;
             }
         }
@@ -73,7 +80,32 @@ pub fn plan_export(
     Ok(ExportPreview { summary, emptied, objects, more })
 }
 
-fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Option<PlannedExport>, StoreError> {
+/// Whom an export leaves where they are, also in references.
+fn staying(snapshot: &Snapshot, names: &Names, connector: ConnectorId, held: &HeldDeletes) -> Result<BTreeSet<CsId>, StoreError> {
+    Ok(held.objects.iter().copied().chain(possibly_known(snapshot, names, connector)?.into_keys()).collect())
+}
+
+/// True for an object of which nothing is to change but references that stay for now.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn loses_only_what_stays(snapshot: &Snapshot, names: &Names, object: CsId) -> Result<bool, StoreError> {
+    let held = HeldDeletes::of(snapshot, names, object.connector())?;
+    let stay = staying(snapshot, names, object.connector(), &held)?;
+    waits_with(snapshot, object, &|id| Ok(stay.contains(&id)))
+}
+
+/// The references of an object as an export takes them, and those that would go and stay.
+fn rows_as_sent(snapshot: &Snapshot, stay: &BTreeSet<CsId>, owner: CsId) -> Result<(Vec<CsReference>, Vec<CsReference>), StoreError> {
+    let (mut rows, mut held) = (snapshot.cs_references(owner)?, Vec::new());
+    for row in rows.iter_mut().filter(|row| row.state.removed(Stage::PendingExport) && stay.contains(&row.target)) {
+        held.push(*row);
+        row.state = row.state.without(Stage::PendingExport);
+    }
+    Ok((rows, held))
+}
+
+fn planned(snapshot: &Snapshot, names: &Names, stay: &BTreeSet<CsId>, object: &CsObject) -> Result<Option<PlannedExport>, StoreError> {
     let pending = object.stage(Stage::PendingExport);
     let kind = match pending.kind {
         DeltaKind::Add => ExportKind::Add,
@@ -90,10 +122,13 @@ fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Opti
             changes.removed(item.attr, || describe::shorten(item.value));
         }
     }
-    let rows = snapshot.cs_references(object.id)?;
+    let name_of = |target: CsId| -> Result<String, StoreError> {
+        let object = snapshot.cs_object(target)?;
+        Ok(object.map_or_else(|| target.to_string(), |object| deltas::acknowledged_name(&object).to_owned()))
+    };
+    let (rows, held) = rows_as_sent(snapshot, stay, object.id)?;
     for row in rows.iter().filter(|row| row.state.touched(Stage::PendingExport)) {
-        let target = snapshot.cs_object(row.target)?;
-        let target = target.map_or_else(|| row.target.to_string(), |target| deltas::acknowledged_name(&target).to_owned());
+        let target = name_of(row.target)?;
         if row.state.added(Stage::PendingExport) {
             changes.added(row.attr, || target);
         } else {
@@ -110,5 +145,6 @@ fn planned(snapshot: &Snapshot, names: &Names, object: &CsObject) -> Result<Opti
         rename: rename.map(str::to_owned),
         changes: changes.finish(names, rename.map(|name| (dn, name))),
         emptied: describe::emptied(names, object, &rows),
+        held: held.iter().map(|row| Ok((names.name(row.attr).to_string(), name_of(row.target)?))).collect::<Result<_, StoreError>>()?,
     }))
 }
