@@ -70,7 +70,11 @@ impl Command {
             Self::Object(command) => matches!(command, ObjectCommand::Sync { what_if: false, .. }),
             Self::Preview(arguments) => arguments.commit,
             Self::Rule(command) => match command {
-                RuleCommand::Clone { what_if, .. } | RuleCommand::Enable { what_if, .. } | RuleCommand::Disable { what_if, .. } => !what_if,
+                RuleCommand::Clone { what_if, .. }
+                | RuleCommand::Apply { what_if, .. }
+                | RuleCommand::Delete { what_if, .. }
+                | RuleCommand::Enable { what_if, .. }
+                | RuleCommand::Disable { what_if, .. } => !what_if,
                 _ => false,
             },
             Self::Config(command) => match command {

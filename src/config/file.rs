@@ -20,6 +20,14 @@ pub(super) fn read_text(path: &Path) -> Result<String, ConfigProblem> {
     std::fs::read_to_string(path).map_err(|error| unread(path, &error))
 }
 
+/// The text of a rule file, wherever it lies.
+///
+/// # Errors
+/// A file that cannot be read, or that is too large to be one.
+pub fn read_rule_file(path: &Path) -> Result<String, ConfigProblem> {
+    read_text(path)
+}
+
 /// A file that is named or listed and cannot be read, with what to do.
 fn unread(path: &Path, error: &std::io::Error) -> ConfigProblem {
     let problem = ConfigProblem::of_file(path, format!("cannot be read: {error}"));

@@ -27,6 +27,7 @@ pub use connector::{
 };
 pub use edit::{Edit, ListEdit, Written, change_file, change_file_if, lock_folder, replace_file, set_key};
 pub use error::{ConfigError, ConfigProblem};
+pub use file::read_rule_file;
 pub(crate) use file::{closest, no_toml, problem_of_key};
 pub use password::{AdPasswordTable, LdifPasswordTable, PasswordReader, PasswordServer, PasswordServerPlace, PasswordSignIn};
 pub(crate) use schema::known_words;

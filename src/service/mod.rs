@@ -47,6 +47,7 @@ mod promotion;
 mod rotation;
 mod rule_book;
 mod rule_edit;
+mod rule_files;
 mod scheduler;
 mod secrets;
 mod settings;

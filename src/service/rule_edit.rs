@@ -32,12 +32,12 @@ pub struct RuleChange {
 }
 
 /// A file as it shall be; without a text it goes.
-struct Edit {
-    file: String,
-    text: Option<String>,
+pub(super) struct Edit {
+    pub(super) file: String,
+    pub(super) text: Option<String>,
     /// It must not be there yet.
-    new: bool,
-    rules: Vec<String>,
+    pub(super) new: bool,
+    pub(super) rules: Vec<String>,
 }
 
 impl Service {
@@ -145,7 +145,7 @@ impl Service {
     }
 
     /// Whom a rule, and all that share its mark, tie to the metaverse now, and how to see what becomes of them; `None` where it is nobody.
-    fn ties(&self, rule: &SyncRule) -> Result<Option<String>, ServiceError> {
+    pub(super) fn ties(&self, rule: &SyncRule) -> Result<Option<String>, ServiceError> {
         let (set, snapshot) = (self.rules()?, self.store().snapshot()?);
         let (mut spaces, mut people) = (BTreeMap::<ConnectorId, u64>::new(), HashSet::new());
         for one in set.rules().iter().filter(|other| mark(other) == mark(rule)) {
@@ -197,7 +197,7 @@ impl Service {
     }
 
     /// Compiles the set with the change, and writes it unless only a look was asked for.
-    fn edit(&self, edit: Edit, what_if: bool) -> Result<RuleChange, ServiceError> {
+    pub(super) fn edit(&self, edit: Edit, what_if: bool) -> Result<RuleChange, ServiceError> {
         let path = self.config().folder.join(&edit.file);
         if edit.new && path.exists() {
             return Err(ServiceError::Usage(format!("{} is there already: choose another name, or remove the file", path.display())));
@@ -239,12 +239,12 @@ impl Service {
 }
 
 /// By what a rule is switched off: its tag, or its name. Rules of several connectors may share it.
-fn mark(rule: &SyncRule) -> String {
+pub(super) fn mark(rule: &SyncRule) -> String {
     rule.tag.clone().unwrap_or_else(|| rule.name.clone())
 }
 
 /// The `disable` of a rule file.
-fn marks_of(table: &toml::Table) -> Vec<String> {
+pub(super) fn marks_of(table: &toml::Table) -> Vec<String> {
     let marks = table.get("disable").and_then(toml::Value::as_array).cloned().unwrap_or_default();
     marks.iter().filter_map(toml::Value::as_str).map(str::to_owned).collect()
 }

@@ -294,3 +294,77 @@ fn expressions_are_tried_before_they_are_written_into_rules() {
     assert_code(&output, 2);
     assert!(stderr(&output).contains("ConvertFromBase64, ConvertToBase64"), "{}", stderr(&output));
 }
+
+/// A rule file with two rules of one's own.
+const OWN_RULES: &str = r#"# mine
+[[rule]]
+name = "Own - One"
+direction = "inbound"
+connector = "corp.example"
+cs_type = "user"
+mv_type = "person"
+link = "join"
+order = 50
+flows = [{ to = "title", constant = "x" }]
+
+# the other one
+[[rule]]
+name = "Own - Two"
+direction = "inbound"
+connector = "corp.example"
+cs_type = "user"
+mv_type = "person"
+link = "join"
+order = 51
+flows = [{ to = "department", constant = "y" }]
+"#;
+
+#[test]
+fn rule_files_are_taken_over_and_rules_taken_out_again() {
+    let world = small_world();
+    let config = world.path().join("config");
+    let (file, kept) = (world.path().join("50-own.toml"), config.join("rules/50-own.toml"));
+    let path = file.to_str().unwrap();
+    fs::write(&file, OWN_RULES).unwrap();
+    let ahead = ok(&config, &["rule", "apply", path, "--what-if"]);
+    assert!(ahead.contains("Own - One: taken over") && ahead.contains("would be written") && !kept.exists(), "{ahead}");
+    let done = json(&config, &["rule", "apply", path]);
+    assert_eq!((&done["done"], &done["rules"]), (&"written".into(), &serde_json::json!(["Own - One", "Own - Two"])), "{done:#}");
+    assert_eq!(fs::read_to_string(&kept).unwrap(), OWN_RULES);
+    assert!(ok(&config, &["rule", "apply", path]).contains("Nothing to do"));
+    assert!(ok(&config, &["audit", "list"]).contains("rule apply"));
+
+    // What does not compile, is no rule file or has a name of its own is not taken.
+    for (name, text, code, told) in [
+        ("50-own.toml", OWN_RULES.replace("cs_type = \"user\"", "cs_typ = \"user\""), 4, "cs_typ"),
+        ("51-own.toml", OWN_RULES.to_owned(), 4, "has this rule twice"),
+        ("50-own.toml", "[[rule".to_owned(), 4, "50-own.toml"),
+        ("00-disabled.toml", String::new(), 64, "give the file another name"),
+        ("rules.txt", OWN_RULES.to_owned(), 64, "no name of a rule file"),
+    ] {
+        fs::write(world.path().join(name), text).unwrap();
+        let refused = with_config(&config, &["rule", "apply", world.path().join(name).to_str().unwrap()]);
+        assert_code(&refused, code);
+        assert!(stderr(&refused).contains(told), "{name}: {}", stderr(&refused));
+        assert_eq!(rule_files(&config), [("50-own.toml".to_owned(), OWN_RULES.to_owned())]);
+    }
+    assert_code(&with_config(&config, &["rule", "apply", "nowhere.toml"]), 4);
+
+    // One goes, with what is said above it; the other stays as it was. With the last one the file goes.
+    let built_in = with_config(&config, &["rule", "delete", "In from AD - User Lync"]);
+    assert_code(&built_in, 64);
+    assert!(stderr(&built_in).contains("rule disable 'In from AD - User Lync'"), "{}", stderr(&built_in));
+    assert!(ok(&config, &["rule", "delete", "Own - Two", "--what-if"]).contains("would be written"));
+    assert!(ok(&config, &["rule", "delete", "Own - Two"]).contains("Own - Two: taken out"));
+    assert_eq!(fs::read_to_string(&kept).unwrap(), OWN_RULES.split("\n# the other one").next().unwrap());
+    assert!(ok(&config, &["rule", "delete", "Own - One"]).contains("rules/50-own.toml removed"));
+    assert_eq!(rule_files(&config), []);
+
+    // A copy that goes gives the original back.
+    ok(&config, &["rule", "clone", "In from AD - User Lync", "--as", "Ours - Lync"]);
+    let gone = with_config(&config, &["rule", "delete", "Ours - Lync"]);
+    assert_code(&gone, 1);
+    assert!(stderr(&gone).replace('\n', " ").contains("applies again"), "{}", stderr(&gone));
+    assert_eq!(rule_files(&config), []);
+    assert!(ok(&config, &["rule", "show", "In from AD - User Lync"]).contains("enabled"));
+}

@@ -80,6 +80,22 @@ pub(crate) enum RuleCommand {
         #[arg(long)]
         what_if: bool,
     },
+    /// Take a rule file over into the configuration, under its own name; a file of that name is replaced.
+    Apply {
+        /// The file: NAME.toml.
+        file: PathBuf,
+        /// Only show what would be written.
+        #[arg(long)]
+        what_if: bool,
+    },
+    /// Take a rule of one's own out of its file; built-in rules are switched off instead.
+    Delete {
+        /// Name, part of a name, tag, number or precedence; `connector:` may stand before it.
+        rule: String,
+        /// Only show what would be written.
+        #[arg(long)]
+        what_if: bool,
+    },
     /// Switch a rule on.
     Enable {
         /// Name, part of a name, tag, number or precedence; `connector:` may stand before it.

@@ -1,4 +1,4 @@
-//! `rule …`: lists and shows rules, tries them, copies them, switches them off and on.
+//! `rule …`: lists and shows rules, tries them, copies them, takes them over and out, switches them off and on.
 
 use crate::cli::App;
 use crate::cli::args::{RuleCommand, Way};
@@ -81,6 +81,12 @@ pub(in crate::cli) fn run(app: &App, command: &RuleCommand) -> Result<Exit, Comm
         RuleCommand::Clone { rule, name, order, what_if } => {
             let change = service.clone_rule(service.find_rule(rule)?, name, *order, *what_if)?;
             return Ok(changed(app, &change, &format!("replaced by \"{}\"", name.trim())));
+        }
+        RuleCommand::Apply { file, what_if } => {
+            return Ok(changed(app, &service.apply_rules(&app.path(file), *what_if)?, "taken over"));
+        }
+        RuleCommand::Delete { rule, what_if } => {
+            return Ok(changed(app, &service.delete_rule(service.find_rule(rule)?, *what_if)?, "taken out"));
         }
         RuleCommand::Enable { rule, what_if } => {
             return Ok(changed(app, &service.enable_rule(service.find_rule(rule)?, *what_if)?, "switched on"));
