@@ -13,7 +13,8 @@ impl Service {
     /// # Errors
     /// A file that cannot be read or is no rule file, or a set that does not compile with it.
     pub fn apply_rules(&self, path: &Path, what_if: bool) -> Result<RuleChange, ServiceError> {
-        let name = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".toml") && !name.starts_with('.'));
+        let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+        let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_toml && !name.starts_with('.'));
         let name = name.ok_or_else(|| ServiceError::Usage(format!("{} is no name of a rule file: NAME.toml", path.display())))?;
         let file = format!("rules/{name}");
         if file == DISABLED_FILE {

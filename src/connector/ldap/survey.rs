@@ -63,7 +63,9 @@ pub(super) async fn look(client: &mut Client, roots: &[SearchRoot], anchor: &str
         }
         survey.looked += entries.len();
         let (keyed, keyless): (Vec<&RawEntry>, Vec<&RawEntry>) = entries.iter().partition(|entry| key(entry, anchor).is_some());
-        keyless.into_iter().for_each(|entry| survey.keyless.add(entry));
+        for entry in keyless {
+            survey.keyless.add(entry);
+        }
         for chunk in keyed.chunks(AT_ONCE).filter(|_| told) {
             let anchors: Vec<Anchor> = chunk.iter().filter_map(|entry| key(entry, anchor)).collect();
             let filter = format!("(&{}(entryCSN=*))", anchor_filter(anchor, &anchors));

@@ -77,16 +77,12 @@ impl Import<'_> {
             if is_told || !required.classes.contains(&&*class) {
                 return false;
             }
-            match known {
-                Some((object, rows)) => {
-                    object.values.attribute(*attr).any(|item| imported(item.flags))
-                        || whole && rows.iter().any(|row| row.attr == *attr && imported(row.state.0))
-                }
-                None => {
-                    let is_it = |always: &ClassAttribute| always.class == &*class && always.attribute == required.name;
-                    required.new && self.options.always_there.iter().any(is_it)
-                }
-            }
+            let Some((object, rows)) = known else {
+                let is_it = |always: &ClassAttribute| always.class == &*class && always.attribute == required.name;
+                return required.new && self.options.always_there.iter().any(is_it);
+            };
+            object.values.attribute(*attr).any(|item| imported(item.flags))
+                || whole && rows.iter().any(|row| row.attr == *attr && imported(row.state.0))
         };
         let (_, Required { name, follows, .. }) = self.required.iter().find(lacking)?;
         let (more, stays) = if known.is_some() { (" any more", "stays as it was") } else { ("", "is not taken") };
