@@ -28,13 +28,16 @@ impl Service {
         if known.is_some_and(|known| known.text == text) {
             return Ok(RuleChange { file, done: "unchanged", text: None, rules, warnings: Vec::new() });
         }
-        let ties = self.ties_of(|rule| is_of(rule, &file) && !rules.contains(&rule.name))?;
+        let off = marks_of(&text.parse().unwrap_or_default());
+        let goes = |rule: &SyncRule| is_of(rule, &file) && !rules.contains(&rule.name);
+        let ties = self.ties_of(|rule| goes(rule) || off.contains(&mark(rule)) || off.contains(&rule.name))?;
         let mut change = self.edit(Edit { file, text: Some(text), new: known.is_none(), rules }, what_if)?;
         change.warnings.extend(ties);
         Ok(change)
     }
 
-    /// Takes a rule out of its file; with its last one the file goes, and what it switched off applies again.
+    /// Takes a rule out of its file; with its last one the file goes, unless it holds more than rules, and what it switched off applies
+    /// again.
     ///
     /// # Errors
     /// A built-in rule, which can only be switched off; a set that does not compile without the rule.
@@ -58,17 +61,15 @@ impl Service {
             return Err(by_hand());
         }
         tables.remove(index);
-        let rest = tables.len();
-        let gone = |other: &SyncRule| other.origin == rule.origin;
-        let mut warnings = self.ties_of(gone)?;
-        let text = (rest > 0).then(|| document.to_string());
-        if text.is_none() {
-            let table: toml::Table = own.text.parse().map_err(|_| by_hand())?;
-            let marks = marks_of(&table);
-            if !marks.is_empty() {
-                warnings.push(format!("with {} goes its `disable`: {} applies again", own.name, marks.join(", ")));
-            }
+        let stays = !tables.is_empty() || document.iter().any(|(key, _)| key != "rule" && key != "disable");
+        let mut warnings = self.ties_of(|other| other.origin == rule.origin)?;
+        let marks = marks_of(&own.text.parse().unwrap_or_default()).join(", ");
+        if !marks.is_empty() {
+            let then =
+                if stays { "is kept, and what it switches off stays off" } else { "goes with it, and what it switched off applies again" };
+            warnings.push(format!("the `disable` of {} {then}: {marks}", own.name));
         }
+        let text = stays.then(|| document.to_string());
         let edit = Edit { file: own.name.clone(), text, new: false, rules: vec![rule.name.clone()] };
         let mut change = self.edit(edit, what_if)?;
         change.warnings.extend(warnings);

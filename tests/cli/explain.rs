@@ -367,4 +367,16 @@ fn rule_files_are_taken_over_and_rules_taken_out_again() {
     assert!(stderr(&gone).replace('\n', " ").contains("applies again"), "{}", stderr(&gone));
     assert_eq!(rule_files(&config), []);
     assert!(ok(&config, &["rule", "show", "In from AD - User Lync"]).contains("enabled"));
+
+    // What is no rule stays, and so does what the file switches off.
+    let more = "disable = [\"In from AD - User Lync\"]\n\n[[metaverse_attribute]]\nname = \"badge\"\ntype = \"string\"\n\n";
+    fs::write(&file, format!("{more}{OWN_RULES}")).unwrap();
+    assert_code(&with_config(&config, &["rule", "apply", path]), 0);
+    for rule in ["Own - One", "Own - Two"] {
+        let gone = with_config(&config, &["rule", "delete", rule]);
+        assert_code(&gone, 1);
+        assert!(stderr(&gone).replace('\n', " ").contains("stays off: In from AD - User Lync"), "{}", stderr(&gone));
+    }
+    let left = fs::read_to_string(&kept).unwrap();
+    assert!(left.starts_with(more.trim_end()) && !left.contains("[[rule]]"), "{left}");
 }

@@ -2,7 +2,7 @@
 
 use super::{Browser, PAGE};
 use crate::engine::import::{KeptEntry, kept_entries};
-use crate::model::{ConnectorId, Dn, Link, ObjectErrorCode};
+use crate::model::{ConnectorId, CsId, Dn, Link, ObjectErrorCode};
 use crate::service::ServiceError;
 use crate::service::views::{KnownAs, ProblemView};
 use crate::store::{CounterName, RunRecord, StepKind, StepRecord};
@@ -59,7 +59,9 @@ impl Browser<'_> {
                  as it is so (`syncline guard show`). Correct it and read again by `syncline run start '{place}' full-import`; the import that \
                  met it says more: `syncline run list --connector '{place}'`"
             );
-            found.push(self.of_entry(connector, name, &code, detail, since.to_string()));
+            // Whose class is not selected any more is an object until its delete may go.
+            let id = self.object_named(connector, &name)?.map(|id| id.to_string());
+            found.push(ProblemView { id, ..self.of_entry(connector, name, &code, detail, since.to_string()) });
         }
         Ok(found)
     }
@@ -128,7 +130,7 @@ impl Browser<'_> {
         for (entry, code, detail) in step.message.iter().flat_map(|message| message.lines()).filter_map(noted_entry) {
             lines += 1;
             // Objects have their problems beside them.
-            if !self.is_object(run.connector, entry)? {
+            if self.object_named(run.connector, entry)?.is_none() {
                 found.push(problem(entry.to_owned(), code, detail.to_owned()));
             }
         }
@@ -139,10 +141,11 @@ impl Browser<'_> {
         Ok(found)
     }
 
-    fn is_object(&self, connector: ConnectorId, name: &str) -> Result<bool, ServiceError> {
-        let Ok(dn) = Dn::parse(name) else { return Ok(false) };
-        let Some(id) = self.snapshot.cs_by_dn(connector, &dn.key())? else { return Ok(false) };
-        Ok(self.snapshot.cs_link(id)?.is_some_and(|link| link != Link::Placeholder))
+    /// The object that has a name.
+    fn object_named(&self, connector: ConnectorId, name: &str) -> Result<Option<CsId>, ServiceError> {
+        let Ok(dn) = Dn::parse(name) else { return Ok(None) };
+        let Some(id) = self.snapshot.cs_by_dn(connector, &dn.key())? else { return Ok(None) };
+        Ok(self.snapshot.cs_link(id)?.is_some_and(|link| link != Link::Placeholder).then_some(id))
     }
 }
 
