@@ -703,8 +703,11 @@ fn check_identity(input: &CompileInput<'_>, built: &[Built], problems: &mut Vec<
             let message = format!("connector \"{connector}\" has this rule twice; the other is at {}", other.rule.origin);
             problems.push(problem(&one.file, &one.place, Some(&one.rule.name), message, Some("give it another name".to_owned())));
         } else if let Some(other) = by_id.insert(one.rule.id, one) {
-            let message = format!("its number is the one of rule \"{}\" at {}", other.rule.name, other.rule.origin);
-            problems.push(problem(&one.file, &one.place, Some(&one.rule.name), message, Some("change the name a little".to_owned())));
+            let tagged = one.rule.tag.is_some() && one.rule.tag == other.rule.tag;
+            let (what, hint) =
+                if tagged { ("tag", "take `tag` out, or give it another one") } else { ("number", "change the name a little") };
+            let message = format!("its {what} is the one of rule \"{}\" at {}", other.rule.name, other.rule.origin);
+            problems.push(problem(&one.file, &one.place, Some(&one.rule.name), message, Some(hint.to_owned())));
         }
     }
 }

@@ -23,7 +23,11 @@ impl Service {
             )));
         }
         let text = read_rule_file(path)?;
-        let rules = names_in(&parsed(&file, &text)?);
+        let document = parsed(&file, &text)?;
+        if document.is_empty() {
+            return Err(ServiceError::Usage(format!("{} holds nothing: no rule, and nothing that goes with rules", path.display())));
+        }
+        let rules = names_in(&document);
         let known = self.config().rule_files.iter().find(|known| known.name == file);
         if known.is_some_and(|known| known.text == text) {
             return Ok(RuleChange { file, done: "unchanged", text: None, rules, warnings: Vec::new() });

@@ -335,11 +335,14 @@ fn rule_files_are_taken_over_and_rules_taken_out_again() {
     assert!(ok(&config, &["audit", "list"]).contains("rule apply"));
 
     // What does not compile, is no rule file or has a name of its own is not taken.
+    let built_in = ok(&config, &["rule", "export", "In from AD - User Lync"]);
     for (name, text, code, told) in [
         ("50-own.toml", OWN_RULES.replace("cs_type = \"user\"", "cs_typ = \"user\""), 4, "cs_typ"),
         ("51-own.toml", OWN_RULES.to_owned(), 4, "has this rule twice"),
         ("50-own.toml", "[[rule".to_owned(), 4, "50-own.toml"),
         ("00-disabled.toml", String::new(), 64, "give the file another name"),
+        ("52-own.toml", "# nothing yet\n".to_owned(), 64, "holds nothing"),
+        ("53-own.toml", built_in.replacen("In from AD - User Lync", "Another", 1), 4, "take `tag` out"),
         ("rules.txt", OWN_RULES.to_owned(), 64, "no name of a rule file"),
     ] {
         fs::write(world.path().join(name), text).unwrap();
