@@ -10,12 +10,15 @@ use std::path::Path;
 
 /// How much of a file is looked at: some hundred entries, whatever there are.
 const OCTETS_MAX: u64 = 1 << 20;
+/// Only a domain gives these: whoever writes an entry by hand has none, and rules do without.
+const GIVEN_BY_DOMAINS: [&str; 1] = ["objectSid"];
 /// So many files of a folder are looked at.
 const FILES_MAX: usize = 4;
 
 /// Those of the attributes that most of the first objects of their class have. A directory that sets one sets it everywhere, and whoever is
 /// written by hand or by another program may have none of it.
-pub(super) fn usual(path: &Path, asked: Vec<ClassAttribute>) -> Vec<ClassAttribute> {
+pub(super) fn usual(path: &Path, mut asked: Vec<ClassAttribute>) -> Vec<ClassAttribute> {
+    asked.retain(|asked| !GIVEN_BY_DOMAINS.contains(&asked.attribute));
     let mut counts = vec![(0u64, 0u64); asked.len()];
     // What cannot be read is the import's to tell.
     for file in list(path).unwrap_or_default().into_iter().take(FILES_MAX) {
