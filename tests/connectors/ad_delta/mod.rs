@@ -364,7 +364,7 @@ fn who_does_not_show_a_class_is_not_gone_by_what_is_visible() {
 
 #[test]
 fn who_does_not_show_a_class_is_not_gone_by_numbers() {
-    classless("Numbered", DeltaMode::Usn);
+    classless("Unlit", DeltaMode::Usn);
 }
 
 #[test]

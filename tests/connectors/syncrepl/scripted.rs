@@ -39,6 +39,9 @@ enum Step {
     Silence,
 }
 
+/// Nobody has these numbers, whatever a search asks for.
+const NOBODY: [u8; 4] = [3, 4, 5, 9];
+
 fn uuid(number: u8) -> [u8; 16] {
     [number; 16]
 }
@@ -114,7 +117,7 @@ fn answer(id: u8, request: &[u8], controls_sent: &[u8], script: &[Step], refused
     if !subtree {
         return vec![message(id, &entry(BASE, &[text("objectClass", "domain"), text("entryUUID", &uuid_text(99))]), None), done];
     }
-    let named = (0..100).filter(|number| has(request, &uuid_text(*number)));
+    let named = (0..100).filter(|number| has(request, &uuid_text(*number)) && !NOBODY.contains(number));
     named.map(|number| message(id, &object(number, number), None)).chain([done]).collect()
 }
 
@@ -199,6 +202,13 @@ async fn every_state_means_what_the_standard_says() {
     assert_eq!(told(&seen), (vec!["CN=o1,DC=x", "CN=o2,DC=x", "CN=o6,DC=x"], 3, 0, false));
     let watermark = seen.completion.unwrap().watermark.unwrap();
     assert!(watermark.windows(SECOND.len()).any(|part| part == SECOND));
+}
+
+/// To a server somebody is gone from what it synchronizes who does not match the question any more.
+#[tokio::test]
+async fn who_is_told_as_gone_and_is_there_says_itself_what_it_is() {
+    let script = vec![Step::Entry(3, 7), id_set(true, &[8, 4]), Step::Done(0, Some(SECOND), true)];
+    assert_eq!(told(&delta(script).await.unwrap()), (vec!["CN=o7,DC=x", "CN=o8,DC=x"], 1, 0, false));
 }
 
 #[tokio::test]
