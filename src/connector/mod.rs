@@ -100,6 +100,11 @@ pub trait Connector: Send + Sync {
     fn references_stay(&self) -> bool {
         false
     }
+    /// True when a delta import tells every rename as one: an entry with the key of an object that is still there under another name is
+    /// a slip then.
+    fn renames_are_told(&self) -> bool {
+        false
+    }
     /// True when every reference comes with the anchor of the object that it means: names of objects may change hands then, and
     /// references follow nobody by a name.
     fn references_have_anchors(&self) -> bool {

@@ -413,6 +413,7 @@ impl Engine<'_> {
         options.allow_shrink = self.caution.allow_shrink;
         options.errors_max = self.caution.errors_max;
         options.references_stay = connector.references_stay();
+        options.renames_are_told = connector.renames_are_told();
         options.references_have_anchors = connector.references_have_anchors();
         options.always_there = import::always_there(&**connector);
         options.takes_exports = self.takes_exports(id);

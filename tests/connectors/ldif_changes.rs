@@ -76,6 +76,7 @@ impl World {
         let mut options = ImportOptions::full(SPACE, "A", attributes.clone(), (RunId(1), 1));
         options.full = kind == ImportKind::Full;
         options.references_stay = connector.references_stay();
+        options.renames_are_told = connector.renames_are_told();
         let pages: Vec<Result<_, ConnectorError>> = match connector.import(&Context::system(), ImportRequest { kind, attributes }).await {
             Ok(stream) => stream.collect().await,
             Err(error) => vec![Err(error)],

@@ -98,6 +98,11 @@ impl Connector for LdifConnector {
         true
     }
 
+    /// There are records for it, and an entry that is added is another one.
+    fn renames_are_told(&self) -> bool {
+        true
+    }
+
     fn always_there(&self, asked: Vec<ClassAttribute>) -> Vec<ClassAttribute> {
         sample::usual(&self.settings.path, asked)
     }

@@ -24,6 +24,8 @@ pub enum Verdict {
     Departures,
     /// An import found attributes gone from many objects, and has not come to its end.
     Losses,
+    /// An import found references that lead to nobody yet, and has not come to its end.
+    References,
 }
 
 impl Verdict {
@@ -33,6 +35,7 @@ impl Verdict {
             [2] => Self::OtherSelection,
             [3] => Self::Departures,
             [4] => Self::Losses,
+            [5] => Self::References,
             _ => Self::Stopped,
         }
     }
@@ -43,6 +46,7 @@ impl Verdict {
             Self::OtherSelection => 2,
             Self::Departures => 3,
             Self::Losses => 4,
+            Self::References => 5,
         }
     }
 }
@@ -53,6 +57,7 @@ impl fmt::Display for Verdict {
             Self::Stopped => "a guard stopped an import of it",
             Self::OtherSelection => "what is read of it changed, and the import that reads everything has not come to its end",
             Self::Departures => "an import found objects of it gone, and has not come to its end",
+            Self::References => "an import found references of it that lead to nobody yet, and has not come to its end",
             Self::Losses => "an import found values gone from many objects of it, and has not come to its end",
         })
     }

@@ -10,6 +10,8 @@ mod finish;
 mod gone;
 mod identity;
 mod image;
+#[cfg(test)]
+mod key_tests;
 mod lookup;
 #[cfg(test)]
 mod name_tests;
@@ -84,6 +86,8 @@ pub struct ImportOptions {
     pub written_only: BTreeSet<AttrId>,
     /// References keep names that nobody has any more ([`Connector::references_stay`](crate::connector::Connector)).
     pub references_stay: bool,
+    /// A delta tells every rename as one ([`Connector::renames_are_told`](crate::connector::Connector)).
+    pub renames_are_told: bool,
     /// References tell whom they mean by the anchor
     /// ([`Connector::references_have_anchors`](crate::connector::Connector)).
     pub references_have_anchors: bool,
@@ -116,6 +120,7 @@ impl ImportOptions {
             managed: BTreeSet::new(),
             written_only: BTreeSet::new(),
             references_stay: false,
+            renames_are_told: false,
             references_have_anchors: false,
             always_there: Vec::new(),
             takes_exports: false,

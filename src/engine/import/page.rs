@@ -186,9 +186,11 @@ impl Import<'_> {
             if segment.has(id) || segment.placeholders.contains_key(&id) {
                 return Ok(false);
             }
-            if whole && self.is_duplicate(id) {
-                self.duplicate(id, entry, segment, recorder)?;
-                return Ok(true);
+            if whole
+                && self.is_duplicate(id)
+                && let Some(done) = self.duplicate(id, entry, segment, recorder)?
+            {
+                return Ok(done);
             }
             if whole && self.lookup.unchanged(id, hash) {
                 self.see_known(id, entry.object_type());
@@ -209,14 +211,17 @@ impl Import<'_> {
             own.read = known;
             own.stored = known.map(|id| read(&segment.snapshot, id, whole)).transpose()?.flatten();
         }
-        if let Some(problem) = flaw(entry, whole, &own) {
+        if let Some(problem) = flaw(entry, self.store.names(), whole, &own) {
             return self.rejected(&problem, segment, recorder);
         }
-        if let Some(problem) = if known.is_none() { self.other_kind_of_key(entry, &own, segment)? } else { None } {
+        if let Some(problem) = if whole { self.other_key(entry, known, &own, segment)? } else { None } {
             return self.rejected(&problem, segment, recorder);
         }
         let old = own.stored.as_ref().and_then(|(object, _)| Dn::parse(&object.dn).ok()).map(|dn| dn.key());
         let renamed = known.filter(|_| own.key.is_some() && own.stored.is_some() && old != own.key);
+        if let Some(problem) = self.taken_key(entry, whole, renamed.and(own.stored.as_ref()).map(|(object, _)| object)) {
+            return self.rejected(&problem, segment, recorder);
+        }
         let identity = match renamed {
             Some(id) if segment.refers_to(id)? => None,
             _ => self.identify(entry, whole, (known, placeholder), &own, segment)?,
@@ -230,7 +235,7 @@ impl Import<'_> {
         if !whole {
             let Some((object, _)) = stored.as_ref().filter(|(object, _)| object.imported()) else {
                 let detail = "a change for an object that is not known: run a full import";
-                let problem = problem_of(entry, ObjectErrorCode::NEED_FULL_OBJECT, detail);
+                let problem = problem_of(entry, self.store.names(), ObjectErrorCode::NEED_FULL_OBJECT, detail);
                 if self.unknown.note(&problem) {
                     return Ok(true);
                 }
@@ -238,16 +243,18 @@ impl Import<'_> {
             };
             image = image::of_change(entry, self.store.names(), object);
             if let Some((code, detail)) = &image.flaw {
-                return self.rejected(&problem_of(entry, code.clone(), detail), segment, recorder);
+                return self.rejected(&problem_of(entry, self.store.names(), code.clone(), detail), segment, recorder);
             }
         }
         if let Some(problem) = self.lacks_required(entry, whole, stored.as_ref(), &image) {
             return self.rejected(&problem, segment, recorder);
         }
         if let (Some(id), None) = (identity.id, known) {
-            if whole && self.is_duplicate(id) {
-                self.duplicate(id, entry, segment, recorder)?;
-                return Ok(true);
+            if whole
+                && self.is_duplicate(id)
+                && let Some(done) = self.duplicate(id, entry, segment, recorder)?
+            {
+                return Ok(done);
             }
             self.lookup.mark_seen(id);
         } else if let Some(id) = known {
@@ -290,7 +297,7 @@ impl Import<'_> {
         if unclear {
             let detail = "a reference was taken away that is not known: run a full import";
             // Where the directory cannot be asked, what is not there needs not be taken away.
-            self.unknown.note(&problem_of(entry, ObjectErrorCode::NEED_FULL_OBJECT, detail));
+            self.unknown.note(&problem_of(entry, self.store.names(), ObjectErrorCode::NEED_FULL_OBJECT, detail));
         }
         segment.referred.extend(shown.iter().map(|(_, target)| *target));
         let named = own.dn.is_some();
@@ -308,9 +315,13 @@ impl Import<'_> {
                 refresh_referrer(object, &snapshot, &changes)?;
             }
         }
+        let new: HashSet<CsId> = placeholders.keys().copied().collect();
         changes.cs_put.extend(placeholders.into_values());
         changes.cs_put.extend(others.into_values());
         for (work, staged) in work.into_iter().zip(staged) {
+            if staged.known && self.is_unsettled(&work.shown, &staged.rows, &snapshot, &new)? {
+                self.note_unsettled(&mut changes);
+            }
             self.write(work, staged, &snapshot, &mut changes, recorder)?;
         }
         drop(snapshot);

@@ -1,12 +1,13 @@
 //! What an entry says of references: names turned into objects, with placeholders for those that nobody has reported.
 
+use super::disbelief::noting;
 use super::image::Target;
 use super::lookup::anchor_key;
 use super::segment::{Segment, displace, follow_name, keep, take_over, transient_name};
-use super::{EngineError, Import, StepRecorder};
+use super::{EngineError, Import, StepRecorder, Verdict};
 use crate::connector::Operation;
 use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, Dn, DnKey, Link, Stage, StageMask, counted};
-use crate::store::Snapshot;
+use crate::store::{ChangeSet, Snapshot};
 use std::collections::{BTreeSet, HashSet};
 
 /// Names given back in one transaction.
@@ -145,6 +146,35 @@ impl Import<'_> {
         take_over(placeholder, id, segment)
     }
 
+    /// Where a directory gives names alone, only the end of a full import knows whom a name means that nobody has yet. What an entry
+    /// loses for it does not count before: whatever breaks off must not be synchronized.
+    pub(super) fn note_unsettled(&mut self, changes: &mut ChangeSet) {
+        if self.verdict.is_none() {
+            self.verdict = Some(Verdict::References);
+            changes.states.extend(noting(self.options.connector, Verdict::References).states);
+        }
+    }
+
+    /// True when an entry gives up somebody, and refers by the same attribute to a name that nobody has.
+    pub(super) fn is_unsettled(
+        &self,
+        shown: &BTreeSet<(AttrId, CsId)>,
+        rows: &[CsReference],
+        snapshot: &Snapshot,
+        new: &HashSet<CsId>,
+    ) -> Result<bool, EngineError> {
+        if !self.options.full || self.options.references_have_anchors {
+            return Ok(false);
+        }
+        let lost: BTreeSet<AttrId> = rows.iter().filter(|row| row.state.removed(Stage::PendingImport)).map(|row| row.attr).collect();
+        for (_, target) in lost.iter().flat_map(|attr| shown.range((*attr, CsId(0))..=(*attr, CsId(u64::MAX)))) {
+            if new.contains(target) || snapshot.cs_link(*target)? == Some(Link::Placeholder) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// A name is free that entries of this full import told as a reference already: they mean whoever takes it.
     pub(super) fn free_name(
         &mut self,
@@ -154,6 +184,7 @@ impl Import<'_> {
         segment: &mut Segment<'_>,
     ) -> Result<(), EngineError> {
         if !readers.is_empty() {
+            self.note_unsettled(&mut segment.changes);
             let whoever = self.placeholder((key, dn), None, segment)?;
             follow_name(&readers, (loser, whoever), segment)?;
             self.freed.push(Freed { whoever, loser, readers });
@@ -166,7 +197,10 @@ impl Import<'_> {
         for freed in std::mem::take(&mut self.freed).chunks(BATCH) {
             let mut segment = Segment::new(self.store.snapshot()?);
             for Freed { whoever, loser, readers } in freed {
-                if segment.snapshot.cs_link(*whoever)? != Some(Link::Placeholder) {
+                let place = segment.snapshot.cs_object(*whoever)?.filter(|place| place.link == Link::Placeholder);
+                // Who could not be used had it, and is not the loser.
+                let anothers = |place: &CsObject| Dn::parse(&place.dn).is_ok_and(|dn| self.refused.unusable.contains(&dn.key()));
+                if place.is_none_or(|place| anothers(&place)) {
                     continue;
                 }
                 follow_name(readers, (*whoever, *loser), &mut segment)?;

@@ -1,13 +1,14 @@
 //! Entries that cannot be used: counted, noted, and never taken for absence.
 
+use super::image::Image;
 use super::lookup::anchor_key;
 use super::page::Ahead;
 use super::segment::Segment;
 use super::{EngineError, Import, StepRecorder};
 use crate::connector::{DiscoveryError, EntryRef, ImportPage, Legible, OddClass, Telling};
 use crate::model::{
-    Anchor, ConnectorId, CsId, CsObject, Dn, DnKey, ErrorSide, Link, ObjectError, ObjectErrorCode, StageMask, Timestamp, ValueRef,
-    ValueState, counted,
+    Anchor, AttrId, ConnectorId, CsId, CsObject, Dn, DnKey, ErrorSide, Link, Names, ObjectError, ObjectErrorCode, Stage, StageMask,
+    Timestamp, ValueKind, ValueRef, ValueState, counted,
 };
 use crate::store::{ChangeSet, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ use uuid::Uuid;
 const NAMED: usize = 3;
 /// So many entries whose class may be a slip are kept; what more of them have is a class that is in use.
 const SLIPS_MAX: usize = 1_000;
+
+/// The security identifier of an account or a group.
+const SID: &str = "objectSid";
 
 /// Under this name a connector keeps which entries no object came of.
 const REFUSED: KeptState<Vec<RefusedEntry>> = KeptState::new("refused-entries");
@@ -247,8 +251,9 @@ impl Import<'_> {
             segment.entries.insert(id);
             self.unread.insert(id);
             recorder.object("stage-failure", id, &shown, Vec::new());
-            if error.legible.merged {
-                self.unidentified += 1;
+            self.unidentified += u64::from(error.legible.merged);
+            // Who comes under a known name with another key may be somebody else, and the known one about to go.
+            if error.legible.merged || error.anchor.is_some() && by_anchor.is_none() {
                 self.refused.now.push(RefusedEntry::new(shown, error.anchor.as_ref(), &error.code, &error.legible, self.cx.now().0));
             }
         } else {
@@ -355,50 +360,75 @@ impl Import<'_> {
 
     /// What was read of an object before tells who it is, too: a change record says next to nothing of that.
     fn add_imported(&self, legible: &mut Legible, object: &CsObject) {
-        let names = self.store.names();
         // Targets know the values that were synchronized last, which an earlier page may have changed.
         let stages = [StageMask::IMPORTED, StageMask::BASE];
         let shown = object.values.iter().filter(|item| stages.iter().any(|stage| ValueState(item.flags).present(*stage)));
-        let mut values: Vec<_> = shown.map(|item| (Telling::of(&names.name(item.attr)), item.value)).collect();
-        // There is not room for all of everybody.
-        values.sort_by_key(|(telling, _)| telling.map_or(usize::MAX, |(place, _)| place));
-        for (telling, value) in values {
-            // Any other attribute may be by what a target knows who somebody is; it is no name of an account.
-            let telling = telling.map_or(Telling::Key, |(_, telling)| telling);
-            match value {
-                ValueRef::Text(text) => legible.add(telling, text.as_bytes()),
-                ValueRef::Binary(octets) => legible.add(Telling::Key, octets),
-                _ => {}
-            }
-        }
+        add_values(legible, self.store.names(), shown.map(|item| (item.attr, item.value)));
     }
 
-    /// What is wrong with a new key for a name that is known by one of another kind: the entry has lost the attribute by which
-    /// it was known, and the next one stands in for it.
-    pub(super) fn other_kind_of_key(
+    /// What is wrong with an entry that has the name of a known object and another key: one of another kind, so that the attribute by
+    /// which it was known is lost and the next one stands in for it; or one with the known security identifier, which is never given
+    /// twice (MS-ADTS 3.1.1.1.9), so that the key is another's or was damaged.
+    pub(super) fn other_key(
         &self,
         entry: &EntryRef<'_>,
+        by_key: Option<CsId>,
         own: &Ahead,
         segment: &Segment<'_>,
     ) -> Result<Option<DiscoveryError>, EngineError> {
         let Some(anchor) = entry.anchor().filter(|_| !self.options.allow_shrink) else { return Ok(None) };
-        let Some((is, key)) = KeyForm::of(anchor).zip(own.key.as_ref()) else { return Ok(None) };
-        let Some(holder) = self.lookup.by_foreseen_name(&segment.snapshot, key, own.foreseen)? else { return Ok(None) };
+        let Some(key) = &own.key else { return Ok(None) };
+        let holder = self.lookup.by_foreseen_name(&segment.snapshot, key, own.foreseen)?.filter(|holder| Some(*holder) != by_key);
+        let Some(holder) = holder else { return Ok(None) };
         let object =
             segment.snapshot.cs_object(holder)?.filter(|object| object.imported() && !self.lookup.is_seen(holder) && !object.transient);
-        let Some(known) = object.and_then(|object| object.anchor) else { return Ok(None) };
-        if KeyForm::of(known.as_bytes()).is_none_or(|was| was == is) {
+        let Some((object, known)) = object.and_then(|object| object.anchor.clone().map(|known| (object, known))) else { return Ok(None) };
+        if known.as_bytes() == anchor {
             return Ok(None);
         }
-        let detail = format!(
-            "it is known by the key {known}, and comes with one of another kind, {}: is its objectGUID missing? With the new key it would be \
-             somebody else. If all keys are meant to change, allow it once with `syncline run start '{}' full-import --allow-shrink`",
-            Anchor::new(anchor),
-            self.options.name
-        );
-        let mut problem = problem_of(entry, ObjectErrorCode::MISSING_ANCHOR_COMPONENT, &detail);
+        let forms = KeyForm::of(anchor).zip(KeyForm::of(known.as_bytes()));
+        let new = Anchor::new(anchor);
+        let detail = if by_key.is_none() && forms.is_some_and(|(is, was)| is != was) {
+            format!(
+                "it is known by the key {known}, and comes with one of another kind, {new}: is its objectGUID missing? With the new key it \
+                 would be somebody else. If all keys are meant to change, allow it once with `syncline run start '{}' full-import --allow-shrink`",
+                self.options.name
+            )
+        } else if self.has_sid_of(&own.image, &object) {
+            format!(
+                "it is known by the key {known}, and comes with another one, {new}, and the objectSid that it had: a directory gives no \
+                 objectSid twice, so the key is a slip or another's. If it were believed, the account would be deleted. Put the key back; if \
+                 it is meant to change, allow it once with `syncline run start '{}' full-import --allow-shrink`",
+                self.options.name
+            )
+        } else {
+            return Ok(None);
+        };
+        let mut problem = problem_of(entry, self.store.names(), ObjectErrorCode::MISSING_ANCHOR_COMPONENT, &detail);
         problem.legible.anchors.extend(problem.anchor.take());
         Ok(Some(problem))
+    }
+
+    /// What is wrong with an entry that comes with the key of an object that is still there under another name, in a delta that would
+    /// have told a rename. Which of both has the key is known to a full import only.
+    pub(super) fn taken_key(&self, entry: &EntryRef<'_>, whole: bool, known: Option<&CsObject>) -> Option<DiscoveryError> {
+        let known = known.filter(|object| whole && !self.options.full && self.options.renames_are_told && object.imported())?;
+        let detail = format!(
+            "it has the key of {}, which is still there and was not renamed: give it a key of its own, or rename that one by 'changetype: \
+             modrdn'. The next import reads everything",
+            known.dn
+        );
+        let mut problem = problem_of(entry, self.store.names(), ObjectErrorCode::DUPLICATE_OBJECT, &detail);
+        // The key is the other one's.
+        problem.anchor = None;
+        Some(problem)
+    }
+
+    /// True when both have the same security identifier.
+    fn has_sid_of(&self, image: &Image, object: &CsObject) -> bool {
+        let Some(attr) = self.store.names().find(SID) else { return false };
+        let known = object.values.attribute(attr).find(|item| ValueState(item.flags).present(StageMask::IMPORTED));
+        known.is_some_and(|known| image.values.attribute(attr).any(|told| told.value == known.value))
     }
 
     /// Keeps which entries no object came of. An import of changes tells of the others no more, until one of them comes or leaves.
@@ -439,32 +469,71 @@ impl Import<'_> {
         }
     }
 
-    /// Two entries of a full import say that they are the same object; the first one counts.
+    /// Two entries of a full import say that they are the same object. The first one counts, unless the second one has the name by
+    /// which the object is known; whoever the other one is has no key of its own. `None` when this one counts.
     pub(super) fn duplicate(
         &mut self,
         id: CsId,
         entry: &EntryRef<'_>,
         segment: &mut Segment<'_>,
         recorder: &mut StepRecorder<'_>,
-    ) -> Result<(), EngineError> {
-        self.problems += 1;
-        self.remember(entry.dn());
-        let first = segment.snapshot.cs_object(id)?.map_or_else(|| "an earlier entry".to_owned(), |object| object.dn.into());
+    ) -> Result<Option<bool>, EngineError> {
+        let object = segment.snapshot.cs_object(id)?;
+        let is = |name: &str| matches!((Dn::parse(name), Dn::parse(entry.dn())), (Ok(name), Ok(told)) if name.same(&told));
+        let code = ObjectErrorCode::DUPLICATE_OBJECT;
+        let Some(object) = object else { return Ok(None) };
+        let first = &object.dn;
+        let known = object.stage(Stage::PendingImport).rename.as_deref().filter(|_| object.in_base && !object.transient);
+        if known.is_some_and(is) && !is(first) {
+            let detail = format!(
+                "{first} and {} have the same key, and the object is known as the second one, so the first one is ignored: give each its own",
+                entry.dn()
+            );
+            let mut legible = Legible::default();
+            let told = object.values.iter().filter(|item| ValueState(item.flags).present(StageMask::IMPORTED));
+            add_values(&mut legible, self.store.names(), told.map(|item| (item.attr, item.value)));
+            self.problems += 1;
+            // Whose name it had may be missed now.
+            self.unidentified += 1;
+            self.remember(first);
+            self.refused.unusable.extend(Dn::parse(first).ok().map(|dn| dn.key()));
+            self.refused.now.push(RefusedEntry::new(first.to_string(), None, &code, &legible, self.cx.now().0));
+            recorder.note(format!("{code}: {detail}"));
+            recorder.object("stage-failure", id, first, Vec::new());
+            self.lookup.forget_hash(id);
+            return Ok(None);
+        }
+        if is(first) {
+            let detail = format!(
+                "{} is told twice, and the second one is ignored: is there an older copy of the file beside it, or was an entry pasted twice?",
+                entry.dn()
+            );
+            self.problems += 1;
+            self.remember(entry.dn());
+            recorder.note(format!("{code}: {detail}"));
+            recorder.object("stage-failure", id, entry.dn(), Vec::new());
+            segment.changes.errors.push((id, ErrorSide::Import, Some(ObjectError::new(code, detail, self.cx.now()))));
+            segment.changes.cs_hash.push((id, None));
+            return Ok(Some(true));
+        }
         let detail = format!("{} and {first} have the same anchor; the second one is ignored: give each its own", entry.dn());
-        recorder.note(format!("{}: {detail}", ObjectErrorCode::DUPLICATE_OBJECT));
-        recorder.object("stage-failure", id, entry.dn(), Vec::new());
-        let noted = ObjectError::new(ObjectErrorCode::DUPLICATE_OBJECT, detail, self.cx.now());
-        segment.changes.errors.push((id, ErrorSide::Import, Some(noted)));
+        let mut problem = problem_of(entry, self.store.names(), code.clone(), &detail);
+        // The key is the other one's.
+        problem.anchor = None;
+        if !self.rejected(&problem, segment, recorder)? {
+            return Ok(Some(false));
+        }
+        segment.changes.errors.push((id, ErrorSide::Import, Some(ObjectError::new(code, detail, self.cx.now()))));
         segment.changes.cs_hash.push((id, None));
-        Ok(())
+        Ok(Some(true))
     }
 }
 
 /// What makes an entry unusable, if anything does.
-pub(super) fn flaw(entry: &EntryRef<'_>, whole: bool, own: &Ahead) -> Option<DiscoveryError> {
-    let problem = |code, detail: &str| Some(problem_of(entry, code, detail));
+pub(super) fn flaw(entry: &EntryRef<'_>, names: &Names, whole: bool, own: &Ahead) -> Option<DiscoveryError> {
+    let problem = |code, detail: &str| Some(problem_of(entry, names, code, detail));
     if let Some((code, detail)) = &own.image.flaw {
-        return Some(problem_of(entry, code.clone(), detail));
+        return Some(problem_of(entry, names, code.clone(), detail));
     }
     if own.dn.is_none() && (whole || !entry.dn().is_empty()) {
         let code = if entry.dn().is_empty() { ObjectErrorCode::MISSING_DN } else { ObjectErrorCode::INVALID_DN };
@@ -479,7 +548,31 @@ pub(super) fn flaw(entry: &EntryRef<'_>, whole: bool, own: &Ahead) -> Option<Dis
     None
 }
 
-pub(super) fn problem_of(entry: &EntryRef<'_>, code: ObjectErrorCode, detail: &str) -> DiscoveryError {
+/// The problem of an entry, with whatever tells who it is about: somebody who is missed may be behind it.
+pub(super) fn problem_of(entry: &EntryRef<'_>, names: &Names, code: ObjectErrorCode, detail: &str) -> DiscoveryError {
     let dn = Some(entry.dn().to_owned()).filter(|dn| !dn.is_empty());
-    DiscoveryError { code, detail: detail.to_owned(), dn, anchor: entry.anchor().map(Anchor::new), legible: Legible::default() }
+    let mut legible = Legible::default();
+    let told = entry.attributes().flat_map(|(attr, _, values)| values.map(move |value| (attr, value)));
+    add_values(
+        &mut legible,
+        names,
+        told.filter(|(_, (kind, ..))| *kind != ValueKind::Reference).map(|(attr, (_, value, _))| (attr, value)),
+    );
+    DiscoveryError { code, detail: detail.to_owned(), dn, anchor: entry.anchor().map(Anchor::new), legible }
+}
+
+/// Adds what values tell of whom they belong to.
+fn add_values<'v>(legible: &mut Legible, names: &Names, values: impl Iterator<Item = (AttrId, ValueRef<'v>)>) {
+    let mut values: Vec<_> = values.map(|(attr, value)| (Telling::of(&names.name(attr)), value)).collect();
+    // There is not room for all of everybody.
+    values.sort_by_key(|(telling, _)| telling.map_or(usize::MAX, |(place, _)| place));
+    for (telling, value) in values {
+        // Any other attribute may be by what a target knows who somebody is; it is no name of an account.
+        let telling = telling.map_or(Telling::Key, |(_, telling)| telling);
+        match value {
+            ValueRef::Text(text) => legible.add(telling, text.as_bytes()),
+            ValueRef::Binary(octets) => legible.add(Telling::Key, octets),
+            _ => {}
+        }
+    }
 }

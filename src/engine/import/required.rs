@@ -92,6 +92,6 @@ impl Import<'_> {
              `syncline run start '{}' full-import --allow-shrink`",
             self.options.name
         );
-        Some(problem_of(entry, ObjectErrorCode::MISSING_REQUIRED_ATTRIBUTE, &detail))
+        Some(problem_of(entry, self.store.names(), ObjectErrorCode::MISSING_REQUIRED_ATTRIBUTE, &detail))
     }
 }

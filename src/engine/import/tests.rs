@@ -513,7 +513,17 @@ pub(super) fn full(store: &Store, told: &[Told]) -> Outcome {
     tell(store, told, 1_000, |_| {})
 }
 
-fn delta(store: &Store, told: &[Told]) -> Outcome {
+/// A full import that is cut off behind what was told; gives its result.
+pub(super) fn cut_off(store: &Store, told: &[Told]) -> String {
+    let mut pages = pages_of(store, told, 1);
+    pages.pop();
+    let options = ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1));
+    let mut silent = Silent;
+    let result = import(store, pages.into_iter(), &options, &Context::system(), &mut StepRecorder::new(&mut silent));
+    result.map_or_else(|error| error.result().to_owned(), str::to_owned)
+}
+
+pub(super) fn delta(store: &Store, told: &[Told]) -> Outcome {
     tell(store, told, 1_000, |options| options.full = false)
 }
 
