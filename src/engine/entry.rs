@@ -62,6 +62,10 @@ pub struct Wanted<'a> {
     asked_for: bool,
     /// The entry was met: as a whole, or as one that cannot be used.
     met: bool,
+    /// The name of the one that has the key and another name than the wanted one: there may be a second one with that key.
+    renamed: Option<String>,
+    /// The name of the second one.
+    twice: Option<String>,
     /// An entry that could not be read and may be the one that is meant.
     unclear: Option<DiscoveryError>,
     /// Why a server had nothing to give.
@@ -71,25 +75,41 @@ pub struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn new(anchor: Option<&'a Anchor>, dn: &'a Dn) -> Self {
-        Self { anchor, dn, asked_for: false, met: false, unclear: None, refused: None, only: PageBuilder::new() }
+        let (renamed, twice, unclear, refused) = (None, None, None, None);
+        Self { anchor, dn, asked_for: false, met: false, renamed, twice, unclear, refused, only: PageBuilder::new() }
     }
 
-    /// Takes what a page says of the entry. True once it was met.
+    /// Takes what a page says of the entry. True once nothing more can come of it.
     fn look(&mut self, page: &ImportPage) -> bool {
         for item in page.items() {
             match item {
-                PageItem::Entry(entry) if self.is_meant(entry.anchor(), Some(entry.dn())) => {
-                    copy(entry, &mut self.only);
-                    self.met = true;
-                }
-                PageItem::Rejected(error) => self.look_at_flaw(error),
+                PageItem::Entry(entry) if self.is_meant(entry.anchor(), Some(entry.dn())) => self.take(entry),
+                PageItem::Rejected(error) if !self.met => self.look_at_flaw(error),
                 _ => {}
             }
-            if self.met {
+            if self.is_settled() {
                 break;
             }
         }
-        self.met
+        self.is_settled()
+    }
+
+    /// Takes an entry. One with the key and another name was renamed, or has the key of somebody else by a slip: then that one is
+    /// there, too.
+    fn take(&mut self, entry: EntryRef<'_>) {
+        if self.met {
+            self.twice = Some(entry.dn().to_owned());
+            return;
+        }
+        if !Dn::parse(entry.dn()).is_ok_and(|own| own.same(self.dn)) {
+            self.renamed = Some(entry.dn().to_owned());
+        }
+        copy(entry, &mut self.only);
+        self.met = true;
+    }
+
+    fn is_settled(&self) -> bool {
+        self.met && (self.renamed.is_none() || self.twice.is_some())
     }
 
     fn is_meant(&self, anchor: Option<&[u8]>, dn: Option<&str>) -> bool {
@@ -111,11 +131,20 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    /// True when the directory gave neither the entry nor one that may be it.
+    pub fn is_absent(&self) -> bool {
+        !self.met && self.unclear.is_none()
+    }
+
     /// The page: the entry, what is wrong with it, or, of one that is known, that it is gone.
     ///
     /// # Errors
     /// When nobody knows the entry and the directory does not have it, or another entry that cannot be read may be it.
     pub fn page(mut self) -> Result<ImportPage, EngineError> {
+        if let Some((first, second)) = self.renamed.as_ref().zip(self.twice.as_ref()) {
+            let message = format!("{first} and {second} have the same key, so nobody can say which of them is meant: give each its own");
+            return Err(EngineError::Guard { result: "no-start-object-not-found", message });
+        }
         if !self.met {
             let dn = self.dn;
             let Some(anchor) = self.anchor else {

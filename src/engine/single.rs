@@ -50,8 +50,8 @@ impl Engine<'_> {
         self.single(title, progress, |step, recorder| self.synchronize_one(object, false, Some(decree), step, recorder))
     }
 
-    /// Reads one entry from its directory and stages what it says. An entry that is known and that the directory does not
-    /// have any more, or that is not selected any more, is staged as gone. `narrowed` is the same connector for this entry
+    /// Reads one entry from its directory and stages what it says. One that is known and does not show is not taken for gone: what
+    /// tells that a directory or a file was not read whole are all the others. `narrowed` is the same connector for this entry
     /// alone, where that costs less; what is selected is said by the connector itself.
     ///
     /// # Errors
@@ -179,6 +179,13 @@ impl Engine<'_> {
         let anchor = known.as_ref().and_then(|object| object.anchor.clone());
         let request = ImportRequest { kind: ImportKind::Full, attributes: attributes.clone() };
         let wanted = self.bridge.wait(read_entry(&**connector, &self.cx, &request, anchor.as_ref(), dn))?;
+        if known.is_some() && wanted.is_absent() {
+            let message = format!(
+                "{dn} is not there any more, or not selected. That one entry does not show tells nothing of why, so nothing was changed: who \
+                 left is found by an import that reads everything, behind its guards: `syncline cycle start`"
+            );
+            return Err(EngineError::Guard { result: "no-start-object-not-found", message });
+        }
         let page = wanted.page()?;
         let name = self.participants.get(&id).map_or("", |participant| participant.name.as_str());
         let mut options = ImportOptions::full(id, name, attributes, step);

@@ -213,10 +213,11 @@ impl Service {
             (false, _) => {
                 view.step("done", "its directory does not have it any more, or it is not selected");
                 view.step(
-                    "done",
-                    "would be staged as gone, and deleted in targets unless another directory has it; the steps below look at what was \
-                     imported before",
+                    "failed",
+                    "nothing would be changed: who left is found by an import that reads everything: `syncline cycle start`",
                 );
+                view.read = Some(read);
+                return false;
             }
             (true, false) => {
                 view.step("done", format!("read as {}", read.dn));
@@ -272,15 +273,20 @@ impl Service {
             view.runs.extend(self.drive(cx, &work, options, progress)?);
         }
         let snapshot = self.store.snapshot()?;
-        let mut open = Vec::new();
+        let (mut open, mut held) = (Vec::new(), Vec::new());
         for id in &waiting {
             let Some(object) = snapshot.cs_object(*id)? else { continue };
+            if object.stage(Stage::PendingExport).is_some() {
+                held.push(object.dn.to_string());
+            }
             let unsettled = [Stage::Unconfirmed, Stage::InProgress].iter().any(|stage| object.stage(*stage).is_some());
             if unsettled || snapshot.error(*id, ErrorSide::Export)?.is_some() {
                 open.push(object.dn.to_string());
             }
         }
-        if open.is_empty() {
+        if open.is_empty() && !held.is_empty() {
+            view.step("done", format!("still waits, as the step before says: {}", held.join("; ")));
+        } else if open.is_empty() {
             view.step("done", counted(waiting.len() as u64, "object arrived as it was sent", "objects arrived as they were sent"));
         } else {
             view.step("failed", format!("not confirmed: {}", open.join("; ")));
@@ -310,6 +316,13 @@ impl Service {
         use super::Found;
         let browser = self.browse()?;
         match browser.find_origin(asked)? {
+            Found::One(id) if self.rules()?.targets().contains(&id.connector()) => {
+                let name = self.connectors.get(&id.connector()).cloned().unwrap_or_default();
+                Err(ServiceError::NotFound(format!(
+                    "'{asked}' is known in {name} alone, and no directory has it: `syncline object explain {id}` says what is known of it. If an entry \
+                     of a directory is meant, name that, with the connector before it: 'CONNECTOR:CN=...'"
+                )))
+            }
             Found::One(id) => {
                 let known = self.store.snapshot()?.cs_object(id)?;
                 let dn = known.as_ref().and_then(|object| Dn::parse(&object.dn).ok());
