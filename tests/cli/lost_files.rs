@@ -140,3 +140,34 @@ fn change_files_are_remembered_after_a_restore() {
     let (code, shown) = world.cycle(&[]);
     assert_eq!((code, counted(&shown, "export-delete")), (Some(0), 1), "{shown:#}");
 }
+
+/// A file of changes by itself may grow; whom it added stays as long as nobody says otherwise.
+#[test]
+fn what_a_single_change_file_told_is_missed_when_it_is_gone() {
+    let world = two_files();
+    let added = |numbers| people(numbers).replacen("\nobjectClass", "\nchangetype: add\nobjectClass", 1);
+    let file = world.at("changes.ldif");
+    fs::write(&file, added(30..31)).expect("written");
+    set(&world, "changes", "changes.ldif");
+    world.first_cycle();
+    fs::write(&file, format!("{}\n{}", added(30..31), added(31..32))).expect("written");
+    let (code, shown) = world.cycle(&[]);
+    assert_eq!((code, counted(&shown, "export-add")), (Some(0), 1), "{shown:#}");
+    let stays = |told: &str, options: &[&str]| {
+        let (code, shown) = world.cycle(options);
+        assert_eq!((code, counted(&shown, "stage-delete"), exported(&shown)), (Some(3), 0, 0), "{told}: {shown:#}");
+        assert!(shown.to_string().contains(told), "{told}: {shown:#}");
+    };
+    for lost in [String::new(), added(31..32)] {
+        fs::write(&file, lost).expect("written");
+        // Changes are read as they come, and what is missing is missed by whoever reads everything.
+        assert_eq!(world.cycle(&[]).0, Some(0));
+        stays("records of this change file were taken", &["--initial"]);
+    }
+    fs::write(&file, format!("{}\n{}", added(30..31), added(31..32))).expect("written");
+    assert_eq!(world.cycle(&["--initial"]).0, Some(0));
+    with_changes(&world);
+    stays("changes.ldif", &["--initial"]);
+    assert_code(&world.run(&["connector", "set", SOURCE, "changes", "--unset"]), 0);
+    stays("does not name them any more", &["--initial"]);
+}

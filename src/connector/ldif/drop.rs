@@ -261,6 +261,52 @@ pub(super) fn as_taken(folder: &Path, taken: &[Taken]) -> Result<(), ConnectorEr
     Ok(())
 }
 
+/// What is taken of a file of changes by itself, which grows: its whole as it is now. Where it does not begin any more with what was
+/// taken before, that stays, as what is missing.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn grown(file: &Path, known: Vec<Taken>) -> Result<Vec<Taken>, ConnectorError> {
+    if !begins(file, &known)? {
+        return Ok(known);
+    }
+    let metadata = std::fs::metadata(file).map_err(|error| unreadable(file, &error))?;
+    let (size, sum) = sum_of_first(file, metadata.len())?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(vec![Taken { name, size, written: written(&metadata), sum }])
+}
+
+/// Looks whether a file of changes by itself still begins with what was taken of it.
+///
+/// # Errors
+/// When it does not.
+pub(super) fn still_begins(file: &Path, taken: &[Taken]) -> Result<(), ConnectorError> {
+    if begins(file, taken)? {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "{}: records of this change file were taken and are not in it any more: whom they added would count as gone. Put them back and add \
+         what is new behind them, or let `changes` name a folder; to begin anew without them, write a new file of all entries",
+        file.display()
+    )))
+}
+
+fn begins(file: &Path, taken: &[Taken]) -> Result<bool, ConnectorError> {
+    for known in taken {
+        if sum_of_first(file, known.size)? != (known.size, known.sum) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// How many octets there are up to so many, and their sum.
+fn sum_of_first(path: &Path, octets: u64) -> Result<(u64, u128), ConnectorError> {
+    let mut summed = Summed { file: super::import::open(path)?, sum: Xxh3::new(), read: 0 };
+    std::io::copy(&mut Read::by_ref(&mut summed).take(octets), &mut std::io::sink()).map_err(|error| unreadable(path, &error))?;
+    Ok((summed.read, summed.sum.digest128()))
+}
+
 /// The files that were not taken yet.
 ///
 /// # Errors

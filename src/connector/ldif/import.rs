@@ -90,12 +90,13 @@ fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, Connect
         },
     };
     if !folder && *kind != ImportKind::Full {
-        return opened(vec![path.clone()], Changes::default(), Some(known.write()));
+        let taken = drop::grown(path, known.taken)?;
+        return opened(vec![path.clone()], Changes::default(), Some(Place { base, read: known.read, taken }.write()));
     }
     let all = if folder { files_of(path)? } else { vec![path.clone()] };
     let new = drop::untaken(path, all, &known.taken)?;
     let (changes, taken) = drop::load(new)?;
-    let taken = if folder { [known.taken, taken].concat() } else { Vec::new() };
+    let taken = [known.taken, taken].concat();
     let files = if *kind == ImportKind::Full { base_files } else { Vec::new() };
     opened(files, changes, Some(Place { base, read: known.read, taken }.write()))
 }
@@ -126,19 +127,23 @@ pub(super) fn look_back(settings: &LdifSettings, since: &[u8], meant: bool) -> R
         return Err(ConnectorError::new(ConnectorErrorKind::FileLost, lost).unsent());
     }
     let Some(last) = place.taken.last() else { return Ok(None) };
+    let folder = match &settings.changes {
+        Some(path) => std::fs::metadata(path).map_err(|error| unreadable(path, &error))?.is_dir(),
+        None => false,
+    };
     if place.base != drop::state_of(&list(&settings.path)?)? {
-        return Ok(drop::left_behind(settings.changes.as_deref(), &place.taken));
+        return Ok(drop::left_behind(settings.changes.as_deref().filter(|_| folder), &place.taken));
     }
+    let named = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy() == last.name.as_str());
     match &settings.changes {
-        Some(folder) if std::fs::metadata(folder).map_err(|error| unreadable(folder, &error))?.is_dir() => {
-            // What is new counts now as well, and must come behind.
-            drop::untaken(folder, files_of(folder)?, &place.taken).map(|_| None)
-        }
+        // What is new counts now as well, and must come behind.
+        Some(path) if folder => drop::untaken(path, files_of(path)?, &place.taken).map(|_| None),
+        Some(path) if named(path) => drop::still_begins(path, &place.taken).map(|()| None),
         _ => Err(ConnectorError::new(
             ConnectorErrorKind::File,
             format!(
-                "{}: change files up to '{}' were taken, and `changes` does not name their folder any more: whom they added would count \
-                 as gone. Name it again; to begin anew without them, write a new file of all entries",
+                "{}: change files up to '{}' were taken, and `changes` does not name them any more: whom they added would count \
+                 as gone. Name them again; to begin anew without them, write a new file of all entries",
                 settings.path.display(),
                 last.name
             ),
