@@ -46,7 +46,7 @@ impl Import<'_> {
 
     /// True when another entry of a full import was the object already. In a delta the later entry tells the newer state.
     pub(super) fn is_duplicate(&self, id: CsId) -> bool {
-        self.options.full && self.lookup.is_seen(id) && !self.held.contains(&id)
+        self.options.full && self.lookup.is_seen(id) && !self.held.contains(&id) && !self.second_counts.contains(&id)
     }
 
     /// Notes that an object was reported that the space had when the import began, and as what.

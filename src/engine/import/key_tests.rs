@@ -193,3 +193,22 @@ fn what_breaks_off_before_names_were_settled_is_not_believed() {
     super::tests::cut_off(&store, &[anna(), group(&[ANNA, BERT, NEW])]);
     assert_eq!(super::verdict(&store.snapshot().unwrap(), SPACE).unwrap(), None);
 }
+
+/// An old copy of a file beside it, in front or behind: what says the same as before counts.
+#[test]
+fn who_is_told_twice_stays_as_it_was() {
+    let before = picture(&known());
+    let stale = || person(ANNA, "1", "S-1", "stale@x");
+    for told in [[anna(), stale()], [stale(), anna()]] {
+        for size in [1, 2, 100] {
+            let store = known();
+            let told: Vec<Told> = told.iter().cloned().chain([bert(), group(&[ANNA, BERT])]).collect();
+            for _ in 0..3 {
+                failed(&tell(&store, &told, size, |_| {}));
+                assert_eq!((picture(&store), code(&store, ANNA).as_deref()), (before.clone(), Some("duplicate-object")), "{told:?}");
+            }
+            full(&store, &[anna(), bert(), group(&[ANNA, BERT])]);
+            assert_eq!((picture(&store), code(&store, ANNA)), (before.clone(), None));
+        }
+    }
+}

@@ -267,6 +267,10 @@ struct Import<'a> {
     told_by_name: HashSet<(CsId, CsId)>,
     /// Names that objects lost behind entries that told them.
     freed: Vec<references::Freed>,
+    /// Objects that two entries told of.
+    told_twice: HashSet<CsId>,
+    /// Those of which the second entry counts, until it is staged.
+    second_counts: HashSet<CsId>,
     /// Objects that were reported and could not be read: their references are those of before.
     unread: HashSet<CsId>,
     /// Objects of which a delta import was told changes, and that nobody knows.
@@ -323,6 +327,8 @@ impl<'a> Import<'a> {
             outdated: BTreeSet::new(),
             told_by_name: HashSet::new(),
             freed: Vec::new(),
+            told_twice: HashSet::new(),
+            second_counts: HashSet::new(),
             unread: HashSet::new(),
             unknown: Unknown::default(),
             verdict: noted.or(unwritten),

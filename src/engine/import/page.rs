@@ -264,6 +264,7 @@ impl Import<'_> {
         self.lookup.mark_seen(id);
         segment.placeholders.remove(&id);
         segment.entries.insert(id);
+        self.second_counts.remove(&id);
         if whole {
             self.outdated.remove(&id);
             self.unread.remove(&id);
@@ -344,7 +345,8 @@ impl Import<'_> {
         }
         if work.whole {
             // Whose problem stands is looked at again by the next full import, also when nothing is to be sent again.
-            changes.cs_hash.push((id, found.not_reimported.is_empty().then_some(work.hash)));
+            let settled = found.not_reimported.is_empty() && !self.told_twice.contains(&id);
+            changes.cs_hash.push((id, settled.then_some(work.hash)));
         } else if found.changed || renamed {
             // What the last whole entry said is not what the object is any more.
             changes.cs_hash.push((id, None));
@@ -357,7 +359,10 @@ impl Import<'_> {
             );
             let error = ObjectError::new(ObjectErrorCode::EXPORTED_CHANGE_NOT_REIMPORTED, detail, self.cx.now());
             changes.errors.push((id, ErrorSide::Import, Some(error)));
-        } else if stored && let Some(error) = snapshot.error(id, ErrorSide::Import)? {
+        } else if stored
+            && !self.told_twice.contains(&id)
+            && let Some(error) = snapshot.error(id, ErrorSide::Import)?
+        {
             changes.errors.push((id, ErrorSide::Import, None));
             if error.code == ObjectErrorCode::DUPLICATE_DN {
                 self.renamed_back.insert(id, error);

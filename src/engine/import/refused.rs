@@ -1,6 +1,6 @@
 //! Entries that cannot be used: counted, noted, and never taken for absence.
 
-use super::image::Image;
+use super::image::{self, Image};
 use super::lookup::anchor_key;
 use super::page::Ahead;
 use super::segment::Segment;
@@ -469,8 +469,14 @@ impl Import<'_> {
         }
     }
 
-    /// Two entries of a full import say that they are the same object. The first one counts, unless the second one has the name by
-    /// which the object is known; whoever the other one is has no key of its own. `None` when this one counts.
+    /// The second entry of an object counts, whatever the first one left.
+    fn count_again(&mut self, id: CsId) {
+        self.second_counts.insert(id);
+        self.lookup.forget_hash(id);
+    }
+
+    /// Two entries of a full import say that they are the same object. The first one counts, unless the second one says what was
+    /// synchronized last, or has the name by which the object is known. `None` when this one counts.
     pub(super) fn duplicate(
         &mut self,
         id: CsId,
@@ -500,12 +506,15 @@ impl Import<'_> {
             self.refused.now.push(RefusedEntry::new(first.to_string(), None, &code, &legible, self.cx.now().0));
             recorder.note(format!("{code}: {detail}"));
             recorder.object("stage-failure", id, first, Vec::new());
-            self.lookup.forget_hash(id);
+            self.count_again(id);
             return Ok(None);
         }
+        self.told_twice.insert(id);
         if is(first) {
+            let as_before = object.in_base && says_as_base(entry, self.store.names(), &object);
+            let counts = if as_before { "what says the same as before counts" } else { "the first one counts" };
             let detail = format!(
-                "{} is told twice, and the second one is ignored: is there an older copy of the file beside it, or was an entry pasted twice?",
+                "{} is told twice, and {counts}: is there an older copy of the file beside it, or was an entry pasted twice?",
                 entry.dn()
             );
             self.problems += 1;
@@ -514,7 +523,10 @@ impl Import<'_> {
             recorder.object("stage-failure", id, entry.dn(), Vec::new());
             segment.changes.errors.push((id, ErrorSide::Import, Some(ObjectError::new(code, detail, self.cx.now()))));
             segment.changes.cs_hash.push((id, None));
-            return Ok(Some(true));
+            if as_before {
+                self.count_again(id);
+            }
+            return Ok((!as_before).then_some(true));
         }
         let detail = format!("{} and {first} have the same anchor; the second one is ignored: give each its own", entry.dn());
         let mut problem = problem_of(entry, self.store.names(), code.clone(), &detail);
@@ -527,6 +539,13 @@ impl Import<'_> {
         segment.changes.cs_hash.push((id, None));
         Ok(Some(true))
     }
+}
+
+/// True when an entry has the values that were synchronized last.
+fn says_as_base(entry: &EntryRef<'_>, names: &Names, object: &CsObject) -> bool {
+    let told = image::of_entry(entry, names).values;
+    let base = object.values.iter().filter(|item| ValueState(item.flags).present(StageMask::BASE));
+    told.iter().map(|item| (item.attr, item.value)).eq(base.map(|item| (item.attr, item.value)))
 }
 
 /// What makes an entry unusable, if anything does.
