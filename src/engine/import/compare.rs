@@ -2,7 +2,8 @@
 
 use super::image::{self, Comparison};
 use super::page::Work;
-use super::vanished::imported_attributes;
+use super::required::are_accounts;
+use super::vanished::attributes_of_base;
 use crate::engine::base::{commit_import, commit_reference};
 use crate::model::{Anchor, AttrId, CsId, CsObject, CsReference, DeltaKind, Dn, Link, Names, Stage, ValueState};
 use crate::store::AttributeDelta;
@@ -23,7 +24,7 @@ pub(super) struct Staged {
     pub(super) retyped: bool,
     /// What it says that it did not say before, for the history.
     pub(super) changes: Vec<AttributeDelta>,
-    /// Attributes of which it had values and has none any more.
+    /// Attributes of which it had values when it was synchronized last, and has none any more.
     pub(super) lost: Vec<AttrId>,
 }
 
@@ -44,7 +45,7 @@ pub(super) fn compare(work: &mut Work<'_>, written_only: &BTreeSet<AttrId>, name
         (object.link, object.anchor) = (Link::Disconnected, None);
     }
     let returned = before == DeltaKind::Delete;
-    let mut lost = if known && work.whole { imported_attributes(&object.values, &references) } else { Vec::new() };
+    let mut lost = if known && work.whole { attributes_of_base(&object.values, &references) } else { Vec::new() };
     lost.retain(|attr| {
         work.image.values.attribute_range(*attr).is_empty()
             && work.shown.range((*attr, CsId(0))..).next().is_none_or(|(shown, _)| shown != attr)
@@ -64,9 +65,10 @@ pub(super) fn compare(work: &mut Work<'_>, written_only: &BTreeSet<AttrId>, name
     if work.named {
         name(&mut object, work, renamed);
     }
-    let mut retyped = false;
+    let (mut retyped, mut as_before) = (false, true);
     if let Some(object_type) = work.entry.object_type().filter(|kind| *kind != object.object_type) {
         retyped = known;
+        as_before = are_accounts(&names.object_type_name(object.object_type), &names.object_type_name(object_type));
         if object.in_base {
             let base = object.previous_type.get_or_insert(object.object_type);
             if *base == object_type {
@@ -97,7 +99,7 @@ pub(super) fn compare(work: &mut Work<'_>, written_only: &BTreeSet<AttrId>, name
             *row = commit_reference(*row).unwrap_or(*row);
         }
     }
-    if retyped {
+    if !as_before {
         // Objects of another type have other attributes.
         lost.clear();
     }

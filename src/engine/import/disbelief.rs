@@ -176,6 +176,9 @@ fn restore_all(store: &Store, connector: ConnectorId, takes_exports: bool) -> Re
             if object.in_base && object.link != Link::Placeholder && !stays {
                 restored += 1;
                 restore(&snapshot, object, &mut changes)?;
+            } else if stays {
+                // What stays staged is judged anew by the next import.
+                changes.cs_hash.push((id, None));
             }
         }
         drop(snapshot);

@@ -308,7 +308,7 @@ impl<'a> Import<'a> {
             store,
             options,
             cx,
-            required: required::of(store.names(), &options.attributes),
+            required: required::of(store.names(), &options.attributes, &options.managed),
             lookup,
             epoch,
             secret,

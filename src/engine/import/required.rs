@@ -6,6 +6,7 @@ use super::image::Image;
 use super::refused::problem_of;
 use crate::connector::{ClassAttribute, Connector, DiscoveryError, EntryRef};
 use crate::model::{AttrId, CsObject, CsReference, Names, ObjectErrorCode, StageMask, ValueState};
+use std::collections::BTreeSet;
 
 /// Classes of accounts in Active Directory.
 const ACCOUNTS: &[&str] = &["user", "inetOrgPerson", "computer"];
@@ -48,10 +49,15 @@ pub fn always_there(connector: &dyn Connector) -> Vec<ClassAttribute> {
     connector.always_there(REQUIRED.iter().filter(|required| required.new).flat_map(each).collect())
 }
 
-/// What is required of what is read.
-pub(super) fn of(names: &Names, read: &[AttrId]) -> Vec<(AttrId, &'static Required)> {
+/// What is required of what is read. What rules write is not: whoever takes it away may be we.
+pub(super) fn of(names: &Names, read: &[AttrId], managed: &BTreeSet<AttrId>) -> Vec<(AttrId, &'static Required)> {
     let known = REQUIRED.iter().filter_map(|required| Some((names.find(required.name)?, required)));
-    known.filter(|(attr, _)| read.contains(attr)).collect()
+    known.filter(|(attr, _)| read.contains(attr) && !managed.contains(attr)).collect()
+}
+
+/// True when an object of one class is an account as much as one of the other.
+pub(super) fn are_accounts(one: &str, other: &str) -> bool {
+    ACCOUNTS.contains(&one) && ACCOUNTS.contains(&other)
 }
 
 impl Import<'_> {
@@ -66,15 +72,16 @@ impl Import<'_> {
     ) -> Option<DiscoveryError> {
         let known = known.filter(|(object, _)| object.imported());
         let is = entry.object_type().or_else(|| known.map(|(object, _)| object.object_type))?;
-        if self.options.allow_shrink || known.is_some_and(|(object, _)| object.object_type != is) {
+        if self.options.allow_shrink {
             return None;
         }
         let class = self.store.names().object_type_name(is);
+        let was = known.map_or_else(|| class.clone(), |(object, _)| self.store.names().object_type_name(object.object_type));
         let imported = |state: u8| ValueState(state).present(StageMask::IMPORTED);
         let lacking = |(attr, required): &&(AttrId, &'static Required)| {
             let is_told = !told.values.attribute_range(*attr).is_empty()
                 || told.references.iter().any(|(told, _, targets)| told == attr && !targets.is_empty());
-            if is_told || !required.classes.contains(&&*class) {
+            if is_told || ![&class, &was].into_iter().all(|class| required.classes.contains(&&**class)) {
                 return false;
             }
             let Some((object, rows)) = known else {

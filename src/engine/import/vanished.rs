@@ -27,11 +27,12 @@ struct Loss {
     sample: Vec<Box<str>>,
 }
 
-/// The attributes of an object as it was imported last, those of references among them.
-pub(super) fn imported_attributes(values: &FlatValues, references: &[CsReference]) -> Vec<AttrId> {
-    let imported = |flags: u8| ValueState(flags).present(StageMask::IMPORTED);
-    let values = values.iter().filter(|item| imported(item.flags)).map(|item| item.attr);
-    let mut attributes: Vec<AttrId> = values.chain(references.iter().filter(|row| imported(row.state.0)).map(|row| row.attr)).collect();
+/// The attributes of an object as it was synchronized last, those of references among them: what an import before this one staged may be
+/// what a guard stopped.
+pub(super) fn attributes_of_base(values: &FlatValues, references: &[CsReference]) -> Vec<AttrId> {
+    let in_base = |flags: u8| ValueState(flags).in_base();
+    let values = values.iter().filter(|item| in_base(item.flags)).map(|item| item.attr);
+    let mut attributes: Vec<AttrId> = values.chain(references.iter().filter(|row| in_base(row.state.0)).map(|row| row.attr)).collect();
     attributes.sort_unstable();
     attributes.dedup();
     attributes
@@ -114,5 +115,81 @@ impl Import<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::connector::{Completion, ImportPage, Operation, PageBuilder};
+    use crate::context::Context;
+    use crate::engine::import::tests::{SPACE, consume};
+    use crate::engine::import::{ImportOptions, import, verdict};
+    use crate::engine::{Silent, StepRecorder};
+    use crate::model::{Link, MvId, MvObject, RunId, ValueRef};
+    use crate::store::{ChangeSet, Store};
+
+    /// Six people of a class, with an attribute or without.
+    fn people(store: &Store, class: &str, attribute: Option<&str>) -> ImportPage {
+        let mut page = PageBuilder::new();
+        for number in 1..=6 {
+            page.begin_entry(&format!("CN=p{number}"));
+            page.anchor(&[number]);
+            page.object_type(store.names().object_type(class));
+            for attribute in attribute.into_iter().chain(["mail"]) {
+                page.attribute(store.names().intern(attribute), Operation::Replace);
+                page.value(ValueRef::Text("512"));
+            }
+            page.finish();
+        }
+        page.build(Some(Completion::default()))
+    }
+
+    fn told(store: &Store, page: ImportPage, takes_exports: bool) -> String {
+        let attributes = ["mail", "department", "userAccountControl"].map(|name| store.names().intern(name)).to_vec();
+        let options = ImportOptions { takes_exports, ..ImportOptions::full(SPACE, "A", attributes, (RunId(1), 1)) };
+        let mut silent = Silent;
+        let result = import(store, std::iter::once(Ok(page)), &options, &Context::system(), &mut StepRecorder::new(&mut silent));
+        result.map_or_else(|error| error.result().to_owned(), str::to_owned)
+    }
+
+    /// All six with the attribute, synchronized and tied to the metaverse.
+    fn known(class: &str, attribute: &str) -> Store {
+        let store = Store::in_memory().unwrap();
+        assert_eq!(told(&store, people(&store, class, Some(attribute)), false), "success");
+        consume(&store);
+        let mut changes = ChangeSet::new();
+        for (mv, mut object) in (1..).map(MvId).zip(store.snapshot().unwrap().cs_scan(SPACE, None, 10).unwrap()) {
+            object.link = Link::ExplicitlyConnected { mv };
+            let values = crate::model::FlatValues::default();
+            changes.mv_put.push(MvObject { id: mv, object_type: object.object_type, values, lineage: Vec::new() });
+            changes.cs_put.push(object);
+        }
+        store.apply(changes).unwrap();
+        store
+    }
+
+    /// What is tied stays staged where exports may be confirmed by it: the next import has to stop all the same.
+    #[test]
+    fn what_vanished_is_not_believed_by_the_next_import_either() {
+        for takes_exports in [false, true] {
+            let store = known("user", "department");
+            for _ in 0..3 {
+                assert_eq!(told(&store, people(&store, "user", None), takes_exports), "stopped-shrink-guard", "{takes_exports}");
+                assert!(verdict(&store.snapshot().unwrap(), SPACE).unwrap().is_some());
+            }
+            assert_eq!(told(&store, people(&store, "user", Some("department")), takes_exports), "success");
+            assert_eq!(verdict(&store.snapshot().unwrap(), SPACE).unwrap(), None);
+        }
+    }
+
+    /// An account stays one by another class; whoever becomes something else has other attributes.
+    #[test]
+    fn another_class_of_accounts_hides_nothing() {
+        let store = known("user", "department");
+        assert_eq!(told(&store, people(&store, "inetOrgPerson", None), false), "stopped-shrink-guard");
+        let store = known("user", "userAccountControl");
+        assert_eq!(told(&store, people(&store, "inetOrgPerson", None), false), "completed-discovery-errors");
+        let store = known("user", "userAccountControl");
+        assert_eq!(told(&store, people(&store, "contact", None), false), "success");
     }
 }
