@@ -10,7 +10,7 @@ use crate::engine::belief::{Belief, Doubt, NAME, REMOVED};
 use crate::engine::export::{ExportSummary, Sampled, Unknown, belongs_to_nobody, sample, was_exported};
 use crate::engine::import::retire;
 use crate::engine::run::Standing;
-use crate::model::{ConnectorId, Stage, counted};
+use crate::model::{ConnectorId, CsObject, Names, Stage, StageMask, ValueState, counted};
 use crate::store::{ChangeSet, Snapshot, Store, StoreError};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -28,6 +28,9 @@ const LEAVING: &[u8] = b"leaving";
 const STRAYS_TOGETHER: usize = 1_000;
 /// So many of those that belong to nobody are named.
 const STRAYS_NAMED: usize = 3;
+
+/// By this attribute a tenant knows which object of a directory an object of its own is.
+const SOURCE_ANCHOR: &str = "sourceAnchor";
 
 /// Objects of a target that belong to nobody.
 #[derive(Default)]
@@ -417,7 +420,8 @@ impl Service {
     }
 
     /// That objects of a target belong to nobody here, and nothing is to become of them: leavers of whom an earlier store
-    /// or an earlier space of it knew, or objects of others. Looks at all of its objects.
+    /// or an earlier space of it knew. Who never came from a directory, as the account by which a tenant is synchronized, is at home
+    /// there, and nothing is said. Looks at all of its objects.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -429,7 +433,8 @@ impl Service {
             let page = snapshot.cs_scan(target, after, STRAYS_TOGETHER)?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
-            for stray in page.iter().filter(|object| belongs_to_nobody(object)) {
+            let left = |object: &&CsObject| belongs_to_nobody(object) && came_from_a_directory(self.store.names(), object);
+            for stray in page.iter().filter(left) {
                 match unknown.may_be(self.store.names(), stray) {
                     Some(why) => doubtful.add(|| why),
                     None => certain.add(|| {
@@ -461,4 +466,10 @@ impl Service {
             ServiceError::NotFound(format!("no connector '{name}' was left behind in the store; there are: {known}"))
         })
     }
+}
+
+/// True for an object of a target that was once exported to it, by whomever.
+fn came_from_a_directory(names: &Names, object: &CsObject) -> bool {
+    let imported = |attr| object.values.attribute(attr).any(|item| ValueState(item.flags).present(StageMask::IMPORTED));
+    names.find(SOURCE_ANCHOR).is_none_or(imported)
 }
