@@ -141,6 +141,8 @@ pub struct ImportPage {
     pub notes: Vec<String>,
     /// The same where somebody should do something: the step ends with warnings.
     pub warnings: Vec<String>,
+    /// Something changed and could not be read, and a note says so: the next import has to read everything.
+    pub untold: bool,
     /// Set on the last page of a complete stream.
     pub completion: Option<Completion>,
 }
@@ -149,6 +151,11 @@ impl ImportPage {
     /// A page without items that ends a stream.
     pub fn last(completion: Completion) -> Self {
         Self { completion: Some(completion), ..Self::default() }
+    }
+
+    /// A page without items that says of what only an import of everything can tell.
+    pub fn untold(note: String) -> Self {
+        Self { notes: vec![note], untold: true, ..Self::default() }
     }
 
     /// A page without items that tells people something.

@@ -38,6 +38,8 @@ pub(super) enum Step {
     Gone(Vec<String>),
     /// Anchors of objects that are there and unchanged.
     Present(Vec<String>),
+    /// Something changed and could not be read, as this sentence says.
+    Untold(String),
     /// The end, with what people should know.
     Done(Completion, Vec<String>),
     Failed(ConnectorError),
@@ -216,6 +218,7 @@ fn decode(plan: &ImportPlan, place: &str, mut receiver: mpsc::Receiver<Step>, se
                 let page = of_anchors(&anchors, PageBuilder::begin_present);
                 sender.blocking_send(Ok(page)).is_ok()
             }
+            Step::Untold(note) => sender.blocking_send(Ok(ImportPage::untold(note))).is_ok(),
         };
         if !sent {
             return;

@@ -98,7 +98,7 @@ impl Import<'_> {
                  `syncline partition tree '{name}'`"
             ));
         }
-        self.final_states(completion, lost || nameless, &mut changes)?;
+        self.final_states(completion, lost || nameless || self.untold, &mut changes)?;
         self.note_more_slips(recorder);
         self.keep_refused(whole, &mut changes)?;
         self.commit(changes, recorder)?;

@@ -194,6 +194,7 @@ pub fn import_looking(
         }
         import.note_verdict()?;
         import.warned |= !page.warnings.is_empty();
+        import.untold |= page.untold;
         page.warnings.iter().for_each(|warning| recorder.note(warning.clone()));
         let span = tracing::info_span!(target: TRACED, "batch", objects = page.len()).entered();
         import.odd_classes(&page, recorder)?;
@@ -281,6 +282,8 @@ struct Import<'a> {
     unwritten: Option<Verdict>,
     /// The connector had something to say to people.
     warned: bool,
+    /// Something changed that the connector could not read.
+    untold: bool,
     surprises: Surprises,
     losses: Losses,
 }
@@ -334,6 +337,7 @@ impl<'a> Import<'a> {
             verdict: noted.or(unwritten),
             unwritten,
             warned: false,
+            untold: false,
             surprises: Surprises::of(Belief::of(&snapshot, options.connector)?.doubt),
             losses: Losses::default(),
         })

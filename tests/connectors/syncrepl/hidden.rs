@@ -4,6 +4,8 @@ use super::world::{BASE, Run, World, modify};
 use syncline::connector::ImportKind;
 use syncline::connector::ldap::DirectorySurvey;
 use syncline::context::Context;
+use syncline::engine::import::FULL_NEEDED;
+use syncline::store::ChangeSet;
 
 const PERSON: &str = "CN=one,OU=People";
 
@@ -54,6 +56,40 @@ fn who_does_not_show_a_key_is_not_gone() {
     assert!(run.whole, "{run:?}");
     assert_kept(&world, &run, "entryUUID");
     assert_kept(&world, &world.import(&world.store, ImportKind::Full).unwrap(), "entryUUID");
+}
+
+/// A change is told, and the key does not find whose it is: the next import reads everything, and nobody is taken for gone.
+#[test]
+fn a_change_of_somebody_who_is_not_found_by_the_key_is_not_lost() {
+    let world = hiding(&["--sessionlog", "100"], "entryUUID");
+    let needed = || world.store.snapshot().unwrap().state(super::world::SPACE, FULL_NEEDED).unwrap().is_some();
+    let untold = |run: &Run| run.notes.iter().any(|note| note.contains("not found by their entryUUID: 1;"));
+    world.try_delta().unwrap();
+    clear(&world);
+    world.change(&modify(PERSON, "replace: sn\nsn: changed"));
+    let run = world.try_delta().unwrap();
+    assert_eq!((run.whole, run.count("stage-delete"), needed(), untold(&run)), (false, 0, true, true), "{run:?}");
+    // After a restart it names everybody who is there, but who changed only by the change.
+    clear(&world);
+    world.change(&modify(PERSON, "replace: sn\nsn: changed again"));
+    world.restart();
+    let run = world.try_delta().unwrap();
+    assert_eq!((run.whole, run.count("stage-delete"), needed(), untold(&run)), (true, 0, true, true), "{run:?}");
+    assert_kept(&world, &world.import(&world.store, ImportKind::Full).unwrap(), "entryUUID");
+    assert!(needed(), "as long as it is hidden");
+    // Where nothing is hidden nothing is to be told by a full import.
+    let world = World::selecting(&["--sessionlog", "100"]);
+    world.full();
+    world.change(&super::world::person("one", "OU=People"));
+    world.delta();
+    assert!(world.store.snapshot().unwrap().state(super::world::SPACE, FULL_NEEDED).unwrap().is_none());
+}
+
+/// Forgets that an earlier import left something open.
+fn clear(world: &World) {
+    let mut changes = ChangeSet::new();
+    changes.states.push((super::world::SPACE, FULL_NEEDED.to_owned(), None));
+    world.store.apply(changes).unwrap();
 }
 
 /// Of whom no change is told, a look at the rights tells.
