@@ -17,6 +17,8 @@ const MARKS: usize = 1_000;
 pub(super) const SYNCHRONIZED: &str = "synchronized-with";
 /// Under this name a connector keeps what its last complete import read.
 pub(super) const READ_WITH: &str = "read-completely";
+/// Under this name a connector keeps the attributes that its last complete import read: two octets each.
+pub(super) const READ_ATTRIBUTES: &str = "attributes-read";
 /// Under this name a connector keeps that somebody asked for a full import, and when (microseconds since 1970).
 pub const FULL_IMPORT_ASKED: &str = "full-import-asked";
 /// The same for a full synchronization.
@@ -88,6 +90,28 @@ impl Engine<'_> {
 /// ([`Engine::refuse_the_unread`]), so that what it tells in pieces may count.
 pub(super) fn reads_something_else(snapshot: &Snapshot, id: ConnectorId, reads: u64) -> Result<bool, StoreError> {
     Ok(differs(snapshot.state(id, READ_WITH)?.as_deref(), reads))
+}
+
+/// Which of these attributes the last complete import did not read: what they show now says nothing of when it came. A store that
+/// does not know them yet has read them all, unless it is known to have read something else.
+pub(super) fn newly_read(
+    snapshot: &Snapshot,
+    id: ConnectorId,
+    reads: Option<u64>,
+    attributes: &[AttrId],
+) -> Result<BTreeSet<AttrId>, StoreError> {
+    let attributes = attributes.iter().copied();
+    if let Some(known) = snapshot.state(id, READ_ATTRIBUTES)? {
+        let known: BTreeSet<AttrId> = known.chunks_exact(2).map(|octets| AttrId(u16::from_le_bytes([octets[0], octets[1]]))).collect();
+        return Ok(attributes.filter(|attr| !known.contains(attr)).collect());
+    }
+    let other = reads.map_or(Ok(false), |reads| reads_something_else(snapshot, id, reads))?;
+    Ok(attributes.filter(|_| other).collect())
+}
+
+/// What [`READ_ATTRIBUTES`] keeps.
+pub(super) fn attributes_read(attributes: &[AttrId]) -> Vec<u8> {
+    attributes.iter().flat_map(|attr| attr.0.to_le_bytes()).collect()
 }
 
 fn differs(known: Option<&[u8]>, now: u64) -> bool {

@@ -30,7 +30,7 @@ mod unknown;
 mod vanished;
 
 use super::belief::Belief;
-use super::full_steps::{READ_WITH, reads_something_else};
+use super::full_steps::{READ_ATTRIBUTES, READ_WITH, attributes_read, newly_read, reads_something_else};
 use super::{EngineError, StepRecorder, TRACED, hash};
 use crate::connector::{ClassAttribute, Completion, ConnectorError, ConnectorErrorKind, ImportPage};
 use crate::context::Context;
@@ -338,7 +338,10 @@ impl<'a> Import<'a> {
             unwritten,
             warned: false,
             untold: false,
-            surprises: Surprises::of(Belief::of(&snapshot, options.connector)?.doubt),
+            surprises: Surprises::of(
+                Belief::of(&snapshot, options.connector)?.doubt,
+                newly_read(&snapshot, options.connector, options.reads, &options.attributes)?,
+            ),
             losses: Losses::default(),
         })
     }
@@ -385,9 +388,12 @@ impl<'a> Import<'a> {
             Belief::restored_by_reading(&snapshot, connector, changes)?;
         }
         // One commit with the place to go on from: a delta must not go on behind what another selection read.
-        if self.options.full && (self.unidentified == 0 || Belief::of(&snapshot, connector)?.doubt.is_none()) {
-            let reads = self.options.reads.map(|reads| (connector, READ_WITH.to_owned(), Some(reads.to_le_bytes().to_vec())));
-            changes.states.extend(reads);
+        if self.options.full
+            && (self.unidentified == 0 || Belief::of(&snapshot, connector)?.doubt.is_none())
+            && let Some(reads) = self.options.reads
+        {
+            changes.states.push((connector, READ_WITH.to_owned(), Some(reads.to_le_bytes().to_vec())));
+            changes.states.push((connector, READ_ATTRIBUTES.to_owned(), Some(attributes_read(&self.options.attributes))));
         }
         // A place that an earlier import left is of no use behind a full one, which saw all and left none.
         if self.unidentified == 0 && (whole || completion.watermark.is_some()) {

@@ -19,6 +19,8 @@ const NAMED: u64 = 5;
 pub(super) struct Surprises {
     /// What is remembered is doubted: what differs from it says nothing of others.
     doubted: bool,
+    /// Attributes that nobody read before: what they show may be our own, of a time when other rules wrote them.
+    newly_read: BTreeSet<AttrId>,
     /// Objects that others changed or deleted.
     drifted: u64,
     /// Objects that differ from what is remembered, while that is doubted.
@@ -29,9 +31,9 @@ pub(super) struct Surprises {
 }
 
 impl Surprises {
-    /// None yet, where what is remembered of the target is doubted like this.
-    pub(super) fn of(doubt: Option<Doubt>) -> Self {
-        Self { doubted: doubt.is_some(), ..Self::default() }
+    /// None yet, where what is remembered of the target is doubted like this, and nothing is remembered of some attributes.
+    pub(super) fn of(doubt: Option<Doubt>, newly_read: BTreeSet<AttrId>) -> Self {
+        Self { doubted: doubt.is_some(), newly_read, ..Self::default() }
     }
 }
 
@@ -60,15 +62,16 @@ impl Import<'_> {
         if self.options.managed.is_empty() || object.link.mv().is_none() {
             return Ok(());
         }
-        let mut drifted: BTreeSet<AttrId> = found.unasked.intersection(&self.options.managed).copied().collect();
+        let ours = |attr: &AttrId| self.options.managed.contains(attr) && !self.surprises.newly_read.contains(attr);
+        let mut drifted: BTreeSet<AttrId> = found.unasked.iter().copied().filter(ours).collect();
         let mut returned: BTreeSet<AttrId> = BTreeSet::new();
         for (attr, target) in &found.lost {
-            if self.options.managed.contains(attr) && !drifted.contains(attr) && !leaving(snapshot.cs_object(*target)?.as_ref()) {
+            if ours(attr) && !drifted.contains(attr) && !leaving(snapshot.cs_object(*target)?.as_ref()) {
                 drifted.insert(*attr);
             }
         }
         for (attr, target) in &found.gained {
-            if self.options.managed.contains(attr) && !drifted.contains(attr) {
+            if ours(attr) && !drifted.contains(attr) {
                 let arrives = made || arriving(snapshot.cs_object(*target)?.as_ref());
                 if arrives { &mut returned } else { &mut drifted }.insert(*attr);
             }
@@ -121,7 +124,7 @@ impl Import<'_> {
 
     /// Tells the numbers at the end. True when there was any.
     pub(super) fn tell_surprises(&self, recorder: &mut StepRecorder<'_>) -> bool {
-        let Surprises { drifted, unremembered, returned, not_reimported, .. } = self.surprises;
+        let &Surprises { drifted, unremembered, returned, not_reimported, .. } = &self.surprises;
         let connector = self.options.name.clone();
         for (count, what) in [(drifted, "drift"), (unremembered, "not as remembered"), (returned, "restored by the target")] {
             if count > NAMED {
