@@ -4,7 +4,7 @@
 //! synchronized until somebody says whether it comes back, has another name now, or is removed.
 
 use super::browse::known_as;
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, nobody_writes};
 use crate::config::{Config, ConnectorConfig, ConnectorKind, ConnectorSettings};
 use crate::engine::belief::{Belief, Doubt, NAME, REMOVED};
 use crate::engine::export::{ExportSummary, Sampled, Unknown, belongs_to_nobody, sample, was_exported};
@@ -412,6 +412,9 @@ impl Service {
             Some(format!("There is nothing to synchronize: no connector is configured in {folder}"))
         } else if self.connectors.keys().all(|id| targets.contains(id) && !self.is_directory(rules, *id)) {
             Some(format!("There is nothing to synchronize from: no source is configured in {folder}"))
+        } else if let Some(problem) = nobody_writes(&self.config, rules, &self.connectors).filter(|_| targets.is_empty()) {
+            let hint = problem.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            Some(format!("There is nothing to synchronize to: {}{hint}", problem.message))
         } else if targets.is_empty() {
             Some(format!("There is nothing to synchronize to: no target is configured in {folder}"))
         } else {

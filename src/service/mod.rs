@@ -125,7 +125,9 @@ pub use views::{
 pub use what_if::{HeldView, WhatIfObject, WhatIfView};
 pub use why::{WhyAge, WhyNot, WhyOrigin, WhyRun, WhyTarget, WhyTargetAttribute, WhyView};
 
-use crate::config::{Config, ConfigError, ConfigProblem, ConnectorConfig, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape};
+use crate::config::{
+    Config, ConfigError, ConfigProblem, ConnectorConfig, ConnectorKind as ConfiguredKind, ConnectorSettings, LdifShape, MAIN_FILE,
+};
 use crate::connector::ConnectorError;
 use crate::model::{ConnectorId, Names};
 use crate::rules::{
@@ -452,10 +454,42 @@ impl Service {
     /// What rules say that is wrong or probably not meant.
     pub fn rule_problems(&self) -> Vec<RuleProblem> {
         match &self.rules {
-            Ok(rules) => rules.lint().to_vec(),
+            Ok(rules) => problems_of(&self.config, rules, &self.connectors),
             Err(problems) => problems.clone(),
         }
     }
+}
+
+/// What is allowed in rules that compile, and probably not meant: also that they leave a tenant out.
+fn problems_of(config: &Config, rules: &RuleSet, connectors: &BTreeMap<ConnectorId, String>) -> Vec<RuleProblem> {
+    let mut found = rules.lint().to_vec();
+    found.extend(nobody_writes(config, rules, connectors));
+    found
+}
+
+/// That tenants are configured to which no rule writes: they are no targets, and nothing says so but this.
+fn nobody_writes(config: &Config, rules: &RuleSet, connectors: &BTreeMap<ConnectorId, String>) -> Option<RuleProblem> {
+    let unwritten = |connector: &&ConnectorConfig| {
+        let written = |(id, name): (&ConnectorId, &String)| *name == connector.name && rules.targets().contains(id);
+        connector.kind() == ConfiguredKind::Entra && !connectors.iter().any(written)
+    };
+    let tenants: Vec<String> = config.connectors.iter().filter(unwritten).map(|tenant| format!("'{}'", tenant.name)).collect();
+    if tenants.is_empty() {
+        return None;
+    }
+    let (tenants, nothing) = (tenants.join(", "), rules.rules().iter().all(|rule| !rule.enabled));
+    let message = if nothing {
+        format!("no rule is enabled: everybody leaves the metaverse, and nothing is sent to {tenants}")
+    } else {
+        format!("no rule writes to {tenants}: nothing is sent there")
+    };
+    let hint = if config.rules.built_in {
+        "see which are disabled by `syncline rule list --all`".to_owned()
+    } else {
+        "[rules] built_in is false: take it out, or write rules that do it into rules/".to_owned()
+    };
+    let file = MAIN_FILE.to_owned();
+    Some(RuleProblem { severity: Severity::Warning, file, line: 0, column: 0, rule: None, message, hint: Some(hint) })
 }
 
 /// The rules of a configuration and the connectors that they speak of, without a store: numbers count from 1 in the order

@@ -2,7 +2,7 @@
 //! a set that does not compile is never written.
 
 use super::parameters::kept_extensions;
-use super::{Service, ServiceError, compile_rules};
+use super::{Service, ServiceError, compile_rules, problems_of};
 use crate::config::{RuleText, lock_folder, no_toml};
 use crate::model::{ConnectorId, Link, counted};
 use crate::rules::{LinkType, RuleProblem, Severity, SyncRule};
@@ -221,7 +221,7 @@ impl Service {
         let set = compile_rules(&config, self.store().names(), self.connectors(), &extensions).map_err(ServiceError::Rules)?;
         let before: Vec<String> = self.rule_problems().iter().map(ToString::to_string).collect();
         let news = |problem: &&RuleProblem| problem.severity == Severity::Warning && !before.contains(&problem.to_string());
-        let warnings = set.lint().iter().filter(news).map(ToString::to_string).collect();
+        let warnings = problems_of(&config, &set, self.connectors()).iter().filter(news).map(ToString::to_string).collect();
         let done = match (&edit.text, what_if) {
             (Some(_), true) => "would be written",
             (None, true) => "would be removed",

@@ -2,7 +2,7 @@
 
 use super::named_files::{missing_files, named_credentials};
 use super::support_mask::SECRET_ADDRESS;
-use super::{Service, ServiceError, compile_configured};
+use super::{Service, ServiceError, compile_configured, problems_of};
 use crate::config::{
     Config, ConfigProblem, ConnectorConfig, CredentialReference, Edit, MAIN_FILE, SettingKey, SettingKind, change_file_if, check_folder,
     connector_keys, holds_account, mask_addresses, no_toml, problem_of_key, setting_keys,
@@ -85,7 +85,7 @@ pub fn check_config(folder: &Path) -> Vec<ConfigFinding> {
     };
     let mut found = Vec::new();
     let rules = match compile_configured(&config) {
-        Ok((rules, _)) => rules.lint().to_vec(),
+        Ok((rules, connectors)) => problems_of(&config, &rules, &connectors),
         Err(ServiceError::Rules(problems)) => problems,
         Err(other) => {
             let problem = ConfigProblem::of_file(Path::new(MAIN_FILE), other.to_string());

@@ -310,7 +310,9 @@ impl Service {
             attention.push(Attention::trouble(what, command).told(Condition::NothingRuns, ""));
         }
         if let Some(what) = self.nothing_to_do()? {
-            attention.push(Attention::new(Health::Attention, what, "syncline connector list".to_owned()));
+            let rules = self.rules().is_ok_and(|rules| super::nobody_writes(&self.config, rules, &self.connectors).is_some());
+            let command = if rules { "syncline rule lint" } else { "syncline connector list" };
+            attention.push(Attention::new(Health::Attention, what, command.to_owned()));
         }
         for (name, standing) in self.former_connectors()?.into_values() {
             if standing == super::Standing::Abandoned {

@@ -109,6 +109,39 @@ fn people_who_were_sent_stay_when_only_passwords_are_wanted() {
     assert!(!shown.to_string().contains("by others"), "{shown:#}");
 }
 
+/// A tenant to which no rule writes is configured all the same, and it is told what is wrong.
+#[test]
+fn without_rules_it_is_told_that_none_writes_to_the_tenant() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let main = config.join("syncline.toml");
+    let text = fs::read_to_string(&main).unwrap();
+    let told = |told: &str, commands: &[&[&str]]| {
+        for command in commands {
+            let output = with_config(&config, command);
+            let shown = format!("{}{}", stdout(&output), stderr(&output)).split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(output.status.code(), Some(1), "{command:?}: {shown}");
+            assert!(shown.contains(told) && shown.contains("[rules] built_in is false"), "{command:?}: {shown}");
+            assert!(!shown.contains("no target is configured"), "{command:?}: {shown}");
+        }
+    };
+    fs::write(&main, format!("{text}\n[rules]\nbuilt_in = false\n")).unwrap();
+    let commands: [&[&str]; 4] = [&["config", "check"], &["rule", "lint"], &["cycle", "start"], &["status"]];
+    told("no rule is enabled: everybody leaves the metaverse, and nothing is sent to 'Entra'", &commands);
+    // With rules that only read, somebody may have forgotten the others.
+    let source = fs::read_dir(config.join("connectors")).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let source: toml::Table = source.into_iter().find(|text| text.contains("\"ldif\"")).unwrap().parse().unwrap();
+    let rule = format!(
+        "[[rule]]\nname = \"People come\"\nconnector = {}\ndirection = \"inbound\"\norder = 90\ncs_type = \"user\"\nmv_type = \"person\"\n\
+         link = \"provision\"\nflows = [{{ to = \"displayName\", from = \"displayName\" }}]\n",
+        source["name"]
+    );
+    fs::create_dir_all(config.join("rules")).unwrap();
+    fs::write(config.join("rules/own.toml"), rule).unwrap();
+    told("no rule writes to 'Entra': nothing is sent there", &commands);
+}
+
 #[test]
 fn a_pilot_whose_group_is_missing_stops_before_anybody_is_taken_out() {
     let world = small_world();
