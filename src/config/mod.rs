@@ -530,7 +530,12 @@ fn check_names(connectors: &[ConnectorConfig], problems: &mut Vec<ConfigProblem>
             ));
         }
         if let Err(message) = check_connector_name(&connector.name) {
-            problems.push(ConfigProblem::of_file(&connector.file, message));
+            let mut problem = ConfigProblem::of_file(&connector.file, message);
+            problem.hint = Some(
+                "write another name into this file; if it was synchronized under this one, `syncline connector rename OLD NEW` then keeps its people"
+                    .to_owned(),
+            );
+            problems.push(problem);
         }
     }
 }

@@ -177,7 +177,7 @@ impl Service {
         Ok(WhatIfView {
             connector: self.connectors.get(&connector).cloned().unwrap_or_default(),
             adds: summary.adds,
-            updates: summary.updates,
+            updates: plan.summary.updates,
             renames: summary.renames,
             deletes: summary.deletes,
             delete_limit,

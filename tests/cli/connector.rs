@@ -49,6 +49,35 @@ fn under_a_new_name_a_connector_keeps_its_objects() {
     assert_eq!((exported(&document(&output)), counted(&document(&output), "stage-add")), (0, 0));
 }
 
+/// A name that was allowed once, as the store still knows it.
+#[test]
+fn a_name_that_is_refused_now_is_changed_without_loss() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    let refused = "O'Brien \"HQ\"";
+    {
+        let store = syncline::store::Store::open(&config.join("syncline.redb"), syncline::store::StoreOptions::default()).unwrap();
+        let known = store.snapshot().unwrap().states_named(syncline::engine::belief::NAME).unwrap();
+        let (id, _) = known.into_iter().find(|(_, name)| name == b"corp.example").unwrap();
+        let mut changes = syncline::store::ChangeSet::new();
+        changes.states.push((id, syncline::engine::belief::NAME.to_owned(), Some(refused.as_bytes().to_vec())));
+        store.apply(changes).unwrap();
+    }
+    let file = config.join("connectors/10-corp.example.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("name = \"corp.example\"", "name = \"O'Brien \\\"HQ\\\"\"")).unwrap();
+    let output = with_config(&config, &["config", "check"]);
+    assert_code(&output, 2);
+    let shown = format!("{}{}", stdout(&output), stderr(&output)).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains("must not hold quotes") && shown.contains("connector rename OLD NEW` then keeps its people"), "{shown}");
+    fs::write(&file, text.replace("name = \"corp.example\"", "name = \"headquarters\"")).unwrap();
+    assert_code(&with_config(&config, &["connector", "rename", refused, "headquarters"]), 0);
+    let output = with_config(&config, &["--json", "cycle", "start"]);
+    assert_code(&output, 0);
+    assert_eq!((exported(&document(&output)), counted(&document(&output), "stage-add")), (0, 0));
+}
+
 #[test]
 fn a_removed_connector_takes_its_people_along() {
     let world = small_world();

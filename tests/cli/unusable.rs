@@ -1,7 +1,7 @@
 //! Entries that are there and cannot be used: whoever refers to them goes on having whom they may be.
 
 use crate::moves::{OU, World, group, people, person};
-use crate::{assert_code, counted, exported};
+use crate::{assert_code, counted, exported, stderr, stdout};
 use std::fs;
 
 const FILE: &str = "in/1.ldif";
@@ -104,6 +104,7 @@ fn references_that_stay_are_told_as_such() {
     let text = planned.to_string();
     assert!(text.contains("\"held\":[{\"attribute\":\"member\""), "{planned:#}");
     assert!(!text.contains("\"attribute\":\"member\",\"removed\""), "{planned:#}");
+    assert!(text.contains("\"updates\":0"), "nothing of the group would be sent: {planned:#}");
     assert!(world.told(&["export", "--what-if"]).contains("  stays for now: member: "));
     let explained = world.told(&["object", "explain", &format!("CN=all,{OU}")]);
     assert!(explained.contains("is to lose references there"), "{explained}");
@@ -124,6 +125,17 @@ fn a_new_store_takes_nothing_from_whoever_cannot_be_used() {
         let told = world.told(&command);
         assert!(told.contains("(user1@corp.example) may be 'CN=user 1,"), "{told}");
         assert!(!told.contains("has to be deleted there"), "{told}");
+    }
+    // Whoever sends somebody else is told nothing of that.
+    let one = unusable(&good, 1, "user 1");
+    let titled = one.replace("userPrincipalName: user5@corp.example\n", "userPrincipalName: user5@corp.example\ntitle: New\n");
+    assert_ne!(one, titled);
+    for (file, asked, told) in [(&titled, "CN=user 5", false), (&one, "CN=user 5", false), (&one, "CN=all", true)] {
+        world.write(FILE, file);
+        let output = world.run(&["--json", "object", "sync", &format!("{asked},{OU}")]);
+        let said = format!("{}{}", stdout(&output), stderr(&output));
+        assert_eq!(said.contains("to nobody here were not taken away"), told, "{asked}: {said}");
+        assert_eq!((output.status.code(), said.contains("\"export-update\"")), (Some(i32::from(told)), !told), "{asked}: {said}");
     }
     world.write(FILE, &good);
     let (code, shown) = world.cycle(&[]);
@@ -193,7 +205,7 @@ fn a_problem_of_many_entries_is_repeated_of_some_and_listed_of_all() {
     let world = World::with(&[(FILE, &(people(1..13) + &people(13..21).replace("userAccountControl: 512\n", "")))]);
     let output = world.run(&["cycle", "start", "--initial"]);
     assert_code(&output, 2);
-    let (summary, told) = (crate::stdout(&output), crate::stderr(&output));
+    let (summary, told) = (stdout(&output), stderr(&output));
     assert_eq!(summary.matches("it has no userAccountControl").count(), 5, "{summary}");
     assert!(summary.contains("and 3 more notes: ") && summary.contains(" run show 1"), "{summary}");
     assert!(told.contains("and 5 more, which") && told.matches("it has no userAccountControl").count() == 3, "{told}");

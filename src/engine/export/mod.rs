@@ -23,6 +23,7 @@ pub use adds::new_objects;
 pub use guards::{Sampled, sample, sample_of};
 pub use limits::{ExportLimits, Limits};
 pub(in crate::engine) use moves::possibly_known;
+use moves::possibly_known_to;
 pub use moves::{PossibleMove, Unknown, belongs_to_nobody};
 pub use plan::{DeleteSet, ExportPlan};
 pub use preview::{ExportPreview, PlannedExport, loses_only_what_stays, plan_export};
@@ -217,7 +218,11 @@ pub fn export(
         queue.keep(only);
     }
     let snapshot = store.snapshot()?;
-    let stay = possibly_known(&snapshot, store.names(), options.connector)?;
+    let stay = match options.only {
+        Some(only) => possibly_known_to(&snapshot, store.names(), only)?,
+        None => possibly_known(&snapshot, store.names(), options.connector)?,
+    };
+    let concerned = concerned || !stay.is_empty();
     if !stay.is_empty() {
         recorder.note(guards::references_stay(&stay));
         held.extend(stay.into_keys());

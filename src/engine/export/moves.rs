@@ -95,26 +95,51 @@ pub(in crate::engine) fn possibly_known(
     names: &Names,
     target: ConnectorId,
 ) -> Result<BTreeMap<CsId, String>, StoreError> {
-    let mut all = BTreeMap::new();
-    let unknown = Unknown::of(snapshot, target)?;
-    if unknown.0.found.is_empty() {
-        return Ok(all);
+    // Problems of all directories are read only for somebody.
+    if snapshot.queue(Stage::PendingExport, target, None, 1)?.is_empty() {
+        return Ok(BTreeMap::new());
     }
-    let mut seen = BTreeSet::new();
-    each(snapshot, target, &mut |object| {
-        if object.stage(Stage::PendingExport).kind == DeltaKind::Update {
-            for row in snapshot.cs_touched_references(object.id)?.iter().filter(|row| row.state.removed(Stage::PendingExport)) {
-                if seen.insert(row.target)
-                    && let Some(object) = snapshot.cs_object(row.target)?.filter(belongs_to_nobody)
-                    && let Some(why) = unknown.may_be(names, &object)
-                {
-                    all.insert(object.id, why);
-                }
+    let mut losing = Losing { snapshot, names, unknown: Unknown::of(snapshot, target)?, seen: BTreeSet::new(), found: BTreeMap::new() };
+    if !losing.unknown.0.found.is_empty() {
+        each(snapshot, target, &mut |object| losing.look(object))?;
+    }
+    Ok(losing.found)
+}
+
+/// The same of those to whom one object refers.
+pub(super) fn possibly_known_to(snapshot: &Snapshot, names: &Names, owner: CsId) -> Result<BTreeMap<CsId, String>, StoreError> {
+    let unknown = Unknown::of(snapshot, owner.connector())?;
+    let mut losing = Losing { snapshot, names, unknown, seen: BTreeSet::new(), found: BTreeMap::new() };
+    if let Some(object) = snapshot.cs_object(owner)?.filter(|_| !losing.unknown.0.found.is_empty()) {
+        losing.look(&object)?;
+    }
+    Ok(losing.found)
+}
+
+/// Looks for those who would lose references.
+struct Losing<'a> {
+    snapshot: &'a Snapshot,
+    names: &'a Names,
+    unknown: Unknown,
+    seen: BTreeSet<CsId>,
+    found: BTreeMap<CsId, String>,
+}
+
+impl Losing<'_> {
+    fn look(&mut self, owner: &CsObject) -> Result<(), StoreError> {
+        if owner.stage(Stage::PendingExport).kind != DeltaKind::Update {
+            return Ok(());
+        }
+        for row in self.snapshot.cs_touched_references(owner.id)?.iter().filter(|row| row.state.removed(Stage::PendingExport)) {
+            if self.seen.insert(row.target)
+                && let Some(object) = self.snapshot.cs_object(row.target)?.filter(belongs_to_nobody)
+                && let Some(why) = self.unknown.may_be(self.names, &object)
+            {
+                self.found.insert(object.id, why);
             }
         }
         Ok(())
-    })?;
-    Ok(all)
+    }
 }
 
 /// What cannot be used, by what it shows.

@@ -6,6 +6,7 @@ use super::moves::possibly_known;
 use super::queue::{ExportSummary, each};
 use super::removals::{HeldDeletes, waits_with};
 use crate::connector::ExportKind;
+use crate::engine::sync::wants_values;
 use crate::model::{ConnectorId, CsId, CsObject, CsReference, DeltaKind, Names, Stage, ValueState};
 use crate::store::{AttributeDelta, Snapshot, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What waits for a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExportPreview {
-    /// All of it, in numbers.
+    /// All of it, in numbers. Updates of which nothing would be sent, since all that is to go are references that stay, do not count.
     pub summary: ExportSummary,
     /// Attributes that would have no value any more in objects of the target that have one now, with the number of these
     /// objects; of the whole queue.
@@ -59,7 +60,7 @@ pub fn plan_export(
     held: &HeldDeletes,
 ) -> Result<ExportPreview, StoreError> {
     let stay = staying(snapshot, names, connector, held)?;
-    let summary = ExportSummary::of(snapshot, connector)?;
+    let mut summary = ExportSummary::of(snapshot, connector)?;
     let ids = snapshot.queue(Stage::PendingExport, connector, after, limit.saturating_add(1))?;
     let more = ids.len() > limit;
     let mut objects = Vec::with_capacity(ids.len().min(limit));
@@ -71,8 +72,15 @@ pub fn plan_export(
     let mut emptied: BTreeMap<String, u64> = BTreeMap::new();
     each(snapshot, connector, &mut |object| {
         if object.stage(Stage::PendingExport).kind == DeltaKind::Update {
-            for attribute in describe::emptied(names, object, &rows_as_sent(snapshot, &stay, object.id)?.0) {
+            let (rows, kept) = rows_as_sent(snapshot, &stay, object.id)?;
+            for attribute in describe::emptied(names, object, &rows) {
                 *emptied.entry(attribute).or_default() += 1;
+            }
+            let sends = object.stage(Stage::PendingExport).rename.is_some()
+                || wants_values(object)
+                || rows.iter().any(|row| row.state.touched(Stage::PendingExport));
+            if !kept.is_empty() && !sends {
+                summary.updates = summary.updates.saturating_sub(1);
             }
         }
         Ok(())

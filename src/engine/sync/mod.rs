@@ -24,6 +24,8 @@ mod trace;
 mod unit;
 pub(super) mod view;
 
+pub(super) use stages::wants_values;
+
 pub use forecast::{Forecast, Forecaster, TargetForecast};
 pub use plan::SyncPlan;
 pub use preview::{Preview, PreviewDecision, PreviewFlow, PreviewRule, PreviewTarget, preview, preview_decree};
