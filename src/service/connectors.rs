@@ -30,7 +30,7 @@ const STRAYS_TOGETHER: usize = 1_000;
 const STRAYS_NAMED: usize = 3;
 
 /// By this attribute a tenant knows which object of a directory an object of its own is.
-const SOURCE_ANCHOR: &str = "sourceAnchor";
+const ANCHOR_OF_A_SOURCE: &str = "sourceAnchor";
 
 /// Objects of a target that belong to nobody.
 #[derive(Default)]
@@ -474,5 +474,5 @@ impl Service {
 /// True for an object of a target that was once exported to it, by whomever.
 fn came_from_a_directory(names: &Names, object: &CsObject) -> bool {
     let imported = |attr| object.values.attribute(attr).any(|item| ValueState(item.flags).present(StageMask::IMPORTED));
-    names.find(SOURCE_ANCHOR).is_none_or(imported)
+    names.find(ANCHOR_OF_A_SOURCE).is_none_or(imported)
 }

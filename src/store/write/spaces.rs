@@ -61,7 +61,7 @@ pub(super) struct Spaces<'a> {
     seed: u64,
     encoder: Encoder,
     follow: Follow,
-    spaces: BTreeMap<u16, Space>,
+    counts: BTreeMap<u16, Space>,
     pub(super) blobs: Uses,
     pub(super) moved: Moved,
     /// Objects that lost their names to others in this set.
@@ -71,8 +71,8 @@ pub(super) struct Spaces<'a> {
 impl<'a> Spaces<'a> {
     pub(super) fn new(lane: Lane<'a>, indexes: &'a Indexes, seed: u64) -> Result<Self, Fault> {
         let moved = Moved::new(lane.transaction)?;
-        let (encoder, follow, spaces) = (Encoder::default(), Follow::default(), BTreeMap::new());
-        Ok(Self { lane, indexes, seed, encoder, follow, spaces, blobs: Uses::new(), moved, displaced: Vec::new() })
+        let (encoder, follow, counts) = (Encoder::default(), Follow::default(), BTreeMap::new());
+        Ok(Self { lane, indexes, seed, encoder, follow, counts, blobs: Uses::new(), moved, displaced: Vec::new() })
     }
 
     /// Writes all but counters. `deleted`: the removed objects, sorted.
@@ -128,7 +128,7 @@ impl<'a> Spaces<'a> {
             if old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| old.value() == new.as_slice()) {
                 continue;
             }
-            let space = self.spaces.entry(id.connector().0).or_default();
+            let space = self.counts.entry(id.connector().0).or_default();
             if new.is_some() {
                 space.next = space.next.max(id.sequence().saturating_add(1));
             }
@@ -169,7 +169,7 @@ impl<'a> Spaces<'a> {
         let [old_anchor, new_anchor] = anchors;
         let (old_anchor, new_anchor) = (old_anchor?, new_anchor?);
         if old_anchor != new_anchor {
-            let space = self.spaces.entry(connector).or_default();
+            let space = self.counts.entry(connector).or_default();
             space.anchored += i64::from(counts_as_anchored(new_anchor)) - i64::from(counts_as_anchored(old_anchor));
             self.follow.anchors.extend(old_anchor.map(|anchor| ((connector, anchor.into()), Claim::Release(id.0))));
             self.follow.anchors.extend(new_anchor.map(|anchor| ((connector, anchor.into()), Claim::Take(id.0))));
@@ -309,12 +309,12 @@ impl<'a> Spaces<'a> {
 
     /// Writes how many objects the spaces have, and which number the next one gets.
     pub(super) fn counters(&mut self) -> Result<(), Fault> {
-        if self.spaces.is_empty() {
+        if self.counts.is_empty() {
             return Ok(());
         }
         let mut table = self.lane.transaction.open_table(tables::COUNTER)?;
-        let mut rows = Vec::with_capacity(self.spaces.len());
-        for (connector, space) in &self.spaces {
+        let mut rows = Vec::with_capacity(self.counts.len());
+        for (connector, space) in &self.counts {
             let key = (tables::counter::CS, *connector);
             let (next, count) = table.get(key)?.map_or((1, 0), |row| row.value());
             rows.push((key, Some((next.max(space.next), count.saturating_add_signed(space.change)))));
