@@ -152,6 +152,7 @@ impl From<ServiceError> for CommandError {
                 let command = Self::new("expression", Exit::Errors, message);
                 hint.into_iter().fold(command, Self::hint)
             }
+            ServiceError::SettingUnwritten { path, .. } => Self::new("unwritten", Exit::NotStarted, message).hint(writing(&path)),
             ServiceError::Unwritten { path, .. } => Self::new("unwritten", Exit::Stopped, message).hint(writing(&path)),
             ServiceError::NotReady { hint, .. } => Self::new("not-ready", Exit::NotStarted, message).hint(hint),
             ServiceError::Guarded { hint, .. } => Self::new("guard", Exit::Guard, message).hint(hint),
@@ -246,6 +247,11 @@ mod tests {
     fn what_the_machine_does_not_give_is_no_wrong_call() {
         let error = CommandError::from(ServiceError::Environment("this machine gives no random numbers".to_owned()));
         assert_eq!((error.kind, error.exit.code()), ("environment", 4));
+        // A setting that could not be written is as it was; a result that could not be is not there.
+        let (path, reason) = (std::path::PathBuf::from("rules/a.toml"), "no space left".to_owned());
+        let setting = CommandError::from(ServiceError::SettingUnwritten { path: path.clone(), reason: reason.clone() });
+        let result = CommandError::from(ServiceError::Unwritten { path, reason });
+        assert_eq!((setting.exit.code(), result.exit.code()), (4, 3));
     }
 
     #[test]

@@ -199,7 +199,7 @@ pub(super) fn credentials_of(document: &DocumentMut) -> Vec<String> {
 
 /// Writes a file that is not there yet, whole or not at all.
 pub(super) fn write_new(path: &Path, text: &str) -> Result<(), ServiceError> {
-    let failed = |error: &std::io::Error| ServiceError::Unwritten { path: path.to_owned(), reason: error.to_string() };
+    let failed = |error: &std::io::Error| ServiceError::SettingUnwritten { path: path.to_owned(), reason: error.to_string() };
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
     let mut file = tempfile::Builder::new().prefix(".connector-").tempfile_in(folder).map_err(|error| failed(&error))?;

@@ -293,7 +293,8 @@ impl Service {
         let (mut objects, mut sample) = (0, Vec::new());
         for target in self.rules()?.targets() {
             objects += snapshot.cs_count(*target)?;
-            for object in snapshot.cs_scan(*target, None, 3)? {
+            let objects = snapshot.cs_scan(*target, None, STRAYS_TOGETHER)?;
+            for object in objects.iter().filter(|object| came_from_a_directory(self.store.names(), object)).take(3) {
                 let known = known_as(self.store.names(), &object.values).to_string();
                 sample.push(if known.is_empty() { object.dn.to_string() } else { known });
             }

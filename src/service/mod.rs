@@ -218,7 +218,15 @@ pub enum ServiceError {
     /// A text is no expression.
     #[error("{0}")]
     Expression(crate::rules::TrialError),
-    /// A file of the configuration could not be written.
+    /// A file of the configuration could not be written, and is as it was.
+    #[error("{} cannot be written: {reason}", .path.display())]
+    SettingUnwritten {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// A result could not be written to a file.
     #[error("{} cannot be written: {reason}", .path.display())]
     Unwritten {
         /// The file.

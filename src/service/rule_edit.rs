@@ -289,5 +289,5 @@ fn write(path: &PathBuf, text: &str, new: bool) -> Result<(), ServiceError> {
 }
 
 fn unwritten(path: &Path, error: &std::io::Error) -> ServiceError {
-    ServiceError::Unwritten { path: path.to_owned(), reason: error.to_string() }
+    ServiceError::SettingUnwritten { path: path.to_owned(), reason: error.to_string() }
 }

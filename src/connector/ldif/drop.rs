@@ -5,17 +5,21 @@
 
 use super::import::unreadable;
 use crate::connector::{ConnectorError, ConnectorErrorKind};
-use crate::protocol::ldif::{LdifError, Reader, Record};
+use crate::model::Dn;
+use crate::protocol::ldif::{LdifError, Reader, Record, RecordKind};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 const MAGIC: [u8; 4] = *b"SLLF";
 /// The version of the form. Another one cannot be read, and then everything is read again.
-const VERSION: u8 = 2;
-/// The version before, which told nothing of the files of all entries.
+const VERSION: u8 = 3;
+/// The version before, which told nothing of whom a file of changes by itself had added.
+const WITHOUT_ADDED: u8 = 2;
+/// The one before that, which told nothing of the files of all entries either.
 const WITHOUT_FILES: u8 = 1;
 /// Change files at once. Long before, a new file of all entries is due.
 const FILES_MAX: usize = 100_000;
@@ -43,8 +47,10 @@ pub(super) struct Place {
     pub(super) base: u128,
     /// The files of all entries, where they are those of a folder.
     pub(super) read: Option<FilesRead>,
-    /// The change files that were taken, in the order of their names.
+    /// The change files of a folder that were taken, in the order of their names.
     pub(super) taken: Vec<Taken>,
+    /// Whom a file of changes by itself has added: sums of names, in order.
+    pub(super) added: Vec<u64>,
 }
 
 /// The files of a folder that an import read, and that had entries.
@@ -141,6 +147,8 @@ impl Place {
         let files = self.read.iter().flat_map(|read| std::iter::once(&read.folder).chain(&read.names));
         octets.extend_from_slice(&u32::try_from(files.clone().count()).unwrap_or(u32::MAX).to_le_bytes());
         files.for_each(|name| put_text(&mut octets, name));
+        octets.extend_from_slice(&u32::try_from(self.added.len()).unwrap_or(u32::MAX).to_le_bytes());
+        self.added.iter().for_each(|name| octets.extend_from_slice(&name.to_le_bytes()));
         for taken in &self.taken {
             put_text(&mut octets, &taken.name);
             octets.extend_from_slice(&taken.size.to_le_bytes());
@@ -159,9 +167,9 @@ impl Place {
         }
         let (version, rest) = body.strip_prefix(&MAGIC)?.split_first()?;
         let (base, mut rest) = rest.split_first_chunk::<16>()?;
-        let mut place = Self { base: u128::from_le_bytes(*base), read: None, taken: Vec::new() };
+        let mut place = Self { base: u128::from_le_bytes(*base), ..Self::default() };
         match *version {
-            VERSION => {
+            VERSION | WITHOUT_ADDED => {
                 let (count, mut after) = rest.split_first_chunk::<4>()?;
                 let mut files = Vec::new();
                 for _ in 0..u32::from_le_bytes(*count) {
@@ -172,6 +180,15 @@ impl Place {
                 rest = after;
                 let mut files = files.into_iter();
                 place.read = files.next().map(|folder| FilesRead { folder, names: files.collect() });
+                if *version == VERSION {
+                    let (count, mut after) = rest.split_first_chunk::<4>()?;
+                    for _ in 0..u32::from_le_bytes(*count) {
+                        let (name, behind) = after.split_first_chunk::<8>()?;
+                        place.added.push(u64::from_le_bytes(*name));
+                        after = behind;
+                    }
+                    rest = after;
+                }
             }
             WITHOUT_FILES => {}
             _ => return None,
@@ -261,50 +278,46 @@ pub(super) fn as_taken(folder: &Path, taken: &[Taken]) -> Result<(), ConnectorEr
     Ok(())
 }
 
-/// What is taken of a file of changes by itself, which grows: its whole as it is now. Where it does not begin any more with what was
-/// taken before, that stays, as what is missing.
-///
-/// # Errors
-/// When it cannot be read.
-pub(super) fn grown(file: &Path, known: Vec<Taken>) -> Result<Vec<Taken>, ConnectorError> {
-    if !begins(file, &known)? {
-        return Ok(known);
+/// Whom a file of changes by itself has added so far, with those of before. What cannot be read says so itself when the import opens it.
+pub(super) fn added(file: &Path, before: &[u64]) -> Vec<u64> {
+    let mut added: BTreeSet<u64> = before.iter().copied().collect();
+    for record in open_records(file).into_iter().flatten().map_while(Result::ok) {
+        if matches!(record.kind, RecordKind::Add | RecordKind::Content) {
+            added.insert(sum_of_name(&record.dn));
+        }
     }
-    let metadata = std::fs::metadata(file).map_err(|error| unreadable(file, &error))?;
-    let (size, sum) = sum_of_first(file, metadata.len())?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(vec![Taken { name, size, written: written(&metadata), sum }])
+    added.into_iter().collect()
 }
 
-/// Looks whether a file of changes by itself still begins with what was taken of it.
+/// Looks whether a file of changes by itself still names everybody whom it has added.
 ///
 /// # Errors
 /// When it does not.
-pub(super) fn still_begins(file: &Path, taken: &[Taken]) -> Result<(), ConnectorError> {
-    if begins(file, taken)? {
+pub(super) fn still_names(file: &Path, added: &[u64]) -> Result<(), ConnectorError> {
+    let mut left: BTreeSet<u64> = added.iter().copied().collect();
+    for record in open_records(file)? {
+        // What is broken is told by the import.
+        let Ok(record) = record else { return Ok(()) };
+        left.remove(&sum_of_name(&record.dn));
+    }
+    if left.is_empty() {
         return Ok(());
     }
     Err(refused(format!(
-        "{}: records of this change file were taken and are not in it any more: whom they added would count as gone. Put them back and add \
-         what is new behind them, or let `changes` name a folder; to begin anew without them, write a new file of all entries",
-        file.display()
+        "{}: {} whom this change file had added are not in it any more and would count as gone. Put them back and add what is new behind \
+         them, or let `changes` name a folder; to begin anew without them, write a new file of all entries",
+        file.display(),
+        crate::model::counted(left.len() as u64, "entry", "entries")
     )))
 }
 
-fn begins(file: &Path, taken: &[Taken]) -> Result<bool, ConnectorError> {
-    for known in taken {
-        if sum_of_first(file, known.size)? != (known.size, known.sum) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+fn open_records(file: &Path) -> Result<Reader<BufReader<File>>, ConnectorError> {
+    Ok(Reader::new(BufReader::with_capacity(BUFFER, super::import::open(file)?)))
 }
 
-/// How many octets there are up to so many, and their sum.
-fn sum_of_first(path: &Path, octets: u64) -> Result<(u64, u128), ConnectorError> {
-    let mut summed = Summed { file: super::import::open(path)?, sum: Xxh3::new(), read: 0 };
-    std::io::copy(&mut Read::by_ref(&mut summed).take(octets), &mut std::io::sink()).map_err(|error| unreadable(path, &error))?;
-    Ok((summed.read, summed.sum.digest128()))
+/// Stands for a name, however it is spelt.
+fn sum_of_name(dn: &str) -> u64 {
+    Dn::parse(dn).map_or_else(|_| xxh3_64(dn.as_bytes()), |dn| xxh3_64(dn.key().as_bytes()))
 }
 
 /// The files that were not taken yet.
@@ -419,7 +432,7 @@ mod tests {
         let taken = |name: &str| Taken { name: name.to_owned(), size: 5, written: -1, sum: 9 << 100 };
         let files = FilesRead { folder: "in".to_owned(), names: vec!["a.ldif".to_owned()] };
         for read in [None, Some(files)] {
-            let place = Place { base: 7 << 90, read, taken: vec![taken("1.ldif"), taken("Łódź.ldif")] };
+            let place = Place { base: 7 << 90, read, taken: vec![taken("1.ldif"), taken("Łódź.ldif")], added: vec![3, 9 << 50] };
             let octets = place.write();
             assert_eq!(Place::read(&octets), Some(place));
             for end in 0..octets.len() {
@@ -469,7 +482,7 @@ mod tests {
         octets.extend_from_slice(&7u128.to_le_bytes());
         octets.extend_from_slice(&crc32fast::hash(&octets).to_le_bytes());
         let taken = Taken { name: "1.ldif".to_owned(), size: 5, written: 6, sum: 7 };
-        assert_eq!(Place::read(&octets), Some(Place { base: 3, read: None, taken: vec![taken] }));
+        assert_eq!(Place::read(&octets), Some(Place { base: 3, taken: vec![taken], ..Place::default() }));
     }
 
     #[test]

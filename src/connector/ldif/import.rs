@@ -72,12 +72,12 @@ fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, Connect
     let (base, read) = (drop::state_of(&base_files)?, files_read(settings, &base_files));
     let Some(path) = &settings.changes else {
         // Every import is a full one, and nobody goes on from here: what is kept is only which files there were.
-        let place = read.is_some().then(|| Place { base, read, taken: Vec::new() }.write());
+        let place = read.is_some().then(|| Place { base, read, ..Place::default() }.write());
         return opened(base_files, Changes::default(), place);
     };
     let folder = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?.is_dir();
     let known = match kind {
-        ImportKind::Full => Place { base, read, taken: Vec::new() },
+        ImportKind::Full => Place { base, read, ..Place::default() },
         ImportKind::Delta { since } => match Place::read(since) {
             Some(place) if place.base == base => place,
             Some(place) if folder => {
@@ -85,20 +85,20 @@ fn prepare(settings: &LdifSettings, kind: &ImportKind) -> Result<Opened, Connect
                 return Err(written_anew(&settings.path, &left));
             }
             // A file of changes is read again every time, and what an older version kept says nothing.
-            None if !folder => Place { base, read, taken: Vec::new() },
+            None if !folder => Place { base, read, ..Place::default() },
             _ => return Err(written_anew(&settings.path, "")),
         },
     };
     if !folder && *kind != ImportKind::Full {
-        let taken = drop::grown(path, known.taken)?;
-        return opened(vec![path.clone()], Changes::default(), Some(Place { base, read: known.read, taken }.write()));
+        let added = drop::added(path, &known.added);
+        return opened(vec![path.clone()], Changes::default(), Some(Place { added, ..known }.write()));
     }
     let all = if folder { files_of(path)? } else { vec![path.clone()] };
     let new = drop::untaken(path, all, &known.taken)?;
     let (changes, taken) = drop::load(new)?;
-    let taken = [known.taken, taken].concat();
+    let (taken, added) = if folder { ([known.taken, taken].concat(), Vec::new()) } else { (Vec::new(), drop::added(path, &known.added)) };
     let files = if *kind == ImportKind::Full { base_files } else { Vec::new() };
-    opened(files, changes, Some(Place { base, read: known.read, taken }.write()))
+    opened(files, changes, Some(Place { base, read: known.read, taken, added }.write()))
 }
 
 /// Which files of all entries there are, where they are those of a folder.
@@ -126,7 +126,9 @@ pub(super) fn look_back(settings: &LdifSettings, since: &[u8], meant: bool) -> R
     {
         return Err(ConnectorError::new(ConnectorErrorKind::FileLost, lost).unsent());
     }
-    let Some(last) = place.taken.last() else { return Ok(None) };
+    if place.taken.is_empty() && place.added.is_empty() {
+        return Ok(None);
+    }
     let folder = match &settings.changes {
         Some(path) => std::fs::metadata(path).map_err(|error| unreadable(path, &error))?.is_dir(),
         None => false,
@@ -134,18 +136,21 @@ pub(super) fn look_back(settings: &LdifSettings, since: &[u8], meant: bool) -> R
     if place.base != drop::state_of(&list(&settings.path)?)? {
         return Ok(drop::left_behind(settings.changes.as_deref().filter(|_| folder), &place.taken));
     }
-    let named = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy() == last.name.as_str());
     match &settings.changes {
         // What is new counts now as well, and must come behind.
-        Some(path) if folder => drop::untaken(path, files_of(path)?, &place.taken).map(|_| None),
-        Some(path) if named(path) => drop::still_begins(path, &place.taken).map(|()| None),
+        Some(path) if folder && place.added.is_empty() => drop::untaken(path, files_of(path)?, &place.taken).map(|_| None),
+        Some(path) if !folder && place.taken.is_empty() => drop::still_names(path, &place.added).map(|()| None),
         _ => Err(ConnectorError::new(
             ConnectorErrorKind::File,
             format!(
-                "{}: change files up to '{}' were taken, and `changes` does not name them any more: whom they added would count \
-                 as gone. Name them again; to begin anew without them, write a new file of all entries",
+                "{}: {} taken, and `changes` names something else now: whom {} added would count as gone. Name what it was; to begin anew \
+                 without it, write a new file of all entries",
                 settings.path.display(),
-                last.name
+                place
+                    .taken
+                    .last()
+                    .map_or_else(|| "a file of changes was".to_owned(), |last| format!("change files up to '{}' were", last.name)),
+                if place.taken.is_empty() { "it" } else { "they" }
             ),
         )),
     }
