@@ -105,6 +105,8 @@ pub struct Caution {
     pub shrink_percent_max: u32,
     /// Believe it this once.
     pub allow_shrink: bool,
+    /// Take entries as they are that lack what each of their kind has, this once.
+    pub allow_incomplete: bool,
     /// Asked before the first call of an export.
     pub review: Option<Arc<dyn ExportReview>>,
     /// Who we are: where somebody else writes, nothing is exported. `None` does not look.
@@ -123,6 +125,7 @@ impl Default for Caution {
             errors_max: 5_000,
             shrink_percent_max: SHRINK_PERCENT_MAX,
             allow_shrink: false,
+            allow_incomplete: false,
             review: None,
             installation: None,
             history_days: 7,
@@ -411,6 +414,7 @@ impl Engine<'_> {
         options.written_only = self.rules.written_only(id).into_iter().collect();
         options.shrink_percent_max = self.caution.shrink_percent_max;
         options.allow_shrink = self.caution.allow_shrink;
+        options.allow_incomplete = self.caution.allow_incomplete;
         options.errors_max = self.caution.errors_max;
         options.references_stay = connector.references_stay();
         options.renames_are_told = connector.renames_are_told();

@@ -70,6 +70,8 @@ pub enum Work {
 pub struct DriveOptions {
     /// Believe full imports that miss most of the known objects.
     pub allow_shrink: bool,
+    /// Take entries in full imports as they are that lack what each of their kind has.
+    pub allow_incomplete: bool,
     /// Send exactly these waiting deletes, whatever the threshold says.
     pub allow_deletes: Option<DeleteSet>,
     /// Send this plan and nothing else.
@@ -414,6 +416,7 @@ impl Service {
                 errors_max: self.config.limits.object_errors,
                 shrink_percent_max: guard.shrink_percent,
                 allow_shrink: options.allow_shrink,
+                allow_incomplete: options.allow_incomplete,
                 history_days: self.config.limits.history_days,
                 review: Some(self.reviewer(options.plan)?),
                 installation: Some(self.installation()?),

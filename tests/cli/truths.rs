@@ -360,8 +360,10 @@ fn whoever_does_not_say_any_more_that_they_are_disabled_is_not_enabled() {
     let errors = stdout(&with_config(&config, &["errors"]));
     assert!(errors.contains("missing-required-attribute") && errors.contains("Old Hand"), "{errors}");
     assert_code(&with_config(&config, &["status"]), 1);
+    // Whoever allows that the directory is smaller has not allowed this.
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import", "--allow-shrink"]), 2);
     // When it is meant it is said, and then the rules decide.
-    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import", "--allow-shrink"]), 0);
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import", "--allow-incomplete"]), 0);
     let cycle = document(&with_config(&config, &["--json", "cycle", "start"]));
     assert_eq!(exported(&cycle), 1, "{cycle:#}");
     assert!(!stdout(&with_config(&config, &["errors"])).contains("missing-required-attribute"));

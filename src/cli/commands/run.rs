@@ -10,7 +10,7 @@ use crate::cli::progress::progress;
 use crate::config::duration_of;
 use crate::model::{ConnectorId, Retention, Timestamp};
 use crate::service::Profile as Kind;
-use crate::service::{Access, DeleteSet, DriveOptions, GuardStop, History, RunView, Service, StepObjectView, StepObjectsView, Work};
+use crate::service::{Access, DriveOptions, GuardStop, History, RunView, Service, StepObjectView, StepObjectsView, Work};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -29,8 +29,9 @@ struct Shown<'r> {
 
 pub(in crate::cli) fn run(app: &App, command: &RunCommand) -> Result<Exit, CommandError> {
     match command {
-        RunCommand::Start { connector, profile, allow_shrink, allow_deletes } => {
-            start(app, connector, *profile, *allow_shrink, *allow_deletes)
+        RunCommand::Start { connector, profile, allow_shrink, allow_incomplete, allow_deletes } => {
+            let (allow_shrink, allow_incomplete, allow_deletes) = (*allow_shrink, *allow_incomplete, *allow_deletes);
+            start(app, connector, *profile, DriveOptions { allow_shrink, allow_incomplete, allow_deletes, ..DriveOptions::default() })
         }
         RunCommand::Stop => super::cycle::stop(app),
         RunCommand::Purge { older_than, all } => purge(app, older_than.as_deref(), *all),
@@ -207,7 +208,7 @@ pub(in crate::cli) fn print_changes(output: &Output, object: &StepObjectView) {
     }
 }
 
-fn start(app: &App, connector: &str, profile: Profile, allow_shrink: bool, allow_deletes: Option<DeleteSet>) -> Result<Exit, CommandError> {
+fn start(app: &App, connector: &str, profile: Profile, options: DriveOptions) -> Result<Exit, CommandError> {
     let profile = match profile {
         Profile::FullImport => Kind::FullImport,
         Profile::DeltaImport => Kind::DeltaImport,
@@ -215,18 +216,20 @@ fn start(app: &App, connector: &str, profile: Profile, allow_shrink: bool, allow
         Profile::DeltaSync => Kind::DeltaSynchronization,
         Profile::Export => Kind::Export,
     };
-    if allow_shrink && profile != Kind::FullImport {
-        return Err(CommandError::usage("--allow-shrink goes with full-import")
-            .hint(format!("`syncline run start '{connector}' full-import --allow-shrink`")));
+    for (word, given) in [("--allow-shrink", options.allow_shrink), ("--allow-incomplete", options.allow_incomplete)] {
+        if given && profile != Kind::FullImport {
+            return Err(CommandError::usage(format!("{word} goes with full-import"))
+                .hint(format!("`syncline run start '{connector}' full-import {word}`")));
+        }
     }
-    if allow_deletes.is_some() && profile != Kind::Export {
+    if options.allow_deletes.is_some() && profile != Kind::Export {
         return Err(CommandError::usage("--allow-deletes goes with export").hint(format!(
             "`syncline export '{connector}' --what-if` names the set; then `syncline run start '{connector}' export --allow-deletes SET`"
         )));
     }
     let service = app.service(Access::Create)?;
     let connector = service.connector_id(connector)?;
-    drive(app, &service, &[Work::Profile { connector, profile }], DriveOptions { allow_shrink, allow_deletes, ..DriveOptions::default() })
+    drive(app, &service, &[Work::Profile { connector, profile }], options)
 }
 
 /// Does work with progress and shows what came of it.

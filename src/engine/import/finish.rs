@@ -65,6 +65,11 @@ impl Import<'_> {
     ) -> Result<&'static str, EngineError> {
         self.ask_for_unknown(ask_again, recorder)?;
         let whole = self.options.full || completion.answered_in_full;
+        // An entry that is read by itself has no place to go on from, and says nothing of others.
+        let goes_on = !whole && completion.watermark.is_some();
+        if goes_on {
+            self.ask_for_lacking(ask_again, recorder)?;
+        }
         if whole {
             self.guard_losses(recorder)?;
         }
@@ -89,8 +94,9 @@ impl Import<'_> {
         let mut changes = ChangeSet::new();
         let nameless = self.nameless(&mut changes, recorder)?;
         // An entry of a full import that could not be used is reported again by whoever corrects it; one of a delta is
-        // not, if only what it said was wrong for us.
-        let lost = if whole { self.unidentified + self.lacking > 0 } else { self.problems > 0 };
+        // not, if only what it said was wrong for us. Who lacks something is asked for.
+        let lost = if whole { self.unidentified > 0 } else { self.problems > self.lacking.met() };
+        let lost = self.keep_lacking(whole, goes_on, &mut changes)? || lost;
         if self.options.full && self.options.managed.is_empty() && self.lookup.is_empty() {
             let name = &self.options.name;
             recorder.note(format!(
@@ -165,7 +171,12 @@ impl Import<'_> {
     }
 
     /// Asks the directory for objects and stages what it says, as long as it can be asked.
-    fn ask(&mut self, anchors: &[Anchor], ask_again: &mut AskAgain<'_>, recorder: &mut StepRecorder<'_>) -> Result<(), EngineError> {
+    pub(super) fn ask(
+        &mut self,
+        anchors: &[Anchor],
+        ask_again: &mut AskAgain<'_>,
+        recorder: &mut StepRecorder<'_>,
+    ) -> Result<(), EngineError> {
         for asked in anchors.chunks(ASKED_AT_ONCE) {
             if self.cx.cancelled() {
                 return Err(EngineError::Cancelled);

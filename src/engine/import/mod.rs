@@ -12,6 +12,9 @@ mod identity;
 mod image;
 #[cfg(test)]
 mod key_tests;
+mod lacking;
+#[cfg(test)]
+mod lacking_tests;
 mod lookup;
 #[cfg(test)]
 mod name_tests;
@@ -39,6 +42,7 @@ use crate::store::{ChangeSet, Store, StoreError};
 pub use disbelief::{DISBELIEVED, Verdict, verdict};
 pub(super) use disbelief::{disbelieve, finish_taking_back};
 pub(super) use image::refresh_kind;
+use lacking::Lacking;
 use lookup::Lookup;
 use refused::Refused;
 pub(in crate::engine) use refused::refused_entries;
@@ -100,6 +104,8 @@ pub struct ImportOptions {
     pub shrink_percent_max: u32,
     /// Believe it this once.
     pub allow_shrink: bool,
+    /// Take entries as they are that lack what each of their kind has, this once.
+    pub allow_incomplete: bool,
     /// The connector takes exports, and rules write to it: what is linked may confirm one.
     pub takes_exports: bool,
     /// More problems of objects than this end the step.
@@ -127,6 +133,7 @@ impl ImportOptions {
             verify: false,
             shrink_percent_max: SHRINK_PERCENT_MAX,
             allow_shrink: false,
+            allow_incomplete: false,
             errors_max: 5_000,
             step,
         }
@@ -250,8 +257,8 @@ struct Import<'a> {
     new_slips: usize,
     /// Entries that could be neither read nor identified: nothing may be taken for gone.
     unidentified: u64,
-    /// Entries that lack what none is without: whoever gives the right to read it changes nothing that a delta would tell.
-    lacking: u64,
+    /// Entries that lack what none is without.
+    lacking: Lacking,
     /// Objects of the space that were reported.
     kept: u64,
     /// The same by type, where entries said it.
@@ -321,7 +328,7 @@ impl<'a> Import<'a> {
             slips: 0,
             new_slips: 0,
             unidentified: 0,
-            lacking: 0,
+            lacking: Lacking::begin(&snapshot, options.connector)?,
             kept: 0,
             kept_of: BTreeMap::new(),
             held: HashSet::new(),

@@ -143,6 +143,11 @@ impl Refused {
         Ok(Self { kept, ..Self::default() })
     }
 
+    /// True when no object came of the entry with a key in earlier imports, and nobody told since that it went.
+    pub(super) fn keeps(&self, key: &[u8]) -> bool {
+        self.kept.iter().any(|entry| entry.anchor.as_deref() == Some(key))
+    }
+
     /// Whom a tombstone means is not there any more. Where it has no key, its name says who that is; one with a key says nothing of an
     /// entry without.
     pub(super) fn leave(&mut self, anchor: Option<&[u8]>, name: &str) {
@@ -195,10 +200,6 @@ pub fn kept_entries(snapshot: &Snapshot, connector: ConnectorId) -> Result<Vec<K
     Ok(entries.map(|RefusedEntry { name, code, since, .. }| KeptEntry { name, code, since: Timestamp(since) }).collect())
 }
 
-/// Problems that also come from a missing right to read.
-const LACKING: [ObjectErrorCode; 3] =
-    [ObjectErrorCode::MISSING_REQUIRED_ATTRIBUTE, ObjectErrorCode::MISSING_ANCHOR_COMPONENT, ObjectErrorCode::MISSING_OBJECT_CLASS];
-
 impl Import<'_> {
     /// An entry that cannot be used: counted and noted, and seen if it can be told which object it is. False when that
     /// has to wait for the segment.
@@ -226,7 +227,7 @@ impl Import<'_> {
             known = None;
         }
         self.problems += 1;
-        self.lacking += u64::from(LACKING.contains(&error.code));
+        self.lacking.note(error);
         self.refused.unusable.extend(error.dn.as_deref().and_then(|dn| Dn::parse(dn).ok()).map(|dn| dn.key()));
         let shown = error
             .dn

@@ -72,7 +72,7 @@ impl Import<'_> {
     ) -> Option<DiscoveryError> {
         let known = known.filter(|(object, _)| object.imported());
         let is = entry.object_type().or_else(|| known.map(|(object, _)| object.object_type))?;
-        if self.options.allow_shrink {
+        if self.options.allow_incomplete {
             return None;
         }
         let class = self.store.names().object_type_name(is);
@@ -96,7 +96,7 @@ impl Import<'_> {
         let detail = format!(
             "it has no {name}{more}, which nobody of its kind is without: if that were believed, {follows}. It {stays}. Let the account that reads \
              the directory read it (`syncline doctor`), or put it back into the file. If it is meant, and what follows from it, allow it once with \
-             `syncline run start '{}' full-import --allow-shrink`",
+             `syncline run start '{}' full-import --allow-incomplete`",
             self.options.name
         );
         Some(problem_of(entry, self.store.names(), ObjectErrorCode::MISSING_REQUIRED_ATTRIBUTE, &detail))

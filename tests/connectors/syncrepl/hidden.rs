@@ -44,6 +44,17 @@ fn who_does_not_show_a_class_is_not_gone() {
     let run = world.try_delta().unwrap();
     assert!(!run.whole && run.items > 0, "{run:?}");
     assert_kept(&world, &run, "objectClass");
+    // Whoever gives the right back changes no entry: the next delta asks for the one that lacked something.
+    let file = format!("{}/slapd.conf", world.lab.folder());
+    let hidden = std::fs::read_to_string(&file).unwrap();
+    let rule = format!("access to dn.exact=\"{PERSON},{BASE}\" attrs=objectClass by * none\n");
+    assert!(hidden.contains(&rule));
+    std::fs::write(&file, hidden.replace(&rule, "")).unwrap();
+    world.restart();
+    let run = world.try_delta().unwrap();
+    assert_eq!((run.whole, run.result, run.count("stage-update")), (false, "success", 1), "{run:?}");
+    let values = super::world::picture(&world.store);
+    assert_eq!(values.values().filter(|(_, _, values, _)| values.iter().any(|value| value.contains("changed"))).count(), 1);
 }
 
 #[test]
