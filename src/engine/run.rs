@@ -419,7 +419,7 @@ impl Engine<'_> {
         options.references_stay = connector.references_stay();
         options.renames_are_told = connector.renames_are_told();
         options.references_have_anchors = connector.references_have_anchors();
-        options.always_there = import::always_there(&**connector);
+        options.always_there = import::AlwaysThere::of(Arc::clone(connector));
         options.takes_exports = self.takes_exports(id);
         if full && Belief::of(&self.store.snapshot()?, id)?.doubt == Some(Doubt::Removed) {
             import::take_back(self.store, id)?;

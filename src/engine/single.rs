@@ -196,7 +196,7 @@ impl Engine<'_> {
         options.takes_exports = self.takes_exports(id);
         options.references_stay = connector.references_stay();
         options.references_have_anchors = connector.references_have_anchors();
-        options.always_there = import::always_there(&**connector);
+        options.always_there = import::AlwaysThere::of(Arc::clone(connector));
         let mut ask_again = |anchors: &[Anchor]| self.bridge.wait(connector.find(&self.cx, &request, anchors));
         import::import_asking(self.store, std::iter::once(Ok(page)), &mut ask_again, &options, &self.cx, recorder)
     }

@@ -146,3 +146,19 @@ fn a_new_entry_that_lacks_something_is_asked_for_too() {
     assert_eq!(tell(&store, false, &[Gone(ADA)], &nobody()).1, Vec::<String>::new());
     assert_eq!(tell(&store, false, &[], &nobody()), ("success".to_owned(), Vec::new(), false));
 }
+
+/// A directory that says nothing of what is always there, as a file.
+#[test]
+fn what_most_of_those_have_who_are_known_nobody_new_is_without() {
+    const KNOWN: [&str; 6] = ["CN=1", "CN=2", "CN=3", "CN=4", "CN=5", "CN=6"];
+    for (have, taken) in [(6, false), (4, false), (3, true), (0, true)] {
+        let store = Store::in_memory().unwrap();
+        let known: Vec<Shown> = KNOWN.iter().enumerate().map(|(at, name)| if at < have { Whole(name) } else { NoControl(name) }).collect();
+        tell(&store, true, &known, &nobody());
+        consume(&store);
+        let (result, _, everything) = tell(&store, false, &[NoControl(ADA)], &nobody());
+        assert_eq!((result == "success", everything), (taken, false), "{have}: {result}");
+        let ada = store.snapshot().unwrap().cs_by_anchor(SPACE, ADA.as_bytes()).unwrap();
+        assert_eq!(ada.is_some(), taken, "{have}");
+    }
+}

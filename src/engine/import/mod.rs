@@ -35,7 +35,7 @@ mod vanished;
 use super::belief::Belief;
 use super::full_steps::{READ_ATTRIBUTES, READ_WITH, attributes_read, newly_read, reads_something_else};
 use super::{EngineError, StepRecorder, TRACED, hash};
-use crate::connector::{ClassAttribute, Completion, ConnectorError, ConnectorErrorKind, ImportPage};
+use crate::connector::{Completion, ConnectorError, ConnectorErrorKind, ImportPage};
 use crate::context::Context;
 use crate::model::{Anchor, AttrId, ConnectorId, CsId, ObjectError, ObjectType, RunId};
 use crate::store::{ChangeSet, Store, StoreError};
@@ -47,8 +47,8 @@ use lookup::Lookup;
 use refused::Refused;
 pub(in crate::engine) use refused::refused_entries;
 pub use refused::{KeptEntry, kept_entries};
-use required::Required;
-pub use required::always_there;
+pub use required::AlwaysThere;
+use required::{Expected, Required};
 pub use retire::{retire, take_back};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use surprise::Surprises;
@@ -95,8 +95,8 @@ pub struct ImportOptions {
     /// References tell whom they mean by the anchor
     /// ([`Connector::references_have_anchors`](crate::connector::Connector)).
     pub references_have_anchors: bool,
-    /// What every object of a class has, also one that nobody knows yet ([`always_there`]).
-    pub always_there: Vec<ClassAttribute>,
+    /// What every object of a class has, also one that nobody knows yet.
+    pub always_there: AlwaysThere,
     /// Compare every body, whatever the hashes say.
     pub verify: bool,
     /// A full import that misses more than this share of the known objects is not believed, in percent; one that
@@ -128,7 +128,7 @@ impl ImportOptions {
             references_stay: false,
             renames_are_told: false,
             references_have_anchors: false,
-            always_there: Vec::new(),
+            always_there: AlwaysThere::default(),
             takes_exports: false,
             verify: false,
             shrink_percent_max: SHRINK_PERCENT_MAX,
@@ -243,6 +243,8 @@ struct Import<'a> {
     cx: &'a Context,
     /// What no object of some classes is without, of what is read.
     required: Vec<(AttrId, &'static Required)>,
+    /// What new objects have, as far as it was asked.
+    expected: Expected,
     lookup: Lookup,
     epoch: u64,
     secret: u64,
@@ -319,6 +321,7 @@ impl<'a> Import<'a> {
             options,
             cx,
             required: required::of(store.names(), &options.attributes, &options.managed),
+            expected: Expected::new(),
             lookup,
             epoch,
             secret,

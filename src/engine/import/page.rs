@@ -246,7 +246,7 @@ impl Import<'_> {
                 return self.rejected(&problem_of(entry, self.store.names(), code.clone(), detail), segment, recorder);
             }
         }
-        if let Some(problem) = self.lacks_required(entry, whole, stored.as_ref(), &image) {
+        if let Some(problem) = self.lacks_required(entry, whole, stored.as_ref(), &image, &segment.snapshot)? {
             return self.rejected(&problem, segment, recorder);
         }
         if let (Some(id), None) = (identity.id, known) {

@@ -1,7 +1,7 @@
 //! Entries of which no object came: kept until one comes, or until the directory says that they left.
 
 use super::tests::{Outcome, SPACE, by_name, consume, entry, full};
-use super::{ImportOptions, import, refused_entries};
+use super::{AlwaysThere, ImportOptions, import, refused_entries};
 use crate::connector::{ClassAttribute, Completion, DiscoveryError, Legible, OddClass, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{Silent, StepRecorder};
@@ -279,7 +279,7 @@ fn a_new_account_that_does_not_say_whether_it_may_be_used_is_not_taken_where_all
             page.finish();
         }
         let options = ImportOptions {
-            always_there: all.then_some(ALWAYS).into_iter().collect(),
+            always_there: AlwaysThere::by(move |asked| asked.into_iter().filter(|asked| all && *asked == ALWAYS).collect()),
             allow_incomplete,
             // What allows a smaller directory says nothing of single entries.
             allow_shrink: true,
