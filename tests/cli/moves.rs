@@ -14,7 +14,7 @@ pub(crate) struct World {
 pub(crate) const OU: &str = "OU=People,DC=corp,DC=example";
 
 /// A key of sixteen octets, in base64.
-fn key(number: u32) -> String {
+pub(crate) fn key(number: u32) -> String {
     use base64::Engine as _;
     let mut octets = [7; 16];
     octets[..4].copy_from_slice(&number.to_le_bytes());

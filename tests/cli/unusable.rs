@@ -1,6 +1,6 @@
 //! Entries that are there and cannot be used: whoever refers to them goes on having whom they may be.
 
-use crate::moves::{OU, World, group, people, person};
+use crate::moves::{OU, World, group, key, people, person};
 use crate::{assert_code, counted, exported, stderr, stdout};
 use std::fs;
 
@@ -248,4 +248,28 @@ fn entries_that_are_kept_for_a_class_are_listed_until_it_is_right() {
     assert_eq!(listed().len(), 0);
     let told = world.told(&["cycle", "start"]);
     assert!(!told.contains("Problems of earlier runs"), "{told}");
+}
+
+/// A template account was copied with its `mS-DS-ConsistencyGuid`, and a store is made anew.
+#[test]
+fn who_has_the_key_of_another_for_a_source_anchor_takes_nobodys_object() {
+    let good = directory();
+    let world = World::with(&[(FILE, &good)]);
+    world.first_cycle();
+    let own = person(1, "user1", "");
+    let copied = own.replace("cn: user 1\n", &format!("cn: user 1\nmS-DS-ConsistencyGuid:: {}\n", key(3)));
+    world.write(FILE, &good.replace(&own, &copied));
+    fs::remove_file(world.config().join("syncline.redb")).expect("the store");
+    for _ in 0..2 {
+        let (_, shown) = world.cycle(&[]);
+        assert_eq!(exported(&shown), 0, "{shown:#}");
+        let errors = world.told(&["errors"]);
+        assert!(errors.contains("ambiguous-join  CN=user 1,") && errors.contains("is the key of 'CN=user 3,"), "{errors}");
+        let status = world.told(&["status"]);
+        assert!(status.contains("delete nobody there before") && !status.contains("has to be deleted"), "{status}");
+    }
+    world.write(FILE, &good);
+    let (code, shown) = world.cycle(&[]);
+    assert_eq!((code, exported(&shown), references(&world)), (Some(0), 0, (20, 10)), "{shown:#}");
+    assert!(world.told(&["errors"]).contains("has a problem"), "nobody");
 }

@@ -147,6 +147,13 @@ impl<'a> Rulebook<'a> {
         self.inbound.contains(&connector)
     }
 
+    /// The connectors whose spaces inbound rules read.
+    pub(crate) fn sources(&self) -> Vec<ConnectorId> {
+        let mut sources: Vec<ConnectorId> = self.inbound.iter().copied().collect();
+        sources.sort_unstable();
+        sources
+    }
+
     /// True when any outbound rule writes to the connector.
     pub(crate) fn is_target(&self, connector: ConnectorId) -> bool {
         self.rules.targets().contains(&connector)

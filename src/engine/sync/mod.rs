@@ -6,6 +6,7 @@
 //! laid down in order (`batch`); references follow when all units of a batch lie (`resolve`). A batch gives a
 //! [`SyncPlan`]: plain data, written in one transaction by the step or shown by a preview.
 
+mod anchor;
 mod batch;
 mod book;
 mod contribute;

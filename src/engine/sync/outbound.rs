@@ -165,6 +165,9 @@ impl Draft<'_> {
     /// Finds or makes the object of a target for a metaverse object that has none there.
     fn connect(&mut self, source: &Arc<MvObject>, connector: ConnectorId, wish: &Wish) -> Result<bool, UnitError> {
         let provision = wish.scope.rules.iter().find(|rule| rule.link == LinkType::Provision).copied();
+        if provision.is_some() || !wish.requests.is_empty() {
+            self.refuse_the_key_of_another(source, connector)?;
+        }
         for request in &wish.requests {
             let revive = request.link == LinkType::Provision;
             let Some(found) = self.find_target(connector, request, revive)? else { continue };
