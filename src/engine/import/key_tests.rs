@@ -132,6 +132,35 @@ fn an_identifier_that_is_never_given_twice_tells_that_the_key_is_wrong() {
     assert_eq!((counters.get("stage-delete"), counters.get("stage-add")), (Some(&1), Some(&1)));
 }
 
+/// Everything else of them is as before, so it is the keys that are wrong.
+#[test]
+fn keys_that_go_round_are_believed_of_nobody() {
+    const CARL: &str = "CN=Carl,DC=x";
+    let people = |keys: [&str; 3]| {
+        let [anna, bert, carl] = keys;
+        [person(ANNA, anna, "S-1", "anna@x"), person(BERT, bert, "S-2", "bert@x"), person(CARL, carl, "S-3", "carl@x")]
+    };
+    let groups = || group(&[ANNA, CARL]);
+    for keys in [["2", "1", "3"], ["1", "3", "2"], ["2", "3", "1"], ["3", "1", "2"]] {
+        for size in [1, 2, 100] {
+            for place in 0..4 {
+                let store = Store::in_memory().unwrap();
+                full(&store, &people(["1", "2", "3"]).into_iter().chain([groups()]).collect::<Vec<_>>());
+                consume(&store);
+                let before = picture(&store);
+                let mut told = people(keys).to_vec();
+                told.insert(place, groups());
+                for _ in 0..2 {
+                    failed(&tell(&store, &told, size, |_| {}));
+                    assert_eq!(picture(&store), before, "{keys:?} {size} {place}");
+                }
+                let (result, ..) = full(&store, &people(["1", "2", "3"]).into_iter().chain([groups()]).collect::<Vec<_>>());
+                assert_eq!((result.as_str(), picture(&store)), ("success", before.clone()));
+            }
+        }
+    }
+}
+
 #[test]
 fn an_added_entry_with_the_key_of_somebody_who_is_there_is_no_rename_where_those_are_told() {
     let before = picture(&known());

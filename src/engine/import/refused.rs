@@ -381,8 +381,9 @@ impl Import<'_> {
         let Some(key) = &own.key else { return Ok(None) };
         let holder = self.lookup.by_foreseen_name(&segment.snapshot, key, own.foreseen)?.filter(|holder| Some(*holder) != by_key);
         let Some(holder) = holder else { return Ok(None) };
-        let object =
-            segment.snapshot.cs_object(holder)?.filter(|object| object.imported() && !self.lookup.is_seen(holder) && !object.transient);
+        // Who is only held for the key of an entry that was refused has not been told of.
+        let told = self.lookup.is_seen(holder) && !self.unread.contains(&holder);
+        let object = segment.snapshot.cs_object(holder)?.filter(|object| object.imported() && !told && !object.transient);
         let Some((object, known)) = object.and_then(|object| object.anchor.clone().map(|known| (object, known))) else { return Ok(None) };
         if known.as_bytes() == anchor {
             return Ok(None);
