@@ -313,7 +313,7 @@ pub(crate) enum RunCommand {
         /// Full import: go on although most of the known objects are missing.
         #[arg(long)]
         allow_shrink: bool,
-        /// Full import: take entries as they are that lack what each of their kind has.
+        /// Full import: take entries as they are that lack what each of their kind has, or are of another kind than before.
         #[arg(long)]
         allow_incomplete: bool,
         /// Export: send exactly this set of waiting deletes, whatever the threshold says.

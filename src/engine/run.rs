@@ -105,7 +105,7 @@ pub struct Caution {
     pub shrink_percent_max: u32,
     /// Believe it this once.
     pub allow_shrink: bool,
-    /// Take entries as they are that lack what each of their kind has, this once.
+    /// Take entries as they are that lack what each of their kind has, or are of another kind than before, this once.
     pub allow_incomplete: bool,
     /// Asked before the first call of an export.
     pub review: Option<Arc<dyn ExportReview>>,

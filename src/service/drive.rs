@@ -70,7 +70,7 @@ pub enum Work {
 pub struct DriveOptions {
     /// Believe full imports that miss most of the known objects.
     pub allow_shrink: bool,
-    /// Take entries in full imports as they are that lack what each of their kind has.
+    /// Take entries in full imports as they are that lack what each of their kind has, or are of another kind than before.
     pub allow_incomplete: bool,
     /// Send exactly these waiting deletes, whatever the threshold says.
     pub allow_deletes: Option<DeleteSet>,

@@ -5,7 +5,7 @@ use super::{FULL_NEEDED, ImportOptions, import_asking};
 use crate::connector::{Completion, ConnectorError, ImportPage, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{Silent, StepRecorder};
-use crate::model::{Anchor, RunId, Stage, StageMask, ValueRef, ValueState};
+use crate::model::{Anchor, DeltaKind, ErrorSide, RunId, Stage, StageMask, ValueRef, ValueState};
 use crate::store::Store;
 
 /// An account, by its name, and whether `userAccountControl` and the class show of it.
@@ -160,5 +160,46 @@ fn what_most_of_those_have_who_are_known_nobody_new_is_without() {
         assert_eq!((result == "success", everything), (taken, false), "{have}: {result}");
         let ada = store.snapshot().unwrap().cs_by_anchor(SPACE, ADA.as_bytes()).unwrap();
         assert_eq!(ada.is_some(), taken, "{have}");
+    }
+}
+
+/// A slip in a file, or a tool that writes another class: the account would be deleted.
+#[test]
+fn nobody_becomes_another_kind_of_thing() {
+    for (was, is, stays) in [
+        ("user", "contact", true),
+        ("group", "user", true),
+        ("user", "computer", true),
+        ("user", "inetOrgPerson", false),
+        ("groupOfNames", "group", false),
+        ("device", "user", false),
+    ] {
+        for allowed in [false, true] {
+            let store = Store::in_memory().unwrap();
+            let told = |class: &str, allow_incomplete: bool| {
+                let mut page = PageBuilder::new();
+                page.begin_entry(ADA);
+                page.anchor(ADA.as_bytes());
+                page.object_type(store.names().object_type(class));
+                page.finish();
+                let options = ImportOptions { allow_incomplete, ..ImportOptions::full(SPACE, "A", Vec::new(), (RunId(1), 1)) };
+                let mut silent = Silent;
+                let mut recorder = StepRecorder::new(&mut silent);
+                let pages = std::iter::once(Ok(page.build(Some(Completion::default()))));
+                import_asking(&store, pages, &mut |_| Ok(None), &options, &Context::system(), &mut recorder).unwrap().to_owned()
+            };
+            assert_eq!(told(was, false), "success");
+            consume(&store);
+            let held = stays && !allowed;
+            assert_eq!(told(is, allowed), if held { ERRORS } else { "success" }, "{was} {is}");
+            let object = by_name(&store, ADA);
+            let kind = object.stage(Stage::PendingImport).kind;
+            assert_eq!(kind, if held { DeltaKind::None } else { DeltaKind::DeleteAdd }, "{was} {is}");
+            assert_eq!(&*store.names().object_type_name(object.object_type), if held { was } else { is });
+            // With the former class it is as it was.
+            assert_eq!(told(was, true), "success");
+            assert_eq!(by_name(&store, ADA).stage(Stage::PendingImport).kind, DeltaKind::None);
+            assert!(store.snapshot().unwrap().error(object.id, ErrorSide::Import).unwrap().is_none());
+        }
     }
 }

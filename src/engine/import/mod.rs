@@ -104,7 +104,7 @@ pub struct ImportOptions {
     pub shrink_percent_max: u32,
     /// Believe it this once.
     pub allow_shrink: bool,
-    /// Take entries as they are that lack what each of their kind has, this once.
+    /// Take entries as they are that lack what each of their kind has, or are of another kind than before, this once.
     pub allow_incomplete: bool,
     /// The connector takes exports, and rules write to it: what is linked may confirm one.
     pub takes_exports: bool,

@@ -246,6 +246,9 @@ impl Import<'_> {
                 return self.rejected(&problem_of(entry, self.store.names(), code.clone(), detail), segment, recorder);
             }
         }
+        if let Some(problem) = self.another_kind(entry, stored.as_ref().map(|(object, _)| object)) {
+            return self.rejected(&problem, segment, recorder);
+        }
         if let Some(problem) = self.lacks_required(entry, whole, stored.as_ref(), &image, &segment.snapshot)? {
             return self.rejected(&problem, segment, recorder);
         }

@@ -95,6 +95,20 @@ pub(super) fn of(names: &Names, read: &[AttrId], managed: &BTreeSet<AttrId>) -> 
     known.filter(|(attr, _)| read.contains(attr) && !managed.contains(attr)).collect()
 }
 
+/// Classes that are one kind of thing. Of others nobody knows.
+const KINDS: [&[&str]; 4] = [
+    &["user", "inetOrgPerson", "organizationalPerson", "person", "residentialPerson"],
+    &["group", "groupOfNames", "groupOfUniqueNames", "groupOfMembers", "posixGroup"],
+    &["contact"],
+    &["computer"],
+];
+
+/// True when objects of two classes are known to be different kinds of things.
+fn are_two_kinds(one: &str, other: &str) -> bool {
+    let kind = |class: &str| KINDS.iter().position(|kind| kind.contains(&class));
+    matches!((kind(one), kind(other)), (Some(one), Some(other)) if one != other)
+}
+
 /// True when an object of one class is an account as much as one of the other.
 pub(super) fn are_accounts(one: &str, other: &str) -> bool {
     ACCOUNTS.contains(&one) && ACCOUNTS.contains(&other)
@@ -145,6 +159,22 @@ impl Import<'_> {
             self.options.name
         );
         Ok(Some(problem_of(entry, self.store.names(), ObjectErrorCode::MISSING_REQUIRED_ATTRIBUTE, &detail)))
+    }
+
+    /// What is wrong with an entry that comes as another kind of thing than it is known as: whoever has its key was a user and would
+    /// be a contact now, which no directory does. The user would be deleted for it.
+    pub(super) fn another_kind(&self, entry: &EntryRef<'_>, known: Option<&CsObject>) -> Option<DiscoveryError> {
+        let known = known.filter(|object| object.imported() && !self.options.allow_incomplete)?;
+        let names = self.store.names();
+        let (was, is) = (names.object_type_name(known.object_type), names.object_type_name(entry.object_type()?));
+        if !are_two_kinds(&was, &is) {
+            return None;
+        }
+        let detail = format!(
+            "it is known as a {was}, and comes as a {is} with the same key, which no directory makes of it: if that were believed, the {was}              would be deleted for it. It stays as it was. Correct its class, or give the {is} a key of its own; if it is meant, allow it once              with `syncline run start '{}' full-import --allow-incomplete`",
+            self.options.name
+        );
+        Some(problem_of(entry, names, ObjectErrorCode::INVALID_ATTRIBUTE_VALUE, &detail))
     }
 
     /// True when everybody new of a class has an attribute: most of those who are known do, or the directory says so. Looked up once.
