@@ -147,8 +147,14 @@ fn a_new_store_takes_nothing_from_whoever_cannot_be_used() {
     world.cycle(&[]);
     let gone = good.replace(&person(1, "user1", ""), "");
     world.write(FILE, &gone);
+    // As long as others name who is not there, nobody knows whether the directory only hides them.
     let (_, shown) = world.cycle(&[]);
-    assert_eq!((counted(&shown, "export-update"), references(&world)), (11, (19, 0)), "{shown:#}");
+    assert_eq!(exported(&shown), 0, "{shown:#}");
+    let told = world.told(&["cycle", "start"]);
+    assert!(told.contains("(user1@corp.example) may be somebody whom 'CN=") && told.contains("names and nobody is"), "{told}");
+    world.write(FILE, &gone.replace(&format!("member: CN=user 1,{OU}\n"), "").replace("manager: CN=user 1,", "manager: CN=user 2,"));
+    let (_, shown) = world.cycle(&[]);
+    assert_eq!((counted(&shown, "export-update"), references(&world)), (11, (19, 10)), "{shown:#}");
     assert!(world.told(&["status"]).contains("has to be deleted there"));
 }
 

@@ -149,11 +149,12 @@ pub(super) fn removed(snapshot: &Snapshot, names: &Names, options: &ExportOption
     ))
 }
 
-/// What is said of references that stay since whom they point to may be an entry that cannot be used.
+/// What is said of references that stay since whom they point to may be an entry that cannot be used, or does not show.
 pub(super) fn references_stay(stay: &BTreeMap<CsId, String>) -> String {
     let some: Vec<&str> = stay.values().take(NAMED).map(String::as_str).collect();
     format!(
-        "references to {} to nobody here were not taken away: {}{}. Whether they stay is decided when what cannot be used is put right",
+        "references to {} to nobody here were not taken away: {}{}. Whether they stay is decided when what cannot be used or seen is put \
+         right",
         counted(stay.len() as u64, "object that belongs", "objects that belong"),
         some.join("; "),
         if stay.len() > NAMED { "; …" } else { "" }

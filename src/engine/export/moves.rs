@@ -88,8 +88,8 @@ impl Unknown {
     }
 }
 
-/// Those who would lose references though they may be entries that cannot be used: a store that is new knows nobody by them yet.
-/// With each, why.
+/// Those who would lose references though they may be entries that cannot be used, or that a directory names and does not show: a store
+/// that is new knows nobody by them yet. With each, why.
 pub(in crate::engine) fn possibly_known(
     snapshot: &Snapshot,
     names: &Names,
@@ -99,18 +99,15 @@ pub(in crate::engine) fn possibly_known(
     if snapshot.queue(Stage::PendingExport, target, None, 1)?.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let mut losing = Losing { snapshot, names, unknown: Unknown::of(snapshot, target)?, seen: BTreeSet::new(), found: BTreeMap::new() };
-    if !losing.unknown.0.found.is_empty() {
-        each(snapshot, target, &mut |object| losing.look(object))?;
-    }
+    let mut losing = Losing::new(snapshot, names, target)?;
+    each(snapshot, target, &mut |object| losing.look(object))?;
     Ok(losing.found)
 }
 
 /// The same of those to whom one object refers.
 pub(super) fn possibly_known_to(snapshot: &Snapshot, names: &Names, owner: CsId) -> Result<BTreeMap<CsId, String>, StoreError> {
-    let unknown = Unknown::of(snapshot, owner.connector())?;
-    let mut losing = Losing { snapshot, names, unknown, seen: BTreeSet::new(), found: BTreeMap::new() };
-    if let Some(object) = snapshot.cs_object(owner)?.filter(|_| !losing.unknown.0.found.is_empty()) {
+    let mut losing = Losing::new(snapshot, names, owner.connector())?;
+    if let Some(object) = snapshot.cs_object(owner)? {
         losing.look(&object)?;
     }
     Ok(losing.found)
@@ -121,24 +118,59 @@ struct Losing<'a> {
     snapshot: &'a Snapshot,
     names: &'a Names,
     unknown: Unknown,
-    seen: BTreeSet<CsId>,
+    /// Who belongs to somebody here, or is held.
+    settled: BTreeSet<CsId>,
     found: BTreeMap<CsId, String>,
 }
 
-impl Losing<'_> {
+impl<'a> Losing<'a> {
+    fn new(snapshot: &'a Snapshot, names: &'a Names, target: ConnectorId) -> Result<Self, StoreError> {
+        Ok(Self { snapshot, names, unknown: Unknown::of(snapshot, target)?, settled: BTreeSet::new(), found: BTreeMap::new() })
+    }
+
     fn look(&mut self, owner: &CsObject) -> Result<(), StoreError> {
         if owner.stage(Stage::PendingExport).kind != DeltaKind::Update {
             return Ok(());
         }
+        // What the owner's entry says of somebody whom nobody knows; looked up for the first who would lose something.
+        let mut named: Option<Option<String>> = None;
         for row in self.snapshot.cs_touched_references(owner.id)?.iter().filter(|row| row.state.removed(Stage::PendingExport)) {
-            if self.seen.insert(row.target)
-                && let Some(object) = self.snapshot.cs_object(row.target)?.filter(belongs_to_nobody)
-                && let Some(why) = self.unknown.may_be(self.names, &object)
-            {
-                self.found.insert(object.id, why);
+            if self.settled.contains(&row.target) || self.snapshot.cs_link(row.target)? != Some(Link::Disconnected) {
+                continue;
+            }
+            let Some(object) = self.snapshot.cs_object(row.target)?.filter(belongs_to_nobody) else {
+                self.settled.insert(row.target);
+                continue;
+            };
+            let may_be = match self.unknown.may_be(self.names, &object) {
+                Some(may_be) => Some(may_be),
+                None => {
+                    if named.is_none() {
+                        named = Some(self.names_nobody(owner)?);
+                    }
+                    let entry = named.clone().flatten();
+                    entry.map(|entry| format!("{} may be somebody whom {entry} names and nobody is", called(self.names, &object)))
+                }
+            };
+            if let Some(may_be) = may_be {
+                self.settled.insert(object.id);
+                self.found.insert(object.id, may_be);
             }
         }
         Ok(())
+    }
+
+    /// The entry of which an object of the target comes, where it names somebody who is nobody: one whom the directory does not show.
+    fn names_nobody(&self, owner: &CsObject) -> Result<Option<String>, StoreError> {
+        let Some(mv) = owner.link.mv() else { return Ok(None) };
+        for id in self.snapshot.mv_links(mv)?.into_iter().filter(|id| id.connector() != owner.id.connector()) {
+            for row in self.snapshot.cs_references(id)?.iter().filter(|row| row.state.present(StageMask::IMPORTED)) {
+                if self.snapshot.cs_link(row.target)? == Some(Link::Placeholder) {
+                    return Ok(self.snapshot.cs_object(id)?.map(|object| format!("'{}'", object.dn)));
+                }
+            }
+        }
+        Ok(None)
     }
 }
 
