@@ -27,6 +27,7 @@ mod pages;
 mod passwords;
 mod private;
 mod removals;
+mod result_files;
 mod serve;
 mod settings;
 mod sign_in;

@@ -114,7 +114,7 @@ fn add(app: &App, name: &str, kind: &str, settings: &[String], what_if: bool) ->
 
 fn export(app: &App, service: &Service, connector: &str, to: Option<&Path>) -> Result<Exit, CommandError> {
     let copy = service.copy_connector(connector)?;
-    let path = to.map(|path| app.path(path));
+    let path = to.map(|path| app.result_file(path)).transpose()?;
     if let Some(path) = &path {
         let unwritten = |error: std::io::Error| ServiceError::Unwritten { path: path.clone(), reason: error.to_string() };
         std::fs::write(path, &copy.text).map_err(unwritten)?;

@@ -254,7 +254,7 @@ fn write_csv(app: &App, path: &Path, columns: &[String], lines: &[CsLine]) -> Re
         app.output.raw_result(&text);
         return Ok(Exit::Ok);
     }
-    let path = app.path(path);
+    let path = app.result_file(path)?;
     private::write(&path, text.as_bytes()).map_err(|error| ServiceError::Unwritten { path: path.clone(), reason: error.to_string() })?;
     app.output.result(&serde_json::json!({ "file": path, "objects": lines.len() }), |_| {
         app.output.line(clean(format!("{}: {}", path.display(), counted(lines.len() as u64, "object", "objects"))));

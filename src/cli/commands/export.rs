@@ -112,7 +112,7 @@ fn what_if(app: &App, service: &Service, targets: &[ConnectorId], arguments: &Ex
             .iter()
             .map(|target| service.what_if(&app.cx, *target, arguments.allow_deletes, ON_PAGE))
             .collect::<Result<Vec<_>, _>>()?;
-        let path = app.path(file);
+        let path = app.result_file(file)?;
         let failed = |error: std::io::Error| CommandError::unwritten(&path, &error);
         private::write(&path, export_page::page(&whole, &app.cx.now().to_string()).as_bytes()).map_err(failed)?;
         app.output.note(format!("Everything that waits: {}", path.display()));
@@ -122,7 +122,7 @@ fn what_if(app: &App, service: &Service, targets: &[ConnectorId], arguments: &Ex
         for (target, view) in targets.iter().zip(&views) {
             service.what_waits(*target)?.iter().for_each(|object| rows_of(&view.connector, object, &mut text));
         }
-        let path = app.path(file);
+        let path = app.result_file(file)?;
         let failed = |error: std::io::Error| CommandError::unwritten(&path, &error);
         private::write(&path, text.as_bytes()).map_err(failed)?;
         app.output.note(format!("Everything that waits: {}", path.display()));

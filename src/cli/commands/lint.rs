@@ -37,7 +37,8 @@ fn directory(app: &App, arguments: &LintDirectoryArguments) -> Result<Exit, Comm
     let service = app.service(Access::Existing)?;
     let only = arguments.connector.as_deref().map(|name| service.connector_id(name)).transpose()?;
     let domains = (!arguments.verified_domain.is_empty()).then(|| arguments.verified_domain.clone());
-    let (csv, ldif) = (arguments.csv.as_ref().map(|path| app.path(path)), arguments.ldif.as_ref().map(|path| app.path(path)));
+    let result = |path: Option<&PathBuf>| path.map(|path| app.result_file(path)).transpose();
+    let (csv, ldif) = (result(arguments.csv.as_ref())?, result(arguments.ldif.as_ref())?);
     let mut rows = match &csv {
         Some(path) => Some(LintTable::new(create(path)?).map_err(|error| unwritten(path, &error))?),
         None => None,

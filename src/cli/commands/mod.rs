@@ -33,6 +33,7 @@ pub(super) mod partition;
 pub(super) mod phs;
 pub(super) mod preview;
 pub(super) mod profile;
+mod result_file;
 pub(super) mod rule;
 pub(super) mod run;
 pub(super) mod scheduler;
@@ -116,7 +117,7 @@ impl App {
 
 /// Writes a page for the caller alone: it holds values of people.
 fn page_to(app: &App, file: &Path, page: &str) -> Result<(), CommandError> {
-    let path = app.path(file);
+    let path = app.result_file(file)?;
     private::write(&path, page.as_bytes()).map_err(|error| CommandError::unwritten(&path, &error))?;
     app.output.note(format!("As a page: {}", path.display()));
     Ok(())

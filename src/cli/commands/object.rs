@@ -59,11 +59,11 @@ struct Exported {
 }
 
 fn export(app: &App, text: &str, file: &Path) -> Result<Exit, CommandError> {
+    let path = app.result_file(file)?;
     let service = app.service(Access::Existing)?;
     let browser = service.browse()?;
     let id = only_object(&browser, browser.find_origin(text)?, text)?;
     let bundle = service.object_bundle(&app.cx, id)?;
-    let path = app.path(file);
     let unwritten = |reason: String| ServiceError::Unwritten { path: path.clone(), reason };
     let mut content = serde_json::to_vec_pretty(&bundle).map_err(|error| unwritten(error.to_string()))?;
     content.push(b'\n');
@@ -82,13 +82,13 @@ fn export(app: &App, text: &str, file: &Path) -> Result<Exit, CommandError> {
 }
 
 fn sync(app: &App, text: &str, what_if: bool, html: Option<&Path>) -> Result<Exit, CommandError> {
+    let html = html.map(|file| app.result_file(file)).transpose()?;
     let service = app.service(if what_if { Access::Existing } else { Access::Create })?;
     let mut bars = progress(&app.output);
     let options = DriveOptions { patience: app.wait, ..DriveOptions::default() };
     let view = service.sync_object(&app.cx, text, what_if, options, bars.as_mut())?;
     drop(bars);
     if let Some(path) = html {
-        let path = app.path(path);
         private::write(&path, page(&view, &app.cx.now().to_string()).as_bytes())
             .map_err(|error| ServiceError::Unwritten { path: path.clone(), reason: error.to_string() })?;
     }

@@ -21,6 +21,8 @@ struct Document {
 }
 
 pub(in crate::cli) fn run(app: &App, arguments: &PreviewArguments) -> Result<Exit, CommandError> {
+    // Before anything is done: nothing may stand where the page goes.
+    arguments.html.as_deref().map(|file| app.result_file(file)).transpose()?;
     let service = app.service(Access::Existing)?;
     let id = {
         let browser = service.browse()?;
