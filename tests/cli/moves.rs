@@ -243,3 +243,20 @@ fn whoever_moves_slowly_is_not_deleted_when_the_old_object_goes() {
     let (code, shown) = world.cycle(&[]);
     assert_eq!((code, exported(&shown)), (Some(0), 0), "{shown:#}");
 }
+
+/// Whoever succeeds somebody is entered before the predecessor is taken out.
+#[test]
+fn who_waits_for_the_name_of_a_predecessor_gets_it_when_that_one_leaves() {
+    let world = World::with(&[("in/1.ldif", &people(1..6))]);
+    world.first_cycle();
+    world.write("in/1.ldif", &(people(1..6) + &person(50, "user1", "")));
+    let (code, shown) = world.cycle(&[]);
+    assert_eq!((code, counted(&shown, "export-add")), (Some(1), 1), "{shown:#}");
+    assert!(world.told(&["errors"]).contains("Quarantined"), "{}", world.told(&["errors"]));
+    world.write("in/1.ldif", &(people(2..6) + &person(50, "user1", "")));
+    let (code, shown) = world.cycle(&[]);
+    assert_eq!((code, counted(&shown, "export-delete")), (Some(0), 1), "{shown:#}");
+    assert!(!world.told(&["errors"]).contains("Quarantined"), "{}", world.told(&["errors"]));
+    let (code, shown) = world.cycle(&[]);
+    assert_eq!((code, exported(&shown)), (Some(0), 0), "{shown:#}");
+}

@@ -74,6 +74,19 @@ impl Exchange {
         }
     }
 
+    /// True when somebody leaves with names that others may wait for.
+    pub(super) fn frees_by_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// Notes an object that the target shows as it was sent, and of which it keeps names aside: it takes those of whoever leaves.
+    pub(super) fn note_kept_aside(&mut self, object: &CsObject, unique: &Unique) {
+        let leaves = |giver: &CsId| *giver != object.id && self.leaving.contains(giver);
+        let free: Vec<u128> =
+            keys(object, unique, StageMask::WANTED).into_iter().filter(|key| self.freed.get(key).is_some_and(leaves)).collect();
+        self.taken.extend(free.into_iter().map(|key| (object.id, key)));
+    }
+
     /// Notes an object that was handed over without an answer: whether the target still has the names that it gives up nobody
     /// knows.
     pub(super) fn note_unanswered(&mut self, object: &CsObject, unique: &Unique) {

@@ -4,7 +4,7 @@ use super::deltas;
 use super::names::{Exchange, First, Unique};
 use super::{DeleteSet, ExportLimits, StandIns};
 use crate::connector::ExportTerms;
-use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Dn, Stage};
+use crate::model::{ConnectorId, CsId, CsObject, DeltaKind, Dn, ErrorSide, Stage};
 use crate::store::{Snapshot, StoreError};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -198,6 +198,16 @@ impl Queue {
             Ok(())
         })?;
         queue.adds = levels(snapshot, adds)?;
+        if queue.exchange.frees_by_leaving() {
+            for (id, side, error) in snapshot.errors(connector, None, usize::MAX)? {
+                if side == ErrorSide::Export
+                    && error.is_kept_aside()
+                    && let Some(object) = snapshot.cs_object(id)?
+                {
+                    queue.exchange.note_kept_aside(&object, unique);
+                }
+            }
+        }
         if queue.exchange.takes() {
             each_in(snapshot, Stage::InProgress, connector, &mut |object| {
                 queue.exchange.note_unanswered(object, unique);
