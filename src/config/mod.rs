@@ -500,18 +500,28 @@ fn main_of(folder: &Path, path: &Path, text: &str) -> Result<MainFile, ConfigPro
     Ok(main)
 }
 
-/// The `*.toml` files of a folder in the order of their names; none when the folder does not exist.
+/// The `*.toml` files of a folder in the order of their names; none when the folder does not exist. What editors and other systems leave
+/// beside a file for themselves is none (`.#name`, `._name`).
 fn toml_files(folder: &Path, problems: &mut Vec<ConfigProblem>) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // For example since nothing is mounted at the moment; what is in there is not gone for that.
+            if folder.symlink_metadata().is_ok() {
+                problems.push(ConfigProblem::of_file(folder, "the folder is a link to a place that is not there: mend it, or remove the link"));
+            }
+            return Vec::new();
+        }
         Err(error) => {
             problems.push(ConfigProblem::of_file(folder, format!("the folder cannot be read: {error}")));
             return Vec::new();
         }
     };
-    let mut paths: Vec<PathBuf> =
-        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ext| ext == "toml")).collect();
+    let is_one = |path: &PathBuf| {
+        let beside = path.file_name().is_some_and(|name| [".#", "._"].iter().any(|mark| name.to_string_lossy().starts_with(mark)));
+        !beside && path.extension().is_some_and(|ending| ending == "toml")
+    };
+    let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_one).collect();
     paths.sort();
     paths
 }

@@ -239,3 +239,21 @@ fn an_import_that_finds_nothing_writes_nothing() {
     let output = with_config(&into, &["config", "import-entra", "/nowhere/at/all"]);
     assert_code(&output, 2);
 }
+
+/// A folder of rules that is shared and not mounted at the moment, and what editors leave beside the files.
+#[test]
+fn a_folder_that_leads_nowhere_is_an_error_and_what_lies_beside_files_is_none() {
+    let world = small_world();
+    let config = world.path().join("config");
+    std::os::unix::fs::symlink("somebody@host.123", config.join("connectors/.#10-corp.example.toml")).unwrap();
+    fs::write(config.join("connectors/._10-corp.example.toml"), [0, 5, 22, 7]).unwrap();
+    assert_code(&with_config(&config, &["config", "check"]), 0);
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    std::os::unix::fs::symlink(world.path().join("not mounted"), config.join("rules")).unwrap();
+    for command in [&["config", "check"][..], &["cycle", "start"], &["rule", "lint"]] {
+        let output = with_config(&config, command);
+        assert!(!output.status.success(), "{command:?}");
+        let told = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(told.contains("rules") && told.contains("is a link to a place that is not there"), "{command:?}: {told}");
+    }
+}
