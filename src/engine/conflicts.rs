@@ -8,7 +8,7 @@
 use super::EngineError;
 use super::StepRecorder;
 use super::describe::called;
-use super::export::NAMES_SENT;
+use super::export::{NAMES_SENT, Unknown};
 use super::import::refresh_kind;
 use super::run::Engine;
 use crate::connector::{Connector, ConnectorErrorKind, KeptAside, UniqueAttribute, UniqueKind, ValueHolder};
@@ -58,6 +58,8 @@ enum Finding {
     Parting(Vec<Holder>, String),
     /// An object of ours that is to have it, too.
     Both(String),
+    /// Somebody of whom nobody knows yet who it is here, and why.
+    Unknown(String),
     /// Somebody else.
     Stranger(ValueHolder),
 }
@@ -229,7 +231,7 @@ impl Look<'_> {
             (Some(kind), Finding::Nobody) => helps = self.may_be_parted(waiting, kind, &value, &[], key, conflict)?,
             (Some(kind), Finding::Parting(holders, _)) => helps = self.may_be_parted(waiting, kind, &value, holders, key, conflict)?,
             (_, Finding::Open) => conflict.failed |= self.remember(key, self.sent),
-            (_, Finding::Nobody | Finding::Parting(..) | Finding::Both(_) | Finding::Stranger(_)) => {}
+            (_, Finding::Nobody | Finding::Parting(..) | Finding::Both(_) | Finding::Unknown(_) | Finding::Stranger(_)) => {}
         }
         conflict.stays |= !helps;
         conflict.told.insert(match finding {
@@ -245,6 +247,7 @@ impl Look<'_> {
             Finding::Both(name) => {
                 format!("{what}, which {name} has and is to have, too: give one of the two another value in the directory")
             }
+            Finding::Unknown(may_be) => format!("{what}, which somebody else has: {may_be}. Mend that entry first, and delete nobody there before"),
             Finding::Stranger(holder) if holder.in_recycle_bin => format!(
                 "{what}, which {} has, that lies in the recycle bin and keeps its values: {}; the target then gives the value within an hour. If \
                  it is the same person, made anew, the old account can come back instead (docs/guide/entra.md, \"Somebody who comes back\")",
@@ -301,9 +304,11 @@ impl Look<'_> {
             let ours = if holder.in_recycle_bin { None } else { self.snapshot.cs_by_anchor(self.connector, holder.anchor.as_bytes())? };
             let object = ours.map(|id| self.snapshot.cs_object(id)).transpose()?.flatten();
             let leaves = |object: &CsObject| object.stage(Stage::PendingExport).kind == DeltaKind::Delete;
-            let Some(object) = object.filter(|object| object.link.mv().is_some() || leaves(object)) else {
-                return Ok(Finding::Stranger(holder));
-            };
+            let Some(object) = object else { return Ok(Finding::Stranger(holder)) };
+            if object.link.mv().is_none() && !leaves(&object) {
+                let may_be = Unknown::of(self.snapshot, self.connector)?.may_be(self.names, &object);
+                return Ok(may_be.map_or(Finding::Stranger(holder), Finding::Unknown));
+            }
             let name = called(self.names, &object);
             if !leaves(&object) && self.wants(&object, kind, value) {
                 return Ok(Finding::Both(name));

@@ -151,7 +151,7 @@ fn held(graph: &Graph, collection: &str, kind: &str, object: &Value) -> Vec<(Uni
             graph.root()
         )
     } else {
-        format!("give it another value in the tenant, or delete it there and remove it for good (`{}/{collection}/{id}`)", graph.root())
+        "give it another value in the tenant, or delete it there and remove it for good".to_owned()
     };
     let holder = |values| ValueHolder { anchor: anchor(kind, id), called: name.clone(), in_recycle_bin, values, removal: removal.clone() };
     values.into_iter().map(|(value, had)| (value, holder(had))).collect()
