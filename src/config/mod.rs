@@ -508,7 +508,8 @@ fn toml_files(folder: &Path, problems: &mut Vec<ConfigProblem>) -> Vec<PathBuf> 
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             // For example since nothing is mounted at the moment; what is in there is not gone for that.
             if folder.symlink_metadata().is_ok() {
-                problems.push(ConfigProblem::of_file(folder, "the folder is a link to a place that is not there: mend it, or remove the link"));
+                problems
+                    .push(ConfigProblem::of_file(folder, "the folder is a link to a place that is not there: mend it, or remove the link"));
             }
             return Vec::new();
         }

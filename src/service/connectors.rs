@@ -229,6 +229,9 @@ impl Service {
         let snapshot = self.store.snapshot()?;
         let targets = self.rules.as_ref().map_or(&[][..], |rules| rules.targets());
         let mut lines = Vec::new();
+        // Names that others refer to are no objects.
+        let count =
+            |id: ConnectorId| -> Result<u64, StoreError> { Ok(snapshot.cs_count(id)?.saturating_sub(snapshot.cs_placeholders(id)?)) };
         for (id, name) in &self.connectors {
             let kind = self.config.connector(name).map(|connector| match connector.kind() {
                 ConnectorKind::Ad => "ad",
@@ -236,12 +239,12 @@ impl Service {
                 ConnectorKind::Entra => "entra",
                 ConnectorKind::Ldif => "ldif",
             });
-            let (name, objects) = (name.clone(), snapshot.cs_count(*id)?);
+            let (name, objects) = (name.clone(), count(*id)?);
             lines.push(ConnectorLine { id: id.0, name, kind, state: "configured", target: targets.contains(id), objects });
         }
         for (id, (name, standing)) in self.former_connectors()? {
             let state = if standing == Standing::Removed { "removed" } else { "abandoned" };
-            lines.push(ConnectorLine { id: id.0, name, kind: None, state, target: false, objects: snapshot.cs_count(id)? });
+            lines.push(ConnectorLine { id: id.0, name, kind: None, state, target: false, objects: count(id)? });
         }
         Ok(lines)
     }

@@ -320,13 +320,13 @@ fn soft_matched(theirs: Wish) -> Scene {
 
 #[test]
 fn what_the_target_matches_becomes_one() {
-    let scene = soft_matched(Wish::there("CN=theirs").shows("mail", "a@x"));
+    let scene = soft_matched(Wish::there("CN=theirs").shows("mail", "a@x").shows("title", "Theirs"));
     scene.export().unwrap();
     assert!(scene.snapshot().cs_object(id(2)).unwrap().is_none(), "two rows became one");
     let merged = scene.object(1);
     assert_eq!(merged.link, Link::Connected { mv: MvId(7), by: RuleId(1) });
     assert_eq!((merged.stage(Stage::Unconfirmed).kind, merged.stage(Stage::PendingExport).kind), (DeltaKind::Update, DeltaKind::None));
-    assert_eq!(scene.values(1, "title"), ["Ours"]);
+    assert_eq!(scene.values(1, "title"), ["Ours"], "what we sent has taken its place: it was no change by others");
     assert_eq!(scene.values(1, "mail"), ["a@x"], "what it had before stays");
     assert_eq!(scene.targets(3, "member"), [1], "whoever referred to ours refers to the one that stays");
     assert_eq!(scene.counters(), keyed(&[("export-add", 2)]));

@@ -322,7 +322,13 @@ fn merge_values(theirs: &CsObject, ours: &CsObject) -> crate::model::FlatValues 
         }
     }
     for item in theirs.values.iter() {
-        builder.push(item.attr, item.value, item.flags);
+        let one = |object: &CsObject| object.values.attribute(item.attr).count() == 1;
+        let sent =
+            ours.values.attribute(item.attr).any(|sent| ValueState(sent.flags).added(Stage::Unconfirmed) && sent.value != item.value);
+        // What we sent has taken the place of what was there: nobody else changed it.
+        let replaced = sent && one(theirs) && one(ours);
+        let state = ValueState(item.flags);
+        builder.push(item.attr, item.value, if replaced { state.with_removed(Stage::Unconfirmed) } else { state }.0);
     }
     builder.finish()
 }

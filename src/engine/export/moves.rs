@@ -142,16 +142,14 @@ impl<'a> Losing<'a> {
                 self.settled.insert(row.target);
                 continue;
             };
-            let may_be = match self.unknown.may_be(self.names, &object) {
-                Some(may_be) => Some(may_be),
-                None => {
-                    if named.is_none() {
-                        named = Some(self.names_nobody(owner)?);
-                    }
-                    let entry = named.clone().flatten();
-                    entry.map(|entry| format!("{} may be somebody whom {entry} names and nobody is", called(self.names, &object)))
+            let mut may_be = self.unknown.may_be(self.names, &object);
+            if may_be.is_none() {
+                if named.is_none() {
+                    named = Some(self.names_nobody(owner)?);
                 }
-            };
+                let entry = named.as_ref().and_then(Option::as_ref);
+                may_be = entry.map(|entry| format!("{} may be somebody whom {entry} names and nobody is", called(self.names, &object)));
+            }
             if let Some(may_be) = may_be {
                 self.settled.insert(object.id);
                 self.found.insert(object.id, may_be);

@@ -142,7 +142,7 @@ fn a_new_entry_that_lacks_something_is_asked_for_too() {
     assert!(has_control(&store, ADA));
     // Another one, who leaves before anybody may read it.
     let store = Store::in_memory().unwrap();
-    assert_eq!(tell(&store, true, &[NoClass(ADA), Whole(BERT)], &nobody()).2, false);
+    assert!(!tell(&store, true, &[NoClass(ADA), Whole(BERT)], &nobody()).2);
     assert_eq!(tell(&store, false, &[Gone(ADA)], &nobody()).1, Vec::<String>::new());
     assert_eq!(tell(&store, false, &[], &nobody()), ("success".to_owned(), Vec::new(), false));
 }
