@@ -10,8 +10,12 @@ const FILE: &str = "in/1.ldif";
 fn directory() -> String {
     let managed = format!("manager: CN=user 1,{OU}\n");
     let managed = (11..21).map(|number| person(number, &format!("user{number}"), &managed));
-    let group = group(100, "all", 1..21).replace("cn: all\n", "cn: all\ndisplayName: all\ngroupType: -2147483646\n");
-    people(1..11) + &managed.collect::<String>() + &group
+    people(1..11) + &managed.collect::<String>() + &crew(1..21)
+}
+
+/// A group that the tenant gets.
+fn crew(members: impl Iterator<Item = u32>) -> String {
+    group(100, "all", members).replace("cn: all\n", "cn: all\ndisplayName: all\ngroupType: -2147483646\n")
 }
 
 /// The record of a person without its key, under this name.
@@ -278,4 +282,61 @@ fn who_has_the_key_of_another_for_a_source_anchor_takes_nobodys_object() {
     let (code, shown) = world.cycle(&[]);
     assert_eq!((code, exported(&shown), references(&world)), (Some(0), 0, (20, 10)), "{shown:#}");
     assert!(world.told(&["errors"]).contains("has a problem"), "nobody");
+}
+
+/// Two keys are exchanged in a file, or three; everything else of these people is as it was.
+#[test]
+fn exchanged_keys_give_nobody_the_account_of_another() {
+    let sid = |number: u8| {
+        use base64::Engine as _;
+        let octets = [&[1, 5, 0, 0, 0, 0, 0, 5][..], &[21, 0, 0, 0], &[1; 12], &[number, 4, 0, 0]].concat();
+        format!("objectSid:: {}\n", base64::engine::general_purpose::STANDARD.encode(octets))
+    };
+    let group = crew([1, 4].into_iter());
+    let people = |keys: [u32; 5]| -> String {
+        let one = |(number, its): (u32, u32)| person(number, &format!("user{number}"), &sid(number as u8)).replace(&key(number), &key(its));
+        (1..6).zip(keys).map(one).collect()
+    };
+    let good = people([1, 2, 3, 4, 5]) + &group;
+    let world = World::with(&[(FILE, &good)]);
+    world.first_cycle();
+    for keys in [[2, 1, 3, 4, 5], [1, 4, 3, 5, 2]] {
+        world.write(FILE, &(people(keys) + &group));
+        for _ in 0..2 {
+            let (code, shown) = world.cycle(&[]);
+            assert_eq!((code, exported(&shown), references(&world).0), (Some(2), 0, 2), "{keys:?}: {shown:#}");
+        }
+        world.write(FILE, &good);
+        let (code, shown) = world.cycle(&[]);
+        assert_eq!((code, exported(&shown)), (Some(0), 0), "{keys:?}: {shown:#}");
+    }
+}
+
+/// A slip in a class, or a tool that writes another one.
+#[test]
+fn nobody_becomes_another_kind_of_object_unasked() {
+    let good = directory();
+    let world = World::with(&[(FILE, &good)]);
+    world.first_cycle();
+    let (user, group) = (person(3, "user3", ""), good[good.find("dn: CN=all").expect("the group")..].to_owned());
+    let slips = [
+        good.replace(&user, &user.replace("objectClass: user", "objectClass: contact")),
+        good.replace(&group, &group.replace("objectClass: group", "objectClass: user")),
+    ];
+    for slip in slips {
+        assert_ne!(slip, good);
+        world.write(FILE, &slip);
+        for _ in 0..2 {
+            assert_nothing_lost(&world, "another class");
+            assert!(world.told(&["errors"]).contains("which no directory makes of it"));
+        }
+        world.write(FILE, &good);
+        assert_nothing_lost(&world, "the former class");
+        assert!(!world.told(&["errors"]).contains("which no directory makes of it"));
+    }
+    // When it is meant it is said.
+    world.write(FILE, &good.replace(&user, &user.replace("objectClass: user", "objectClass: contact")));
+    assert_code(&world.run(&["run", "start", "corp.example", "full-import", "--allow-incomplete"]), 0);
+    let (_, shown) = world.cycle(&[]);
+    assert_eq!(counted(&shown, "export-delete"), 1, "{shown:#}");
 }
