@@ -171,7 +171,9 @@ impl Import<'_> {
             return None;
         }
         let detail = format!(
-            "it is known as a {was}, and comes as a {is} with the same key, which no directory makes of it: if that were believed, the {was}              would be deleted for it. It stays as it was. Correct its class, or give the {is} a key of its own; if it is meant, allow it once              with `syncline run start '{}' full-import --allow-incomplete`",
+            "it is known as a {was}, and comes as a {is} with the same key, which no directory makes of it: if that were believed, \
+             the {was} would be deleted for it. It stays as it was. Correct its class, or give the {is} a key of its own; if it is \
+             meant, allow it once with `syncline run start '{}' full-import --allow-incomplete`",
             self.options.name
         );
         Some(problem_of(entry, names, ObjectErrorCode::INVALID_ATTRIBUTE_VALUE, &detail))
