@@ -258,6 +258,20 @@ impl Service {
         work: impl AsyncFnOnce(&[Asked]) -> Result<T, ServiceError>,
     ) -> Result<T, ServiceError> {
         let targets = self.rules()?.targets().to_vec();
+        self.with_these(cx, targets, work)
+    }
+
+    /// Who keeps this installation from writing to one target, or why that one could not be asked.
+    pub(super) fn writer_to(&self, cx: &Context, target: ConnectorId) -> Result<Option<TargetMode>, ServiceError> {
+        self.with_these(cx, vec![target], async |asked| Ok(asked.first().map(TargetMode::of)))
+    }
+
+    fn with_these<T>(
+        &self,
+        cx: &Context,
+        targets: Vec<ConnectorId>,
+        work: impl AsyncFnOnce(&[Asked]) -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
         let ours = self.installation()?;
         self.with_runtime(cx, async || {
             let (mut asked, mut leases) = (Vec::new(), Vec::new());

@@ -7,6 +7,7 @@ use super::views::{DeltaView, KnownAs};
 use super::{Service, ServiceError};
 use crate::connector::ExportKind;
 use crate::context::Context;
+use crate::engine::active::displaced_by;
 use crate::engine::belief::Belief;
 use crate::engine::export::{DeleteSet, ExportPlan, ExportSummary, HeldDeletes, PlannedExport, known_terms, plan_export, sample_of};
 use crate::engine::full_steps::{Outstanding, outstanding};
@@ -39,8 +40,17 @@ pub struct WhatIfView {
     pub outstanding: Vec<String>,
     /// Nothing was exported to the target yet, and the first export waits for an approval.
     pub awaits_approval: bool,
-    /// The export would stop before the first object.
+    /// More deletes wait than are allowed.
     pub stopped_by_threshold: bool,
+    /// Another installation that writes to the target, in a sentence: exports of this one stop until somebody decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub another_installation: Option<String>,
+    /// Why the target could not be asked who else writes to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unasked: Option<String>,
+    /// A guard would stop the export before the first object: too many deletes, the first export's approval, or another installation
+    /// (but in staging mode, where another one is what is expected).
+    pub stopped: bool,
     /// Deletes that would not be sent, since nobody has allowed what follows from the removal of a connector, or what may only be a move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldView>,
@@ -174,6 +184,12 @@ impl Service {
         let held = if all || apart { HeldDeletes::default() } else { held };
         let plan = plan_export(&snapshot, self.store.names(), connector, None, limit, &held)?;
         let objects = self.shown_plan(&snapshot, plan.objects)?;
+        let stopped_by_threshold = delete_limit.is_some_and(|limit| judged.deletes > limit && !named);
+        let (awaits_approval, take_overs) = (self.awaits_approval(connector)?, self.take_overs(cx, connector, limit)?);
+        // An export that has nothing to send asks nobody.
+        let something = if apart { summary } else { judged }.all() > 0;
+        let silent = take_overs.as_ref().and_then(|found| found.problem.clone());
+        let (another_installation, unasked) = if something { self.writes_beside(cx, connector, silent)? } else { (None, None) };
         Ok(WhatIfView {
             connector: self.connectors.get(&connector).cloned().unwrap_or_default(),
             adds: summary.adds,
@@ -184,16 +200,35 @@ impl Service {
             delete_set: summary.delete_set().to_string(),
             plan: ExportPlan::of(&snapshot, self.store.names(), connector)?.to_string(),
             outstanding: self.outstanding(cx)?,
-            awaits_approval: self.awaits_approval(connector)?,
-            stopped_by_threshold: delete_limit.is_some_and(|limit| judged.deletes > limit && !named),
+            stopped: something && (stopped_by_threshold || awaits_approval || (another_installation.is_some() && !guard.staging)),
+            awaits_approval,
+            stopped_by_threshold,
+            another_installation,
+            unasked,
             held: self.held_view(&snapshot, &held)?,
             allowed: allow.map(|_| named || apart),
             staging: guard.staging,
             would_be_emptied: plan.emptied,
-            take_overs: self.take_overs(cx, connector, limit)?,
+            take_overs,
             objects,
             more: plan.more,
         })
+    }
+
+    /// Another installation that writes to a target, as the target says now, and why it could not be asked. `silent`: that it did not
+    /// answer is known already; what it said at an earlier export counts then.
+    fn writes_beside(
+        &self,
+        cx: &Context,
+        connector: ConnectorId,
+        silent: Option<String>,
+    ) -> Result<(Option<String>, Option<String>), ServiceError> {
+        let (rival, unasked) = match silent {
+            Some(problem) => (None, Some(problem)),
+            None => self.writer_to(cx, connector)?.map_or((None, None), |writer| (writer.rival, writer.unreachable)),
+        };
+        let known = displaced_by(&self.store.snapshot()?, connector)?.map(|rival| rival.to_string());
+        Ok((rival.or(known), unasked))
     }
 
     /// Deletes that wait because connectors were removed; nothing where there are none.

@@ -86,7 +86,7 @@ fn a_rehearsal_says_nothing_about_the_real_tenant() {
         assert!(told.contains(part), "{part}: {cycle:#}");
     }
     assert_eq!(world.writes(), 0, "nothing was sent: {cycle:#}");
-    let shown = world.json(0, &["export", "--what-if"])["targets"][0].clone();
+    let shown = world.json(5, &["export", "--what-if"])["targets"][0].clone();
     assert_eq!((&shown["adds"], &shown["deletes"]), (&(USERS + 4).into(), &0.into()), "{shown:#}");
     assert_eq!(shown["awaits_approval"], true, "{shown:#}");
     world.json(0, &["export", "--approve", shown["plan"].as_str().unwrap()]);

@@ -19,7 +19,8 @@ fn waiting() -> World {
 }
 
 fn plan(world: &World) -> String {
-    world.json(0, &["export", "--what-if"])["targets"][0]["plan"].as_str().unwrap().to_owned()
+    // What it names would be stopped as it is.
+    world.json(5, &["export", "--what-if"])["targets"][0]["plan"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -32,6 +33,7 @@ fn the_first_export_waits_for_somebody_who_has_looked_at_it() {
     world.json(4, &["export", "--approve", "35-0000000000000000"]);
     world.json(64, &["export", "--approve", "no plan"]);
     assert_eq!(world.json(0, &["export", "--approve", &looked_at])["approved"], looked_at.as_str());
+    assert_eq!(world.json(0, &["export", "--what-if"])["targets"][0]["stopped"], false);
     assert_eq!(counted(&world.cycle(0, &[]), "export-add"), ALL);
     // From then on nobody is asked.
     world.cycle(0, &[]);
@@ -59,7 +61,7 @@ fn a_plan_is_sent_exactly_or_not_at_all() {
     let world = waiting();
     let page = world.config().join("plan.html");
     let output = world.syncline(&["--json", "export", "--what-if", "--html", page.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(5));
     let page = std::fs::read_to_string(page).unwrap();
     assert_eq!(page.matches("<details>").count() as u64, ALL, "every object is on the page");
     let file = world.config().join("plan.json");

@@ -63,6 +63,13 @@ fn the_second_one_is_refused_with_the_name_of_the_first_until_somebody_decides()
     assert_eq!(exported(&joined), 0, "{joined:#}");
     world.write_directory(&directory(1));
     let before = world.tenant_state();
+    // Nobody has tried to export it yet: the tenant is asked.
+    json(&second, 0, &["run", "start", "corp", "full-import"]);
+    json(&second, 0, &["run", "start", "corp", "delta-sync"]);
+    let looked = json(&second, 5, &["export", "--what-if"])["targets"][0].clone();
+    let other = looked["another_installation"].as_str().unwrap_or_default();
+    assert!(other.contains(id.split('-').next().unwrap()) && other.contains("last contact 2"), "{looked:#}");
+    assert_eq!((&looked["adds"], &looked["stopped"]), (&1.into(), &true.into()), "{looked:#}");
     let stopped = json(&second, 5, &["cycle", "start"]);
     let told = stopped.to_string();
     assert!(told.contains("stopped-another-installation") && told.contains(id.split('-').next().unwrap()), "{told}");
@@ -89,6 +96,7 @@ fn the_second_one_is_refused_with_the_name_of_the_first_until_somebody_decides()
 
     let promoted = json(&second, 0, &["promote", "--takeover"]);
     assert_eq!(promoted["promoted"], true, "{promoted:#}");
+    assert_eq!(json(&second, 0, &["export", "--what-if"])["targets"][0]["stopped"], false);
     assert_eq!(exported(&json(&second, 0, &["cycle", "start"])), 1);
 
     // The first one finds out by itself: objects and passwords.
@@ -112,6 +120,10 @@ fn the_second_one_is_refused_with_the_name_of_the_first_until_somebody_decides()
     json(&second, 0, &["mode", "staging"]);
     world.write_directory(&directory(3));
     assert_eq!(exported(&json(&second, 0, &["cycle", "start"])), 0);
+    // Who only watches is stopped by nobody; the other one is named all the same.
+    let looked = json(&second, 0, &["export", "--what-if"])["targets"][0].clone();
+    assert_eq!((&looked["adds"], &looked["stopped"]), (&1.into(), &false.into()), "{looked:#}");
+    assert!(looked["another_installation"].as_str().is_some_and(|other| other.contains("last contact 2")), "{looked:#}");
     assert_eq!(exported(&json(&first, 0, &["cycle", "start"])), 1);
 }
 

@@ -127,7 +127,7 @@ fn what_if(app: &App, service: &Service, targets: &[ConnectorId], arguments: &Ex
         private::write(&path, text.as_bytes()).map_err(failed)?;
         app.output.note(format!("Everything that waits: {}", path.display()));
     }
-    let exit = if views.iter().any(|view| view.stopped_by_threshold) {
+    let exit = if views.iter().any(|view| view.stopped) {
         Exit::Guard
     } else if views.iter().any(|view| view.held.is_some()) {
         Exit::Warnings
@@ -237,6 +237,17 @@ fn print(app: &App, view: &WhatIfView) {
             call(&["export", &view.connector, "--approve", &view.plan]),
             call(&["export", &view.connector, "--plan", &view.plan])
         ));
+    }
+    if let Some(other) = &view.another_installation {
+        let stops = if view.staging { "" } else { " Exports of this one stop before the first object." };
+        app.output.note(told(format!(
+            "Another installation writes to {}: {other}.{stops} Look at both with `syncline mode show`; if this one shall be the active one: \
+             `syncline promote --takeover`",
+            view.connector
+        )));
+    }
+    if let Some(reason) = view.unasked.as_ref().filter(|_| view.take_overs.as_ref().is_none_or(|found| found.problem.is_none())) {
+        app.output.note(told(format!("{} could not be asked who else writes to it: {reason}", view.connector)));
     }
     if view.staging {
         app.output.note("This installation is in staging mode: nothing would be sent.");

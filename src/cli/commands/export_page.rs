@@ -86,6 +86,13 @@ fn warnings(target: &WhatIfView) -> Markup {
                 code { (call(&["export", &target.connector, "--allow-deletes", &target.delete_set])) }
             }
         }
+        @if let Some(other) = &target.another_installation {
+            p.removed {
+                @if !target.staging { strong { "The export would stop before its first object. " } }
+                "Another installation writes there: " (other) ". Look at both with:" br;
+                code { (call(&["mode", "show"])) }
+            }
+        }
         @if target.staging { p.changed { strong { "Staging mode: " } "nothing would be sent." } }
         @if target.awaits_approval {
             p.changed {
