@@ -49,7 +49,9 @@ pub struct SchedulerView {
     pub effective_interval_seconds: u64,
     /// What the next cycle shall be.
     pub next_policy: Policy,
-    /// When the next cycle begins. `None` when none does by itself.
+    /// A service runs, and begins cycles by itself.
+    pub served: bool,
+    /// When the next cycle begins. `None` when none does by itself, as where no service runs.
     pub next_cycle: Option<String>,
     /// When the last cycle began.
     pub last_cycle: Option<String>,
@@ -218,16 +220,16 @@ impl Service {
         Ok(self.store.apply(changes)?)
     }
 
-    /// The scheduler as an administrator sees it.
+    /// The scheduler as an administrator sees it. `served`: a service runs.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn scheduler(&self, cx: &Context) -> Result<SchedulerView, ServiceError> {
-        self.scheduler_with(cx, self.guard_stops()?)
+    pub fn scheduler(&self, cx: &Context, served: bool) -> Result<SchedulerView, ServiceError> {
+        self.scheduler_with(cx, served, self.guard_stops()?)
     }
 
     /// The same for whoever knows what guards stopped.
-    pub(super) fn scheduler_with(&self, cx: &Context, guard_stops: Vec<GuardStop>) -> Result<SchedulerView, ServiceError> {
+    pub(super) fn scheduler_with(&self, cx: &Context, served: bool, guard_stops: Vec<GuardStop>) -> Result<SchedulerView, ServiceError> {
         let (schedule, memory) = (self.schedule(), self.scheduler_memory()?);
         let time = |at: Option<i64>| at.map(|at| Timestamp(at).to_string());
         let unreadable = memory.unreadable.clone();
@@ -241,13 +243,14 @@ impl Service {
             }
         }
         let cycles = Schedule { maintenance: false, ..schedule };
-        let next = cycles.next(&memory, cx.now()).filter(|(_, due)| matches!(due, Due::Cycle { .. }));
+        let next = cycles.next(&memory, cx.now()).filter(|(_, due)| served && matches!(due, Due::Cycle { .. }));
         Ok(SchedulerView {
             cycle_enabled: schedule.enabled,
             allowed_interval_seconds: schedule.floor.as_secs(),
             customized_interval_seconds: schedule.interval.as_secs(),
             effective_interval_seconds: schedule.effective_interval().as_secs(),
             next_policy: memory.next_cycle,
+            served,
             next_cycle: next.map(|(at, _)| at.to_string()),
             last_cycle: time(memory.cycle_began),
             last_success: time(memory.cycle_succeeded),
@@ -357,7 +360,7 @@ mod tests {
         first.remember_schedule(|memory| memory.begin_cycle(NOW)).unwrap();
         let second = service(&store);
         assert_eq!(next(&second), None);
-        let view = second.scheduler(&Context::system()).unwrap();
+        let view = second.scheduler(&Context::system(), true).unwrap();
         assert!(view.unreadable.is_some_and(|why| why.contains("'scheduler'")) && view.next_cycle.is_none());
         second.remember_schedule(|memory| memory.suspend(None)).unwrap();
         assert!(next(&second).is_some());

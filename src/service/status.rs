@@ -290,7 +290,7 @@ impl Service {
                 last_export,
             });
         }
-        let scheduler = self.scheduler_with(cx, stops)?;
+        let scheduler = self.scheduler_with(cx, served, stops)?;
         if !attention.iter().any(|found| found.level == Health::Trouble) {
             attention.extend(unfinished(&scheduler, &runs));
         }

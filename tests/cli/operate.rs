@@ -32,6 +32,22 @@ fn guards_are_shown_with_the_tenants_own_and_set_in_the_file() {
 }
 
 #[test]
+fn without_a_service_no_time_is_told_for_the_next_cycle() {
+    let world = small_world();
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
+    for command in [&["status"][..], &["scheduler", "show"]] {
+        let shown = stdout(&with_config(&config, command));
+        let next = shown.lines().find(|line| line.trim_start().starts_with("next cycle")).unwrap_or_default();
+        assert!(next.contains("when somebody starts it: no service runs"), "{shown}");
+    }
+    let view = document(&with_config(&config, &["--json", "scheduler", "show"]));
+    assert_eq!((&view["served"], &view["next_cycle"]), (&false.into(), &Value::Null), "{view:#}");
+    let status = document(&with_config(&config, &["--json", "status"]));
+    assert_eq!(status["scheduler"]["next_cycle"], Value::Null, "{status:#}");
+}
+
+#[test]
 fn what_a_guard_stopped_is_no_success_until_it_is_healed() {
     let world = small_world();
     let config = world.path().join("config");

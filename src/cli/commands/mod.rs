@@ -208,6 +208,15 @@ pub(super) fn known(known_as: &KnownAs, dn: &str) -> String {
     if known_as.is_empty() { dn.to_owned() } else { known_as }
 }
 
+/// When the next cycle begins.
+pub(super) fn next_cycle(view: &SchedulerView) -> String {
+    match &view.next_cycle {
+        Some(at) => moment(at),
+        None if view.served => "not by itself".to_owned(),
+        None => "when somebody starts it: no service runs".to_owned(),
+    }
+}
+
 /// When the last cycle began, and what stopped it.
 pub(super) fn last_cycle(view: &SchedulerView) -> String {
     let Some(began) = view.last_cycle.as_deref().map(moment) else {

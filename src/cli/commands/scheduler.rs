@@ -1,11 +1,11 @@
 //! `scheduler …`: when cycles run by themselves, and what the next one does.
 
-use crate::cli::App;
 use crate::cli::args::SchedulerCommand;
 use crate::cli::calls::shown;
-use crate::cli::commands::{facts, last_cycle};
+use crate::cli::commands::{facts, last_cycle, next_cycle};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{clean, counted, duration, moment};
+use crate::cli::{App, Place};
 use crate::config::Config;
 use crate::schedule::{Policy, Suspension};
 use crate::service::{Access, SchedulerView, ServiceError};
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 pub(in crate::cli) fn run(app: &App, command: &SchedulerCommand) -> Result<Exit, CommandError> {
     let service = app.service(Access::Create)?;
+    let served = matches!(app.place, Place::Service(_));
     match command {
         SchedulerCommand::Show => {}
         SchedulerCommand::Set(settings) => {
@@ -26,7 +27,7 @@ pub(in crate::cli) fn run(app: &App, command: &SchedulerCommand) -> Result<Exit,
                 let counting = service.reconfigured(config)?;
                 // Without rules there are no cycles, whatever the schedule says.
                 counting.rules()?;
-                counting.scheduler(&app.cx)
+                counting.scheduler(&app.cx, served)
             });
             let written = || changed.iter().map(|key| format!("scheduler.{key}")).collect::<Vec<_>>().join(" and ");
             let view = view.map_err(|error| app.written_only(&written(), error))?;
@@ -45,7 +46,7 @@ pub(in crate::cli) fn run(app: &App, command: &SchedulerCommand) -> Result<Exit,
             service.override_steps(service.connector_id(connector)?, *full_import, *full_sync, app.cx.now())?;
         }
     }
-    let view = service.scheduler(&app.cx)?;
+    let view = service.scheduler(&app.cx, served)?;
     app.output.result(&view, |view| print(app, view));
     Ok(Exit::Ok)
 }
@@ -84,7 +85,7 @@ fn print(app: &App, view: &SchedulerView) {
             ("the tenant allows", floor),
             ("suspended", suspended.unwrap_or_default()),
             ("running now", view.running.clone().unwrap_or_default()),
-            ("next cycle", time(&view.next_cycle)),
+            ("next cycle", next_cycle(view)),
             ("it reads", policy.to_owned()),
             ("full steps asked for", overrides.join(", ")),
             ("last cycle", last_cycle(view)),

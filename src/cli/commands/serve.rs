@@ -46,7 +46,7 @@ pub(in crate::cli) fn run(app: &App, _: &ServeArguments) -> Result<Exit, Command
 
 fn ready(app: &App, station: &Station) {
     let service = station.service();
-    let next_cycle = service.scheduler(&app.cx).ok().and_then(|scheduler| scheduler.next_cycle);
+    let next_cycle = service.scheduler(&app.cx, true).ok().and_then(|scheduler| scheduler.next_cycle);
     let facts = Ready {
         socket: service.config().socket(service.store_path()).display().to_string(),
         health: service.config().service.health.map(|address| format!("http://{address}/healthz")),

@@ -1,7 +1,7 @@
 //! `status`: how everything stands, on one screen.
 
 use crate::cli::calls::shown;
-use crate::cli::commands::{facts, last_cycle};
+use crate::cli::commands::{facts, last_cycle, next_cycle};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{counted, moment, table, thousands, told};
 use crate::cli::{App, Place};
@@ -32,11 +32,6 @@ fn print(app: &App, view: &StatusView) {
     };
     let scheduler = &view.scheduler;
     let time = |time: &Option<String>| time.as_deref().map_or_else(|| "never".to_owned(), moment);
-    let next = match (&scheduler.next_cycle, view.served) {
-        (_, false) => "when somebody starts it: no service runs".to_owned(),
-        (Some(at), true) => moment(at),
-        (None, true) => "not by itself".to_owned(),
-    };
     facts(
         &app.output,
         health,
@@ -44,7 +39,7 @@ fn print(app: &App, view: &StatusView) {
             ("running now", scheduler.running.clone().unwrap_or_default()),
             ("last cycle", last_cycle(scheduler)),
             ("last that read everything", time(&scheduler.last_full)),
-            ("next cycle", next),
+            ("next cycle", next_cycle(scheduler)),
             ("people, groups and others", thousands(view.metaverse)),
         ],
     );
