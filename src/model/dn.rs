@@ -96,15 +96,26 @@ impl Dn {
     /// Attribute and value that name the object among its siblings, the value as a directory keeps it. `None` for the root,
     /// and when several attributes do (RFC 4514 section 2.2).
     pub fn naming_value(&self) -> Option<(&str, Vec<u8>)> {
-        let (kind, value) = self.component(0)?;
-        let mut escaped = false;
-        let several = !value.starts_with('"')
-            && value.bytes().any(|octet| {
-                let plus = octet == b'+' && !escaped;
-                escaped = octet == b'\\' && !escaped;
+        let mut values = self.naming_values();
+        let only = values.next()?;
+        values.next().is_none().then_some(only)
+    }
+
+    /// Every attribute and value that name the object among its siblings, the values as a directory keeps them.
+    pub fn naming_values(&self) -> impl Iterator<Item = (&str, Vec<u8>)> {
+        let parts = self.rdn(0).into_iter().flat_map(|rdn| {
+            let (mut escaped, mut quoted) = (false, false);
+            rdn.split(move |character| {
+                let plus = character == '+' && !escaped && !quoted;
+                quoted ^= character == '"' && !escaped;
+                escaped = character == '\\' && !escaped;
                 plus
-            });
-        (!several).then(|| (kind, unescape(value)))
+            })
+        });
+        parts.map(|part| {
+            let (kind, value) = part.split_once('=').unwrap_or((part, ""));
+            (kind.trim(), unescape(trim_value(value)))
+        })
     }
 
     /// The name of the parent; `None` for the root and for names of one RDN.
@@ -278,7 +289,10 @@ mod tests {
         assert_eq!(value("CN=Smith\\, J\\2b,DC=x"), Some(("CN".into(), b"Smith, J+".to_vec())));
         assert_eq!(value("CN=a\\+b,DC=x"), Some(("CN".into(), b"a+b".to_vec())));
         assert_eq!(value("CN=a+UID=b,DC=x"), None);
+        assert_eq!(value("CN=\"a+b\",DC=x"), Some(("CN".into(), b"a+b".to_vec())));
         assert_eq!(value(""), None);
+        let dn = Dn::parse("CN=a\\+b + uid=c,DC=x").unwrap();
+        assert_eq!(dn.naming_values().collect::<Vec<_>>(), [("CN", b"a+b".to_vec()), ("uid", b"c".to_vec())]);
     }
 
     #[test]

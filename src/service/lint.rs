@@ -13,12 +13,12 @@ use crate::lint::{
     self, ADDRESSES, ANCHOR, Candidate, CloudType, DISPLAY_NAME, Domains, Finding, FindingKind, MAIL, NICKNAME, Proposal,
     SECURITY_IDENTIFIER, SIGN_IN_NAME, UPN,
 };
-use crate::model::{AttrId, ConnectorId, CsId, CsObject, Names, StageMask, ValueRef, ValueState};
+use crate::model::{AttrId, ConnectorId, CsId, CsObject, Dn, DnKey, Names, StageMask, ValueRef, ValueState, escape_component, fold};
 use crate::rules::{RuleSet, RunParameters};
 use crate::store::{Snapshot, StoreError};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Objects read at a time.
@@ -121,6 +121,24 @@ pub struct Repair {
     pub new: Option<String>,
     /// Other values of the attribute stay.
     pub among_others: bool,
+    /// The value is one that names the entry: it changes with the name alone.
+    pub names_the_entry: bool,
+    /// The connector of the entry.
+    pub connector: ConnectorId,
+}
+
+impl Repair {
+    /// The new RDN, for a value that names the entry by itself, and the whole name with it.
+    pub fn renamed(&self) -> Option<(String, Dn)> {
+        let (dn, new) = (Dn::parse(&self.dn).ok()?, self.new.as_ref()?);
+        let (kind, _) = dn.naming_value()?;
+        let rdn = escape_component(&format!("{kind}={new}"));
+        let whole = match dn.parent() {
+            Some(parent) => format!("{rdn},{parent}"),
+            None => rdn.clone(),
+        };
+        Some((rdn, Dn::parse(&whole).ok()?))
+    }
 }
 
 /// Hears every finding, object by object.
@@ -323,6 +341,8 @@ impl Inspector<'_> {
         };
         let source_attribute = place.as_ref().map(|place| place.attribute.clone());
         let repair = place.filter(|_| action != "decide").map(|place| Repair {
+            names_the_entry: place.names_the_entry(),
+            connector: place.source.connector(),
             dn: place.dn,
             attribute: place.attribute,
             old: place.raw,
@@ -364,10 +384,10 @@ impl Inspector<'_> {
             let name = self.names.name(read).to_string();
             let several = texts.len() > 1;
             if let Some(raw) = texts.iter().find(|text| text.trim() == finding.value.trim() && !finding.value.is_empty()) {
-                return Ok(Some(Place { dn: entry.dn.to_string(), attribute: name, raw: Some((*raw).to_owned()), several }));
+                return Ok(Some(Place { source, dn: entry.dn.to_string(), attribute: name, raw: Some((*raw).to_owned()), several }));
             }
             if finding.value.is_empty() && texts.is_empty() && empty.is_none() {
-                empty = Some(Place { dn: entry.dn.to_string(), attribute: name, raw: None, several });
+                empty = Some(Place { source, dn: entry.dn.to_string(), attribute: name, raw: None, several });
             }
         }
         Ok(empty)
@@ -380,10 +400,21 @@ impl Inspector<'_> {
 
 /// Where a value stands.
 struct Place {
+    source: CsId,
     dn: String,
     attribute: String,
     raw: Option<String>,
     several: bool,
+}
+
+impl Place {
+    /// The value is one that names the entry: no directory lets it be replaced or taken away by itself.
+    fn names_the_entry(&self) -> bool {
+        let (Some(raw), Ok(dn)) = (&self.raw, Dn::parse(&self.dn)) else { return false };
+        dn.naming_values().any(|(attribute, value)| {
+            attribute.eq_ignore_ascii_case(&self.attribute) && (!self.several || fold(raw) == fold(&String::from_utf8_lossy(&value)))
+        })
+    }
 }
 
 /// Who has which unique value, in the order of hashes.
@@ -397,11 +428,14 @@ impl Taken {
     }
 }
 
-/// Proposed sign-in names, so that no two objects are proposed the same.
+/// Proposed sign-in names and names of entries, so that no two objects are proposed the same.
 struct Proposed<'t> {
     taken: &'t Taken,
     domains: &'t Domains,
     names: HashSet<u128>,
+    snapshot: &'t Snapshot,
+    /// Names that entries would get, and whose they are.
+    entries: HashMap<(ConnectorId, DnKey), String>,
 }
 
 impl Proposed<'_> {
@@ -417,6 +451,27 @@ impl Proposed<'_> {
             }
             finding.proposed = Some(name);
         }
+    }
+
+    /// An entry is proposed a name that nobody has in its directory, and that no other one is proposed; otherwise somebody has to decide.
+    fn settle_entries(&mut self, findings: &mut [LintFinding]) -> Result<(), StoreError> {
+        for finding in findings {
+            let Some(repair) = finding.repair.as_ref().filter(|repair| repair.names_the_entry) else { continue };
+            let free = match repair.renamed() {
+                None => false,
+                Some((_, name)) => {
+                    let key = name.key();
+                    // It may be spelt anew only.
+                    let same = Dn::parse(&repair.dn).is_ok_and(|dn| dn.key() == key);
+                    (same || self.snapshot.cs_by_dn(repair.connector, &key)?.is_none())
+                        && self.entries.entry((repair.connector, key)).or_insert_with(|| repair.dn.clone()) == &repair.dn
+                }
+            };
+            if !free {
+                (finding.action, finding.proposed, finding.repair) = ("decide", None, None);
+            }
+        }
+        Ok(())
     }
 
     /// The wanted name, or the next one with a number that is free.
@@ -507,7 +562,13 @@ impl Service {
             keys.par_sort_unstable();
             keys.dedup();
             let taken = Taken(keys);
-            let mut proposed = Proposed { taken: &taken, domains: &inspector.domains, names: HashSet::new() };
+            let mut proposed = Proposed {
+                taken: &taken,
+                domains: &inspector.domains,
+                names: HashSet::new(),
+                snapshot: &snapshot,
+                entries: HashMap::new(),
+            };
             for source in &sources {
                 each_page(&snapshot, *source, cx, |page| {
                     let found: Vec<(Look, Vec<LintFinding>)> =
@@ -520,6 +581,7 @@ impl Service {
                         }
                         if !findings.is_empty() {
                             proposed.settle(object.id, &mut findings);
+                            proposed.settle_entries(&mut findings)?;
                             view.count(&findings, limit);
                             sink(&findings)?;
                         }

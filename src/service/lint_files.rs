@@ -1,8 +1,11 @@
 //! Findings of `lint directory` as files: a table for spreadsheets, and the changes of the directory that mend them.
 
 use super::lint::{LintFinding, Repair};
+use crate::model::Dn;
 use crate::protocol::ldif::Writer;
+use std::collections::HashSet;
 use std::io::{self, Write};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The columns of the table.
 const COLUMNS: [&str; 14] = [
@@ -83,10 +86,14 @@ pub fn cell(value: &str) -> String {
     if plain.contains([',', '"']) { format!("\"{}\"", plain.replace('"', "\"\"")) } else { plain }
 }
 
-/// Writes the changes that do away with findings (RFC 2849, `changetype: modify`).
+/// Writes the changes that do away with findings (RFC 2849, `changetype: modify`, and `modrdn` for values that name entries).
 pub struct LintRepairs<W: Write> {
     writer: Writer<W>,
     written: u64,
+    /// Values that are changed already, as hashes: whoever is of two directories is found in both.
+    done: HashSet<u128>,
+    /// Entries and their new names, written last: no change behind it finds an entry under its old name.
+    renames: Vec<(String, String)>,
 }
 
 impl<W: Write> LintRepairs<W> {
@@ -95,7 +102,7 @@ impl<W: Write> LintRepairs<W> {
     /// # Errors
     /// As the writer says.
     pub fn new(out: W) -> io::Result<Self> {
-        Ok(Self { writer: Writer::new(out)?, written: 0 })
+        Ok(Self { writer: Writer::new(out)?, written: 0, done: HashSet::new(), renames: Vec::new() })
     }
 
     /// Writes what mends the findings of one object: each value is changed once, whatever is wrong with it.
@@ -113,14 +120,22 @@ impl<W: Write> LintRepairs<W> {
                 None => repairs.push(repair),
             }
         }
+        repairs.retain(|repair| self.done.insert(place_of(repair)));
         repairs.sort_by(|left, right| left.dn.cmp(&right.dn));
         for entry in repairs.chunk_by(|left, right| left.dn == right.dn) {
             let Some(first) = entry.first() else { continue };
-            self.writer.change(&first.dn, "modify")?;
-            for repair in entry {
-                self.part(repair)?;
+            let (names, values): (Vec<&Repair>, Vec<&Repair>) = entry.iter().copied().partition(|repair| repair.names_the_entry);
+            if !values.is_empty() {
+                self.writer.change(&first.dn, "modify")?;
+                for repair in values {
+                    self.part(repair)?;
+                }
+                self.writer.end_record()?;
             }
-            self.writer.end_record()?;
+            // An entry has one name, whatever else is wrong with it.
+            if let Some((rdn, _)) = names.first().and_then(|repair| repair.renamed()) {
+                self.renames.push((first.dn.clone(), rdn));
+            }
             self.written += 1;
         }
         Ok(())
@@ -151,8 +166,22 @@ impl<W: Write> LintRepairs<W> {
     ///
     /// # Errors
     /// As the writer says.
-    pub fn finish(self) -> io::Result<u64> {
+    pub fn finish(mut self) -> io::Result<u64> {
+        // What lies below goes first: behind the rename of a container it has another name.
+        self.renames.sort_by_cached_key(|(dn, _)| std::cmp::Reverse(Dn::parse(dn).map_or(0, |dn| dn.depth())));
+        for (dn, rdn) in &self.renames {
+            self.writer.change(dn, "modrdn")?;
+            self.writer.value("newrdn", rdn.as_bytes())?;
+            self.writer.value("deleteoldrdn", b"1")?;
+            self.writer.end_record()?;
+        }
         self.writer.finish()?.flush()?;
         Ok(self.written)
     }
+}
+
+/// A value of an entry, as a hash. Neither names nor attributes hold the octet between them.
+fn place_of(repair: &Repair) -> u128 {
+    let old = repair.old.as_ref().map_or(String::new(), |old| format!("={old}"));
+    xxh3_128(format!("{}\0{}\0{}\0{old}", repair.connector, repair.dn, repair.attribute).as_bytes())
 }

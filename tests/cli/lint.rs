@@ -256,6 +256,46 @@ fn findings_become_a_table_and_the_changes_that_mend_them() {
     assert_code(&cycle, 0);
 }
 
+/// A contact without a nickname gets it from its `cn`, which is its name: a directory refuses to replace that.
+#[test]
+fn a_value_that_names_an_entry_is_mended_by_a_rename() {
+    let contact = |cn: &str, number: u8, more: &str| {
+        format!(
+            "dn: CN={cn},OU=Partners,DC=corp,DC=example\nobjectClass: contact\nobjectGUID:: {}\ncn: {cn}\ndisplayName: {cn}\n{more}\n",
+            STANDARD.encode([number; 16])
+        )
+    };
+    let people = [
+        contact("Ann Partner", 1, "mail: ann partner@else.example\n"),
+        // Two of the same new name, and one whose new name somebody has.
+        contact("Bo b", 2, "mail: bob@else.example\n"),
+        contact("B ob", 3, "mail: bob2@else.example\n"),
+        contact("Ce m", 4, "mail: cem@else.example\n"),
+        contact("Cem", 5, "mail: cem2@else.example\n"),
+    ];
+    let world = world_of(&people.concat());
+    let config = world.path().join("config");
+    assert_code(&with_config(&config, &["run", "start", "corp.example", "full-import"]), 0);
+    let ldif = world.path().join("mend.ldif");
+    let found = document(&with_config(&config, &["--json", "lint", "directory", "--ldif", ldif.to_str().expect("plain")]));
+    let of = |cn: &str| {
+        let findings = found["findings"].as_array().expect("findings");
+        let finding = findings.iter().find(|one| one["kind"] == "nickname-unusable" && one["value"] == cn);
+        let finding = finding.unwrap_or_else(|| panic!("{cn}: {found:#}"));
+        (finding["action"].as_str().expect("an action").to_owned(), finding["proposed"].clone())
+    };
+    assert_eq!(of("Ann Partner"), ("write".to_owned(), "AnnPartner".into()));
+    assert_eq!(of("Bo b"), ("write".to_owned(), "Bob".into()));
+    assert_eq!((of("B ob"), of("Ce m")), (("decide".to_owned(), Value::Null), ("decide".to_owned(), Value::Null)));
+    let changes = fs::read_to_string(&ldif).expect("the changes");
+    assert!(!changes.contains("replace: cn") && found["ldif_entries"] == 2, "{changes}");
+    let name = "dn: CN=Ann Partner,OU=Partners,DC=corp,DC=example\nchangetype: ";
+    let (mail, rename) =
+        (changes.find(&format!("{name}modify\nreplace: mail\n")), changes.find(&format!("{name}modrdn\nnewrdn: CN=AnnPartner\n")));
+    assert!(mail.expect("the mail is mended") < rename.expect("and then the name"), "{changes}");
+    assert_eq!(changes.matches("deleteoldrdn: 1\n").count(), 2, "{changes}");
+}
+
 #[test]
 fn a_directory_without_trouble_has_none_and_targets_are_no_directories() {
     let world = small_world();

@@ -317,3 +317,34 @@ fn an_openldap_is_tried_chosen_and_read_by_commands() {
     let cycle = office.tells(&["cycle", "start"], 0);
     assert_eq!(["export-add", "export-update", "export-delete"].map(|counter| counted(&cycle, counter)), [0, 0, 1], "{cycle:#}");
 }
+
+/// A server refuses to replace the attribute that names an entry, and `ldapmodify` stops there.
+#[test]
+fn what_the_lint_proposes_is_taken_by_a_server_as_a_whole() {
+    let office = Office::openldap();
+    office.does(&["connector", "set", "corp.example", "selection.object_types", "[\"user\", \"group\", \"contact\"]"], 0);
+    let people = "ou=People,dc=corp,dc=example";
+    let contact = |name: &str, cn: &str, mail: &str| {
+        format!("dn: cn={name},{people}\nchangetype: add\nobjectClass: contact\ncn: {cn}\nsn: Partner\nmail: {mail}\n\n")
+    };
+    office.lab.modify(&contact("Ann Partner", "Ann Partner", "ann partner@else.example"));
+    office.lab.modify(&contact("Bo\\, b", "Bo, b", "bob@else.example"));
+    office.does(&["run", "start", "corp.example", "full-import"], 0);
+    let file = office.file("mend.ldif");
+    let lint = || {
+        let output = office.run(&["--json", "lint", "directory", "--limit", "10000", "--ldif", file.to_str().unwrap()]);
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let of_partners = |finding: &&Value| finding["kind"] == "nickname-unusable" || finding["kind"] == "mail-malformed";
+        found["findings"].as_array().unwrap().iter().filter(of_partners).count()
+    };
+    assert!(lint() >= 3);
+    let changes = std::fs::read_to_string(&file).unwrap();
+    assert!(changes.contains("changetype: modrdn\nnewrdn: cn=AnnPartner\n"), "{changes}");
+    office.lab.modify(&changes);
+    let renamed = office.lab.search(people, "(cn=AnnPartner)", &["cn", "mail"]);
+    let (_, values) = renamed.first_key_value().unwrap();
+    assert_eq!(values["cn"], [b"AnnPartner".to_vec()].into(), "the old name is gone");
+    assert_eq!(values["mail"], [b"annpartner@else.example".to_vec()].into());
+    office.does(&["run", "start", "corp.example", "full-import"], 0);
+    assert_eq!(lint(), 0);
+}
