@@ -38,7 +38,9 @@ fn completed_by(beginning: &str, message: &str) -> String {
     let mut text = parts.next().unwrap_or_default().to_owned();
     let options = beginning.strip_prefix("syncline").unwrap_or_default().trim_start();
     for part in parts {
-        let complete = options.is_empty() || part.starts_with(&format!("{options} "));
+        // The demonstration has a folder of its own, and takes none of these options.
+        let demonstration = part.strip_prefix("demo").is_some_and(|rest| rest.starts_with(['`', ' ']));
+        let complete = options.is_empty() || demonstration || part.starts_with(&format!("{options} "));
         text.push('`');
         text.push_str(if complete { "syncline" } else { beginning });
         text.push(' ');
@@ -82,6 +84,7 @@ mod tests {
         assert_eq!(once, "look at `syncline --config corp errors` and `syncline --config corp run list`; syncline itself stays");
         assert_eq!(completed_by(beginning, &once), once);
         assert_eq!(completed_by("syncline", "`syncline errors`"), "`syncline errors`");
+        assert_eq!(completed_by(beginning, "`syncline demo` or `syncline demo --dir DIR`"), "`syncline demo` or `syncline demo --dir DIR`");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Connectors one by one: trying one, and writing the file of a new one. And the run profiles, which are built in.
 
+use super::settings::refuse_secret;
 use super::{Service, ServiceError};
 use crate::config::{
     AdDeltaMode, Config, ConnectorKind, ConnectorSettings, CredentialReference, SettingKind, check_connector, check_connector_name,
@@ -154,13 +155,7 @@ pub(super) fn file_of(folder: &Path, name: &str) -> PathBuf {
 
 fn put(document: &mut DocumentMut, kind: ConnectorKind, key: &str, value: &str) -> Result<(), ServiceError> {
     let keys = connector_keys(kind);
-    // Somebody types the secret itself here one day: it goes nowhere, and is not repeated.
-    if keys.iter().any(|known| known.key == format!("{key}.credential")) {
-        return Err(ServiceError::Usage(format!(
-            "there is no setting {key}: a secret is kept under a name, and files have the name alone. Write {key}.credential=NAME, and give the \
-             secret by `syncline secret set NAME`"
-        )));
-    }
+    refuse_secret(&keys, key, "=")?;
     let Some(about) = keys.iter().find(|known| known.key == key) else {
         let names: Vec<String> = keys.iter().map(|known| known.key.clone()).collect();
         let meant = closest(key, &names).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();

@@ -236,6 +236,19 @@ impl Service {
     }
 }
 
+/// Refuses a secret where its name belongs. Somebody types the secret itself here one day: it goes nowhere, and is not repeated.
+/// `assigns`: what stands between a setting and its value.
+pub(super) fn refuse_secret(keys: &[SettingKey], key: &str, assigns: &str) -> Result<(), ServiceError> {
+    let reference = format!("{key}.credential");
+    if !keys.iter().any(|known| known.key == reference) {
+        return Ok(());
+    }
+    Err(ServiceError::Usage(format!(
+        "there is no setting {key}: a secret is kept under a name, and files have the name alone. Write {reference}{assigns}NAME, and give the \
+         secret by `syncline secret set NAME`"
+    )))
+}
+
 fn change(
     folder: &Path,
     path: &Path,
@@ -244,6 +257,7 @@ fn change(
     value: Option<&str>,
     what_if: bool,
 ) -> Result<SettingChange, ServiceError> {
+    refuse_secret(keys, key, " ")?;
     let Some(about) = keys.iter().find(|known| known.key == key) else {
         let names: Vec<String> = keys.iter().map(|known| known.key.clone()).collect();
         let meant = crate::config::closest(key, &names).map(|meant| format!(": did you mean {meant}?"));

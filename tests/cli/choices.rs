@@ -36,6 +36,10 @@ fn containers_are_counted_and_chosen_and_guards_hold_what_follows() {
     assert!(below >= 3 && all >= below && people["selected"] == true, "{tree:#}");
     assert_eq!(container(&tree, "DC=corp,DC=example")["below"], all, "{tree:#}");
     assert!(stdout(&with_config(&config, &["partition", "tree", "corp.example"])).contains("OU=People"));
+    // A file has no partitions, and it is not denied that it has containers.
+    let listed = with_config(&config, &["partition", "list", "--ask"]);
+    let told = format!("{}{}", stdout(&listed), stderr(&listed));
+    assert!(told.contains("Files have none, but containers") && told.contains("partition tree CONNECTOR"), "{told}");
 
     assert_code(&with_config(&config, &["cycle", "start", "--initial"]), 0);
     let file = directory_file(&config);

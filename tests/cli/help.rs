@@ -87,8 +87,12 @@ fn errors_say_what_to_do() {
     let world = crate::small_world();
     let config = world.path().join("config");
     assert_code(&crate::with_config(&config, &["cycle", "start", "--initial"]), 0);
-    let calls: [(&[&str], i32, &str); 18] = [
+    let webhook: (&[&str], i32, &str) =
+        (&["config", "set", "alerts.webhook.secret", "hunter2"], 64, "alerts.webhook.secret.credential NAME");
+    let calls: [(&[&str], i32, &str); 20] = [
+        webhook,
         (&["demo", "--store", "x.redb"], 64, "demo --dir DIR`"),
+        (&["demo"], 64, "`syncline demo --dir DIR`"),
         (&["anchor", "convert", "!"], 64, "anchor convert 897485c7"),
         (&["run", "start", "corp.example", "full-sync", "--allow-shrink"], 64, "run start 'corp.example' full-import --allow-shrink`"),
         (&["run", "start", "Entra", "full-sync", "--allow-deletes", "600-91f2c3d4e5a60718"], 64, "export 'Entra' --what-if`"),

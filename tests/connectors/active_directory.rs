@@ -117,7 +117,9 @@ async fn a_wrong_password_is_named_and_not_repeated() {
     let error = refusal(|settings| settings.connection.bind_password = SecretString::from("Secret-Guess-1")).await;
     assert_eq!(error.kind, ConnectorErrorKind::Authentication);
     assert!(error.message.contains("svc_sync@corp.example") && error.message.contains("the password or the name is wrong"), "{error}");
-    assert!(!format!("{error:?}").contains("Secret-Guess-1"));
+    assert!(!format!("{error:?}").contains("Secret-Guess-1") && !error.message.contains("bare"), "{error}");
+    let error = refusal(|settings| settings.connection.bind_name = "svc_sync".into()).await;
+    assert!(error.message.contains("'svc_sync'") && error.message.contains("write user@domain"), "{error}");
     let error = refusal(|settings| settings.connection.bind_password = SecretString::from("")).await;
     assert_eq!(error.kind, ConnectorErrorKind::Configuration);
 }

@@ -133,6 +133,18 @@ fn what_is_cut_off_or_no_ldif_ends_the_reading() {
     assert_eq!(fatal(b"dn: CN=a\ncn: a").0, 2);
     assert!(fatal(b"version: 2\n\ndn: CN=a\ncn: a\n").1.contains("version 2"));
     assert!(fatal(b"\xff\xfed\0n\0:\0\n\0").1.contains("UTF-16"));
+    // Without a line break, and with octets that are one by chance.
+    for (text, part) in [
+        (&b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\xc9"[..], "gunzip"),
+        (b"\x1f\x8b\x08\0\0\n\0\0\0\x03\x4b\n", "gunzip"),
+        (b"PK\x03\x04\x14\0", "unzip"),
+        (b"version: 1\r\rdn: CN=a\rcn: a\r\rdn: CN=b\rcn: b\r", "CR alone"),
+        (b"dn: CN=a\rcn: a\r\n", "CR alone"),
+    ] {
+        let (line, detail) = fatal(text);
+        assert!(line == 1 && detail.contains(part) && !detail.contains("cut off"), "{text:?}: {detail}");
+    }
+    assert!(fatal(b"dn: CN=a\ncn: a").1.contains("cut off"));
     let (line, detail) = fatal(b"dn: CN=a\ncn: a\n\n# search result\nsearch: 2\nresult: 4 Size limit exceeded\n\n");
     assert_eq!(line, 6);
     assert!(detail.contains("Size limit exceeded"));

@@ -2,7 +2,7 @@
 
 use crate::cli::App;
 use crate::cli::args::DemoArguments;
-use crate::cli::calls::call_in;
+use crate::cli::calls::{DEFAULT_FOLDER, call_in};
 use crate::cli::commands::run::{exit_of, print_results};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::{duration, thousands};
@@ -48,9 +48,15 @@ const MARKER: &str = ".syncline-demo";
 pub(in crate::cli) fn run(app: &App, arguments: &DemoArguments) -> Result<Exit, CommandError> {
     let cx = Context::system();
     let began = cx.clock.elapsed();
+    let own = |what: &str, option: &str| {
+        CommandError::usage(format!("the demonstration keeps {what} in its own folder: {option} does not go with it"))
+            .hint("choose the folder: `syncline demo --dir DIR`")
+    };
     if app.store.is_some() {
-        return Err(CommandError::usage("the demonstration keeps its store in its own folder: --store does not go with it")
-            .hint("choose the folder: `syncline demo --dir DIR`"));
+        return Err(own("its store", "--store"));
+    }
+    if app.config != Path::new(DEFAULT_FOLDER) {
+        return Err(own("its configuration", "--config"));
     }
     refuse_what_is_not_ours(&arguments.dir)?;
     let first_run = !arguments.dir.join(MAIN_FILE).exists();

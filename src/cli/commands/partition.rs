@@ -25,7 +25,12 @@ pub(in crate::cli) fn run(app: &App, command: &PartitionCommand) -> Result<Exit,
                 });
                 app.output.table(table(["connector", "partition", "read", "objects"], &["objects"], rows));
                 if found.partitions.is_empty() {
-                    app.output.note("No directory has partitions to choose from; files are read whole.");
+                    let connector = connector.as_deref().unwrap_or("CONNECTOR");
+                    app.output.note(format!(
+                        "No directory has partitions to choose from. Files have none, but containers:\n  {}\n  {}",
+                        call(&["partition", "tree", connector]),
+                        call(&["partition", "exclude", connector, "DN"])
+                    ));
                 }
             });
             return Ok(Exit::Ok);

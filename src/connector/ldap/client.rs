@@ -505,8 +505,20 @@ fn bind_error(settings: &LdapSettings, result: &LdapResult) -> ConnectorError {
         50 | 53 => (ConnectorErrorKind::Authentication, bind_detail(&result.text).unwrap_or("the server does not let this account in")),
         _ => (ConnectorErrorKind::Authentication, "the server refused the bind"),
     };
-    let error = ConnectorError::new(kind, format!("{url}: account '{account}': {advice} ({said})")).unsent();
+    let form = if matches!(result.rc, 34 | 49) { missing_form(account, bind_detail(&result.text).is_some()) } else { "" };
+    let error = ConnectorError::new(kind, format!("{url}: account '{account}': {advice} ({said}){form}")).unsent();
     if result.rc == 49 { error.refusing_secret() } else { error }
+}
+
+/// What to say of a bare account name, which servers refuse as if its password were wrong.
+fn missing_form(account: &str, active_directory: bool) -> &'static str {
+    match (account.contains(['@', '\\', '=']), active_directory) {
+        (true, _) => "",
+        (false, true) => ". A bare account name is not enough for Active Directory: write user@domain",
+        (false, false) => {
+            ". A bare account name is not enough: write user@domain for Active Directory, the distinguished name for other servers"
+        }
+    }
 }
 
 fn connect_error(settings: &LdapSettings, error: &LdapError) -> ConnectorError {

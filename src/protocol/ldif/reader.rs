@@ -783,8 +783,8 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn first_line(&mut self) -> Result<(), LdifError> {
-        if self.line.starts_with(&[0xff, 0xfe]) || self.line.starts_with(&[0xfe, 0xff]) {
-            return Err(self.file("the file is in UTF-16; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8"));
+        if let Some(what) = other_form(&self.line) {
+            return Err(self.file(what));
         }
         if self.line.starts_with(&[0xef, 0xbb, 0xbf]) {
             self.line.drain(..3);
@@ -857,6 +857,10 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn cut_off(&self) -> LdifError {
+        // Without a single line break it is something else, rather than cut off.
+        if let Some(what) = other_form(&self.line).filter(|_| self.number == 1) {
+            return self.file(what);
+        }
         self.file("the file is cut off in this line: its last line has no end; write it anew (or add a line break if it is complete)")
     }
 
@@ -883,6 +887,24 @@ impl<R: BufRead> Reader<R> {
             headless: false,
             values: Vec::new(),
         })
+    }
+}
+
+/// What a file is that begins so and is no plain text in lines; `None` for whatever may be LDIF.
+fn other_form(first_line: &[u8]) -> Option<&'static str> {
+    match first_line {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            Some("the file is in UTF-16; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8")
+        }
+        [0x1f, 0x8b, ..] => Some("the file is compressed with gzip; unpack it, for example with gunzip"),
+        [b'P', b'K', 3, 4, ..] => Some("the file is a ZIP archive; unpack it, for example with unzip"),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("the file is compressed with xz; unpack it, for example with unxz"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("the file is compressed with zstd; unpack it, for example with unzstd"),
+        // Several of them in front of a line break are a slip of a conversion.
+        line if line.windows(2).any(|pair| matches!(pair, [b'\r', other] if *other != b'\r')) => {
+            Some("the lines of the file end with CR alone, and LF or CR LF is needed; convert it, for example with tr '\\r' '\\n'")
+        }
+        _ => None,
     }
 }
 
