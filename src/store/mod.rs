@@ -5,6 +5,7 @@
 
 mod changes;
 mod check;
+mod copies;
 mod derived;
 mod event;
 mod fault;
@@ -23,6 +24,7 @@ mod write;
 
 pub use changes::{ChangeSet, DirtyReason};
 pub use check::{CheckProblem, CheckReport};
+pub use copies::RestoreFolder;
 pub use event::EventRecord;
 pub use history::{AttributeDelta, CounterName, RunRecord, RunResult, StepKind, StepObject, StepRecord};
 pub use kept::{Kept, KeptState};
@@ -189,13 +191,16 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// Opens a store, making it if the file does not exist. Migrates an older format after a backup beside it.
+    /// Opens a store, making it if the file does not exist. Migrates an older format after a backup beside it. Copies that a killed
+    /// restore left beside it go ([`RestoreFolder`]).
     ///
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::Foreign`], [`StoreError::NewerFormat`] and [`StoreError::Damaged`] leave
     /// the file as it was, octet for octet.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
-        open::open(path, options).map(Self::from_inner)
+        let inner = open::open(path, options)?;
+        copies::take_leftovers(path);
+        Ok(Self::from_inner(inner))
     }
 
     /// A store that lives in memory, for tests and previews. Its secret is fixed, so that runs repeat exactly.

@@ -1,5 +1,6 @@
 //! For the administrator: how full the store is, a smaller file, a copy that can be restored.
 
+use super::copies::{RestoreFolder, around};
 use super::fault::{Fault, reason_of};
 use super::open::{self, cannot_open, sync_folder};
 use super::tables::{Tables, Visitor, visit_all};
@@ -142,7 +143,7 @@ impl Store {
         if to.exists() {
             return Err(StoreError::NoPlace { reason: format!("{} exists", to.display()) });
         }
-        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = around(to);
         let unwritable = |error: &std::io::Error| StoreError::NoPlace { reason: format!("{}: {}", to.display(), reason_of(error)) };
         let temporary =
             tempfile::Builder::new().prefix(".backup-").tempfile_in(folder).map_err(|error| unwritable(&error))?.into_temp_path();
@@ -198,9 +199,8 @@ impl Store {
         // A damaged store is a reason to restore, one in use is a reason not to. Nobody opens it until the other one is in place:
         // what somebody wrote there meanwhile would be lost with it.
         let held = if there { Some(open::hold(to)?) } else { None };
-        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temporary =
-            tempfile::Builder::new().prefix(".restored-").tempfile_in(folder).map_err(|error| refused(to, &error))?.into_temp_path();
+        let copies = RestoreFolder::beside(to).map_err(|error| refused(to, &error))?;
+        let temporary = tempfile::NamedTempFile::new_in(copies.path()).map_err(|error| refused(to, &error))?.into_temp_path();
         std::fs::copy(backup, &temporary).map_err(|error| refused(backup, &error))?;
         // The copy is the owner's alone, whatever the backup's mode was.
         std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o600)).map_err(|error| refused(to, &error))?;
@@ -223,7 +223,7 @@ impl Store {
             }
             return Err(refused(to, &error.error));
         }
-        sync_folder(folder).map_err(|error| refused(to, &error))?;
+        sync_folder(around(to)).map_err(|error| refused(to, &error))?;
         drop(held);
         Ok(RestoreReport { kept })
     }

@@ -4,7 +4,9 @@ use crate::labs::{self, Lab};
 use crate::served::{Served, comes};
 use crate::world::{World, assert_same, counted, exported, people, person};
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Stdio;
 use syncline::directory_generator::{DirectoryRecipe, PasswordRecipe, PasswordState};
 
 const USERS: u64 = 60;
@@ -225,6 +227,31 @@ fn what_is_no_backup_is_refused_and_changes_nothing() {
     std::fs::write(&backup, &octets[..octets.len() / 2]).unwrap();
     assert_ne!(world.syncline(&["store", "restore", &name]).status.code(), Some(0));
     assert_eq!(world.own_state(), own);
+}
+
+#[test]
+fn a_killed_restore_leaves_no_copy_for_ever() {
+    let world = World::new(&people(300, 20, 1), &[]);
+    world.cycle(0, &["--initial"]);
+    let backup = world.config().join("backup.redb");
+    let name = backup.to_str().unwrap().to_owned();
+    world.json(0, &["store", "backup", &name]);
+    let copies = || {
+        let entries = std::fs::read_dir(world.config()).unwrap().flatten();
+        let folders = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".") && entry.path().is_dir());
+        folders.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let mut restore = world.command().args(["store", "restore", &name]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while copies().is_empty() {
+        assert_eq!(restore.try_wait().unwrap(), None, "it ended before anybody saw its copy");
+    }
+    restore.kill().unwrap();
+    restore.wait().unwrap();
+    let left = copies();
+    assert_eq!(left.len(), 1, "it was killed too late");
+    assert_eq!(std::fs::metadata(&left[0]).unwrap().permissions().mode() & 0o077, 0, "others may not look into it");
+    world.json(0, &["status"]);
+    assert_eq!(copies(), [] as [PathBuf; 0]);
 }
 
 /// What a command's runs and all events say of drift.

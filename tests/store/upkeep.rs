@@ -2,10 +2,11 @@
 
 use crate::common::{OPTIONS, cs, octets, person, user};
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use syncline::engine::run::forget_runs;
 use syncline::events::Level;
 use syncline::model::{Blob, ConnectorId, FlatBuilder, Retention, RunId, Timestamp, ValueRef};
-use syncline::store::{ChangeSet, EventRecord, RunRecord, RunResult, Store, StoreError};
+use syncline::store::{ChangeSet, EventRecord, RestoreFolder, RunRecord, RunResult, Store, StoreError};
 
 const SPACE: ConnectorId = ConnectorId(1);
 
@@ -179,6 +180,41 @@ fn a_store_in_use_is_not_restored_over() {
     std::fs::write(&path, "no store any more").unwrap();
     Store::restore(&backup, &path, Timestamp(1_000_000)).unwrap();
     assert!(Store::open(&path, OPTIONS).is_ok());
+}
+
+#[test]
+fn what_a_killed_restore_left_goes_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (path, backup) = (at("store.redb"), at("backup.redb"));
+    Store::open(&path, OPTIONS).unwrap().backup(&backup).unwrap();
+    let leave = || {
+        for name in [".syncline-restore-Killed", ".tmpOther"] {
+            std::fs::create_dir_all(at(name)).unwrap();
+            std::fs::copy(&backup, at(name).join("backup.redb")).unwrap();
+        }
+    };
+    std::fs::write(at(".syncline-restore-file"), "somebody's").unwrap();
+    std::fs::create_dir(at("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(at("elsewhere"), at(".syncline-restore-link")).unwrap();
+    let working = RestoreFolder::beside(&path).unwrap();
+    assert_eq!(std::fs::metadata(working.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    std::fs::copy(&backup, working.path().join("backup.redb")).unwrap();
+    let assert_left = |told: &str| {
+        assert!(!at(".syncline-restore-Killed").exists(), "{told}");
+        assert!(working.path().join("backup.redb").exists(), "{told}: somebody works there");
+        let others = [".tmpOther/backup.redb", ".syncline-restore-file", "elsewhere", ".syncline-restore-link", "backup.redb"];
+        assert!(others.iter().all(|name| at(name).exists()), "{told}: {others:?}");
+    };
+    leave();
+    drop(Store::open(&path, OPTIONS).unwrap());
+    assert_left("opened");
+    leave();
+    Store::restore(&backup, &path, Timestamp(0)).unwrap();
+    assert_left("restored");
+    let was = working.path().to_owned();
+    drop(working);
+    assert!(!was.exists(), "whoever comes to the end leaves nothing");
 }
 
 const DAY: i64 = 86_400_000_000;

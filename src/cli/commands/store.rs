@@ -9,7 +9,7 @@ use crate::cli::{App, Place};
 use crate::config::Config;
 use crate::model::quoted;
 use crate::service::{Access, Service};
-use crate::store::{CheckReport, RecordSizes, Store, StoreOptions, StoreStats};
+use crate::store::{CheckReport, RecordSizes, RestoreFolder, Store, StoreOptions, StoreStats};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -138,8 +138,7 @@ fn restore(app: &App, from: &Path, what_if: bool) -> Result<Exit, CommandError> 
         );
     }
     // A copy of the backup is looked at: an older format would be migrated, and the backup stays as it is.
-    let folder = tempfile::tempdir_in(to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-        .map_err(|error| CommandError::unwritten(&to, &error))?;
+    let folder = RestoreFolder::beside(&to).map_err(|error| CommandError::unwritten(&to, &error))?;
     let looked_at = folder.path().join("backup.redb");
     Service::distrusting_copy(&config, from, &looked_at, &app.cx)?;
     let (objects, metaverse, newest_run) = {
