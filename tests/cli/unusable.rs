@@ -287,14 +287,14 @@ fn who_has_the_key_of_another_for_a_source_anchor_takes_nobodys_object() {
 /// Two keys are exchanged in a file, or three; everything else of these people is as it was.
 #[test]
 fn exchanged_keys_give_nobody_the_account_of_another() {
-    let sid = |number: u8| {
+    let sid = |number: u32| {
         use base64::Engine as _;
-        let octets = [&[1, 5, 0, 0, 0, 0, 0, 5][..], &[21, 0, 0, 0], &[1; 12], &[number, 4, 0, 0]].concat();
+        let octets = [&[1, 5, 0, 0, 0, 0, 0, 5][..], &[21, 0, 0, 0], &[1; 12], &number.to_le_bytes()].concat();
         format!("objectSid:: {}\n", base64::engine::general_purpose::STANDARD.encode(octets))
     };
     let group = crew([1, 4].into_iter());
     let people = |keys: [u32; 5]| -> String {
-        let one = |(number, its): (u32, u32)| person(number, &format!("user{number}"), &sid(number as u8)).replace(&key(number), &key(its));
+        let one = |(number, its): (u32, u32)| person(number, &format!("user{number}"), &sid(number)).replace(&key(number), &key(its));
         (1..6).zip(keys).map(one).collect()
     };
     let good = people([1, 2, 3, 4, 5]) + &group;

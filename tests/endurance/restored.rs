@@ -241,16 +241,17 @@ fn a_killed_restore_leaves_no_copy_for_ever() {
         let folders = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".") && entry.path().is_dir());
         folders.map(|entry| entry.path()).collect::<Vec<_>>()
     };
-    let mut restore = world.command().args(["store", "restore", &name]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while copies().is_empty() {
-        assert_eq!(restore.try_wait().unwrap(), None, "it ended before anybody saw its copy");
-    }
-    restore.kill().unwrap();
-    restore.wait().unwrap();
-    let left = copies();
-    assert_eq!(left.len(), 1, "it was killed too late");
-    assert_eq!(std::fs::metadata(&left[0]).unwrap().permissions().mode() & 0o077, 0, "others may not look into it");
-    world.json(0, &["status"]);
+    // On a busy machine it may come to its end before it is killed.
+    let left = (0..20).find_map(|_| {
+        let mut restore = world.command().args(["store", "restore", &name]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while copies().is_empty() && restore.try_wait().unwrap().is_none() {}
+        restore.kill().unwrap();
+        restore.wait().unwrap();
+        copies().pop()
+    });
+    let left = left.expect("a restore that was killed while it had a copy");
+    assert_eq!(std::fs::metadata(&left).unwrap().permissions().mode() & 0o077, 0, "others may not look into it");
+    world.json(0, &["store", "stats"]);
     assert_eq!(copies(), [] as [PathBuf; 0]);
 }
 
