@@ -5,8 +5,8 @@ use super::{FULL_NEEDED, ImportOptions, import_asking};
 use crate::connector::{Completion, ConnectorError, ImportPage, Operation, PageBuilder};
 use crate::context::Context;
 use crate::engine::{Silent, StepRecorder};
-use crate::model::{Anchor, DeltaKind, ErrorSide, RunId, Stage, StageMask, ValueRef, ValueState};
-use crate::store::Store;
+use crate::model::{Anchor, DeltaKind, ErrorSide, FlatValues, Link, MvId, MvObject, RunId, Stage, StageMask, ValueRef, ValueState};
+use crate::store::{ChangeSet, Store};
 
 /// An account, by its name, and whether `userAccountControl` and the class show of it.
 #[derive(Clone, Copy)]
@@ -174,7 +174,7 @@ fn nobody_becomes_another_kind_of_thing() {
         ("groupOfNames", "group", false),
         ("device", "user", false),
     ] {
-        for allowed in [false, true] {
+        for (allowed, tied) in [(false, true), (true, true), (false, false)] {
             let store = Store::in_memory().unwrap();
             let told = |class: &str, allow_incomplete: bool| {
                 let mut page = PageBuilder::new();
@@ -190,7 +190,13 @@ fn nobody_becomes_another_kind_of_thing() {
             };
             assert_eq!(told(was, false), "success");
             consume(&store);
-            let held = stays && !allowed;
+            if tied {
+                let mut object = by_name(&store, ADA);
+                object.link = Link::ExplicitlyConnected { mv: MvId(1) };
+                let mv = MvObject { id: MvId(1), object_type: object.object_type, values: FlatValues::default(), lineage: Vec::new() };
+                store.apply(ChangeSet { cs_put: vec![object], mv_put: vec![mv], ..ChangeSet::new() }).unwrap();
+            }
+            let held = stays && tied && !allowed;
             assert_eq!(told(is, allowed), if held { ERRORS } else { "success" }, "{was} {is}");
             let object = by_name(&store, ADA);
             let kind = object.stage(Stage::PendingImport).kind;

@@ -162,9 +162,10 @@ impl Import<'_> {
     }
 
     /// What is wrong with an entry that comes as another kind of thing than it is known as: whoever has its key was a user and would
-    /// be a contact now, which no directory does. The user would be deleted for it.
+    /// be a contact now, which no directory does. The user would be deleted for it; whoever is tied to nobody becomes what it likes.
     pub(super) fn another_kind(&self, entry: &EntryRef<'_>, known: Option<&CsObject>) -> Option<DiscoveryError> {
-        let known = known.filter(|object| object.imported() && !self.options.allow_incomplete)?;
+        let tied = |object: &&CsObject| object.imported() && object.link.mv().is_some();
+        let known = known.filter(tied).filter(|_| !self.options.allow_incomplete)?;
         let names = self.store.names();
         let (was, is) = (names.object_type_name(known.object_type), names.object_type_name(entry.object_type()?));
         if !are_two_kinds(&was, &is) {

@@ -35,6 +35,7 @@ fn life(world: &World) {
     step("moved to where nobody looks", &rename(one, "CN=one", Some("OU=Secret,OU=People")), &counts("stage-delete", 1));
     step("moved back", &rename("CN=one,OU=Secret,OU=People", "CN=one", Some("OU=Teams,OU=People")), &|_| ());
     let two = "CN=two,OU=Teams,OU=People";
+    step("of another class", &modify(two, "replace: objectClass\nobjectClass: contact"), &counts("stage-delete-add", 1));
     step("of an unwanted class", &modify(two, "replace: objectClass\nobjectClass: person"), &counts("stage-delete", 1));
     step("of a wanted class", &modify(two, "replace: objectClass\nobjectClass: user"), &|_| ());
     let swap =
