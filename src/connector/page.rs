@@ -133,6 +133,8 @@ pub struct ImportPage {
     items: Vec<Item>,
     /// Anchors of objects that values refer to, by the position of the value, where the directory tells them.
     targets: Vec<(u32, (u32, u32))>,
+    /// Where an entry and an earlier one with the same anchor were read, by the position of the item and in its order.
+    told_twice: Vec<(usize, String)>,
     /// Entries that the connector saw and dropped because they are out of scope.
     pub filtered: u64,
     /// Entries that are not wanted and of a class which nobody knows.
@@ -223,6 +225,13 @@ impl<'a> EntryRef<'a> {
             Item::Known { anchor, .. } => anchor.map(|span| self.page.slice(span)),
             Item::Rejected(_) => None,
         }
+    }
+
+    /// Where an earlier entry of the import with the same anchor was read and where this one, in words, when the connector knows it.
+    pub fn told_twice(&self) -> Option<&'a str> {
+        let told = &self.page.told_twice;
+        let found = told.binary_search_by_key(&self.index, |(index, _)| *index).ok()?;
+        Some(&told[found].1)
     }
 
     /// The name as the directory spelt it; empty when a change or tombstone carries an anchor only.
@@ -385,6 +394,21 @@ impl PageBuilder {
         let span = self.place(octets);
         if let Some(Item::Known { anchor, .. }) = self.page.items.last_mut() {
             *anchor = Some(span);
+        }
+    }
+
+    /// The anchor of the last entry.
+    pub fn last_anchor(&self) -> Option<&[u8]> {
+        match self.page.items.last()? {
+            Item::Known { anchor, .. } => anchor.map(|span| self.page.slice(span)),
+            Item::Rejected(_) => None,
+        }
+    }
+
+    /// Says where an earlier entry with the anchor of the last one was read, and where that one.
+    pub fn told_twice(&mut self, places: String) {
+        if let Some(last) = self.page.items.len().checked_sub(1) {
+            self.page.told_twice.push((last, places));
         }
     }
 

@@ -165,6 +165,11 @@ fn of_two_entries_with_one_anchor_the_second_is_named() {
     let mut records = people(5);
     records.push(person(5, "").replace("Person 5", "Person 5 again"));
     suffers(&world, &file(&records), 2, &["CN=Person 5 again,", "CN=Person 5,", "same anchor", "give each its own"]);
+    let told = world.json(0, &["errors"])["problems"][0]["detail"].as_str().unwrap().to_owned();
+    let line = |name: &str| 1 + file(&records).lines().position(|line| line.starts_with(&format!("dn: CN={name},"))).unwrap();
+    let source = world.directory_file().display().to_string();
+    let places = format!("{source}, line {}, and {source}, line {}", line("Person 5"), line("Person 5 again"));
+    assert!(told.contains(&places), "{places}: {told}");
     assert_eq!(world.writes(), 0);
     heals(&world, &file(&people(5)), 0);
 }

@@ -69,7 +69,6 @@ impl Import<'_> {
         for value in &values {
             gathered.push(value.known, &value.octets);
         }
-        let place = || format!("{}, line {}", path.display(), record.line);
-        self.plan.entry(&mut self.builder, fate.dn.as_str().as_bytes(), &mut gathered, &place);
+        self.entry(path, record, fate.dn.as_str().as_bytes(), &mut gathered);
     }
 }

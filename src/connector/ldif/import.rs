@@ -12,11 +12,14 @@ use crate::context::Context;
 use crate::model::{Dn, ObjectErrorCode, ObjectType};
 use crate::protocol::ldif::{LdifError, ModifyOperation, Reader, Record, RecordError, RecordKind};
 use futures_util::StreamExt as _;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
+use xxhash_rust::xxh3::xxh3_64;
 
 const BUFFER: usize = 256 << 10;
 /// The anchor where nobody chose one, of files whose entries have it.
@@ -60,6 +63,8 @@ pub(super) async fn start(connector: &LdifConnector, cx: Context, request: Impor
             unfinished: None,
             several_anchors: several,
             one_anchor: false,
+            places: HashMap::new(),
+            files: Vec::new(),
         };
         let _: Result<(), Ended> = import.run(opened);
     });
@@ -250,6 +255,10 @@ pub(super) struct Import<'a> {
     several_anchors: bool,
     /// The first of them is it for every entry of the file that is read.
     one_anchor: bool,
+    /// Where each entry of a full import was read, by the hash of its anchor: whoever is told twice is told with both places.
+    places: HashMap<u64, (u32, u64)>,
+    /// The files of these places.
+    files: Vec<PathBuf>,
 }
 
 impl Import<'_> {
@@ -427,8 +436,7 @@ impl Import<'_> {
                 if !self.delta && self.plan.is_unfinished(&gathered) {
                     self.unfinished = Some(record.line);
                 }
-                let place = || format!("{}, line {}", path.display(), record.line);
-                self.plan.entry(&mut self.builder, record.dn.as_bytes(), &mut gathered, &place);
+                self.entry(path, record, record.dn.as_bytes(), &mut gathered);
             }
             (_, false) => {
                 let detail = "a full import takes content records and 'changetype: add' only; put changes where `changes` points to, which delta imports read";
@@ -446,6 +454,32 @@ impl Import<'_> {
                 }
             }
             (RecordKind::Rename { .. }, true) => self.rename(path, record),
+        }
+    }
+
+    /// An entry, with the place where it was read.
+    pub(super) fn entry(&mut self, path: &Path, record: &Record, dn: &[u8], gathered: &mut Gathered<'_>) {
+        let place = || format!("{}, line {}", path.display(), record.line);
+        let before = self.builder.len();
+        self.plan.entry(&mut self.builder, dn, gathered, &place);
+        // In a delta import the later one is the newer state.
+        if self.delta || self.builder.len() == before {
+            return;
+        }
+        let Some(anchor) = self.builder.last_anchor() else { return };
+        if self.files.last().is_none_or(|last| last != path) {
+            self.files.push(path.to_owned());
+        }
+        let file = u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX);
+        match self.places.entry(xxh3_64(anchor)) {
+            Entry::Vacant(free) => {
+                free.insert((file, record.line));
+            }
+            Entry::Occupied(known) => {
+                let (first, line) = *known.get();
+                let first = self.files.get(first as usize).map(|file| file.display().to_string()).unwrap_or_default();
+                self.builder.told_twice(format!("{first}, line {line}, and {}", place()));
+            }
         }
     }
 

@@ -491,10 +491,12 @@ impl Import<'_> {
         let code = ObjectErrorCode::DUPLICATE_OBJECT;
         let Some(object) = object else { return Ok(None) };
         let first = &object.dn;
+        let places = entry.told_twice().map(|places| format!(" (read in {places})")).unwrap_or_default();
         let known = object.stage(Stage::PendingImport).rename.as_deref().filter(|_| object.in_base && !object.transient);
         if known.is_some_and(is) && !is(first) {
             let detail = format!(
-                "{first} and {} have the same key, and the object is known as the second one, so the first one is ignored: give each its own",
+                "{first} and {} have the same key{places}, and the object is known as the second one, so the first one is ignored: give each its \
+                 own",
                 entry.dn()
             );
             let mut legible = Legible::default();
@@ -516,7 +518,7 @@ impl Import<'_> {
             let as_before = object.in_base && says_as_base(entry, self.store.names(), &object);
             let counts = if as_before { "what says the same as before counts" } else { "the first one counts" };
             let detail = format!(
-                "{} is told twice, and {counts}: is there an older copy of the file beside it, or was an entry pasted twice?",
+                "{} is told twice{places}, and {counts}: is there an older copy of the file beside it, or was an entry pasted twice?",
                 entry.dn()
             );
             self.problems += 1;
@@ -530,7 +532,7 @@ impl Import<'_> {
             }
             return Ok((!as_before).then_some(true));
         }
-        let detail = format!("{} and {first} have the same anchor; the second one is ignored: give each its own", entry.dn());
+        let detail = format!("{first} and {} have the same anchor{places}; the second one is ignored: give each its own", entry.dn());
         let mut problem = problem_of(entry, self.store.names(), code.clone(), &detail);
         // The key is the other one's.
         problem.anchor = None;
