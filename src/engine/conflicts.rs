@@ -18,6 +18,7 @@ use crate::model::{
 };
 use crate::store::{ChangeSet, DirtyReason, KeptState, Snapshot, StoreError};
 use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +118,7 @@ impl Engine<'_> {
             before: TRIED.read(&snapshot, id)?.or_forgotten().unwrap_or_default(),
             tried: BTreeMap::new(),
             truths: BTreeMap::new(),
+            unknown: OnceCell::new(),
         };
         let mut conflicts: BTreeMap<CsId, Conflict> = BTreeMap::new();
         for value in found {
@@ -213,6 +215,8 @@ struct Look<'l> {
     /// Attempts at what is still kept aside.
     tried: BTreeMap<String, Attempt>,
     truths: BTreeMap<CsId, Truth>,
+    /// Looked up for the first who belongs to nobody here.
+    unknown: OnceCell<Unknown>,
 }
 
 impl Look<'_> {
@@ -306,7 +310,7 @@ impl Look<'_> {
             let leaves = |object: &CsObject| object.stage(Stage::PendingExport).kind == DeltaKind::Delete;
             let Some(object) = object else { return Ok(Finding::Stranger(holder)) };
             if object.link.mv().is_none() && !leaves(&object) {
-                let may_be = Unknown::of(self.snapshot, self.connector)?.may_be(self.names, &object);
+                let may_be = self.unknown()?.may_be(self.names, &object);
                 return Ok(may_be.map_or(Finding::Stranger(holder), Finding::Unknown));
             }
             let name = called(self.names, &object);
@@ -319,6 +323,15 @@ impl Look<'_> {
             last = Some(name);
         }
         Ok(last.map_or(Finding::Nobody, |name| Finding::Parting(parting, name)))
+    }
+
+    /// Whom entries that cannot be used may be; looked up once.
+    fn unknown(&self) -> Result<&Unknown, StoreError> {
+        if let Some(known) = self.unknown.get() {
+            return Ok(known);
+        }
+        let known = Unknown::of(self.snapshot, self.connector)?;
+        Ok(self.unknown.get_or_init(|| known))
     }
 
     fn wants(&self, object: &CsObject, kind: UniqueKind, value: &str) -> bool {

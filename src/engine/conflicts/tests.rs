@@ -119,6 +119,7 @@ fn look_and_tell(store: &Store, found: Vec<(u64, KeptAside)>, before: &Attempts,
         before: before.clone(),
         tried: BTreeMap::new(),
         truths: BTreeMap::new(),
+        unknown: OnceCell::new(),
     };
     for (waiting, value) in found {
         look.take(id(waiting), value, &mut conflict).unwrap();
